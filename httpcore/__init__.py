@@ -1,0 +1,135 @@
+"""httpcore: a pooled HTTP transport.
+
+Public names only. The names, signatures and reprs of httpcore 1.0.9 are kept; `PoolManager`,
+`SSLConfig`, `TimeoutConfig` and `PoolLimits` are the front door of 2019.
+"""
+
+# Sending
+from ._api import request, stream
+
+# The asynchronous side: names that say they are not built yet
+from ._async import (
+    AnyIOBackend,
+    AsyncConnectionInterface,
+    AsyncConnectionPool,
+    AsyncHTTP2Connection,
+    AsyncHTTP11Connection,
+    AsyncHTTPConnection,
+    AsyncHTTPProxy,
+    AsyncSOCKSProxy,
+    TrioBackend,
+)
+
+# The network layer
+from ._backends.base import (
+    SOCKET_OPTION,
+    AsyncNetworkBackend,
+    AsyncNetworkStream,
+    NetworkBackend,
+    NetworkStream,
+)
+from ._backends.mock import AsyncMockBackend, AsyncMockStream, MockBackend, MockStream
+from ._backends.sync import SyncBackend
+
+# Configuration, 2019
+from ._config import PoolLimits, SSLConfig, TimeoutConfig
+
+# Errors
+from ._exceptions import (
+    ConnectError,
+    ConnectionNotAvailable,
+    ConnectTimeout,
+    LocalProtocolError,
+    NetworkError,
+    PoolTimeout,
+    ProtocolError,
+    ProxyError,
+    ReadError,
+    ReadTimeout,
+    RemoteProtocolError,
+    TimeoutException,
+    UnsupportedProtocol,
+    WriteError,
+    WriteTimeout,
+)
+
+# Nouns
+from ._models import URL, Origin, Proxy, Request, Response
+from ._ssl import create_ssl_context, default_ssl_context
+
+# Pools and connections
+from ._sync import (
+    ConnectionInterface,
+    ConnectionPool,
+    HTTP2Connection,
+    HTTP11Connection,
+    HTTPConnection,
+    HTTPProxy,
+    PoolManager,
+    SOCKSProxy,
+)
+
+__version__ = "1.1.0"
+
+__all__ = [
+    "SOCKET_OPTION",
+    "URL",
+    "AnyIOBackend",
+    "AsyncConnectionInterface",
+    "AsyncConnectionPool",
+    "AsyncHTTP2Connection",
+    "AsyncHTTP11Connection",
+    "AsyncHTTPConnection",
+    "AsyncHTTPProxy",
+    "AsyncMockBackend",
+    "AsyncMockStream",
+    "AsyncNetworkBackend",
+    "AsyncNetworkStream",
+    "AsyncSOCKSProxy",
+    "ConnectError",
+    "ConnectTimeout",
+    "ConnectionInterface",
+    "ConnectionNotAvailable",
+    "ConnectionPool",
+    "HTTP2Connection",
+    "HTTP11Connection",
+    "HTTPConnection",
+    "HTTPProxy",
+    "LocalProtocolError",
+    "MockBackend",
+    "MockStream",
+    "NetworkBackend",
+    "NetworkError",
+    "NetworkStream",
+    "Origin",
+    "PoolLimits",
+    "PoolManager",
+    "PoolTimeout",
+    "ProtocolError",
+    "Proxy",
+    "ProxyError",
+    "ReadError",
+    "ReadTimeout",
+    "RemoteProtocolError",
+    "Request",
+    "Response",
+    "SOCKSProxy",
+    "SSLConfig",
+    "SyncBackend",
+    "TimeoutConfig",
+    "TimeoutException",
+    "TrioBackend",
+    "UnsupportedProtocol",
+    "WriteError",
+    "WriteTimeout",
+    "create_ssl_context",
+    "default_ssl_context",
+    "request",
+    "stream",
+]
+
+# Errors and reprs show the public path, not the room a class happens to live in.
+for _name in __all__:
+    if _name != "SOCKET_OPTION":
+        globals()[_name].__module__ = "httpcore"
+del _name

@@ -1,0 +1,346 @@
+"""The real network for synchronous code: blocking sockets with timeouts.
+
+Owns: opening sockets, TLS handshakes, reading and writing, and what failures are called.
+Must not know: HTTP. `socket`, `ssl` and `time` are looked up when used, so that gevent,
+`truststore.inject_into_ssl()` and mocks are seen.
+
+Sources: ip(7), tcp(7), RFC 9293 section 3.8.4 (keep-alives), OpenSSL's SSL_get_error(3).
+"""
+
+from __future__ import annotations
+
+import select
+import socket
+import ssl
+import time
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from .._exceptions import (
+    MAYBE_PROCESSED,
+    NOT_SENT,
+    ConnectError,
+    ConnectTimeout,
+    NameResolutionError,
+    ReadError,
+    ReadTimeout,
+    TLSError,
+    WriteError,
+    WriteTimeout,
+)
+from .base import SOCKET_OPTION, NetworkBackend, NetworkStream
+
+# Seconds without traffic before the kernel probes the peer, between probes, and how many
+# unanswered ones end the connection. NATs and load balancers forget silent connections after
+# 60 s (the shortest in common use, AWS' old ELB) to 350 s; so the first probe comes before.
+KEEPALIVE_IDLE = 45
+KEEPALIVE_INTERVAL = 15
+KEEPALIVE_COUNT = 4
+
+# Bytes: one TLS record carries at most this much (RFC 8446 section 5.1). A failed first write
+# of no more than one record left nothing at the server that it could act on.
+TLS_RECORD = 16384
+
+_SEND_AGAIN = (ssl.SSLWantReadError, ssl.SSLWantWriteError, BlockingIOError)
+
+
+def _default_options() -> list[tuple[int, int, int]]:
+    options = [
+        # Small writes must not wait for the peer's ACK (RFC 9293 section 3.7.4, Nagle).
+        (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),
+        (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
+    ]
+    for names, value in (
+        (("TCP_KEEPIDLE", "TCP_KEEPALIVE"), KEEPALIVE_IDLE),
+        (("TCP_KEEPINTVL",), KEEPALIVE_INTERVAL),
+        (("TCP_KEEPCNT",), KEEPALIVE_COUNT),
+    ):
+        for name in names:  # the second name is macOS' for the first
+            if hasattr(socket, name):
+                options.append((socket.IPPROTO_TCP, getattr(socket, name), value))
+                break
+    return options
+
+
+class SyncStream(NetworkStream):
+    """A connected socket, plain or TLS.
+
+    Parameters:
+        sock: the socket; the stream owns it from now on.
+        peer: who is at the other end, for error texts.
+
+    Attributes:
+        unclean_eof: True once a TLS peer closed without close_notify: what came before may
+            have been cut short by somebody else (RFC 8446 section 6.1).
+    """
+
+    __slots__ = ("_poll", "_recv", "_send", "_sock", "_timeout", "_tls", "peer", "unclean_eof")
+
+    def __init__(self, sock: socket.socket, peer: str) -> None:
+        self._sock = sock
+        self._tls = isinstance(sock, ssl.SSLSocket)
+        # SSLSocket.recv and .send are Python functions around these two.
+        self._recv: Callable[[int], bytes] = sock.read if self._tls else sock.recv  # type: ignore[attr-defined]
+        self._send: Callable[[Any], int] = sock.send
+        self._timeout = sock.gettimeout()
+        self._poll: Any = None
+        self.peer = peer
+        self.unclean_eof = False
+
+    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        if timeout != self._timeout:
+            self._sock.settimeout(timeout)
+            self._timeout = timeout
+        try:
+            return self._recv(max_bytes)
+        except (OSError, ValueError) as exc:
+            return self._end_or_raise(exc, timeout)
+
+    def _end_or_raise(self, exc: Exception, timeout: float | None) -> bytes:
+        if isinstance(exc, (TimeoutError, *_SEND_AGAIN)):
+            raise ReadTimeout(
+                f"read from {self.peer} timed out: no byte within {_seconds(timeout)}"
+            ) from exc
+        if isinstance(exc, (ssl.SSLEOFError, ssl.SSLZeroReturnError)):
+            self.unclean_eof = isinstance(exc, ssl.SSLEOFError)
+            return b""
+        raise ReadError(f"read from {self.peer} failed: {exc}") from exc
+
+    def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        if timeout != self._timeout:
+            self._sock.settimeout(timeout)
+            self._timeout = timeout
+        try:
+            sent = self._send(buffer)
+        except (OSError, ValueError) as exc:
+            raise self._write_failure(exc, 0, len(buffer), timeout) from exc
+        if sent != len(buffer):
+            self._write_rest(memoryview(buffer), sent, timeout)
+
+    def _write_rest(self, buffer: memoryview, sent: int, timeout: float | None) -> None:
+        while sent < len(buffer):
+            try:
+                sent += self._send(buffer[sent:])
+            except (OSError, ValueError) as exc:
+                raise self._write_failure(exc, sent, len(buffer), timeout) from exc
+
+    def _write_failure(
+        self, exc: Exception, sent: int, size: int, timeout: float | None
+    ) -> Exception:
+        error: WriteError | WriteTimeout
+        if isinstance(exc, (TimeoutError, *_SEND_AGAIN)):
+            error = WriteTimeout(
+                f"write to {self.peer} timed out: no byte of {size - sent} taken "
+                f"within {_seconds(timeout)}"
+            )
+        else:
+            error = WriteError(f"write to {self.peer} failed: {exc}")
+        untouched = sent == 0 and (not self._tls or size <= TLS_RECORD)
+        error.phase = NOT_SENT if untouched else MAYBE_PROCESSED
+        return error
+
+    def close(self) -> None:
+        self._sock.close()
+
+    def start_tls(
+        self,
+        ssl_context: ssl.SSLContext,
+        server_hostname: str | None = None,
+        timeout: float | None = None,
+    ) -> NetworkStream:
+        if self._tls:
+            self.close()
+            raise NotImplementedError("TLS inside TLS (an https proxy) is not built yet")
+        sock = self._sock
+        try:
+            sock.settimeout(timeout)
+            # A missing close_notify is reported, not swallowed: a body that only ends with
+            # the connection may have been cut by somebody else.
+            sock = ssl_context.wrap_socket(
+                sock,
+                server_hostname=server_hostname,
+                suppress_ragged_eofs=False,
+                do_handshake_on_connect=False,
+            )
+            sock.do_handshake()
+        except BaseException as exc:
+            sock.close()
+            self._sock.close()
+            if isinstance(exc, (TimeoutError, *_SEND_AGAIN)):
+                raise ConnectTimeout(
+                    f"TLS handshake with {self.peer} timed out: not done within {_seconds(timeout)}"
+                ) from exc
+            if isinstance(exc, (OSError, ValueError)):
+                raise TLSError(f"TLS handshake with {self.peer} failed: {exc}") from exc
+            raise
+        return SyncStream(sock, self.peer)
+
+    def get_extra_info(self, info: str) -> Any:
+        if info == "is_readable":
+            return self._is_readable()
+        if info == "ssl_object":
+            return self._sock if self._tls else None
+        if info == "socket":
+            return self._sock
+        try:
+            if info == "client_addr":
+                return self._sock.getsockname()
+            if info == "server_addr":
+                return self._sock.getpeername()
+        except OSError:
+            pass  # the socket is closed or the peer is gone
+        return None
+
+    def _is_readable(self) -> bool:
+        """Whether something (data, end, error) has arrived; for an idle connection: it is dead."""
+        poll = self._poll
+        try:
+            if poll is None:
+                if self._sock.fileno() < 0:
+                    return True
+                poll = self._poll = _make_poll(self._sock.fileno())
+            if not poll():
+                return False
+        except (OSError, ValueError):
+            return True
+        return not self._tls or self._tls_has_data()
+
+    def _tls_has_data(self) -> bool:
+        # TLS 1.3 servers may send session tickets at any time (RFC 8446 section 4.6.1): bytes
+        # on the wire that are no data. Reading lets OpenSSL take them.
+        self._sock.settimeout(0)
+        self._timeout = 0
+        try:
+            self._recv(1)
+        except (ssl.SSLWantReadError, BlockingIOError):
+            return False
+        except (OSError, ValueError):
+            return True
+        return True
+
+    def __repr__(self) -> str:
+        return f"<httpcore.SyncStream [{self.peer}{', TLS' if self._tls else ''}]>"
+
+
+def _seconds(timeout: float | None) -> str:
+    return f"{timeout or 0:g} s"
+
+
+def _make_poll(fileno: int) -> Callable[[], Any]:
+    """A function that says, without waiting, whether `fileno` is readable."""
+    if hasattr(select, "poll"):
+        poller = select.poll()
+        poller.register(fileno, select.POLLIN | select.POLLHUP | select.POLLERR)
+        return lambda: poller.poll(0)
+    return lambda: select.select([fileno], [], [], 0)[0]  # pragma: no cover - Windows
+
+
+class SyncBackend(NetworkBackend):
+    """Opens blocking sockets, with TCP_NODELAY and TCP keep-alive on. Thread-safe."""
+
+    def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,
+        local_address: str | None = None,
+        socket_options: Iterable[SOCKET_OPTION] | None = None,
+    ) -> NetworkStream:
+        """Connect to the first address of `host` that answers.
+
+        Parameters:
+            host: name or address, ASCII.
+            port: 1 to 65535.
+            timeout: seconds for all addresses together; None waits as long as the system does.
+            local_address: address to bind to; it also picks the family.
+            socket_options: arguments of setsockopt, set before connecting, after our own.
+
+        Raises:
+            NameResolutionError (a ConnectError), ConnectTimeout, ConnectError. The last
+            failure's OSError is the cause.
+        """
+        deadline = None if timeout is None else time.monotonic() + timeout
+        options = [*_default_options(), *(socket_options or ())]
+        failure: OSError | None = None
+        tried: list[str] = []
+        for family, kind, proto, address in _resolve(host, port, local_address):
+            tried.append(str(address[0]))
+            remaining = None if deadline is None else max(0.0, deadline - time.monotonic())
+            try:
+                sock = _open(family, kind, proto, address, remaining, local_address, options)
+            except OSError as exc:
+                failure = exc
+                if isinstance(exc, (TimeoutError, BlockingIOError)) and remaining is not None:
+                    raise ConnectTimeout(
+                        f"connect to {host}:{port} ({', '.join(tried)}) timed out after {_seconds(timeout)}"
+                    ) from exc
+                continue
+            return SyncStream(sock, f"{host}:{port}")
+        raise ConnectError(
+            f"connect to {host}:{port} ({', '.join(tried)}) failed: {failure}"
+        ) from failure
+
+    def connect_unix_socket(
+        self,
+        path: str,
+        timeout: float | None = None,
+        socket_options: Iterable[SOCKET_OPTION] | None = None,
+    ) -> NetworkStream:
+        """Connect to the Unix socket at `path`; raises ConnectTimeout or ConnectError."""
+        if not hasattr(socket, "AF_UNIX"):  # pragma: no cover - Windows
+            raise ConnectError(f"connect to unix:{path} failed: this system has no Unix sockets")
+        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            for option in socket_options or ():
+                sock.setsockopt(*option)
+            sock.settimeout(timeout)
+            sock.connect(path)
+        except BaseException as exc:
+            sock.close()
+            if isinstance(exc, (TimeoutError, BlockingIOError)):
+                raise ConnectTimeout(
+                    f"connect to unix:{path} timed out after {_seconds(timeout)}"
+                ) from exc
+            if isinstance(exc, (OSError, ValueError)):
+                raise ConnectError(f"connect to unix:{path} failed: {exc}") from exc
+            raise
+        return SyncStream(sock, f"unix:{path}")
+
+
+def _resolve(
+    host: str, port: int, local_address: str | None
+) -> list[tuple[int, int, int, tuple[Any, ...]]]:
+    family = 0
+    if local_address is not None:
+        family = socket.AF_INET6 if ":" in local_address else socket.AF_INET
+    try:
+        # Bytes keep Python's own, older IDNA codec out: the host is encoded already.
+        found = socket.getaddrinfo(host.encode("ascii"), port, family, socket.SOCK_STREAM)
+    except (OSError, UnicodeError) as exc:
+        raise NameResolutionError(f"look up {host} failed: {exc}") from exc
+    if not found:
+        raise NameResolutionError(f"look up {host} failed: it has no address")
+    return [(family, kind, proto, address) for family, kind, proto, _, address in found]
+
+
+def _open(
+    family: int,
+    kind: int,
+    proto: int,
+    address: tuple[Any, ...],
+    timeout: float | None,
+    local_address: str | None,
+    options: list[Any],
+) -> socket.socket:
+    sock = socket.socket(family, kind, proto)
+    try:
+        for option in options:
+            sock.setsockopt(*option)
+        if local_address is not None:
+            sock.bind((local_address, 0))
+        sock.settimeout(timeout)
+        sock.connect(address)
+    except BaseException:
+        sock.close()
+        raise
+    return sock

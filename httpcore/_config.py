@@ -1,0 +1,154 @@
+"""The configuration objects of 2019, and what they mean for a pool of today.
+
+Owns: `SSLConfig`, `TimeoutConfig`, `PoolLimits`. All frozen and hashable: a configuration
+does not tick, a deadline is made per request. Must not know: connections.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from ._exceptions import InvalidTimeout
+from ._ssl import Cert, Verify
+
+_UNSET: Any = object()
+
+
+@dataclass(frozen=True)
+class SSLConfig:
+    """How to verify servers and who we are to them.
+
+    Parameters:
+        cert: client certificate: path, ``(cert, key)`` or ``(cert, key, password)``.
+        verify: True (certifi), False, or a path to a CA bundle file or directory.
+    """
+
+    cert: Cert = None
+    verify: Verify = True
+
+
+@dataclass(frozen=True, init=False)
+class TimeoutConfig:
+    """Seconds to wait; None waits for ever.
+
+    Parameters:
+        timeout: for all of connect, read, write and pool, where these are not given.
+        connect_timeout, read_timeout, write_timeout, pool_timeout: each on its own.
+
+    Raises InvalidTimeout (a LocalProtocolError and ValueError) for a negative or NaN value,
+    TypeError for one that is no number.
+    """
+
+    connect_timeout: float | None
+    read_timeout: float | None
+    write_timeout: float | None
+    pool_timeout: float | None
+
+    def __init__(
+        self,
+        timeout: float | None = None,
+        *,
+        connect_timeout: float | None = _UNSET,
+        read_timeout: float | None = _UNSET,
+        write_timeout: float | None = _UNSET,
+        pool_timeout: float | None = _UNSET,
+    ) -> None:
+        for name, value in (
+            ("connect", connect_timeout),
+            ("read", read_timeout),
+            ("write", write_timeout),
+            ("pool", pool_timeout),
+        ):
+            chosen = timeout if value is _UNSET else value
+            object.__setattr__(self, f"{name}_timeout", check_timeout(chosen, name))
+
+    def as_extension(self) -> dict[str, float | None]:
+        """The same as a request's ``extensions["timeout"]``."""
+        return {
+            "connect": self.connect_timeout,
+            "read": self.read_timeout,
+            "write": self.write_timeout,
+            "pool": self.pool_timeout,
+        }
+
+
+@dataclass(frozen=True)
+class PoolLimits:
+    """How many connections. 2019 had two spellings; both work.
+
+    Parameters:
+        max_hosts, conns_per_host: how many hosts, and connections to each; their product
+            bounds the total.
+        hard_limit: True makes requests wait at these limits; False opens more, and the
+            product says how many stay open when idle. A number is the total at which
+            requests wait (``max_connections``).
+        soft_limit: how many connections stay open when idle (``max_keepalive_connections``).
+
+    Raises TypeError for a value that is no number, ValueError for one that is too small.
+    """
+
+    max_hosts: int = 10
+    conns_per_host: int = 10
+    hard_limit: bool | int | None = False
+    soft_limit: int | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("max_hosts", "conns_per_host", "hard_limit", "soft_limit"):
+            value = getattr(self, name)
+            if value is not None and not isinstance(value, int):
+                raise TypeError(f"{name} must be a number, not {type(value).__name__}")
+        if self.max_hosts < 1 or self.conns_per_host < 1:
+            raise ValueError("max_hosts and conns_per_host must be at least 1")
+
+    def as_pool_arguments(self) -> dict[str, int | None]:
+        """The same as arguments of `ConnectionPool`."""
+        total = self.max_hosts * self.conns_per_host
+        waits = self.hard_limit is True
+        limit = self.hard_limit if type(self.hard_limit) is int else None
+        return {
+            "max_connections": total if waits else limit,
+            "max_connections_per_host": self.conns_per_host if waits else None,
+            "max_keepalive_connections": total if self.soft_limit is None else self.soft_limit,
+        }
+
+
+def check_timeout(value: Any, name: str) -> float | None:
+    """`value` if it is None or a number of seconds that can be waited."""
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise TypeError(
+            f"{name} timeout must be a number of seconds or None, not {type(value).__name__}"
+        )
+    if not value >= 0:  # NaN compares false
+        raise InvalidTimeout(f"{name} timeout must not be negative or NaN, got {value!r} s")
+    # Python's sockets and locks overflow beyond about 292 years; inf means no limit.
+    return None if value > 9e9 else value
+
+
+NO_TIMEOUTS: tuple[None, None, None, None] = (None, None, None, None)
+
+
+def read_timeouts(
+    timeout: Any,
+) -> tuple[float | None, float | None, float | None, float | None]:
+    """A request's ``extensions["timeout"]`` as (connect, read, write, pool), checked."""
+    try:
+        get = timeout.get
+    except AttributeError:
+        raise TypeError(
+            "extensions['timeout'] must be a dict of connect, read, write and pool seconds, "
+            f"not {type(timeout).__name__}"
+        ) from None
+    values = get("connect"), get("read"), get("write"), get("pool")
+    for value in values:
+        if value is not None and not (type(value) is float and 0.0 <= value <= 9e9):
+            connect, read, write, pool = values
+            return (
+                check_timeout(connect, "connect"),
+                check_timeout(read, "read"),
+                check_timeout(write, "write"),
+                check_timeout(pool, "pool"),
+            )
+    return values

@@ -1,0 +1,118 @@
+"""The script of opening a connection.
+
+Owns: which steps lead to a usable stream, in which order, and when to try again. Must not
+know: sockets, locks, clocks. `dial` is a generator that yields steps; a shell carries each
+out with its own network layer and sends the result back, or throws the failure in. So one
+script serves sync and async code, and a test drives it with lists.
+
+Sources: RFC 9112 section 9.1 (connections), RFC 6066 section 3 (SNI carries names only),
+RFC 7301 (ALPN).
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Generator, Iterable
+from typing import TYPE_CHECKING, Any, NamedTuple, Union
+
+from ._exceptions import ConnectError, ConnectTimeout, LocalProtocolError
+
+if TYPE_CHECKING:
+    import ssl
+
+    from ._backends.base import SOCKET_OPTION
+
+# Seconds before the second retry, doubled for each one after; the first retry comes at once.
+# The same ladder as httpcore 1.0 and urllib3's backoff_factor=0.5.
+BACKOFF_FACTOR = 0.5
+
+
+class OpenTCP(NamedTuple):
+    host: str
+    port: int
+    local_address: str | None
+    socket_options: Iterable[SOCKET_OPTION] | None
+
+
+class OpenUnix(NamedTuple):
+    path: str
+    socket_options: Iterable[SOCKET_OPTION] | None
+
+
+class StartTLS(NamedTuple):
+    stream: Any
+    ssl_context: ssl.SSLContext
+    server_hostname: str
+
+
+class Sleep(NamedTuple):
+    seconds: float
+
+
+Step = Union[OpenTCP, OpenUnix, StartTLS, Sleep]
+
+
+class Plan(NamedTuple):
+    """What to open: everything the script needs, decided beforehand."""
+
+    host: bytes
+    port: int
+    ssl_context: ssl.SSLContext | None  # None: plain
+    server_hostname: str | None = None  # None: the host
+    uds: str | None = None
+    local_address: str | None = None
+    socket_options: Iterable[SOCKET_OPTION] | None = None
+    retries: int = 0
+
+
+class Dialed(NamedTuple):
+    """An open stream and what was agreed on it."""
+
+    stream: Any
+    protocol: str | None  # what ALPN chose, None where it was not spoken
+
+
+def dial(plan: Plan) -> Generator[Step, Any, Dialed]:
+    """Open what `plan` says, retrying failed connects up to ``plan.retries`` times.
+
+    Yields steps, returns `Dialed`. Raises LocalProtocolError for a host that is no ASCII,
+    and whatever the last attempt was thrown.
+    """
+    try:
+        host = plan.host.decode("ascii")
+    except UnicodeDecodeError:
+        raise LocalProtocolError(f"host {plan.host!r} is not ASCII") from None
+    for attempt in range(plan.retries + 1):
+        if attempt > 1:
+            yield Sleep(BACKOFF_FACTOR * 2 ** (attempt - 2))
+        try:
+            return (yield from _attempt(plan, host))
+        except (ConnectError, ConnectTimeout):
+            if attempt == plan.retries:
+                raise
+    raise AssertionError("unreachable")  # pragma: no cover
+
+
+def _attempt(plan: Plan, host: str) -> Generator[Step, Any, Dialed]:
+    if plan.uds is not None:
+        stream = yield OpenUnix(plan.uds, plan.socket_options)
+    else:
+        stream = yield OpenTCP(host, plan.port, plan.local_address, plan.socket_options)
+    if plan.ssl_context is None:
+        return Dialed(stream, None)
+    stream = yield StartTLS(stream, plan.ssl_context, plan.server_hostname or _tls_name(host))
+    ssl_object = stream.get_extra_info("ssl_object")
+    return Dialed(stream, ssl_object.selected_alpn_protocol() if ssl_object is not None else None)
+
+
+def _tls_name(host: str) -> str:
+    """The name to verify and, where it is no address, to put into SNI.
+
+    A trailing dot says "fully qualified" to DNS and is not part of a certificate's name
+    (RFC 6066 section 3); a zone id is local (RFC 6874 section 4).
+    """
+    name = host.partition("%")[0]
+    try:
+        return str(ipaddress.ip_address(name))
+    except ValueError:
+        return host.rstrip(".") or host

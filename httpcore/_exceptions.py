@@ -1,0 +1,169 @@
+"""Every error this package raises, and what each says about the request.
+
+Owns: the exception classes. Must not know: anything else of the package.
+
+    Exception
+    ├── ConnectionNotAvailable      this connection is busy or finished; never leaves a pool
+    ├── ProxyError                  the proxy refused                          not_sent
+    ├── UnsupportedProtocol         a URL scheme we do not speak               not_sent
+    ├── ProtocolError
+    │   ├── LocalProtocolError      we were asked to send something invalid    not_sent
+    │   │   └── InvalidTimeout      a negative, NaN or non-number timeout      not_sent
+    │   └── RemoteProtocolError     the server broke HTTP                      maybe_processed
+    │       ├── ServerDisconnected  closed before any byte of the answer       maybe_processed
+    │       ├── ConflictingLengths  two different Content-Lengths              response_started
+    │       └── IncompleteBody      closed inside the body                     response_started
+    ├── TimeoutException
+    │   ├── PoolTimeout             no connection became free in time          not_sent
+    │   ├── ConnectTimeout          TCP or TLS was not up in time              not_sent
+    │   ├── ReadTimeout             the server was silent for too long         maybe_processed
+    │   └── WriteTimeout            the server stopped reading                 maybe_processed
+    └── NetworkError
+        ├── ConnectError            TCP or TLS failed                          not_sent
+        │   ├── NameResolutionError the host name has no address               not_sent
+        │   └── TLSError            handshake or certificate refused           not_sent
+        ├── ReadError               the network failed while reading           maybe_processed
+        └── WriteError              the network failed while writing           maybe_processed
+
+`phase` says how far the request got, so that a retry can be decided on facts:
+
+- ``not_sent``: no byte of it reached the wire; sending it again is always safe.
+- ``maybe_processed``: the server may have acted on it; only an idempotent request
+  (RFC 9110 section 9.2.2) may be sent again.
+- ``response_started``: the answer began to arrive; the server did act.
+
+The class gives the usual phase, and where the code knows better it sets the instance's.
+
+HTTPX's tests fail on any public exception that HTTPX has no namesake for, so the finer
+subclasses live here and stay out of the package's public names.
+"""
+
+from __future__ import annotations
+
+NOT_SENT = "not_sent"
+MAYBE_PROCESSED = "maybe_processed"
+RESPONSE_STARTED = "response_started"
+
+
+class ConnectionNotAvailable(Exception):
+    """This connection cannot take another request; a pool picks another one."""
+
+    phase = NOT_SENT
+
+
+class ProxyError(Exception):
+    """The proxy refused, or broke its protocol."""
+
+    phase = NOT_SENT
+
+
+class UnsupportedProtocol(Exception):
+    """The URL's scheme is missing or not one we speak."""
+
+    phase = NOT_SENT
+
+
+class NotBuiltYet(NotImplementedError):
+    """A documented part that this version does not have; the message names it."""
+
+    phase = NOT_SENT
+
+
+class ProtocolError(Exception):
+    """HTTP was broken, by us or by the server."""
+
+    phase = MAYBE_PROCESSED
+
+
+class RemoteProtocolError(ProtocolError):
+    """The server sent something that is not HTTP, or ended too early."""
+
+
+class LocalProtocolError(ProtocolError):
+    """The request cannot be expressed in HTTP; nothing was sent."""
+
+    phase = NOT_SENT
+
+
+class InvalidTimeout(LocalProtocolError, ValueError):
+    """A timeout that is negative or NaN."""
+
+
+class ServerDisconnected(RemoteProtocolError):
+    """The server closed the connection before the first byte of its answer."""
+
+
+class ConflictingLengths(RemoteProtocolError):
+    """The response carries two different Content-Lengths (RFC 9112 section 6.3)."""
+
+    phase = RESPONSE_STARTED
+
+
+class IncompleteBody(RemoteProtocolError):
+    """The connection ended inside the body.
+
+    Attributes:
+        received: body bytes that did arrive.
+        expected: the Content-Length, or None where the length was not announced.
+    """
+
+    phase = RESPONSE_STARTED
+
+    def __init__(self, message: str = "", received: int = 0, expected: int | None = None) -> None:
+        super().__init__(message)
+        self.received = received
+        self.expected = expected
+
+
+class TimeoutException(Exception):
+    """Something took longer than the caller allowed."""
+
+    phase = MAYBE_PROCESSED
+
+
+class PoolTimeout(TimeoutException):
+    """No connection became free within the pool timeout."""
+
+    phase = NOT_SENT
+
+
+class ConnectTimeout(TimeoutException):
+    """The connection was not up within the connect timeout."""
+
+    phase = NOT_SENT
+
+
+class ReadTimeout(TimeoutException):
+    """No byte arrived within the read timeout."""
+
+
+class WriteTimeout(TimeoutException):
+    """The peer accepted no byte within the write timeout."""
+
+
+class NetworkError(Exception):
+    """The operating system reported a failure of the network."""
+
+    phase = MAYBE_PROCESSED
+
+
+class ConnectError(NetworkError):
+    """The connection could not be opened."""
+
+    phase = NOT_SENT
+
+
+class NameResolutionError(ConnectError):
+    """The host name could not be resolved."""
+
+
+class TLSError(ConnectError):
+    """The TLS handshake failed or the certificate was refused."""
+
+
+class ReadError(NetworkError):
+    """Reading from the connection failed."""
+
+
+class WriteError(NetworkError):
+    """Writing to the connection failed."""

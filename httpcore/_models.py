@@ -1,0 +1,557 @@
+"""The nouns of a request: URL, Origin, Request, Response, Proxy.
+
+Owns: their fields, how strings become bytes, which headers a body needs. Must not know:
+connections, pools, I/O. Public names, signatures and reprs are those of httpcore 1.0.9;
+``body``, ``status_code`` and calling ``response.stream()`` are the spellings of 2019.
+
+Sources: RFC 3986 (URL), RFC 3987 section 3.1 (non-ASCII URLs), RFC 5891 through ``idna``,
+RFC 9110 section 7.2 (Host), RFC 9112 section 6 (how a body is framed).
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from base64 import b64encode
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Union
+
+import idna
+
+from ._exceptions import LocalProtocolError, UnsupportedProtocol
+
+if TYPE_CHECKING:
+    import ssl
+
+HeaderList = list[tuple[bytes, bytes]]
+HeadersAsSequence = Sequence[tuple[Union[bytes, str], Union[bytes, str]]]
+HeadersAsMapping = Mapping[Union[bytes, str], Union[bytes, str]]
+HeaderTypes = Union[HeadersAsSequence, HeadersAsMapping, None]
+Extensions = Mapping[str, Any]
+Content = Union[bytes, Iterable[bytes], AsyncIterable[bytes], None]
+
+DEFAULT_PORTS = {
+    b"http": 80,
+    b"https": 443,
+    b"ws": 80,
+    b"wss": 443,
+    b"socks5": 1080,
+    b"socks5h": 1080,
+}
+
+_URL = re.compile(
+    r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*)://"
+    r"(?:[^/?#@]*@)?"  # user information never leaves the client this way
+    r"(?P<host>\[[^\]/?#]*\]|[^:/?#\[\]]*)"
+    r"(?::(?P<port>[0-9]*))?"
+    r"(?P<target>[/?][^#]*)?"
+    r"(?:\#.*)?",
+    re.DOTALL,
+)
+# reg-name of RFC 3986 section 3.2.2, or an IP literal's inside. Deliberately wider than DNS:
+# names with `_` or `---` are served in the wild and DNS is the judge of them.
+_HOST = re.compile(rb"[A-Za-z0-9._~!$&'()*+,;=%:-]+")
+
+
+def to_bytes(value: bytes | str, name: str) -> bytes:
+    """`value` as ASCII bytes; TypeError names `name` when it cannot be."""
+    if type(value) is bytes:
+        return value
+    if isinstance(value, str):
+        try:
+            return value.encode("ascii")
+        except UnicodeEncodeError:
+            raise TypeError(
+                f"{name} has non-ASCII characters; encode it to bytes yourself"
+            ) from None
+    if isinstance(value, bytes):
+        return bytes(value)
+    raise TypeError(f"{name} must be bytes or str, not {type(value).__name__}")
+
+
+def to_headers(headers: HeaderTypes) -> HeaderList:
+    """Headers given as a list of pairs or a mapping, as a new list of byte pairs."""
+    if headers is None:
+        return []
+    pairs: Any = headers.items() if isinstance(headers, Mapping) else headers
+    try:
+        return [
+            (name, value)
+            if type(name) is bytes and type(value) is bytes
+            else (to_bytes(name, "header name"), to_bytes(value, "header value"))
+            for name, value in pairs
+        ]
+    except ValueError:
+        raise TypeError("headers must be a mapping or a sequence of (name, value) pairs") from None
+
+
+def encode_host(host: str) -> bytes:
+    """A URL's host as it goes to DNS, SNI and the Host header.
+
+    ASCII hosts are passed as given, in lower case; others go through IDNA 2008 (with the
+    UTS 46 mapping that browsers apply, which keeps e.g. capital letters working).
+
+    Raises:
+        LocalProtocolError: the host is empty, has characters no host may have, or IDNA
+            refuses it.
+    """
+    try:
+        encoded = host.encode("ascii") if host.isascii() else idna.encode(host, uts46=True)
+    except idna.IDNAError as exc:
+        raise LocalProtocolError(f"URL host {host!r} cannot be encoded: {exc}") from exc
+    if _HOST.fullmatch(encoded) is None:
+        reason = "is missing" if not host else "has characters that no host may have"
+        raise LocalProtocolError(f"URL host {host!r} {reason}")
+    return encoded.lower()
+
+
+def _encode_target(target: str | None) -> bytes:
+    if target is None:
+        return b"/"
+    if not target.isascii():
+        # RFC 3987 section 3.1: only what is outside ASCII is escaped, the rest stays as given.
+        target = "".join(
+            char if char.isascii() else "".join(f"%{byte:02X}" for byte in char.encode())
+            for char in target
+        )
+    return (target if target[0] == "/" else "/" + target).encode("ascii")
+
+
+class Origin:
+    """Scheme, host and port: who a connection talks to. Hashable and immutable by custom."""
+
+    __slots__ = ("host", "port", "scheme")
+
+    def __init__(self, scheme: bytes, host: bytes, port: int) -> None:
+        self.scheme = scheme
+        self.host = host
+        self.port = port
+
+    def __eq__(self, other: object) -> bool:
+        return (
+            isinstance(other, Origin)
+            and self.host == other.host
+            and self.port == other.port
+            and self.scheme == other.scheme
+        )
+
+    def __hash__(self) -> int:
+        return hash((self.scheme, self.host, self.port))
+
+    def __str__(self) -> str:
+        host = self.host.decode("ascii", "backslashreplace")
+        if ":" in host:
+            host = f"[{host}]"
+        return f"{self.scheme.decode('ascii', 'backslashreplace')}://{host}:{self.port}"
+
+    def __repr__(self) -> str:
+        return f"<Origin {self}>"
+
+
+class URL:
+    """A URL in the parts that HTTP needs: scheme, host, port, and the request target.
+
+    Parameters:
+        url: the whole URL as str or bytes. A non-ASCII host goes through IDNA, non-ASCII
+            path and query characters are percent-encoded as UTF-8; everything else reaches
+            the server byte for byte. User information and fragment are dropped.
+        scheme, host, target: alternatively the parts, as bytes or ASCII str, taken as given.
+        port: 0 to 65535, or None for the scheme's default.
+
+    Raises:
+        LocalProtocolError: not a URL, or a host or port that cannot be.
+        TypeError: neither str nor bytes.
+    """
+
+    __slots__ = ("host", "port", "scheme", "target")
+
+    def __init__(
+        self,
+        url: bytes | str = "",
+        *,
+        scheme: bytes | str = b"",
+        host: bytes | str = b"",
+        port: int | None = None,
+        target: bytes | str = b"",
+    ) -> None:
+        if url:
+            self._parse(url)
+        else:
+            self.scheme = to_bytes(scheme, "scheme")
+            self.host = to_bytes(host, "host")
+            self.port = port
+            self.target = to_bytes(target, "target")
+
+    def _parse(self, url: bytes | str) -> None:
+        if type(url) is not str:
+            # latin-1 never fails; what is not ASCII is then refused by the host's or
+            # escaped by the target's rule.
+            url = to_text(url)
+        match = _URL.fullmatch(url)
+        if match is None:
+            if "://" not in url:
+                raise UnsupportedProtocol(
+                    f"URL {url!r} has no scheme; http:// and https:// are spoken"
+                )
+            raise LocalProtocolError(f"URL {url!r} is malformed")
+        scheme, host, port, target = match.groups()
+        if host[:1] == "[":
+            host = host[1:-1]
+        self.scheme = scheme.lower().encode("ascii")
+        self.host = encode_host(host)
+        self.port = None
+        if port:
+            self.port = int(port)
+            if self.port > 65535:
+                raise LocalProtocolError(f"URL port {port} is above 65535")
+        self.target = _encode_target(target)
+
+    @property
+    def origin(self) -> Origin:
+        """Scheme, host and port, the scheme's default port filled in.
+
+        Raises UnsupportedProtocol when the port is missing and the scheme has no default.
+        """
+        port = self.port
+        if port is None:
+            port = DEFAULT_PORTS.get(self.scheme)
+            if port is None:
+                raise UnsupportedProtocol(describe_scheme(self.scheme))
+        return Origin(self.scheme, self.host, port)
+
+    def __eq__(self, other: object) -> bool:
+        return (
+            isinstance(other, URL)
+            and other.scheme == self.scheme
+            and other.host == self.host
+            and other.port == self.port
+            and other.target == self.target
+        )
+
+    def __hash__(self) -> int:
+        return hash((self.scheme, self.host, self.port, self.target))
+
+    def __bytes__(self) -> bytes:
+        host = b"[%b]" % self.host if b":" in self.host else self.host
+        if self.port is None:
+            return b"%b://%b%b" % (self.scheme, host, self.target)
+        return b"%b://%b:%d%b" % (self.scheme, host, self.port, self.target)
+
+    def __str__(self) -> str:
+        return bytes(self).decode("ascii", "backslashreplace")
+
+    def __repr__(self) -> str:
+        return (
+            f"{self.__class__.__name__}(scheme={self.scheme!r}, "
+            f"host={self.host!r}, port={self.port!r}, target={self.target!r})"
+        )
+
+
+def to_text(url: bytes) -> str:
+    if not isinstance(url, (bytes, bytearray)):
+        raise TypeError(f"url must be str, bytes or httpcore.URL, not {type(url).__name__}")
+    try:
+        return url.decode("ascii")
+    except UnicodeDecodeError:
+        raise LocalProtocolError("url bytes must be ASCII; pass a str to have it encoded") from None
+
+
+def describe_scheme(scheme: bytes) -> str:
+    text = scheme.decode("ascii", "backslashreplace")
+    if not text:
+        return "the URL has no scheme; http:// and https:// are spoken"
+    return f"the URL scheme {text!r} is not supported; http:// and https:// are spoken"
+
+
+class ByteStream:
+    """A body that is all there already; can be sent again."""
+
+    __slots__ = ("_content",)
+
+    def __init__(self, content: bytes) -> None:
+        self._content = content
+
+    def __iter__(self) -> Iterator[bytes]:
+        yield self._content
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        yield self._content
+
+    def __len__(self) -> int:
+        return len(self._content)
+
+    def __repr__(self) -> str:
+        return f"<{self.__class__.__name__} [{len(self._content)} bytes]>"
+
+
+EMPTY = ByteStream(b"")
+
+
+def to_stream(content: Content) -> Any:
+    """A request's or response's content as something that can be iterated or read."""
+    if content is None:
+        return EMPTY
+    if type(content) is bytes:
+        return ByteStream(content)
+    if isinstance(content, (bytearray, memoryview)):
+        return ByteStream(bytes(content))
+    if isinstance(content, (str, int, Mapping)) or not (
+        hasattr(content, "__iter__")
+        or hasattr(content, "__aiter__")
+        or hasattr(content, "read")
+        or hasattr(content, "__getitem__")
+    ):
+        raise TypeError(
+            "content must be bytes, a file opened in binary mode or an iterable of bytes, "
+            f"not {type(content).__name__}"
+        )
+    return content
+
+
+def content_length(content: Any) -> int | None:
+    """How many bytes `content` will give, or None when only reading it can tell."""
+    if content is None:
+        return 0
+    if isinstance(content, (bytes, bytearray, memoryview)):
+        return len(content)
+    if not hasattr(content, "read"):
+        return None
+    try:
+        position = content.tell()
+        end = content.seek(0, os.SEEK_END)
+        content.seek(position)
+    except (AttributeError, OSError, ValueError):
+        return None  # a pipe, or a file-like that only reads
+    return max(0, int(end) - int(position)) if isinstance(end, int) else None
+
+
+def with_required_headers(headers: HeaderList, url: URL, content: Any) -> HeaderList:
+    """`headers` with Host, and what frames the body, where the caller left them out.
+
+    RFC 9110 section 7.2 wants Host first; RFC 9112 section 6.1 wants either a
+    Content-Length or chunked coding, never both.
+    """
+    names = [name.lower() for name, _ in headers]
+    if b"host" not in names:
+        headers = [(b"Host", host_header(url)), *headers]
+    if content is not None and b"content-length" not in names and b"transfer-encoding" not in names:
+        length = content_length(content)
+        if length is None:
+            headers = [*headers, (b"Transfer-Encoding", b"chunked")]
+        else:
+            headers = [*headers, (b"Content-Length", b"%d" % length)]
+    return headers
+
+
+def host_header(url: URL) -> bytes:
+    """The Host field's value: the port only when it is not the scheme's own."""
+    host = url.host
+    if b":" in host:
+        host = b"[%b]" % host.partition(b"%")[0]  # a zone id is local, RFC 6874 section 4
+    if url.port is None or url.port == DEFAULT_PORTS.get(url.scheme):
+        return host
+    return b"%b:%d" % (host, url.port)
+
+
+class Request:
+    """An HTTP request, ready to be handed to a pool or a connection.
+
+    Parameters:
+        method: e.g. ``"GET"``; str or bytes, sent as given.
+        url: `URL`, str or bytes.
+        headers: mapping or sequence of pairs, str (ASCII) or bytes; sent in this order.
+            They must hold Host and, with a body, Content-Length or ``Transfer-Encoding:
+            chunked``: `ConnectionPool.request` adds them, this class does not.
+        content: the body: bytes, a file opened in binary mode, or an iterable of bytes.
+        extensions: optional extras: ``timeout`` (dict of connect, read, write, pool in
+            seconds), ``trace``, ``sni_hostname``, ``ssl_context``, ``target``,
+            ``informational`` (called with status and headers of each 1xx response).
+
+    Raises:
+        TypeError: a field of the wrong type, named in the message.
+        LocalProtocolError, UnsupportedProtocol: a URL that cannot be.
+    """
+
+    __slots__ = ("extensions", "headers", "method", "stream", "url")
+
+    def __init__(
+        self,
+        method: bytes | str,
+        url: URL | bytes | str,
+        *,
+        headers: HeaderTypes = None,
+        content: Content = None,
+        extensions: Extensions | None = None,
+    ) -> None:
+        self.method = method if type(method) is bytes else to_bytes(method, "method")
+        self.url: URL = url if type(url) is URL else to_url(url)
+        self.headers = to_headers(headers)
+        self.stream = to_stream(content)
+        self.extensions: Extensions = {} if extensions is None else extensions
+        if extensions and "target" in extensions:
+            self.url = URL(
+                scheme=self.url.scheme,
+                host=self.url.host,
+                port=self.url.port,
+                target=extensions["target"],
+            )
+
+    def __repr__(self) -> str:
+        return f"<{self.__class__.__name__} [{self.method!r}]>"
+
+
+def to_url(url: URL | bytes | str) -> URL:
+    return url if isinstance(url, URL) else URL(url or _missing_url())
+
+
+def _missing_url() -> str:
+    raise UnsupportedProtocol("the URL is empty; http:// and https:// are spoken")
+
+
+class Response:
+    """An HTTP response.
+
+    Attributes:
+        status: the status code; `status_code` is the same (2019).
+        headers: list of (name, value) byte pairs, in the order and case they arrived.
+        stream: the body; iterate it, or call it first as in 2019 (``response.stream()``).
+        extensions: ``http_version`` and ``reason_phrase`` as bytes, ``network_stream``,
+            ``reused`` (whether the connection had served a request before).
+
+    One response belongs to one thread at a time.
+    """
+
+    __slots__ = ("_consumed", "_content", "extensions", "headers", "status", "stream")
+
+    def __init__(
+        self,
+        status: int,
+        *,
+        headers: HeaderTypes = None,
+        content: Content = None,
+        extensions: Extensions | None = None,
+    ) -> None:
+        self.status = status
+        self.headers = to_headers(headers)
+        self.stream = to_stream(content)
+        self.extensions: Extensions = {} if extensions is None else extensions
+        self._content: bytes | None = None
+        self._consumed = False
+
+    @property
+    def content(self) -> bytes:
+        """The whole body. RuntimeError when it has not been read yet."""
+        if self._content is None:
+            call = "response.read()" if _is_sync(self.stream) else "await response.aread()"
+            raise RuntimeError(
+                f"response.content is not there yet: the response is streamed. Call {call} first."
+            )
+        return self._content
+
+    @property
+    def status_code(self) -> int:
+        """`status`, as 2019 called it."""
+        return self.status
+
+    @property
+    def body(self) -> bytes:
+        """`content`, as 2019 called it."""
+        return self.content
+
+    @property
+    def trailers(self) -> HeaderList:
+        """The trailer fields (RFC 9110 section 6.5); filled once the body has ended."""
+        return getattr(self.stream, "trailers", [])
+
+    def __repr__(self) -> str:
+        return f"<{self.__class__.__name__} [{self.status}]>"
+
+    def read(self) -> bytes:
+        """Read the body to its end and return it; later calls return the same bytes.
+
+        Raises: ReadTimeout, ReadError, RemoteProtocolError (IncompleteBody).
+        """
+        if self._content is None:
+            read_all = getattr(self.stream, "read", None)
+            if read_all is None or self._consumed:
+                self._content = b"".join(self.iter_stream())
+            else:
+                self._consumed = True
+                self._content = read_all()
+        return self._content
+
+    def iter_stream(self) -> Iterator[bytes]:
+        """The body's pieces as they arrive; once only."""
+        if not _is_sync(self.stream):
+            raise RuntimeError("this response is asynchronous; use 'response.aiter_stream()'")
+        if self._consumed:
+            raise RuntimeError("the response body was consumed already; it streams only once")
+        self._consumed = True
+        yield from self.stream
+
+    def close(self) -> None:
+        """Give the connection back, or close it where the body is not at its end."""
+        close = getattr(self.stream, "close", None)
+        if close is not None:
+            close()
+
+    async def aread(self) -> bytes:
+        """Asynchronous `read`."""
+        if self._content is None:
+            self._content = b"".join([part async for part in self.aiter_stream()])
+        return self._content
+
+    async def aiter_stream(self) -> AsyncIterator[bytes]:
+        """Asynchronous `iter_stream`."""
+        if not hasattr(self.stream, "__aiter__"):
+            raise RuntimeError("this response is synchronous; use 'response.iter_stream()'")
+        if self._consumed:
+            raise RuntimeError("the response body was consumed already; it streams only once")
+        self._consumed = True
+        async for part in self.stream:
+            yield part
+
+    async def aclose(self) -> None:
+        """Asynchronous `close`."""
+        close = getattr(self.stream, "aclose", None)
+        if close is not None:
+            await close()
+
+
+def _is_sync(stream: Any) -> bool:
+    return hasattr(stream, "__iter__")
+
+
+class Proxy:
+    """A proxy to go through, with its credentials and extra headers.
+
+    Parameters:
+        url: the proxy's own URL.
+        auth: user name and password, sent to the proxy only.
+        headers: extra headers for the proxy.
+        ssl_context: how to verify an https proxy.
+    """
+
+    __slots__ = ("auth", "headers", "ssl_context", "url")
+
+    def __init__(
+        self,
+        url: URL | bytes | str,
+        auth: tuple[bytes | str, bytes | str] | None = None,
+        headers: HeaderTypes = None,
+        ssl_context: ssl.SSLContext | None = None,
+    ) -> None:
+        self.url = to_url(url)
+        self.headers = to_headers(headers)
+        self.ssl_context = ssl_context
+        self.auth: tuple[bytes, bytes] | None = None
+        if auth is not None:
+            self.auth = (to_bytes(auth[0], "auth"), to_bytes(auth[1], "auth"))
+            # RFC 7617: user-id and password joined by a colon, in base64.
+            credentials = b64encode(b":".join(self.auth))
+            self.headers.insert(0, (b"Proxy-Authorization", b"Basic " + credentials))
+
+    def __repr__(self) -> str:
+        host = self.url.host.decode("ascii", "backslashreplace")
+        secret = ", auth=(…, '[secure]')" if self.auth else ""
+        return f"<{self.__class__.__name__} [{host}:{self.url.port}{secret}]>"

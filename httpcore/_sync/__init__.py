@@ -1,0 +1,20 @@
+"""The synchronous shells: waiting and locking. They decide nothing."""
+
+from .connection import HTTPConnection
+from .connection_pool import ConnectionPool, PoolManager
+from .http2 import HTTP2Connection
+from .http11 import HTTP11Connection
+from .http_proxy import HTTPProxy
+from .interfaces import ConnectionInterface
+from .socks_proxy import SOCKSProxy
+
+__all__ = [
+    "ConnectionInterface",
+    "ConnectionPool",
+    "HTTP2Connection",
+    "HTTP11Connection",
+    "HTTPConnection",
+    "HTTPProxy",
+    "PoolManager",
+    "SOCKSProxy",
+]

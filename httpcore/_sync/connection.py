@@ -1,0 +1,243 @@
+"""A connection to one origin, from the first dial to its end.
+
+Owns: carrying out the dial script with a network backend and one deadline, and what a
+connection says about itself before it is open. Must not know: the order of steps (`_dial`),
+HTTP framing (`_h1`), pools.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+import types
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from .._backends.base import SOCKET_OPTION, NetworkBackend
+from .._backends.sync import SyncBackend
+from .._config import NO_TIMEOUTS, read_timeouts
+from .._dial import Dialed, OpenTCP, OpenUnix, Plan, Sleep, StartTLS, Step, dial
+from .._exceptions import NotBuiltYet, RemoteProtocolError
+from .._models import Origin, Request, Response
+from .._ssl import default_ssl_context
+from .._trace import Trace, get_trace
+from .http11 import HTTP11Connection
+from .interfaces import ConnectionInterface
+
+if TYPE_CHECKING:
+    import ssl
+
+logger = logging.getLogger("httpcore.connection")
+
+TLS_SCHEMES = (b"https", b"wss")
+
+# Seconds that a step gets at the least: a deadline that has just passed should fail in the
+# step, with its error, and zero would mean "do not block" to a socket.
+SHORTEST_STEP = 0.001
+
+
+class HTTPConnection(ConnectionInterface):
+    """A connection to `origin` that opens itself with its first request.
+
+    Parameters: as those of `ConnectionPool` with the same names. One request at a time.
+    """
+
+    def __init__(
+        self,
+        origin: Origin,
+        ssl_context: ssl.SSLContext | None = None,
+        keepalive_expiry: float | None = None,
+        http1: bool = True,
+        http2: bool = False,
+        retries: int = 0,
+        local_address: str | None = None,
+        uds: str | None = None,
+        network_backend: NetworkBackend | None = None,
+        socket_options: Iterable[SOCKET_OPTION] | None = None,
+        *,
+        parsing: str = "strict",
+    ) -> None:
+        refuse_http2(http1, http2)
+        self._origin = origin
+        self._ssl_context = ssl_context
+        self._keepalive_expiry = keepalive_expiry
+        self._retries = retries
+        self._local_address = local_address
+        self._uds = uds
+        self._backend = SyncBackend() if network_backend is None else network_backend
+        self._socket_options = socket_options
+        self._parsing = parsing
+        self._connection: HTTP11Connection | None = None
+        self._failed = False
+        self._lock = threading.Lock()
+
+    def handle_request(self, request: Request) -> Response:
+        """Send `request`, connecting first if need be; the response's body is unread.
+
+        Raises what `HTTP11Connection.handle_request` raises, and ConnectTimeout,
+        ConnectError.
+        """
+        with self._lock:
+            if self._connection is None:
+                timeout = request.extensions.get("timeout")
+                timeouts = NO_TIMEOUTS if timeout is None else read_timeouts(timeout)
+                self.connect(timeouts[0], request.extensions)
+        assert self._connection is not None
+        return self._connection.handle_request(request)
+
+    def connect(self, timeout: float | None, extensions: Any) -> HTTP11Connection:
+        """Open the connection within `timeout` seconds; Connect* on failure."""
+        try:
+            plan = self._plan(extensions.get("sni_hostname"))
+            dialed = carry_out(plan, self._backend, timeout, get_trace(extensions))
+            if dialed.protocol == "h2":
+                dialed.stream.close()
+                raise RemoteProtocolError(f"{self._origin} chose HTTP/2, which was not offered")
+        except BaseException as exc:
+            self._failed = True
+            logger.debug("connect to %s failed: %s", self._origin, exc)
+            raise
+        self._connection = HTTP11Connection(
+            self._origin, dialed.stream, self._keepalive_expiry, parsing=self._parsing
+        )
+        logger.debug("connected to %s", self._origin)
+        return self._connection
+
+    def _plan(self, server_hostname: Any) -> Plan:
+        context = None
+        if self._origin.scheme in TLS_SCHEMES:
+            context = default_ssl_context() if self._ssl_context is None else self._ssl_context
+        if isinstance(server_hostname, bytes):
+            server_hostname = server_hostname.decode("ascii")
+        return Plan(
+            host=self._origin.host,
+            port=self._origin.port,
+            ssl_context=context,
+            server_hostname=server_hostname,
+            uds=self._uds,
+            local_address=self._local_address,
+            socket_options=self._socket_options,
+            retries=self._retries,
+        )
+
+    def close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            logger.debug("closed the connection to %s", self._origin)
+
+    def can_handle_request(self, origin: Origin) -> bool:
+        return origin == self._origin
+
+    def is_available(self) -> bool:
+        return self._connection is not None and self._connection.is_available()
+
+    def has_expired(self) -> bool:
+        return self._failed if self._connection is None else self._connection.has_expired()
+
+    def is_idle(self) -> bool:
+        return self._failed if self._connection is None else self._connection.is_idle()
+
+    def is_closed(self) -> bool:
+        return self._failed if self._connection is None else self._connection.is_closed()
+
+    def info(self) -> str:
+        if self._connection is None:
+            return "CONNECTION FAILED" if self._failed else "CONNECTING"
+        return self._connection.info()
+
+    def __repr__(self) -> str:
+        return f"<{self.__class__.__name__} [{self.info()}]>"
+
+    def __enter__(self) -> HTTPConnection:
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None = None,
+        exc_value: BaseException | None = None,
+        traceback: types.TracebackType | None = None,
+    ) -> None:
+        self.close()
+
+
+def refuse_http2(http1: bool, http2: bool) -> None:
+    if http2 or not http1:
+        raise NotBuiltYet("HTTP/2 is not built yet: use http1=True and http2=False")
+
+
+def carry_out(
+    plan: Plan, backend: NetworkBackend, timeout: float | None, trace: Trace | None
+) -> Dialed:
+    """Run the dial script with blocking calls; each attempt has `timeout` seconds in all."""
+    script = dial(plan)
+    deadline: float | None = None
+    step = next(script)
+    try:
+        while True:
+            if timeout is not None and type(step) in (OpenTCP, OpenUnix):
+                deadline = time.monotonic() + timeout
+            try:
+                result = _carry_out_step(step, backend, timeout, deadline, trace)
+            except Exception as exc:
+                step = script.throw(exc)
+            else:
+                step = script.send(result)
+    except StopIteration as stop:
+        dialed: Dialed = stop.value
+        return dialed
+
+
+def _carry_out_step(
+    step: Step,
+    backend: NetworkBackend,
+    timeout: float | None,
+    deadline: float | None,
+    trace: Trace | None,
+) -> Any:
+    left = timeout if deadline is None else max(SHORTEST_STEP, deadline - time.monotonic())
+    name, arguments, call = _as_call(step, backend, left)
+    if trace is not None:
+        trace(f"connection.{name}.started", arguments)
+    try:
+        result = call(**arguments)
+    except BaseException as exc:
+        if type(step) is StartTLS:
+            step.stream.close()
+        if trace is not None:
+            trace(f"connection.{name}.failed", {"exception": exc})
+        raise
+    if trace is not None:
+        trace(f"connection.{name}.complete", {"return_value": result})
+    return result
+
+
+def _as_call(
+    step: Step, backend: NetworkBackend, timeout: float | None
+) -> tuple[str, dict[str, Any], Any]:
+    """A step as trace name, arguments, and what takes them; names as in httpcore 1.0.9."""
+    if type(step) is OpenTCP:
+        arguments = {
+            "host": step.host,
+            "port": step.port,
+            "local_address": step.local_address,
+            "timeout": timeout,
+            "socket_options": step.socket_options,
+        }
+        return "connect_tcp", arguments, backend.connect_tcp
+    if type(step) is OpenUnix:
+        arguments = {
+            "path": step.path,
+            "timeout": timeout,
+            "socket_options": step.socket_options,
+        }
+        return "connect_unix_socket", arguments, backend.connect_unix_socket
+    if type(step) is StartTLS:
+        arguments = {
+            "ssl_context": step.ssl_context,
+            "server_hostname": step.server_hostname,
+            "timeout": timeout,
+        }
+        return "start_tls", arguments, step.stream.start_tls
+    assert type(step) is Sleep
+    return "retry", {"seconds": step.seconds}, backend.sleep

@@ -1,0 +1,494 @@
+"""The pool: waiting for a connection, opening it, sending, giving it back.
+
+Owns: the lock around the Scheduler, sleeping and waking, and the one safe replay. Must not
+know: which request gets which connection (that is `_pool`), nor how HTTP is framed.
+
+Nothing blocks while the lock is held: dialling, probing and closing happen outside.
+
+Sources: RFC 9110 section 9.2.2 (which requests may be sent again), RFC 9112 section 9.3.1
+(and when a client may do so by itself).
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+import types
+from collections import Counter, deque
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from .._backends.base import SOCKET_OPTION, NetworkBackend
+from .._backends.sync import SyncBackend
+from .._config import (
+    NO_TIMEOUTS,
+    PoolLimits,
+    SSLConfig,
+    TimeoutConfig,
+    check_timeout,
+    read_timeouts,
+)
+from .._exceptions import (
+    NOT_SENT,
+    RESPONSE_STARTED,
+    NetworkError,
+    NotBuiltYet,
+    PoolTimeout,
+    RemoteProtocolError,
+    UnsupportedProtocol,
+)
+from .._models import (
+    DEFAULT_PORTS,
+    Origin,
+    Proxy,
+    Request,
+    Response,
+    describe_scheme,
+)
+from .._pool import DIALING, Route, Scheduler, Slot, Waiter
+from .._ssl import create_ssl_context
+from .connection import TLS_SCHEMES, HTTPConnection, refuse_http2
+from .http11 import HTTP11Connection, Prepared, ResponseBody, Timeouts, prepare
+from .interfaces import ConnectionInterface, RequestInterface
+
+if TYPE_CHECKING:
+    import ssl
+
+# RFC 9110 section 9.2.2: repeating these has the effect of doing them once.
+IDEMPOTENT = frozenset({b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"PUT", b"DELETE"})
+PLAIN_SCHEMES = (b"http", b"ws")
+
+# Seconds. A waiter that was served is woken at once; should the thread that served it be
+# interrupted (KeyboardInterrupt) before it could wake it, the waiter looks by itself.
+LONGEST_SLEEP = 1.0
+
+
+class ConnectionPool(RequestInterface):
+    """Keeps connections and reuses them. Thread-safe: share one among all threads.
+
+    Parameters:
+        ssl_context: how to verify https servers; by default `default_ssl_context()`. It is
+            never changed.
+        proxy: not built yet.
+        max_connections: how many connections may be open at once; more requests wait, first
+            come, first served. None for no limit.
+        max_keepalive_connections: how many of them may stay open while idle; None for all.
+        keepalive_expiry: seconds a connection may be idle and still be reused; None for no
+            limit. What the server says in ``Keep-Alive: timeout=`` holds as well.
+        http1, http2: HTTP/2 is not built yet.
+        retries: how often to try again when connecting fails.
+        local_address: local address to connect from; it also picks the address family.
+        uds: path of a Unix socket to connect to instead of the URL's host.
+        network_backend: what opens sockets; by default `SyncBackend()`.
+        socket_options: arguments of setsockopt for each new TCP connection.
+        max_connections_per_host: as `max_connections`, for each origin (and TLS context).
+        max_age: seconds after which a connection is not reused any more, however busy, so
+            that DNS changes are seen; None for no limit.
+        parsing: ``"strict"`` reads responses as h11 does; ``"lenient"`` repairs or skips
+            malformed header lines, as requests can read them.
+
+    Raises TypeError or ValueError for an argument that cannot be.
+    """
+
+    def __init__(
+        self,
+        ssl_context: ssl.SSLContext | None = None,
+        proxy: Proxy | None = None,
+        max_connections: int | None = 10,
+        max_keepalive_connections: int | None = None,
+        keepalive_expiry: float | None = None,
+        http1: bool = True,
+        http2: bool = False,
+        retries: int = 0,
+        local_address: str | None = None,
+        uds: str | None = None,
+        network_backend: NetworkBackend | None = None,
+        socket_options: Iterable[SOCKET_OPTION] | None = None,
+        *,
+        max_connections_per_host: int | None = None,
+        max_age: float | None = None,
+        parsing: str = "strict",
+    ) -> None:
+        refuse_http2(http1, http2)
+        if proxy is not None:
+            raise NotBuiltYet("proxies are not built yet: leave proxy=None")
+        if parsing not in ("strict", "lenient"):
+            raise ValueError(f"parsing must be 'strict' or 'lenient', not {parsing!r}")
+        self._ssl_context = ssl_context
+        self._keepalive_expiry = check_timeout(keepalive_expiry, "keepalive_expiry")
+        self._retries = _count(retries, "retries", 0) or 0
+        self._local_address = local_address
+        self._uds = uds
+        self._network_backend = SyncBackend() if network_backend is None else network_backend
+        self._socket_options = None if socket_options is None else list(socket_options)
+        self._parsing = parsing
+        self._max_connections = _count(max_connections, "max_connections", 1)
+        self._max_per_host = _count(max_connections_per_host, "max_connections_per_host", 1)
+        self._default_timeouts: Timeouts = NO_TIMEOUTS
+        self._scheduler = Scheduler(
+            max_connections=self._max_connections,
+            max_keepalive=_count(max_keepalive_connections, "max_keepalive_connections", 0),
+            max_per_route=self._max_per_host,
+            keepalive_expiry=self._keepalive_expiry,
+            max_age=check_timeout(max_age, "max_age"),
+        )
+        self._lock = threading.Lock()
+        # Slots whose owner was dropped by the garbage collector, which may not take the lock.
+        self._orphans: deque[Slot] = deque()
+
+    # Sending
+
+    def handle_request(self, request: Request) -> Response:
+        """Send `request` as it is and return the response, its body unread.
+
+        The connection goes back to the pool when the body was read to its end or closed.
+        When a *reused* connection turns out to be dead before any byte of the answer, the
+        request is sent once more on a new one, if that is safe: nothing of it was sent, or
+        it is idempotent; and its body can be sent again.
+
+        Raises:
+            LocalProtocolError, UnsupportedProtocol, TypeError: nothing was sent.
+            PoolTimeout: no connection became free in time; names the limit and its holders.
+            ConnectTimeout, ConnectError: no connection could be opened.
+            ReadTimeout, WriteTimeout, ReadError, WriteError, RemoteProtocolError: see
+                ``phase`` for how far the request got.
+        """
+        route = self._route(request)
+        prepared = prepare(request)
+        timeout = request.extensions.get("timeout") if request.extensions else None
+        timeouts = self._default_timeouts if timeout is None else read_timeouts(timeout)
+        mark = 0 if prepared.content is not None else _position(request.stream)
+        fresh = False
+        while True:
+            body = ResponseBody(self, request)
+            connection: HTTP11Connection | None = None
+            try:
+                connection = self._check_out(route, body, timeouts, fresh)
+                return connection.exchange(prepared, timeouts, body)
+            except BaseException as exc:
+                body._abort()
+                if fresh or not _may_replay(exc, prepared, connection, mark):
+                    raise
+            if prepared.content is None and mark is not None:
+                request.stream.seek(mark)
+            fresh = True
+
+    def _route(self, request: Request) -> Route:
+        url = request.url
+        scheme = url.scheme
+        context = None
+        if scheme in TLS_SCHEMES:
+            context = self._ssl_context
+        elif scheme not in PLAIN_SCHEMES:
+            raise UnsupportedProtocol(describe_scheme(scheme))
+        port = url.port
+        if port is None:
+            port = DEFAULT_PORTS[scheme]
+        extensions = request.extensions
+        if extensions:
+            if extensions.get("proxy") is not None:
+                raise NotBuiltYet("proxies are not built yet: leave extensions['proxy'] out")
+            if scheme in TLS_SCHEMES:
+                context = _tls_settings(extensions, context)
+        return Route(scheme, url.host, port, context, None, self._uds)
+
+    def _check_out(
+        self, route: Route, body: ResponseBody, timeouts: Timeouts, fresh: bool
+    ) -> HTTP11Connection:
+        """A live connection for `body`, which owns its slot from here on."""
+        scheduler = self._scheduler
+        while True:
+            waiter = None
+            with self._lock:
+                got = scheduler.acquire(route, body, time.monotonic(), fresh)
+                if type(got) is Waiter:
+                    waiter = got
+                    waiter.event = threading.Lock()
+                    waiter.event.acquire()
+                if scheduler.woken:
+                    self._wake()
+            if scheduler.closing:
+                self._close_retired()
+            if self._orphans:
+                self._adopt_orphans()
+            if waiter is not None:
+                self._wait(waiter, body, timeouts[3])
+            slot = body.slot
+            if slot.state is DIALING:
+                return self._dial(route, body, slot, timeouts[0])
+            connection: HTTP11Connection = slot.connection._connection
+            if not connection.is_readable():
+                return connection
+            # Readable while idle: the server has closed it, or said something unasked.
+            self._release(body, False, None)
+
+    def _wait(self, waiter: Waiter, body: ResponseBody, timeout: float | None) -> None:
+        started = time.monotonic()
+        deadline = None if timeout is None else started + timeout
+        try:
+            while body.slot is None:
+                left = LONGEST_SLEEP
+                if deadline is not None:
+                    left = min(left, deadline - time.monotonic())
+                    if left <= 0:
+                        break
+                waiter.event.acquire(timeout=left)
+        finally:
+            with self._lock:
+                if body.slot is None:
+                    self._scheduler.cancel(waiter, time.monotonic())
+                if self._scheduler.woken:
+                    self._wake()
+        if body.slot is None:
+            raise PoolTimeout(self._explain_wait(waiter.route, timeout))
+
+    def _explain_wait(self, route: Route, timeout: float | None) -> str:
+        with self._lock:
+            slots = self._scheduler.slots()
+            total = self._max_connections
+        here = [slot for slot in slots if slot.route == route]
+        if self._max_per_host is not None and len(here) >= self._max_per_host:
+            slots, limit = here, f"max_connections_per_host={self._max_per_host}"
+        else:
+            limit = f"max_connections={total}"
+        holders = Counter(_holder(slot) for slot in slots)
+        held = "; ".join(f"{count} × {what}" for what, count in holders.most_common(5))
+        more = f"; and {len(holders) - 5} others" if len(holders) > 5 else ""
+        return (
+            f"no connection to {_name(route)} became free within {timeout:g} s: "
+            f"the limit is {limit}, held by {held or 'nobody'}{more}"
+        )
+
+    def _dial(
+        self, route: Route, body: ResponseBody, slot: Slot, timeout: float | None
+    ) -> HTTP11Connection:
+        connection = self.create_connection(Origin(route.scheme, route.host, route.port))
+        if route.ssl_context is not None:
+            context: Any = route.ssl_context
+            connection._ssl_context = context[0] if type(context) is tuple else context
+        if route.scheme in TLS_SCHEMES and connection._ssl_context is None:
+            connection._ssl_context = self._make_ssl_context()
+        slot.connection = connection
+        opened = connection.connect(timeout, body._request.extensions)
+        with self._lock:
+            self._scheduler.dialed(body, connection, time.monotonic())
+        return opened
+
+    def _make_ssl_context(self) -> ssl.SSLContext | None:
+        return None  # the connection takes the default
+
+    def create_connection(self, origin: Origin) -> HTTPConnection:
+        """A new connection to `origin`, not yet open and not part of the pool."""
+        return HTTPConnection(
+            origin,
+            ssl_context=self._ssl_context,
+            keepalive_expiry=self._keepalive_expiry,
+            retries=self._retries,
+            local_address=self._local_address,
+            uds=self._uds,
+            network_backend=self._network_backend,
+            socket_options=self._socket_options,
+            parsing=self._parsing,
+        )
+
+    # Giving back
+
+    def _release(self, owner: Any, reusable: bool, keep_for: float | None) -> None:
+        scheduler = self._scheduler
+        with self._lock:
+            scheduler.release(owner, time.monotonic(), reusable, keep_for)
+            if scheduler.woken:
+                self._wake()
+        if scheduler.closing:
+            self._close_retired()
+        if self._orphans:
+            self._adopt_orphans()
+
+    def _forget(self, owner: Any) -> None:
+        """The owner's connection is no longer HTTP and no longer the pool's."""
+        with self._lock:
+            self._scheduler.forget(owner)
+            if self._scheduler.woken:
+                self._wake()
+
+    def _wake(self) -> None:
+        woken = self._scheduler.woken
+        while woken:
+            try:
+                woken[-1].event.release()
+            except RuntimeError:
+                pass  # woken before, by a thread that was interrupted right after
+            woken.pop()
+
+    def _close_retired(self) -> None:
+        closing = self._scheduler.closing
+        while closing:
+            try:
+                connection = closing.pop()
+            except IndexError:
+                return  # another thread was faster
+            if connection is not None:
+                connection.close()
+
+    def _orphaned(self, slot: Slot) -> None:
+        """Called by the garbage collector: at any place, maybe while this thread has the lock."""
+        self._orphans.append(slot)
+        if self._lock.acquire(blocking=False):
+            self._lock.release()
+            self._adopt_orphans()
+        # Else the holder of the lock looks for orphans after it has let go.
+
+    def _adopt_orphans(self) -> None:
+        while self._orphans:
+            try:
+                slot = self._orphans.popleft()
+            except IndexError:
+                return
+            self._release(_Heir(slot), False, None)
+
+    # Looking, closing
+
+    @property
+    def connections(self) -> list[ConnectionInterface]:
+        """The connections of the pool, a new list; look at them, do not use them."""
+        with self._lock:
+            slots = self._scheduler.slots()
+        return [slot.connection for slot in slots if slot.connection is not None]
+
+    def stats(self) -> dict[str, int]:
+        """How many: ``connections`` in all, ``active``, ``idle``, ``dialing``, and requests
+        ``waiting``. Cheap."""
+        with self._lock:
+            return self._scheduler.stats()
+
+    def close(self) -> None:
+        """Close idle connections now, and those in use when their response ends."""
+        with self._lock:
+            self._scheduler.close()
+            if self._scheduler.woken:
+                self._wake()
+        self._close_retired()
+
+    def __enter__(self) -> ConnectionPool:
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None = None,
+        exc_value: BaseException | None = None,
+        traceback: types.TracebackType | None = None,
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        stats = self.stats()
+        active = stats["active"] + stats["dialing"]
+        return (
+            f"<{self.__class__.__name__} [Requests: {active} active, {stats['waiting']} queued"
+            f" | Connections: {active} active, {stats['idle']} idle]>"
+        )
+
+
+class PoolManager(ConnectionPool):
+    """The pool as 2019 designed it: three configuration objects. Thread-safe.
+
+    Parameters:
+        ssl: how to verify servers and who we are.
+        timeout: for requests that bring none of their own in ``extensions["timeout"]``.
+        limits: how many connections.
+    """
+
+    def __init__(
+        self,
+        *,
+        ssl: SSLConfig | None = None,
+        timeout: TimeoutConfig | None = None,
+        limits: PoolLimits | None = None,
+    ) -> None:
+        for name, value, kind in (
+            ("ssl", ssl, SSLConfig),
+            ("timeout", timeout, TimeoutConfig),
+            ("limits", limits, PoolLimits),
+        ):
+            if value is not None and not isinstance(value, kind):
+                raise TypeError(f"{name} must be a {kind.__name__}, not {type(value).__name__}")
+        super().__init__(**(limits or PoolLimits()).as_pool_arguments())  # type: ignore[arg-type]
+        self._ssl_config = ssl or SSLConfig()
+        if timeout is not None:
+            self._default_timeouts = read_timeouts(timeout.as_extension())
+
+    def _make_ssl_context(self) -> ssl.SSLContext | None:
+        return create_ssl_context(self._ssl_config.verify, self._ssl_config.cert)
+
+
+class _Heir:
+    """Holds the slot of an owner that is gone, just long enough to release it."""
+
+    __slots__ = ("slot",)
+
+    def __init__(self, slot: Slot) -> None:
+        self.slot: Slot | None = slot
+
+
+def _count(value: Any, name: str, least: int) -> int | None:
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"{name} must be a number or None, not {type(value).__name__}")
+    if value < least:
+        raise ValueError(f"{name} must be at least {least}, got {value}")
+    return value
+
+
+def _tls_settings(extensions: Any, context: Any) -> Any:
+    """What of the TLS settings makes a connection reusable: the context, and the name when
+    it is not the host's, because the certificate was checked against it."""
+    own = extensions.get("ssl_context")
+    if own is not None:
+        if not hasattr(own, "wrap_socket"):
+            raise TypeError(f"extensions['ssl_context'] is no SSLContext but {type(own).__name__}")
+        context = own
+    name = extensions.get("sni_hostname")
+    return context if name is None else (context, name)
+
+
+def _name(route: Route) -> str:
+    return str(Origin(route.scheme, route.host, route.port))
+
+
+def _holder(slot: Slot) -> str:
+    inner = getattr(slot.connection, "_connection", None)
+    request = inner.request if inner is not None else None
+    if request is None:
+        return f"{_name(slot.route)} ({slot.state.lower()})"
+    method = request.method.decode("ascii", "backslashreplace")
+    return f"{method} {_name(slot.route)}{request.url.target.decode('ascii', 'backslashreplace')}"
+
+
+def _position(stream: Any) -> int | None:
+    """Where a file body stands, so that it can be sent again from there; else None."""
+    try:
+        position = stream.tell()
+        stream.seek(position)
+    except (AttributeError, OSError, ValueError):
+        return None
+    return position if isinstance(position, int) else None
+
+
+def _may_replay(
+    exc: BaseException, prepared: Prepared, connection: HTTP11Connection | None, mark: int | None
+) -> bool:
+    """Whether to send the request again on a new connection.
+
+    Only when the connection had served requests before: that it is dead is then likely the
+    keep-alive race (RFC 9112 section 9.3.1), not an answer to this request.
+    """
+    if connection is None or connection._request_count < 2:
+        return False
+    if not isinstance(exc, (NetworkError, RemoteProtocolError)) or exc.phase == RESPONSE_STARTED:
+        return False
+    if prepared.content is None and mark is None and prepared.length != 0:
+        return False  # an iterator's parts are gone
+    return exc.phase == NOT_SENT or prepared.request.method in IDEMPOTENT
+
+
