@@ -53,9 +53,9 @@ def stream(
 ) -> Iterator[Response]:
     """As `request`, but as a context manager over the unread response::
 
-        with httpcore.stream("GET", "https://www.example.com/") as response:
-            for part in response.iter_stream():
-                ...
+    with httpcore.stream("GET", "https://www.example.com/") as response:
+        for part in response.iter_stream():
+            ...
     """
     with (
         ConnectionPool() as pool,

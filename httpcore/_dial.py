@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Generator, Iterable
-from typing import TYPE_CHECKING, Any, NamedTuple, Union
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ._exceptions import ConnectError, ConnectTimeout, LocalProtocolError
 
@@ -49,7 +49,7 @@ class Sleep(NamedTuple):
     seconds: float
 
 
-Step = Union[OpenTCP, OpenUnix, StartTLS, Sleep]
+Step = OpenTCP | OpenUnix | StartTLS | Sleep
 
 
 class Plan(NamedTuple):

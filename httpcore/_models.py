@@ -14,7 +14,7 @@ import os
 import re
 from base64 import b64encode
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Union
+from typing import TYPE_CHECKING, Any
 
 import idna
 
@@ -24,11 +24,11 @@ if TYPE_CHECKING:
     import ssl
 
 HeaderList = list[tuple[bytes, bytes]]
-HeadersAsSequence = Sequence[tuple[Union[bytes, str], Union[bytes, str]]]
-HeadersAsMapping = Mapping[Union[bytes, str], Union[bytes, str]]
-HeaderTypes = Union[HeadersAsSequence, HeadersAsMapping, None]
+HeadersAsSequence = Sequence[tuple[bytes | str, bytes | str]]
+HeadersAsMapping = Mapping[bytes | str, bytes | str]
+HeaderTypes = HeadersAsSequence | HeadersAsMapping | None
 Extensions = Mapping[str, Any]
-Content = Union[bytes, Iterable[bytes], AsyncIterable[bytes], None]
+Content = bytes | Iterable[bytes] | AsyncIterable[bytes] | None
 
 DEFAULT_PORTS = {
     b"http": 80,
@@ -247,7 +247,7 @@ class URL:
         )
 
 
-def to_text(url: bytes) -> str:
+def to_text(url: Any) -> str:
     if not isinstance(url, (bytes, bytearray)):
         raise TypeError(f"url must be str, bytes or httpcore.URL, not {type(url).__name__}")
     try:

@@ -8,16 +8,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, Union
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import ssl
 
-SOCKET_OPTION = Union[
-    tuple[int, int, int],
-    tuple[int, int, Union[bytes, bytearray]],
-    tuple[int, int, None, int],
-]
+SOCKET_OPTION = (
+    tuple[int, int, int] | tuple[int, int, bytes | bytearray] | tuple[int, int, None, int]
+)
 
 
 class NetworkStream:
@@ -54,7 +52,7 @@ class NetworkStream:
         raise NotImplementedError(f"{type(self).__name__} does not implement start_tls()")
 
     def get_extra_info(self, info: str) -> Any:
-        """``ssl_object``, ``client_addr``, ``server_addr``, ``socket``, ``is_readable``; or None."""
+        """``ssl_object``, ``client_addr``, ``server_addr``, ``socket`` or ``is_readable``."""
         return None
 
 

@@ -96,6 +96,16 @@ class SyncStream(NetworkStream):
         except (OSError, ValueError) as exc:
             return self._end_or_raise(exc, timeout)
 
+    def readinto(self, buffer: memoryview, timeout: float | None = None) -> int:
+        """As `read`, straight into `buffer`; 0 at the end of the stream."""
+        if timeout != self._timeout:
+            self._sock.settimeout(timeout)
+            self._timeout = timeout
+        try:
+            return self._sock.recv_into(buffer)
+        except (OSError, ValueError) as exc:
+            return len(self._end_or_raise(exc, timeout))
+
     def _end_or_raise(self, exc: Exception, timeout: float | None) -> bytes:
         if isinstance(exc, (TimeoutError, *_SEND_AGAIN)):
             raise ReadTimeout(
@@ -272,7 +282,8 @@ class SyncBackend(NetworkBackend):
                 failure = exc
                 if isinstance(exc, (TimeoutError, BlockingIOError)) and remaining is not None:
                     raise ConnectTimeout(
-                        f"connect to {host}:{port} ({', '.join(tried)}) timed out after {_seconds(timeout)}"
+                        f"connect to {host}:{port} ({', '.join(tried)}) "
+                        f"timed out after {_seconds(timeout)}"
                     ) from exc
                 continue
             return SyncStream(sock, f"{host}:{port}")

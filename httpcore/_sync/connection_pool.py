@@ -252,7 +252,7 @@ class ConnectionPool(RequestInterface):
         else:
             limit = f"max_connections={total}"
         holders = Counter(_holder(slot) for slot in slots)
-        held = "; ".join(f"{count} × {what}" for what, count in holders.most_common(5))
+        held = "; ".join(f"{count} x {what}" for what, count in holders.most_common(5))
         more = f"; and {len(holders) - 5} others" if len(holders) > 5 else ""
         return (
             f"no connection to {_name(route)} became free within {timeout:g} s: "
@@ -458,7 +458,7 @@ def _name(route: Route) -> str:
 
 def _holder(slot: Slot) -> str:
     inner = getattr(slot.connection, "_connection", None)
-    request = inner.request if inner is not None else None
+    request = inner.serving if inner is not None else None
     if request is None:
         return f"{_name(slot.route)} ({slot.state.lower()})"
     method = request.method.decode("ascii", "backslashreplace")
@@ -490,5 +490,3 @@ def _may_replay(
     if prepared.content is None and mark is None and prepared.length != 0:
         return False  # an iterator's parts are gone
     return exc.phase == NOT_SENT or prepared.request.method in IDEMPOTENT
-
-

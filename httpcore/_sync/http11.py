@@ -22,7 +22,6 @@ from .._backends.base import NetworkStream
 from .._config import NO_TIMEOUTS, read_timeouts
 from .._exceptions import (
     MAYBE_PROCESSED,
-    NOT_SENT,
     RESPONSE_STARTED,
     ConnectionNotAvailable,
     LocalProtocolError,
@@ -51,6 +50,9 @@ READ_SIZE = 65536
 # Bytes per read when the whole of a large body is wanted: fewer calls, and still small
 # enough to stay in the processor's cache between the two copies.
 LARGE_READ = 262144
+# Bytes of an announced body that are reserved before they have arrived. Reserving costs no
+# memory until it is written, but a lying server should not exhaust the address space either.
+PREALLOCATE_LIMIT = 256 * 1024 * 1024
 # Bytes per write of a body, and the largest body that leaves together with its head. Copying
 # this much costs less than a second system call and a second packet.
 WRITE_SIZE = 131072
@@ -115,7 +117,8 @@ class HTTP11Connection(ConnectionInterface):
         self._request_count = 0
         self._expires: float | None = None
         self._lock = threading.Lock()
-        self.request: Request | None = None  # the one being served, for people and error texts
+        # The request whose response is not at its end, for people and error texts.
+        self.serving: Request | None = None
 
     def handle_request(self, request: Request) -> Response:
         """Send `request` and return its response, the body unread.
@@ -128,9 +131,7 @@ class HTTP11Connection(ConnectionInterface):
                 connection is closed.
         """
         if not self.can_handle_request(request.url.origin):
-            raise RuntimeError(
-                f"request to {request.url.origin} on a connection to {self._origin}"
-            )
+            raise RuntimeError(f"request to {request.url.origin} on a connection to {self._origin}")
         prepared = prepare(request)
         timeout = request.extensions.get("timeout")
         timeouts = NO_TIMEOUTS if timeout is None else read_timeouts(timeout)
@@ -147,7 +148,7 @@ class HTTP11Connection(ConnectionInterface):
         trace = get_trace(request.extensions) if request.extensions else None
         self._state = "ACTIVE"
         self._request_count += 1
-        self.request = request
+        self.serving = request
         body._connection = self
         try:
             failure = self._send(prepared, timeouts[2], trace)
@@ -211,7 +212,8 @@ class HTTP11Connection(ConnectionInterface):
             trace("http11.receive_response_headers.started", {"request": prepared.request})
         try:
             data = self._stream.read(READ_SIZE, timeout)
-            head = None if prepared.special else read_head(data, prepared.request.method)
+            method = prepared.request.method
+            head = None if prepared.special else read_head(data, method, self._lenient)
             if head is None:
                 head = self._receive_unusual_head(prepared, data, timeout)
         except (NetworkError, RemoteProtocolError, TimeoutException):
@@ -225,9 +227,7 @@ class HTTP11Connection(ConnectionInterface):
             )
         return head
 
-    def _receive_unusual_head(
-        self, prepared: Prepared, data: bytes, timeout: float | None
-    ) -> Head:
+    def _receive_unusual_head(self, prepared: Prepared, data: bytes, timeout: float | None) -> Head:
         request = prepared.request
         if not data:
             raise ServerDisconnected(
@@ -266,6 +266,8 @@ class HTTP11Connection(ConnectionInterface):
         body._trace = trace
         body._reusable = head.keep_alive and all_sent
         body._keep_for = head.keep_alive_timeout
+        if trace is not None:
+            trace("http11.receive_response_body.started", {"request": body._request})
         if head.rest:
             body._pending = reader.feed(head.rest)
         stream = self._stream
@@ -291,14 +293,14 @@ class HTTP11Connection(ConnectionInterface):
 
     def _idle(self) -> None:
         self._state = "IDLE"
-        self.request = None
+        self.serving = None
         if self._keepalive_expiry is not None:
             self._expires = time.monotonic() + self._keepalive_expiry
 
     def close(self) -> None:
         """Close the connection; a body that is being read fails then. Any thread may."""
         self._state = "CLOSED"
-        self.request = None
+        self.serving = None
         self._stream.close()
 
     def can_handle_request(self, origin: Origin) -> bool:
@@ -541,12 +543,14 @@ class ResponseBody:
     @property
     def received(self) -> int:
         """Bytes of the body that have arrived."""
-        return self._reader.received  # type: ignore[no-any-return]
+        count: int = self._reader.received
+        return count
 
     @property
     def trailers(self) -> list[tuple[bytes, bytes]]:
         """The trailer fields, once the body has ended (RFC 9110 section 6.5)."""
-        return self._reader.trailers  # type: ignore[no-any-return]
+        fields: list[tuple[bytes, bytes]] = self._reader.trailers
+        return fields
 
     @property
     def connection(self) -> HTTP11Connection | None:
@@ -563,12 +567,53 @@ class ResponseBody:
             self._offset = 0
         if self.complete:
             return first
+        remaining = self.remaining
+        if remaining is not None and READ_SIZE < remaining <= PREALLOCATE_LIMIT:
+            return self._read_in_place(first, remaining)
         # BytesIO hands its buffer over without copying it, so the body is in memory once.
         whole = io.BytesIO()
         whole.write(first)
-        while not self.complete:
+        reader = self._reader
+        while not reader.done:
             whole.write(self._receive(LARGE_READ))
         return whole.getvalue()
+
+    def _read_in_place(self, first: bytes, remaining: int) -> bytes:
+        """The rest of a body of known length, read straight to where it stays.
+
+        CPython: `bytes(n)` is memory that the kernel has not touched yet; BytesIO takes it over
+        and, since nobody else refers to it, lets us write into it and hands it out again, all
+        without a copy.
+        """
+        position = len(first)
+        whole = io.BytesIO(bytes(position + remaining))
+        with whole.getbuffer() as view:
+            view[:position] = first
+            reader = self._reader
+            while not reader.done:
+                position += self._receive_into(view[position:])
+        return whole.getvalue()
+
+    def _receive_into(self, view: memoryview) -> int:
+        connection = self._connection
+        readinto = None if connection is None else getattr(connection._stream, "readinto", None)
+        if readinto is None or self.closed:
+            part = self._receive(LARGE_READ)
+            view[: len(part)] = part
+            return len(part)
+        reader = self._reader
+        try:
+            count: int = readinto(view, self._timeout)
+            if count:
+                reader.took(count)
+            else:
+                reader.feed_eof()
+            if reader.done:
+                self._end()
+            return count
+        except BaseException as exc:
+            self._fail(exc)
+            raise
 
     def _receive(self, size: int) -> bytes:
         """Payload bytes, at least one unless the body has ended."""
@@ -577,9 +622,7 @@ class ResponseBody:
             raise ReadError(f"the response to {_name(self._request)} was closed while unread")
         reader = self._reader
         try:
-            if self._trace is not None:
-                self._trace("http11.receive_response_body.started", {"request": self._request})
-            part = b""
+            part: bytes = b""
             while not part and not reader.done:
                 data = connection._stream.read(size, self._timeout)
                 if data:
@@ -589,12 +632,15 @@ class ResponseBody:
                     self.unclean_tls_eof = getattr(connection._stream, "unclean_eof", False)
             if reader.done:
                 self._end()
-            return part  # type: ignore[no-any-return]
+            return part
         except BaseException as exc:
-            self._abort()
-            if isinstance(exc, (NetworkError, RemoteProtocolError, TimeoutException)):
-                exc.phase = RESPONSE_STARTED
+            self._fail(exc)
             raise
+
+    def _fail(self, exc: BaseException) -> None:
+        self._abort()
+        if isinstance(exc, (NetworkError, RemoteProtocolError, TimeoutException)):
+            exc.phase = RESPONSE_STARTED
 
     def _end(self) -> None:
         """All of the body has arrived."""
@@ -721,6 +767,3 @@ class UpgradedStream(NetworkStream):
         if info == "is_readable" and self._leading:
             return True
         return self._stream.get_extra_info(info)
-
-
-__all__ = ["NOT_SENT", "HTTP11Connection", "Prepared", "ResponseBody", "UpgradedStream", "prepare"]

@@ -15,4 +15,6 @@ class HTTP2Connection:
     """Not built yet: using it raises NotImplementedError."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        raise NotBuiltYet("httpcore.HTTP2Connection: HTTP/2 connections are not built yet in this version")
+        raise NotBuiltYet(
+            "httpcore.HTTP2Connection: HTTP/2 connections are not built yet in this version"
+        )

@@ -144,5 +144,3 @@ class ConnectionInterface(RequestInterface):
     def is_closed(self) -> bool:
         """Whether it is closed for good."""
         raise NotImplementedError(f"{type(self).__name__} does not implement is_closed()")
-
-

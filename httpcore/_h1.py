@@ -1,0 +1,1011 @@
+"""The HTTP/1.1 client codec: bytes in, bytes out.
+
+Owns: what a request head looks like on the wire, where a response's head and body end, and
+whether the connection may carry another request afterwards.
+Must not know: sockets, clocks, locks, pools, URLs, content encodings.
+Sources: RFC 9112 (message syntax), RFC 9110 (field and method semantics), and h11, which is
+the reference: where this file and h11 disagree, this file is wrong.
+
+Two readers stand behind each other:
+
+- *Plain* messages, nearly all of them, are read here: `read_head`, then one of the body
+  readers. A head is plain when it is ``HTTP/1.x NNN reason``, then lines ending in CRLF with
+  nothing odd in them, at most one Content-Length or ``Transfer-Encoding: chunked``.
+- Anything else goes, bytes untouched, to a fresh `h11.Connection` that was told the same
+  request. The fast reader may decline; it may never differ.
+
+Where this file is stricter than h11, it is on purpose: a head longer than MAX_HEAD is refused
+however it arrives, a version other than HTTP/1.x is refused, and a response that has both
+Content-Length and Transfer-Encoding never leaves a reusable connection.
+
+`HeadReader(lenient=True)` is the one place that reads what h11 refuses; see `_repair`.
+
+Nothing here is thread-safe: one message is read by one thread at a time.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Callable, Iterable
+from typing import NoReturn
+
+import h11
+
+from ._exceptions import (
+    RESPONSE_STARTED,
+    ConflictingLengths,
+    IncompleteBody,
+    LocalProtocolError,
+    RemoteProtocolError,
+    ServerDisconnected,
+)
+
+Headers = list[tuple[bytes, bytes]]
+
+MAX_HEAD = 100 * 1024
+"""Bytes. The longest head, chunk line or trailer section that is read. Six times h11's default:
+servers with many cookies or long policies send 64 KiB heads, none is known to send more."""
+
+MAX_INFORMATIONAL = 64
+"""Interim (1xx) responses before the final one. Real servers send a handful; a server that
+sends them for ever must not keep us reading for ever."""
+
+CHUNKED = -1
+"""The body length `encode_request` gives for ``Transfer-Encoding: chunked``."""
+
+LAST_CHUNK = b"0\r\n\r\n"
+"""What ends a chunked body without trailers (RFC 9112 section 7.1)."""
+
+_MAX_LENGTH_DIGITS = 20
+"""Digits of a Content-Length, as h11 limits it: enough for 2**64, and int() stays cheap."""
+
+_logger = logging.getLogger("httpcore.http11")
+
+# ---------------------------------------------------------------------------------------------
+# The grammar
+#
+# The speed of this file is the speed of these patterns, so each is written for the regular
+# expression engine: `.` (anything but LF) is its fastest class, and every pattern is linear,
+# whatever the peer sends. `.` lets bytes through that a field value must not have, so a match
+# is only believed together with `_stray_controls`, one C call over the whole head.
+
+_TOKEN = rb"[-!#$%&'*+.^_`|~0-9A-Za-z]+"
+
+# `^` ties the search to line starts; the value neither begins nor ends with white space.
+_match_status = re.compile(rb"HTTP/(1\.[01]) ([2-9][0-9][0-9])(?: (.*))?\r\n").match
+_find_fields = re.compile(rb"(?m)^(" + _TOKEN + rb"): ?(|\S.*(?<=\S))\r\n").findall
+
+# The same for what we send, where exactly one space follows the colon.
+_is_request_line = re.compile(_TOKEN + rb" [!-~]+ HTTP/1\.1\r\n").fullmatch
+_find_sent_fields = re.compile(rb"(?m)^(" + _TOKEN + rb"): (|\S.*(?<=\S))\r\n").findall
+
+# NUL and white space other than SP and HTAB (RFC 9110 section 5.5, and h11's field-value).
+_CONTROLS = b"\0\n\v\f\r"
+
+# The same in a head split into lines, where LF and CR LF are at home.
+_find_bad_control = re.compile(rb"[\0\v\f]|\r(?!\n)").search
+
+# Where a head or a trailer section ends; bare LF counts, as it does for h11.
+_find_blank_line = re.compile(rb"\n\r?\n").search
+
+# A chunk line: the size, then extensions nobody reads or white space some servers add.
+_CHUNK_LINE = rb"([0-9A-Fa-f]{1,20})(?:;.*|[ \t]*)\r\n"
+_match_first_chunk = re.compile(_CHUNK_LINE).match
+_match_next_chunk = re.compile(rb"\r\n" + _CHUNK_LINE).match
+
+_search_timeout = re.compile(rb"(?i)(?:^|[,; \t])timeout[ \t]*=[ \t]*\"?([0-9]{1,9})").search
+
+# Header names that decide how a message is framed or what becomes of its connection.
+_RESPONSE_STEERING = frozenset(
+    [b"content-length", b"transfer-encoding", b"connection", b"keep-alive"]
+)
+_REQUEST_STEERING = frozenset(
+    [b"host", b"content-length", b"transfer-encoding", b"connection", b"upgrade"]
+)
+
+# RFC 9112 section 6.3: these end with their head, whatever their fields say.
+_BODYLESS = frozenset([204, 304])
+
+
+def _tokens(value: bytes) -> list[bytes]:
+    """The lower-case members of a comma-separated field value."""
+    return [part for part in (piece.strip() for piece in value.lower().split(b",")) if part]
+
+
+# ---------------------------------------------------------------------------------------------
+# Sending
+
+
+def encode_request(method: bytes, target: bytes, headers: Headers) -> tuple[bytes, int, bool]:
+    """Write a request head, refusing everything that is not exactly one request.
+
+    The head is built and then read back with the grammar: the fields that come out must be the
+    fields that went in. So no value can smuggle a line in, however it is spelled.
+
+    Args:
+        method: the method, a token such as ``b"GET"``.
+        target: the request target (RFC 9112 section 3.2), visible ASCII.
+        headers: name and value pairs in the order to send; exactly one Host among them. Not
+            changed. Host is sent first (RFC 9110 section 7.2).
+
+    Returns:
+        The bytes of the head; the body's length in bytes, or CHUNKED; and whether the answer
+        depends on more of the request than its method (CONNECT, Upgrade, Connection: close),
+        so that it must be read by a `HeadReader` that was given the same headers.
+
+    Raises:
+        LocalProtocolError: a part is not valid HTTP; the text names it, and never shows the
+            value of a header that carries credentials.
+        TypeError: a part is not bytes.
+    """
+    try:
+        start = b"%b %b HTTP/1.1\r\n" % (method, target)
+        head = start + b"\r\n".join(map(b": ".join, headers)) + b"\r\n\r\n"
+    except TypeError:
+        _refuse_request(method, target, headers)
+    fields: Headers = _find_sent_fields(head, len(start))
+    if (
+        fields != headers
+        or _is_request_line(start) is None
+        or len(head) - len(head.translate(None, _CONTROLS)) != 2 * len(fields) + 4
+    ):
+        _refuse_request(method, target, headers)
+
+    seen: dict[bytes, bytes] = {}
+    for name, value in fields:
+        name = name.lower()
+        if name in _REQUEST_STEERING:
+            if name in seen:
+                if name == b"content-length" and value == seen[name]:
+                    return encode_request(method, target, _without_repeats(fields))
+                value = _combined(name, seen[name], value)
+            seen[name] = value
+    if b"host" not in seen:
+        raise LocalProtocolError("Host header is missing")
+    if fields[0][0].lower() != b"host":
+        # sorted() is stable: Host moves to the front, the others keep their order.
+        fields.sort(key=lambda field: field[0].lower() != b"host")
+        return encode_request(method, target, fields)
+    length = 0
+    if b"content-length" in seen or b"transfer-encoding" in seen:
+        length = _request_length(seen)
+    special = method == b"CONNECT" or b"upgrade" in seen
+    if b"connection" in seen and b"close" in seen[b"connection"].lower():
+        special = True
+    return head, length, special
+
+
+def _combined(name: bytes, first: bytes, second: bytes) -> bytes:
+    """What two request fields of one name amount to, where that is allowed at all."""
+    if name == b"host":
+        raise LocalProtocolError("more than one Host header")
+    if name == b"transfer-encoding":
+        raise LocalProtocolError("more than one Transfer-Encoding header")
+    if name == b"content-length":
+        raise LocalProtocolError("two different Content-Length headers")
+    return first + b", " + second
+
+
+def _without_repeats(headers: Headers) -> Headers:
+    """The fields with one Content-Length where several agree, as h11 sends them."""
+    first = next(field for field in headers if field[0].lower() == b"content-length")
+    return [field for field in headers if field is first or field[0].lower() != b"content-length"]
+
+
+def _request_length(seen: dict[bytes, bytes]) -> int:
+    """The body length of a request that announces one (RFC 9112 section 6)."""
+    coding = seen.get(b"transfer-encoding")
+    length = seen.get(b"content-length", b"")
+    if coding is not None:
+        if coding.lower() != b"chunked":
+            raise LocalProtocolError("Transfer-Encoding: only chunked can be sent")
+        if b"content-length" in seen:
+            # RFC 9112 section 6.2: a sender MUST NOT. It is what request smuggling is made of.
+            raise LocalProtocolError("both Content-Length and Transfer-Encoding are set")
+        return CHUNKED
+    if not length.isdigit() or len(length) > _MAX_LENGTH_DIGITS:
+        raise LocalProtocolError(
+            f"Content-Length must be 1 to {_MAX_LENGTH_DIGITS} digits, got {length[:40]!r}"
+        )
+    return int(length)
+
+
+_SECRET_FIELDS = frozenset([b"authorization", b"proxy-authorization", b"cookie", b"set-cookie"])
+_is_token = re.compile(_TOKEN).fullmatch
+_is_target = re.compile(rb"[!-~]+").fullmatch
+_is_value = re.compile(rb"|[^\0\s](?:[^\0\n\v\f\r]*[^\0\s])?").fullmatch
+
+
+def _refuse_request(method: bytes, target: bytes, headers: Headers) -> NoReturn:
+    """Say which part of a request cannot be sent. The cold half of `encode_request`."""
+    for part, label, valid in (
+        (method, "method", _is_token),
+        (target, "request target", _is_target),
+    ):
+        if not isinstance(part, bytes):
+            raise TypeError(f"the {label} must be bytes, not {type(part).__name__}")
+        if valid(part) is None:
+            raise LocalProtocolError(f"illegal character in the {label} {part[:80]!r}")
+    for field in headers:
+        if not isinstance(field, tuple) or len(field) != 2:
+            raise TypeError(f"each header must be a (name, value) tuple, not {field!r:.80}")
+        name, value = field
+        if not isinstance(name, bytes):
+            raise TypeError(
+                f"the header name {name!r:.80} must be bytes, not {type(name).__name__}"
+            )
+        if not isinstance(value, bytes):
+            raise TypeError(
+                f"the value of header {name!r:.80} must be bytes, not {type(value).__name__}"
+            )
+        if _is_token(name) is None:
+            raise LocalProtocolError(f"illegal header name {name[:80]!r}")
+        if _is_value(value) is None:
+            shown = "" if name.lower() in _SECRET_FIELDS else f": {value[:80]!r}"
+            raise LocalProtocolError(
+                f"illegal value of header {name[:80]!r}{shown} "
+                "(a line break, NUL, or white space at an end)"
+            )
+    raise TypeError(f"the headers must be a list of tuples, not {type(headers).__name__}")
+
+
+def encode_chunk(data: bytes) -> bytes:
+    """Write one chunk (RFC 9112 section 7.1).
+
+    Args:
+        data: payload bytes. Empty gives empty: a chunk of size 0 would end the body.
+
+    Returns:
+        The bytes to send.
+    """
+    return b"%x\r\n%b\r\n" % (len(data), data) if data else b""
+
+
+# ---------------------------------------------------------------------------------------------
+# Receiving: bodies
+
+
+class LengthReader:
+    """A body of known length (RFC 9112 section 6.3, rules 1 and 6).
+
+    Attributes:
+        length: bytes announced.
+        remaining: bytes still to come.
+        done: the body is complete.
+        excess: bytes that came after the end; a connection with any is never reused.
+    """
+
+    __slots__ = ("done", "excess", "length", "remaining")
+
+    def __init__(self, length: int) -> None:
+        self.length = length
+        self.remaining = length
+        self.done = length == 0
+        self.excess = b""
+
+    @property
+    def received(self) -> int:
+        """Payload bytes so far."""
+        return self.length - self.remaining
+
+    @property
+    def trailers(self) -> Headers:
+        """Always empty: only a chunked body can have trailers."""
+        return []
+
+    def feed(self, data: bytes) -> bytes:
+        """Give the payload in `data`: all of it, uncopied, unless the body ends inside."""
+        remaining = self.remaining - len(data)
+        if remaining > 0:
+            self.remaining = remaining
+            return data
+        self.done = True
+        if remaining < 0:
+            cut = self.remaining
+            self.excess += data[cut:]
+            data = data[:cut]
+        self.remaining = 0
+        return data
+
+    def took(self, count: int) -> None:
+        """Note that `count` payload bytes were read past this reader, into a caller's buffer."""
+        self.remaining -= count
+        if self.remaining <= 0:
+            self.remaining = 0
+            self.done = True
+
+    def feed_eof(self) -> None:
+        """Note that the peer closed.
+
+        Raises:
+            IncompleteBody: the body had not ended.
+        """
+        if not self.done:
+            raise IncompleteBody(
+                f"server closed the connection after {self.received} of {self.length} body bytes",
+                self.received,
+                self.length,
+            )
+
+
+class CloseReader:
+    """A body that ends when the connection does (RFC 9112 section 6.3, rule 8)."""
+
+    __slots__ = ("done", "excess", "received")
+
+    def __init__(self) -> None:
+        self.received = 0
+        self.done = False
+        self.excess = b""
+
+    @property
+    def trailers(self) -> Headers:
+        """Always empty: only a chunked body can have trailers."""
+        return []
+
+    def feed(self, data: bytes) -> bytes:
+        """Give the payload in `data`, which is all of it."""
+        self.received += len(data)
+        return data
+
+    def feed_eof(self) -> None:
+        """Note that the peer closed, which is the legal end of this body."""
+        self.done = True
+
+
+class ChunkedReader:
+    """A chunked body (RFC 9112 section 7.1).
+
+    Chunk lines have h11's grammar exactly, so a line that is refused here h11 refuses too;
+    trailers, where there are any, are read by h11.
+
+    The reader is always in one of three places: inside a chunk (`_left` > 0 bytes of it to
+    come), before a chunk line (`_partial` holds the part of it that came), or after the last
+    chunk line (`_section` collects the trailers).
+
+    Attributes:
+        lenient: end of connection after the last chunk line is a legal end, and malformed
+            trailer lines are skipped, as http.client does.
+        received: payload bytes so far.
+        done: the body is complete.
+        excess: bytes that came after the end; a connection with any is never reused.
+        trailers: the trailer fields, once the body is complete.
+    """
+
+    __slots__ = (
+        "_left",
+        "_match_line",
+        "_partial",
+        "_section",
+        "done",
+        "excess",
+        "lenient",
+        "received",
+        "trailers",
+    )
+
+    def __init__(self, lenient: bool = False) -> None:
+        self.lenient = lenient
+        self.received = 0
+        self.done = False
+        self.excess = b""
+        self.trailers: Headers = []
+        self._left = 0
+        self._match_line = _match_first_chunk
+        self._partial = bytearray()
+        self._section: _Section | None = None
+
+    def feed(self, data: bytes) -> bytes:
+        """Give the payload in `data`, in order, without the framing.
+
+        Data that lies inside one chunk is given as it is, uncopied.
+
+        Raises:
+            RemoteProtocolError: the chunk framing or a trailer is not valid. Payload before
+                the fault, in the same `data`, is lost with it: waiting for the next call to
+                report the fault could mean waiting for a server that has said everything.
+        """
+        left = self._left
+        if len(data) <= left:
+            self._left = left - len(data)
+            self.received += len(data)
+            return data
+        if left:
+            return self._walk(data, [data[:left]], left)
+        if self.done or self._section is not None:
+            self._feed_section(data)
+            return b""
+        if self._partial:
+            if len(self._partial) > 1 and b"\n" not in data:
+                self._keep(data)
+                return b""
+            data = bytes(self._partial) + data
+            self._partial.clear()
+        return self._walk(data, [], 0)
+
+    def _walk(self, data: bytes, parts: list[bytes], position: int) -> bytes:
+        """Go from chunk to chunk; `position` is where a chunk line is due."""
+        size = len(data)
+        match_line = self._match_line
+        left = 0
+        while match := match_line(data, position):
+            match_line = _match_next_chunk
+            position = match.end()
+            left = int(match[1], 16)
+            if not left:
+                if data.startswith(b"\r\n", position):
+                    self.done = True
+                    self.excess = data[position + 2 :]
+                    position = size
+                else:
+                    self._section = _Section("trailer section", start=b"\n")
+                break
+            stop = position + left
+            parts.append(data[position:stop])
+            left = stop - size
+            if left >= 0:
+                position = size
+                break
+            left = 0
+            position = stop
+        self._match_line = match_line
+        self._left = left
+        payload = parts[0] if len(parts) == 1 else b"".join(parts)
+        self.received += len(payload)
+        if position < size:
+            self._feed_rest(data[position:])
+        return payload
+
+    def _feed_rest(self, rest: bytes) -> None:
+        """Take what follows the last whole chunk line: trailers, or the start of a line."""
+        if self._section is not None:
+            self._feed_section(rest)
+            return
+        line = rest
+        if self._match_line is _match_next_chunk:
+            if not b"\r\n".startswith(rest[:2]):
+                raise _broken(f"malformed chunk end {rest[:2]!r}, expected CR LF")
+            line = rest[2:]
+        if b"\n" in line:
+            # Complete, since no chunk line may have a bare LF in it, and yet it did not match.
+            raise _broken(f"illegal chunk line {line[: line.index(10) + 1]!r}")
+        self._keep(rest)
+
+    def _keep(self, data: bytes) -> None:
+        """Keep a piece of a chunk line that has not ended yet."""
+        self._partial += data
+        if len(self._partial) > MAX_HEAD:
+            raise _broken(f"chunk line longer than {MAX_HEAD} bytes")
+
+    def _feed_section(self, data: bytes) -> None:
+        """Take what follows the last chunk line: the trailer section, then excess."""
+        if self.done:
+            self.excess += data
+        elif self._section is not None:
+            block = self._section.feed(data)
+            if block is not None:
+                self.trailers = _read_trailers(block, self.lenient)
+                self.excess = self._section.rest()
+                self.done = True
+
+    def feed_eof(self) -> None:
+        """Note that the peer closed.
+
+        Raises:
+            IncompleteBody: the last chunk, or the blank line after it, had not come. A lenient
+                reader lets the blank line be missing, as http.client does.
+        """
+        if self.lenient and self._section is not None:
+            self.done = True
+        if not self.done:
+            raise _incomplete_chunk(self.received)
+
+
+BodyReader = LengthReader | ChunkedReader | CloseReader
+
+
+# ---------------------------------------------------------------------------------------------
+# Receiving: heads
+
+
+class Head:
+    """The head of a final response, and what follows from it.
+
+    Attributes:
+        http_version: ``b"HTTP/1.1"`` or ``b"HTTP/1.0"`` (another minor version as it came).
+        status: 200 to 999, or 101 when the connection switched protocols.
+        reason: the reason phrase, possibly empty.
+        headers: the fields in order, names in their original case.
+        body: the reader of the body; `rest` has not been fed to it yet.
+        keep_alive: whether the connection may be reused once ``body.done`` with no ``excess``.
+        keep_alive_timeout: seconds the server says it keeps an idle connection, or None.
+        switched: the connection now belongs to another protocol (101, or 2xx to CONNECT);
+            `rest` is its first bytes.
+        rest: the bytes that came after the head.
+    """
+
+    __slots__ = (
+        "body",
+        "headers",
+        "http_version",
+        "keep_alive",
+        "keep_alive_timeout",
+        "reason",
+        "rest",
+        "status",
+        "switched",
+    )
+
+    def __init__(
+        self,
+        http_version: bytes,
+        status: int,
+        reason: bytes,
+        headers: Headers,
+        body: BodyReader,
+        keep_alive: bool,
+        keep_alive_timeout: float | None,
+        switched: bool,
+        rest: bytes,
+    ) -> None:
+        self.http_version = http_version
+        self.status = status
+        self.reason = reason
+        self.headers = headers
+        self.body = body
+        self.keep_alive = keep_alive
+        self.keep_alive_timeout = keep_alive_timeout
+        self.switched = switched
+        self.rest = rest
+
+
+def read_head(data: bytes, method: bytes, lenient: bool = False) -> Head | None:
+    """Read a plain final head at the start of `data`, or decline.
+
+    Args:
+        data: everything received since the request was sent.
+        method: the request's method; it decides whether there is a body. The answer to a
+            request that `encode_request` calls special is for a `HeadReader`.
+        lenient: passed on to a chunked body; heads are read the same either way.
+
+    Returns:
+        The head, or None when it is incomplete or not plain. Nothing is consumed then.
+    """
+    end = data.find(b"\r\n\r\n") + 4
+    match = _match_status(data)
+    if match is None or not 4 <= end <= MAX_HEAD or method == b"CONNECT":
+        return None
+    version, status_digits, reason = match.groups()
+    fields: Headers = _find_fields(data, match.end(), end)
+    # Each matched line has one CR and one LF. With the two other lines of the head that makes
+    # the sum below; anything more is a line that did not match or a control character.
+    head = data[:end]
+    if end - len(head.translate(None, _CONTROLS)) != 2 * len(fields) + 4:
+        return None
+
+    length = coding = timeout = None
+    keep_alive = version == b"1.1"
+    for name, value in fields:
+        name = name.lower()
+        if name in _RESPONSE_STEERING:
+            if name == b"content-length":
+                if length is not None or not value.isdigit() or len(value) > _MAX_LENGTH_DIGITS:
+                    return None
+                length = int(value)
+            elif name == b"transfer-encoding":
+                if coding is not None or value != b"chunked":
+                    return None
+                coding = value
+            elif name == b"connection":
+                if value != b"keep-alive" and b"close" in _tokens(value):
+                    keep_alive = False
+            else:
+                timeout = _keep_alive_timeout(value)
+    if coding is not None and length is not None:
+        return None
+
+    status = int(status_digits)
+    body: BodyReader
+    if method == b"HEAD" or status in _BODYLESS:
+        body = LengthReader(0)
+    elif coding is not None:
+        body = ChunkedReader(lenient)
+    elif length is not None:
+        body = LengthReader(length)
+    else:
+        body = CloseReader()
+        keep_alive = False
+    version = b"HTTP/" + version
+    reason = reason or b""
+    return Head(version, status, reason, fields, body, keep_alive, timeout, False, data[end:])
+
+
+class HeadReader:
+    """Reads the head of the final response to one request, from bytes in any split.
+
+    Args:
+        method: the request's method.
+        headers: the request's fields; only Connection and Upgrade are looked at.
+        lenient: read malformed heads as http.client and urllib3 do; see `_repair`.
+        informational: called with status and fields of each interim (1xx) response.
+    """
+
+    def __init__(
+        self,
+        method: bytes,
+        headers: Iterable[tuple[bytes, bytes]] = (),
+        *,
+        lenient: bool = False,
+        informational: Callable[[int, Headers], None] | None = None,
+    ) -> None:
+        self._method = method
+        self._lenient = lenient
+        self._informational = informational
+        self._told = [field for field in headers if field[0].lower() in (b"connection", b"upgrade")]
+        self._plain = method != b"CONNECT"
+        self._keep_alive = True
+        for name, value in self._told:
+            if name.lower() == b"upgrade":
+                self._plain = False
+            elif b"close" in _tokens(value):
+                self._keep_alive = False
+        self._section = _Section("response head")
+        self._interim = 0
+
+    def feed(self, data: bytes) -> Head | None:
+        """Add bytes from the server.
+
+        Returns:
+            The final head once it is complete, else None.
+
+        Raises:
+            RemoteProtocolError: this is not an HTTP/1.x response head, or it is longer than
+                MAX_HEAD, or more than MAX_INFORMATIONAL interim responses came.
+            ConflictingLengths: two different Content-Lengths.
+        """
+        while True:
+            block = self._section.feed(data)
+            self._check_first_byte(block)
+            if block is None:
+                return None
+            head = self._read_block(block)
+            if head is not None:
+                head.rest = self._section.rest()
+                return head
+            data = b""
+
+    def feed_eof(self) -> NoReturn:
+        """Note that the peer closed before the final head was complete.
+
+        Raises:
+            ServerDisconnected: no byte came at all.
+            RemoteProtocolError: part of an answer came.
+        """
+        held = self._section.held
+        if not held and not self._interim:
+            raise ServerDisconnected("server closed the connection without sending a response")
+        raise _broken(
+            f"server closed the connection after {held} bytes of an incomplete response head"
+            + (f" and {self._interim} interim responses" if self._interim else "")
+        )
+
+    def _check_first_byte(self, block: bytes | None) -> None:
+        """Refuse what cannot become a status line without waiting for the rest of it.
+
+        h11 does so below 0x21; a TLS record, sent to a client that expects none, is the usual
+        case. http.client skips white space here.
+        """
+        first = self._section.first if block is None else block[:1]
+        if first and first < b"!" and not (self._lenient and first in b" \t"):
+            raise _broken(f"illegal status line: begins with byte 0x{first.hex()}")
+
+    def _read_block(self, block: bytes) -> Head | None:
+        """Read one complete head; None when it is an interim one."""
+        if self._plain:
+            head = read_head(block, self._method, self._lenient)
+            if head is not None:
+                head.keep_alive = head.keep_alive and self._keep_alive
+                return head
+        try:
+            event = self._read_with_h11(block)
+            fields: Headers = event.headers.raw_items()
+            trusted = True
+        except RemoteProtocolError:
+            repaired = _repair(block) if self._lenient else None
+            if repaired is None:
+                raise
+            block, fields, trusted = repaired
+            event = self._read_with_h11(block)
+        if type(event) is h11.InformationalResponse and event.status_code != 101:
+            self._note_interim(event.status_code, fields)
+            return None
+        return self._interpret(event, fields, trusted)
+
+    def _read_with_h11(self, block: bytes) -> h11.Response | h11.InformationalResponse:
+        """One complete head as h11 reads it."""
+        event = _ask_h11(_h11_connection(self._method, self._told), block)
+        assert isinstance(event, (h11.Response, h11.InformationalResponse))
+        if event.http_version[:2] != b"1.":
+            version = event.http_version.decode("ascii")
+            raise _broken(f"illegal status line: HTTP/{version} is not HTTP/1.x")
+        return event
+
+    def _note_interim(self, status: int, fields: Headers) -> None:
+        self._interim += 1
+        if self._interim > MAX_INFORMATIONAL:
+            raise _broken(f"more than {MAX_INFORMATIONAL} interim (1xx) responses")
+        if self._informational is not None:
+            self._informational(status, fields)
+
+    def _interpret(
+        self,
+        event: h11.Response | h11.InformationalResponse,
+        fields: Headers,
+        trusted: bool,
+    ) -> Head:
+        """What a head that h11 read means; the same decisions as in `read_head`."""
+        length = coding = timeout = None
+        keep_alive = self._keep_alive and trusted and event.http_version >= b"1.1"
+        for name, value in event.headers:
+            if name == b"content-length":
+                length = int(value)
+            elif name == b"transfer-encoding":
+                coding = value
+            elif name == b"connection":
+                keep_alive = keep_alive and b"close" not in _tokens(value)
+            elif name == b"keep-alive":
+                timeout = _keep_alive_timeout(value)
+        status = event.status_code
+        switched = status == 101 or (self._method == b"CONNECT" and 200 <= status < 300)
+        body: BodyReader
+        if switched or self._method == b"HEAD" or status in _BODYLESS:
+            body = LengthReader(0)
+        elif coding is not None:
+            body = ChunkedReader(self._lenient)
+        elif length is not None:
+            body = LengthReader(length)
+        else:
+            body = CloseReader()
+            keep_alive = False
+        # RFC 9112 section 6.3, rule 3: both at once ought to be handled as an error. It is
+        # read, as h11 and http.client do, and the connection is not trusted afterwards.
+        if switched or (coding is not None and length is not None):
+            keep_alive = False
+        version = b"HTTP/" + event.http_version
+        return Head(version, status, event.reason, fields, body, keep_alive, timeout, switched, b"")
+
+
+class _Section:
+    """Collects bytes up to a blank line, looking at each byte once.
+
+    Args:
+        what: the name of the section for the error text.
+        start: bytes that count as already there, without being given back. A trailer section
+            begins after a line end, so that a blank line at once is an empty section.
+    """
+
+    def __init__(self, what: str, start: bytes = b"") -> None:
+        self._what = what
+        self._start = len(start)
+        self._buffer = bytearray(start)
+        self._searched = 0
+
+    @property
+    def held(self) -> int:
+        """Bytes waiting."""
+        return len(self._buffer) - self._start
+
+    @property
+    def first(self) -> bytes:
+        """The first byte waiting, empty where there is none."""
+        return bytes(self._buffer[self._start : self._start + 1])
+
+    def feed(self, data: bytes) -> bytes | None:
+        """Add bytes; give the section, blank line included, once it is complete."""
+        self._buffer += data
+        match = _find_blank_line(self._buffer, self._searched)
+        end = len(self._buffer) if match is None else match.end()
+        if end - self._start > MAX_HEAD:
+            raise _broken(f"{self._what} longer than {MAX_HEAD} bytes")
+        if match is None:
+            # The blank line may begin in the last two bytes.
+            self._searched = max(0, end - 2)
+            return None
+        section = bytes(self._buffer[self._start : end])
+        del self._buffer[:end]
+        self._searched = self._start = 0
+        return section
+
+    def rest(self) -> bytes:
+        """Take the bytes after the section."""
+        rest = bytes(self._buffer)
+        self._buffer.clear()
+        return rest
+
+
+def _keep_alive_timeout(value: bytes) -> float | None:
+    """Seconds in ``Keep-Alive: timeout=N, max=M`` (RFC 2068 section 19.7.1.1)."""
+    match = _search_timeout(value)
+    return None if match is None else float(match[1])
+
+
+def _broken(reason: str) -> RemoteProtocolError:
+    """The error for a response that began and is not HTTP."""
+    conflicting = "conflicting Content-Length" in reason
+    # h11 quotes the whole offending line, which may be long.
+    reason = reason if len(reason) <= 200 else reason[:200] + "..."
+    error = ConflictingLengths(reason) if conflicting else RemoteProtocolError(reason)
+    error.phase = RESPONSE_STARTED
+    return error
+
+
+def _incomplete_chunk(received: int) -> IncompleteBody:
+    return IncompleteBody(
+        f"server closed after {received} body bytes, chunk incomplete", received, None
+    )
+
+
+# ---------------------------------------------------------------------------------------------
+# h11, brought to the same point
+
+
+def _h11_connection(method: bytes, told: Headers) -> h11.Connection:
+    """An h11 connection that has sent the request and waits for the answer.
+
+    Only the method, Connection and Upgrade change how an answer is read, so only they are told.
+    """
+    connection = h11.Connection(h11.CLIENT, max_incomplete_event_size=MAX_HEAD)
+    try:
+        request = h11.Request(method=method, target=b"/", headers=[(b"Host", b"peer"), *told])
+        connection.send(request)
+        connection.send(h11.EndOfMessage())
+    except h11.LocalProtocolError as error:
+        raise LocalProtocolError(str(error)) from error
+    return connection
+
+
+def _ask_h11(connection: h11.Connection, block: bytes) -> object:
+    """The event that h11 reads in these bytes.
+
+    h11's field pattern takes quadratic time on a line of spaces that ends in a control
+    character: half a minute for one head of 100 KiB. It refuses such a line in the end, so
+    refusing it first changes nothing but the time.
+    """
+    control = _find_bad_control(block)
+    if control is not None:
+        raise _broken(f"control character {control[0]!r} in a header line")
+    connection.receive_data(block)
+    try:
+        return connection.next_event()
+    except h11.RemoteProtocolError as error:
+        raise _broken(str(error)) from error
+
+
+def _read_trailers(block: bytes, lenient: bool) -> Headers:
+    """The fields of a trailer section, blank line included."""
+    if block in (b"\r\n", b"\n"):
+        return []
+    connection = _h11_connection(b"GET", [])
+    _ask_h11(connection, b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+    try:
+        event = _ask_h11(connection, b"0\r\n" + block)
+    except RemoteProtocolError:
+        if not lenient:
+            raise
+        # http.client throws trailers away unread, so they must not break the body here.
+        return _repair_fields(_lines(block))[0]
+    assert isinstance(event, h11.EndOfMessage)
+    return event.headers.raw_items()
+
+
+# ---------------------------------------------------------------------------------------------
+# Lenient reading
+
+
+# A status line as http.client splits one: white space around it and between its parts.
+_match_loose_status = re.compile(
+    rb"[ \t]*HTTP/(1\.[0-9])[ \t]+([1-9][0-9][0-9])(?:[ \t]+(.*))?"
+).fullmatch
+_mentions_framing = re.compile(rb"(?i)content-length|transfer-encoding|connection").search
+_CONTROLS_TO_SPACES = bytes.maketrans(_CONTROLS, b" " * len(_CONTROLS))
+
+
+def _lines(block: bytes) -> list[bytes]:
+    """The lines of a section, without line ends and without the blank one, split as by h11."""
+    return [line[:-1] if line.endswith(b"\r") else line for line in block.split(b"\n")][:-2]
+
+
+def _repair(block: bytes) -> tuple[bytes, Headers, bool] | None:
+    """Rewrite a head that h11 refuses into one that means what http.client reads in it.
+
+    RFC 9112 section 5.1 and RFC 9110 section 5.5 allow a recipient each of the repairs. What
+    requests reads today and h11 does not: white space before the colon, line folds, control
+    characters in a value, lines that are no field at all, a Transfer-Encoding given twice, and
+    lengths that are no number. Scenario reports: python-hyper/h11#113, #130, encode/httpx#1363,
+    #1862, psf/requests#3852.
+
+    Returns:
+        The rewritten head for h11, the well-formed fields as they came for the user, and
+        whether the framing can be trusted enough to reuse the connection. None when even the
+        status line is beyond repair.
+
+    Raises:
+        ConflictingLengths: two different Content-Lengths and no chunked coding.
+    """
+    lines = _lines(block)
+    match = _match_loose_status(lines[0].translate(_CONTROLS_TO_SPACES)) if lines else None
+    if match is None:
+        return None
+    fields, trusted = _repair_fields(lines[1:])
+    framing, plain_framing = _settle_framing(fields)
+    others = [
+        field
+        for field in fields
+        if field[0].lower() not in (b"content-length", b"transfer-encoding")
+    ]
+    status_line = b"HTTP/%b %b %b" % (match[1], match[2], (match[3] or b"").strip())
+    text = [status_line, *(b"%b: %b" % field for field in others + framing), b"", b""]
+    return b"\r\n".join(text), fields, trusted and plain_framing
+
+
+def _repair_fields(lines: list[bytes]) -> tuple[Headers, bool]:
+    """The fields that can be read in these lines, and whether the odd ones leave the framing
+    certain. Each kind of oddness is logged once, without values: they may be secrets."""
+    fields: list[tuple[bytes, bytearray]] = []
+    odd: dict[str, None] = {}
+    trusted = True
+    skipping = True
+    for line in lines:
+        kind = ""
+        if line[:1] in (b" ", b"\t"):
+            kind = "folded line without a field skipped" if skipping else "folded line joined"
+            if not skipping:
+                fields[-1][1].extend(b" " + line.strip(b" \t").translate(_CONTROLS_TO_SPACES))
+        else:
+            name, colon, value = line.partition(b":")
+            bare_name = name.rstrip(b" \t")
+            skipping = not colon or _is_token(bare_name) is None
+            if skipping:
+                kind = f"line with{' a bad field name' if colon else 'out colon'} skipped"
+            else:
+                cleaned = value.translate(_CONTROLS_TO_SPACES)
+                if bare_name != name:
+                    kind = "space before colon removed"
+                elif cleaned != value:
+                    kind = "control character in a value replaced"
+                fields.append((bare_name, bytearray(cleaned.strip(b" \t"))))
+        if kind:
+            odd[kind] = None
+            trusted = trusted and _mentions_framing(line) is None
+    for kind in odd:
+        _logger.warning("malformed response fields: %s", kind)
+    return [(name, bytes(value).strip(b" \t")) for name, value in fields], trusted
+
+
+def _settle_framing(fields: Headers) -> tuple[Headers, bool]:
+    """The one framing field, or none, that http.client and urllib3 would go by.
+
+    Chunked wins over a length, as in RFC 9112 section 6.3 rule 3; other codings are passed
+    through undecoded; a length that is no number means that the body ends with the connection.
+    """
+    codings = [t for name, v in fields if name.lower() == b"transfer-encoding" for t in _tokens(v)]
+    lengths = [
+        part.strip()
+        for name, value in fields
+        if name.lower() == b"content-length"
+        for part in value.split(b",")
+    ]
+    if b"chunked" in codings:
+        plain = codings == [b"chunked"] and not lengths
+        if codings.count(b"chunked") > 1:
+            _logger.warning("malformed response fields: repeated chunked coding collapsed")
+        return [(b"Transfer-Encoding", b"chunked")], plain
+    digits = all(part.isdigit() and len(part) <= _MAX_LENGTH_DIGITS for part in lengths)
+    if not lengths or not digits:
+        if lengths:
+            _logger.warning("malformed response fields: Content-Length that is no number ignored")
+        return [], not codings and not lengths
+    if len({int(part) for part in lengths}) > 1:
+        raise _broken("conflicting Content-Length headers")
+    return [(b"Content-Length", lengths[0])], not codings

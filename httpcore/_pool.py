@@ -1,0 +1,722 @@
+"""Which request gets which connection, decided in one place.
+
+Owns: the state of every slot of a pool, the queue of those who wait for one, and the limits.
+Must not know: sockets, locks, the time of day, and what a connection is. The caller passes
+`now`, calls under its own lock, and acts outside of it on what `closing` and `woken` list.
+Sources: RFC 9112 section 9 (persistent connections; 9.4 leaves their number to the client,
+9.5 lets either side close an idle one at any time).
+
+How a slot lives
+----------------
+::
+
+    acquire ──▶ DIALING ──dialed──▶ ACTIVE ──release──▶ IDLE ──acquire──▶ ACTIVE ...
+                   │                  │                  │
+                   └──────release─────┴─release, forget──┴─expired, evicted──▶ CLOSED
+
+A *line* is all that belongs to one route: its slots, and those who wait for it. Who waits is
+either held up by the limit of his own line (nothing another line does can help him) or he is a
+*contender*: he needs room in the pool, and an idle slot of any line is room, for it can be
+closed. Only the head of each line contends, in a heap by order of arrival. So whatever comes
+free, the oldest who can use it is found without looking at the others.
+
+When an exception strikes in the middle
+---------------------------------------
+A KeyboardInterrupt may come between any two bytecodes. Nothing here tries to undo. Instead there
+are few facts, each changed by a single store, and everything else can be computed from them:
+
+    `_slots` with the `state` of each, `_waiting`, and the `slot` that each owner refers to.
+
+An operation raises the flag `_mutating` and lowers it as its last act. Whoever finds the flag
+up rebuilds everything else first. The order of the stores is what makes that sound:
+
+- Taking: the owner refers to the slot first, then its state changes. Cut in between, the slot is
+  still IDLE, the reference is worth nothing; and the repair replaces each idle slot by a new
+  object, so that the worthless reference can never come to mean a slot that somebody else took.
+- Giving back: the state changes first, then the owner lets go. Cut in between, the owner refers
+  to a slot that is not ACTIVE, and a second release drops it.
+- Serving a waiter is taking, on his behalf: cut after the state changed, the slot is his, and the
+  repair does the rest, waking included. He may be woken twice; that must do no harm.
+
+Hence the one duty of the caller: when an exception comes out of any method here, or anywhere
+while an owner may hold a slot or wait for one, call `release(owner, ...)` once more.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from heapq import heapify, heappop, heappush
+from sys import maxsize
+from typing import Any, NamedTuple, Protocol
+
+DIALING = "DIALING"  # reserved for its owner, who is opening the connection
+ACTIVE = "ACTIVE"  # its owner is using the connection
+IDLE = "IDLE"  # nobody's: open, and waiting for the next request
+CLOSED = "CLOSED"  # no longer part of the pool; final
+
+_FOREVER = float("inf")  # seconds; an expiry that never comes
+_AT_ONCE = -_FOREVER  # seconds; an expiry that has always passed
+_SLACK = 32  # entries; outdated ones a heap may hold beyond its size before it is swept
+
+
+class Route(NamedTuple):
+    """All that makes a connection fit for a request: equal routes may share connections.
+
+    Args:
+        scheme: b"http" or b"https".
+        host: As it is sent in SNI and resolved by name.
+        port: 1..65535.
+        ssl_context: The TLS settings, compared by identity; None for the pool's own, or no TLS.
+        proxy: The proxy on the way, hashable; None for the pool's own, or none.
+        uds: The path of a Unix socket in place of host and port, or None.
+    """
+
+    scheme: bytes
+    host: bytes
+    port: int
+    ssl_context: object | None = None
+    proxy: object | None = None
+    uds: str | None = None
+
+
+class Owner(Protocol):
+    """Whoever may hold a slot. The pool keeps no reference to him, except while he waits."""
+
+    slot: Slot | None
+
+
+class _Line:
+    """One route: how many slots it has, which of them are idle, and who waits for it."""
+
+    __slots__ = ("count", "idle", "route", "ticket", "waiters")
+
+    def __init__(self, route: Route) -> None:
+        self.route = route
+        self.count = 0
+        self.idle: dict[Slot, None] = {}  # newest last
+        self.waiters: OrderedDict[int, Waiter] = OrderedDict()  # by sequence, oldest first
+        self.ticket = 0  # the sequence it contends under; 0 when it does not
+
+
+class Slot:
+    """Room for one connection. Only the Scheduler changes `state`; read it under the same lock.
+
+    Attributes:
+        route: What it connects to.
+        state: DIALING, ACTIVE, IDLE or CLOSED.
+        connection: The caller's object; None before `dialed` and after the slot was closed.
+        created: When the connection was up (before that: when dialing began), in seconds.
+        expires: While idle, when it must be closed, in seconds; infinity for never.
+        served: Responses that were read to the end so far.
+    """
+
+    __slots__ = (
+        "_due",
+        "_idle_since",
+        "_line",
+        "_retires",
+        "connection",
+        "created",
+        "expires",
+        "route",
+        "served",
+        "state",
+    )
+
+    def __init__(self, line: _Line, now: float) -> None:
+        self.route = line.route
+        self.state = DIALING
+        self.connection: Any = None
+        self.created = now
+        self.expires = _FOREVER
+        self.served = 0
+        self._line = line
+        self._retires = _FOREVER  # created + max_age
+        self._idle_since = now
+        self._due = _FOREVER  # when the heap of expiries will look at it; never after `expires`
+
+    def __repr__(self) -> str:
+        host = self.route.host.decode("ascii", "replace")
+        return f"<Slot [{host}:{self.route.port}, {self.state}, served {self.served}]>"
+
+
+class Waiter:
+    """A place in the queue.
+
+    Attributes:
+        route, owner, fresh: As they were passed to `acquire`.
+        sequence: Order of arrival, from 1.
+        event: Free for the caller: whatever he sleeps on.
+        served: True once `owner.slot` is his.
+        cancelled: True once he gave up.
+    """
+
+    __slots__ = ("cancelled", "event", "fresh", "owner", "route", "sequence", "served")
+
+    def __init__(self, route: Route, owner: Owner, fresh: bool, sequence: int) -> None:
+        self.route = route
+        self.owner = owner
+        self.fresh = fresh
+        self.sequence = sequence
+        self.event: Any = None
+        self.served = False
+        self.cancelled = False
+
+
+# What holds whenever no operation is under way (`check` asserts each by its number):
+#
+#  1. There are never more slots than `max_connections`, nor more of one route than `max_per_route`.
+#  2. There are never more idle slots than `max_keepalive`, and none after `close`.
+#  3. A slot that is DIALING or ACTIVE has exactly one owner; one that is IDLE or CLOSED has none.
+#  4. Nobody waits while a slot could serve him: a waiting line has no idle slot; and it is at its
+#     own limit, or the pool is full and nothing in it is idle.
+#  5. Whatever comes free goes to the one who has waited longest among those it can serve, and
+#     nobody who arrives later is served before one whom the same slot could have served.
+#  6. No slot is lost: whatever is raised and wherever, once each owner was released, no slot is
+#     DIALING or ACTIVE, and each connection is idle, in `closing`, or with who forgot it.
+#  7. A route without slots and without waiters leaves no trace.
+#  8. Each operation looks at O(1) slots and waiters, amortised, however many there are. (The two
+#     heaps add a logarithm of comparisons in C.)
+#  9. No idle slot is older than its expiry when one is handed out.
+
+
+class Scheduler:
+    """Hands out slots. Not thread-safe, not re-entrant: call it under a lock, and not from
+    a destructor, which may run in the middle of any call (queue such owners, release them later).
+
+    Args:
+        max_connections: Limit of slots in all, >= 1; None for no limit.
+        max_keepalive: Limit of idle slots, >= 0; None for no limit.
+        max_per_route: Limit of slots of one route, >= 1; None for no limit.
+        keepalive_expiry: Seconds that a slot may be idle; None for no limit.
+        max_age: Seconds since dialing after which a connection is not reused; None for no limit.
+
+    Attributes:
+        closing: Connections to be closed. The caller takes the list and leaves a new one. After
+            an interruption one may be listed a second time.
+        woken: Waiters that were served, to be woken; their `owner.slot` is set. Likewise.
+        touched: Slots and queue entries looked at off the warm path so far (for tests).
+
+    Raises:
+        ValueError: A limit is too low.
+    """
+
+    __slots__ = (
+        "_closed",
+        "_expiries",
+        "_idle",
+        "_keep",
+        "_latest",
+        "_lines",
+        "_max",
+        "_max_age",
+        "_max_idle",
+        "_max_per_route",
+        "_mutating",
+        "_ready",
+        "_reap_at",
+        "_sequence",
+        "_slots",
+        "_waiting",
+        "closing",
+        "touched",
+        "woken",
+    )
+
+    def __init__(
+        self,
+        *,
+        max_connections: int | None = None,
+        max_keepalive: int | None = None,
+        max_per_route: int | None = None,
+        keepalive_expiry: float | None = None,
+        max_age: float | None = None,
+    ) -> None:
+        self._max = _limit("max_connections", max_connections, 1)
+        self._max_idle = _limit("max_keepalive", max_keepalive, 0)
+        self._max_per_route = _limit("max_per_route", max_per_route, 1)
+        self._keep = _FOREVER if keepalive_expiry is None else keepalive_expiry
+        self._max_age = _FOREVER if max_age is None else max_age
+        self.closing: list[Any] = []
+        self.woken: list[Waiter] = []
+        self.touched = 0
+        # The facts.
+        self._mutating = False
+        self._closed = False
+        self._slots: dict[Slot, None] = {}
+        self._waiting: OrderedDict[int, Waiter] = OrderedDict()  # by id(owner), oldest first
+        # What follows from them.
+        self._lines: dict[Route, _Line] = {}
+        self._idle: OrderedDict[Slot, None] = OrderedDict()  # of all lines, newest last
+        self._ready: list[tuple[int, _Line]] = []  # heap of contenders; outdated: ticket differs
+        self._expiries: list[tuple[float, int, Slot]] = []  # heap; outdated: _due differs
+        self._reap_at = _FOREVER  # no idle slot expires before
+        # Bookkeeping.
+        self._sequence = 0
+        self._latest = _AT_ONCE  # the last `now` that passed off the warm path
+
+    def __repr__(self) -> str:
+        figures = ", ".join(f"{name} {value}" for name, value in self.stats().items() if value)
+        return f"<Scheduler [{figures or 'empty'}]>"
+
+    # The operations. The first lines of `acquire` and `release` are the warm path, and on purpose
+    # call nothing that is written in Python.
+
+    def acquire(self, route: Route, owner: Owner, now: float, fresh: bool = False) -> Slot | Waiter:
+        """Asks for a slot.
+
+        Args:
+            route: Where to.
+            owner: Who asks. His `slot` must be None, and is set when he gets one.
+            now: Monotonic time in seconds.
+            fresh: Never an idle slot (for a replay, which must not meet another dead one).
+
+        Returns:
+            A slot that is ACTIVE: the connection of the route that became idle last. Or one that
+            is DIALING: the owner opens the connection, then calls `dialed`. Or a Waiter, who will
+            be in `woken` some day.
+
+        Raises:
+            RuntimeError: The owner holds a slot, or waits for one.
+        """
+        if self._mutating:
+            self._repair(now)
+        if owner.slot is not None:
+            raise RuntimeError("this owner holds a slot already; release it first")
+        if now >= self._reap_at:
+            self._reap(now)
+        line = self._lines.get(route)
+        if line is None or fresh or not line.idle:
+            return self._acquire_cold(line or _Line(route), owner, now, fresh)
+        self._mutating = True
+        slot = line.idle.popitem()[0]
+        del self._idle[slot]
+        owner.slot = slot
+        slot.state = ACTIVE
+        self._mutating = False
+        return slot
+
+    def release(
+        self, owner: Owner, now: float, reusable: bool, keep_for: float | None = None
+    ) -> None:
+        """Gives the slot back, whatever its state; also withdraws an owner who waits.
+
+        May be called any number of times, and from any error handler: without a slot it does
+        nothing. Afterwards `owner.slot` is None.
+
+        Args:
+            owner: Who holds it.
+            now: Monotonic time in seconds.
+            reusable: May another request use the connection? Ignored while DIALING.
+            keep_for: Seconds that the server said it will keep it (`Keep-Alive: timeout=`).
+        """
+        slot = owner.slot
+        if slot is None or not reusable or slot.state != ACTIVE:
+            return self._give_back(owner, now, _AT_ONCE)
+        slot.served += 1
+        expires = now + self._keep
+        if slot._retires < expires:
+            expires = slot._retires
+        if keep_for is not None and now + keep_for < expires:
+            expires = now + keep_for
+        if self._mutating or self._waiting or expires <= now or len(self._idle) >= self._max_idle:
+            return self._give_back(owner, now, expires)
+        self._mutating = True
+        slot.expires = expires
+        slot._idle_since = now
+        slot.state = IDLE
+        slot._line.idle[slot] = None
+        self._idle[slot] = None
+        if expires < slot._due:
+            self._watch(slot)
+        owner.slot = None
+        self._mutating = False
+        return None
+
+    def dialed(self, owner: Owner, connection: Any, now: float) -> None:
+        """The owner's slot has its connection: DIALING becomes ACTIVE.
+
+        Args:
+            owner: Who was dialing.
+            connection: Any object but None; the pool only stores it, and lists it in `closing`.
+            now: Monotonic time in seconds; the age of the connection counts from here.
+
+        Raises:
+            RuntimeError: The owner holds no slot that is DIALING.
+        """
+        slot = owner.slot
+        if slot is None or slot.state != DIALING:
+            raise RuntimeError("this owner has no slot that is being dialed")
+        slot.created = now
+        slot._retires = now + self._max_age
+        slot.connection = connection
+        slot.state = ACTIVE
+
+    def forget(self, owner: Owner) -> None:
+        """The owner keeps the connection for himself (it speaks another protocol now).
+
+        The slot leaves the pool and makes room; the connection is not put into `closing`.
+        Without a slot it does nothing.
+        """
+        if self._mutating:
+            self._repair(self._latest)
+        slot = owner.slot
+        if slot is not None and slot.state == ACTIVE:
+            slot.connection = None
+        self._give_back(owner, self._latest, _AT_ONCE)
+
+    def cancel(self, waiter: Waiter, now: float) -> None:
+        """A waiter gives up.
+
+        If he was served meanwhile, the slot goes back: to the idle ones if it came from there,
+        with its expiry unchanged. This takes it that he did not use it; who did calls `release`.
+        """
+        if self._mutating:
+            self._repair(now)
+        slot = waiter.owner.slot
+        if waiter.served and slot is not None:
+            waiter.cancelled = True
+            untouched = slot.state == ACTIVE and slot.served > 0 and not waiter.fresh
+            self._give_back(waiter.owner, now, slot.expires if untouched else _AT_ONCE)
+        elif not waiter.served and not waiter.cancelled:
+            self._mutating = True
+            self._withdraw(waiter)
+            self._mutating = False
+
+    def close_idle(self) -> None:
+        """Closes all idle slots. (Nobody can be waiting for the room: see invariant 4.)"""
+        if self._mutating:
+            self._repair(self._latest)
+        self._mutating = True
+        self._trim(0)
+        self._mutating = False
+
+    def close(self) -> None:
+        """Closes all idle slots, and from now on each slot that is released."""
+        if self._mutating:
+            self._repair(self._latest)
+        self._mutating = True
+        self._closed = True
+        self._max_idle = 0
+        self._trim(0)
+        self._mutating = False
+
+    def stats(self) -> dict[str, int]:
+        """How many: connections (all slots), active, idle, dialing; and waiting requests."""
+        states = [slot.state for slot in self._slots]
+        return {
+            "connections": len(states) - states.count(CLOSED),
+            "active": states.count(ACTIVE),
+            "idle": states.count(IDLE),
+            "dialing": states.count(DIALING),
+            "waiting": len(self._waiting),
+        }
+
+    def slots(self) -> list[Slot]:
+        """The slots of the pool, the oldest first."""
+        return [slot for slot in self._slots if slot.state != CLOSED]
+
+    def check(self) -> None:
+        """Asserts the invariants above (2-4 and 7-9 as far as one moment shows them).
+
+        Raises:
+            AssertionError: One of them does not hold; the number is in the text.
+        """
+        slots, lines = list(self._slots), self._lines
+        idle = [slot for slot in slots if slot.state == IDLE]
+        full = len(slots) >= self._max and not idle
+        _must(not self._mutating, "no operation is under way")
+        _must(len(slots) <= self._max, "1: max_connections")
+        _must(len(idle) <= self._max_idle, "2: max_keepalive")
+        _must(all(slot.state in (DIALING, ACTIVE, IDLE) for slot in slots), "3: states")
+        _must(set(idle) == set(self._idle), "3: the idle ones are known")
+        ages = [slot._idle_since for slot in self._idle]
+        _must(ages == sorted(ages), "5: the order of the idle ones")
+        _must(set(lines) == {s.route for s in slots} | {w.route for w in self._queue()}, "7")
+        for route, line in lines.items():
+            mine = [slot for slot in slots if slot._line is line]
+            queue = [waiter for waiter in self._queue() if waiter.route == route]
+            _must(len(mine) == line.count <= self._max_per_route, "1: max_per_route")
+            _must(all(slot.route == route for slot in mine), "3: the route of a slot")
+            _must(list(line.idle) == [s for s in self._idle if s._line is line], "5: newest last")
+            _must(list(line.waiters.values()) == queue, "5: the queue of a line")
+            contends = bool(queue) and line.count < self._max_per_route
+            _must(not queue or (not line.idle and (full or not contends)), "4: nobody waits idly")
+            ticket = (line.ticket, line)
+            _must(not contends or (line.ticket == queue[0].sequence and ticket in self._ready), "4")
+        _must(len(self._ready) <= 2 * len(self._waiting) + _SLACK, "8: outdated contenders")
+        _must(len(self._expiries) <= 2 * len(slots) + _SLACK, "8: outdated expiries")
+        _must(all(slot._due <= slot.expires for slot in idle), "9: each is watched in time")
+        _must(all(self._reap_at <= slot._due for slot in idle), "9: and the watch is set")
+
+    def _queue(self) -> list[Waiter]:
+        return list(self._waiting.values())
+
+    # Taking and giving back, in full. From here on `_mutating` is up.
+
+    def _acquire_cold(self, line: _Line, owner: Owner, now: float, fresh: bool) -> Slot | Waiter:
+        if id(owner) in self._waiting:
+            raise RuntimeError("this owner waits for a slot already")
+        self._latest = now
+        self._mutating = True
+        slot = None if line.waiters else self._take(line, owner, now, fresh)
+        if slot is not None:
+            self._mutating = False
+            return slot
+        self._sequence += 1
+        waiter = Waiter(line.route, owner, fresh, self._sequence)
+        self._waiting[id(owner)] = waiter
+        line.waiters[waiter.sequence] = waiter
+        self._lines[line.route] = line
+        self._settle(line)
+        self._mutating = False
+        return waiter
+
+    def _take(self, line: _Line, owner: Owner, now: float, fresh: bool) -> Slot | None:
+        """Gives the owner an idle slot of the line, or a new one, if the limits allow."""
+        self.touched += 1
+        if line.idle and not fresh:
+            slot = line.idle.popitem()[0]
+            del self._idle[slot]
+            owner.slot = slot
+            slot.state = ACTIVE
+            return slot
+        if line.count >= self._max_per_route or len(self._slots) >= self._max:
+            # The oldest idle slot makes room: of this line if it has one, for whoever wants a
+            # fresh one distrusts them; else of any line, but that is no help at its own limit.
+            if line.idle:
+                self._close(next(iter(line.idle)))
+            elif self._idle and line.count < self._max_per_route:
+                self._close(next(iter(self._idle)))
+            else:
+                return None
+        slot = Slot(line, now)
+        owner.slot = slot
+        self._slots[slot] = None
+        line.count += 1
+        self._lines[line.route] = line
+        return slot
+
+    def _give_back(self, owner: Owner, now: float, expires: float) -> None:
+        """Ends the ownership: to the idle slots if `expires` is still to come, else closed."""
+        if self._mutating:
+            self._repair(now)
+        slot = owner.slot
+        if slot is None and not self._waiting:
+            return
+        self._latest = now
+        self._mutating = True
+        if slot is None:
+            waiter = self._waiting.get(id(owner))
+            if waiter is not None:
+                self._withdraw(waiter)
+        elif slot.state == ACTIVE and expires > now and not self._closed:
+            slot.expires = expires
+            slot._idle_since = now
+            slot.state = IDLE
+            slot._line.idle[slot] = None
+            self._idle[slot] = None
+            if expires < slot._due:
+                self._watch(slot)
+            self._settle(slot._line)
+        elif slot.state in (ACTIVE, DIALING):
+            self._close(slot)
+        owner.slot = None
+        self._serve(now)
+        self._trim(self._max_idle)
+        self._mutating = False
+
+    def _close(self, slot: Slot) -> None:
+        self.touched += 1
+        slot.state = CLOSED
+        slot._due = _FOREVER
+        self._hang_up(slot)
+        if slot not in self._slots:  # the `acquire` that made it was interrupted
+            return
+        del self._slots[slot]
+        line = slot._line
+        line.count -= 1
+        if slot in self._idle:
+            del self._idle[slot]
+            del line.idle[slot]
+        self._settle(line)
+        self._sweep()
+
+    def _hang_up(self, slot: Slot) -> None:
+        connection = slot.connection
+        if connection is not None:
+            if not self.closing or self.closing[-1] is not connection:
+                self.closing.append(connection)
+            slot.connection = None
+
+    def _trim(self, limit: int) -> None:
+        """Closes the oldest idle slots until no more than `limit` are left."""
+        while len(self._idle) > limit:
+            self._close(next(iter(self._idle)))
+
+    # The queue.
+
+    def _serve(self, now: float) -> None:
+        """Hands out what is free, to the oldest contender first, until the next one must wait."""
+        ready = self._ready
+        while ready:
+            sequence, line = ready[0]
+            self.touched += 1
+            if line.ticket != sequence:
+                heappop(ready)
+                continue
+            if not line.idle and line.count >= self._max_per_route:
+                heappop(ready)  # it had lost a slot, and meanwhile got another
+                line.ticket = 0
+                continue
+            if not (line.idle or self._idle or len(self._slots) < self._max):
+                return  # and if not he, then nobody: all that the others could use, he could
+            heappop(ready)
+            line.ticket = 0
+            waiter = line.waiters.pop(sequence)
+            self._take(line, waiter.owner, now, waiter.fresh)
+            waiter.served = True
+            self.woken.append(waiter)
+            del self._waiting[id(waiter.owner)]
+            self._settle(line)
+
+    def _withdraw(self, waiter: Waiter) -> None:
+        self.touched += 1
+        waiter.cancelled = True
+        del self._waiting[id(waiter.owner)]
+        line = self._lines[waiter.route]
+        del line.waiters[waiter.sequence]
+        if line.ticket == waiter.sequence:
+            line.ticket = 0
+        self._settle(line)
+
+    def _settle(self, line: _Line) -> None:
+        """After any change to a line: its head contends if he may, and an empty line goes."""
+        if line.waiters:
+            head = next(iter(line.waiters))
+            if line.ticket != head and (line.idle or line.count < self._max_per_route):
+                line.ticket = head
+                heappush(self._ready, (head, line))
+        elif not line.count:
+            self._lines.pop(line.route, None)
+        if len(self._ready) > 2 * len(self._waiting) + _SLACK:
+            self._ready[:] = [entry for entry in self._ready if entry[1].ticket == entry[0]]
+            heapify(self._ready)
+
+    # Expiry. A heap holds one valid entry per idle slot that can expire. It is not moved when the
+    # slot is used and becomes idle again: when its time comes, it is looked at and moved then. So
+    # a warm connection costs one entry per `keepalive_expiry`, not one per request.
+
+    def _watch(self, slot: Slot) -> None:
+        slot._due = slot.expires
+        heappush(self._expiries, (slot._due, id(slot), slot))
+        self._reap_at = self._expiries[0][0]
+        self._sweep()
+
+    def _sweep(self) -> None:
+        if len(self._expiries) > 2 * len(self._slots) + _SLACK:
+            self._expiries[:] = [entry for entry in self._expiries if entry[2]._due == entry[0]]
+            heapify(self._expiries)
+
+    def _reap(self, now: float) -> None:
+        """Closes each idle slot whose time has come."""
+        mutating, self._mutating = self._mutating, True
+        while self._expiries and self._expiries[0][0] <= now:
+            due, _, slot = heappop(self._expiries)
+            self.touched += 1
+            if slot._due != due:
+                continue
+            slot._due = _FOREVER
+            if slot.state != IDLE:
+                continue  # it is in use; its release will watch it again
+            if slot.expires <= now:
+                self._close(slot)
+            else:
+                self._watch(slot)
+        self._reap_at = self._expiries[0][0] if self._expiries else _FOREVER
+        self._mutating = mutating
+
+    # The repair. Each step may itself be interrupted and done again from the start: it builds
+    # something new and puts it in place with one store.
+
+    def _repair(self, now: float) -> None:
+        self._slots = self._salvage_slots()
+        self._waiting = self._salvage_waiters()
+        self._rebuild()
+        if self._closed:
+            self._max_idle = 0
+        self._reap(now)
+        self._serve(now)
+        self._trim(self._max_idle)
+        self._mutating = False
+
+    def _salvage_slots(self) -> dict[Slot, None]:
+        kept: dict[Slot, None] = {}
+        for slot in self._slots:
+            if slot.state == CLOSED:
+                self._hang_up(slot)
+            else:
+                kept[_renewed(slot) if slot.state == IDLE else slot] = None
+        return kept
+
+    def _salvage_waiters(self) -> OrderedDict[int, Waiter]:
+        kept: OrderedDict[int, Waiter] = OrderedDict()
+        for key, waiter in self._waiting.items():
+            if waiter.cancelled:
+                continue
+            slot = waiter.owner.slot
+            if slot is not None and slot in self._slots and slot.state in (ACTIVE, DIALING):
+                waiter.served = True
+                self.woken.append(waiter)
+            else:
+                waiter.owner.slot = None
+                kept[key] = waiter
+        return kept
+
+    def _rebuild(self) -> None:
+        """Computes all that follows from the facts."""
+        self._lines = {}
+        self._idle = OrderedDict()
+        self._ready = []
+        self._expiries = []
+        self._reap_at = _FOREVER
+        for slot in self._slots:
+            slot._line = self._lines.setdefault(slot.route, _Line(slot.route))
+            slot._line.count += 1
+            slot._due = _FOREVER
+        resting = [slot for slot in self._slots if slot.state == IDLE]
+        for slot in sorted(resting, key=lambda slot: slot._idle_since):
+            self._idle[slot] = None
+            slot._line.idle[slot] = None
+            if slot.expires < _FOREVER:
+                self._watch(slot)
+        for waiter in self._waiting.values():
+            line = self._lines.setdefault(waiter.route, _Line(waiter.route))
+            line.waiters[waiter.sequence] = waiter
+        for line in self._lines.values():
+            self._settle(line)
+
+
+def _limit(name: str, value: int | None, least: int) -> int:
+    if value is None:
+        return maxsize
+    if value < least:
+        raise ValueError(f"{name} must be at least {least}, or None for no limit, not {value}")
+    return value
+
+
+def _renewed(slot: Slot) -> Slot:
+    """The same connection under a new identity, so that references to the old one are void."""
+    new = Slot(slot._line, slot._idle_since)
+    new.state = slot.state
+    new.connection = slot.connection
+    new.created = slot.created
+    new.expires = slot.expires
+    new.served = slot.served
+    new._retires = slot._retires
+    return new
+
+
+def _must(condition: bool, invariant: str) -> None:
+    if not condition:
+        raise AssertionError(f"invariant {invariant}")

@@ -1,0 +1,159 @@
+"""Fixtures for all tests: servers, certificates, a clean environment, and the leak check.
+
+Owns: starting and ending. Must not know: the packages under test.
+"""
+
+from __future__ import annotations
+
+import os
+import ssl
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trustme
+
+from tests.support import servers, tls
+from tests.support.leaks import LeakCheck
+
+# Variables by which a developer's machine could change what a test sees.
+ENVIRONMENT = (
+    *("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "FTP_PROXY", "WS_PROXY", "WSS_PROXY"),
+    *("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE", "SSL_CERT_DIR", "SSLKEYLOGFILE"),
+    *("REQUEST_METHOD", "NETRC"),
+)
+
+_failed = pytest.StashKey[bool]()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
+    report: Any = yield
+    if report.failed:
+        item.stash[_failed] = True
+    return report
+
+
+@pytest.fixture(autouse=True)
+def no_leaks(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Fails a test that leaves a thread or a socket behind.
+
+    Autouse and first in this file, so it is set up before and ended after every other fixture of
+    the test. A test that failed is left alone: its traceback rightly holds on to things.
+    """
+    check = LeakCheck()
+    yield
+    if not request.node.stash.get(_failed, False):
+        leaks = check.leftovers()
+        assert not leaks, f"left behind: {leaks}"
+
+
+@pytest.fixture(autouse=True)
+def clean_environment(no_leaks: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No proxy and no CA variable of the machine reaches a test, in either case of letters."""
+    for name in ENVIRONMENT:
+        for spelling in (name, name.lower()):
+            if spelling in os.environ:
+                monkeypatch.delenv(spelling)
+
+
+# --- TLS ---
+
+
+@pytest.fixture(scope="session")
+def ca() -> trustme.CA:
+    return trustme.CA()
+
+
+@pytest.fixture(scope="session")
+def ca_bundle(ca: trustme.CA, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Path of a PEM file that trusts the test CA and nothing else."""
+    path = tmp_path_factory.mktemp("ca") / "ca.pem"
+    ca.cert_pem.write_to_path(str(path))
+    return str(path)
+
+
+@pytest.fixture(scope="session")
+def server_tls_context(ca: trustme.CA) -> ssl.SSLContext:
+    return tls.server_context(ca)
+
+
+@pytest.fixture(scope="session")
+def mutual_tls_context(ca: trustme.CA) -> ssl.SSLContext:
+    """A server-side context that insists on a client certificate."""
+    return tls.server_context(ca, ask_client=True)
+
+
+@pytest.fixture(scope="session")
+def client_tls_context(ca: trustme.CA) -> ssl.SSLContext:
+    """A client-side context that trusts the test CA and nothing else. Not to be changed."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    ca.configure_trust(context)
+    return context
+
+
+@pytest.fixture(scope="session")
+def client_cert(ca: trustme.CA, tmp_path_factory: pytest.TempPathFactory) -> tls.ClientCert:
+    """PEM paths: `.cert`, `.key`, `.combined`."""
+    return tls.write_client_cert(ca, tmp_path_factory.mktemp("client"))
+
+
+@pytest.fixture
+def make_client_cert(ca: trustme.CA, tmp_path: Path) -> Callable[[str], tls.ClientCert]:
+    """Issue further client certificates: `make_client_cert("b@example.test")`."""
+    return lambda name: tls.write_client_cert(ca, tmp_path, name)
+
+
+# --- servers ---
+
+
+@pytest.fixture
+def serve() -> Iterator[Callable[..., servers.ScriptedServer]]:
+    """`serve(handler, tls=None, uds=None)` starts a ScriptedServer that ends with the test.
+
+    What a handler raised, apart from the client going away, fails the test; a test that expects
+    such an error clears `server.errors`.
+    """
+    started: list[servers.ScriptedServer] = []
+
+    def start(handler: servers.Handler, **options: Any) -> servers.ScriptedServer:
+        server = servers.ScriptedServer(handler, **options).start()
+        started.append(server)
+        return server
+
+    yield start
+    for server in reversed(started):
+        server.stop()
+    errors = [error for server in started for error in server.errors]
+    if errors:
+        raise AssertionError(f"a server handler raised {errors!r}") from errors[0]
+
+
+@pytest.fixture
+def server() -> Iterator[servers.LocalServer]:
+    """The keep-alive server with routes, plain."""
+    with servers.LocalServer() as running:
+        yield running
+    assert not running.errors
+
+
+@pytest.fixture
+def tls_server(server_tls_context: ssl.SSLContext) -> Iterator[servers.LocalServer]:
+    """The keep-alive server with routes, over TLS; trust it by `ca_bundle`."""
+    with servers.LocalServer(tls=server_tls_context) as running:
+        yield running
+    assert not running.errors
+
+
+@pytest.fixture
+def closed_port() -> int:
+    """A loopback port on which nothing listens."""
+    return servers.closed_port()
+
+
+@pytest.fixture
+def black_hole() -> Iterator[tuple[str, int]]:
+    """(host, port) where a connect neither completes nor fails."""
+    with servers.black_hole() as address:
+        yield address
