@@ -98,8 +98,9 @@ class PoolLimits:
             value = getattr(self, name)
             if value is not None and not isinstance(value, int):
                 raise TypeError(f"{name} must be a number, not {type(value).__name__}")
-        if self.max_hosts < 1 or self.conns_per_host < 1:
-            raise ValueError("max_hosts and conns_per_host must be at least 1")
+            least = 0 if name == "soft_limit" or value is False else 1
+            if value is not None and value < least:
+                raise ValueError(f"{name} must be at least {least}, got {value}")
 
     def as_pool_arguments(self) -> dict[str, int | None]:
         """The same as arguments of `ConnectionPool`."""

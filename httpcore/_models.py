@@ -39,6 +39,8 @@ DEFAULT_PORTS = {
     b"socks5h": 1080,
 }
 
+MAX_PORT = 65535  # 16 bits, RFC 9293 section 3.1
+
 _URL = re.compile(
     r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*)://"
     r"(?:[^/?#@]*@)?"  # user information never leaves the client this way
@@ -179,7 +181,7 @@ class URL:
         else:
             self.scheme = to_bytes(scheme, "scheme")
             self.host = to_bytes(host, "host")
-            self.port = port
+            self.port = None if port is None else check_port(port)
             self.target = to_bytes(target, "target")
 
     def _parse(self, url: bytes | str) -> None:
@@ -201,9 +203,9 @@ class URL:
         self.host = encode_host(host)
         self.port = None
         if port:
-            self.port = int(port)
-            if self.port > 65535:
-                raise LocalProtocolError(f"URL port {port} is above 65535")
+            if len(port) > 5:
+                raise LocalProtocolError(f"URL port {port[:8]}... is above {MAX_PORT}")
+            self.port = check_port(int(port))
         self.target = _encode_target(target)
 
     @property
@@ -245,6 +247,13 @@ class URL:
             f"{self.__class__.__name__}(scheme={self.scheme!r}, "
             f"host={self.host!r}, port={self.port!r}, target={self.target!r})"
         )
+
+
+def check_port(port: int) -> int:
+    if not 0 <= port <= MAX_PORT:
+        what = "negative" if port < 0 else f"above {MAX_PORT}"
+        raise LocalProtocolError(f"URL port {port} is {what}")
+    return port
 
 
 def to_text(url: Any) -> str:
@@ -312,8 +321,10 @@ def content_length(content: Any) -> int | None:
     """How many bytes `content` will give, or None when only reading it can tell."""
     if content is None:
         return 0
-    if isinstance(content, (bytes, bytearray, memoryview)):
+    if isinstance(content, (bytes, bytearray)):
         return len(content)
+    if isinstance(content, memoryview):
+        return content.nbytes
     if not hasattr(content, "read"):
         return None
     try:
@@ -401,11 +412,13 @@ class Request:
 
 
 def to_url(url: URL | bytes | str) -> URL:
-    return url if isinstance(url, URL) else URL(url or _missing_url())
-
-
-def _missing_url() -> str:
-    raise UnsupportedProtocol("the URL is empty; http:// and https:// are spoken")
+    if isinstance(url, URL):
+        return url
+    if not url and isinstance(url, (str, bytes)):
+        raise UnsupportedProtocol("the URL is empty; http:// and https:// are spoken")
+    made = URL.__new__(URL)
+    made._parse(url)
+    return made
 
 
 class Response:

@@ -446,8 +446,9 @@ class Scheduler:
             _must(not contends or (line.ticket == queue[0].sequence and ticket in self._ready), "4")
         _must(len(self._ready) <= 2 * len(self._waiting) + _SLACK, "8: outdated contenders")
         _must(len(self._expiries) <= 2 * len(slots) + _SLACK, "8: outdated expiries")
-        _must(all(slot._due <= slot.expires for slot in idle), "9: each is watched in time")
-        _must(all(self._reap_at <= slot._due for slot in idle), "9: and the watch is set")
+        watched = {(due, key) for due, key, _ in self._expiries} | {(_FOREVER, id(s)) for s in idle}
+        _must(all((s._due, id(s)) in watched for s in idle), "9: each that expires is watched")
+        _must(all(self._reap_at <= s._due <= s.expires for s in idle), "9: and in time")
 
     def _queue(self) -> list[Waiter]:
         return list(self._waiting.values())

@@ -1,0 +1,61 @@
+"""All exceptions, the finer ones too: ``from httpcore.exceptions import NameResolutionError``.
+
+Owns: the public path to `_exceptions`, where the tree is drawn and each class is explained.
+The top level of the package has only those that httpcore 1.0.9 has, because HTTPX maps these.
+"""
+
+from ._exceptions import (
+    MAYBE_PROCESSED,
+    NOT_SENT,
+    RESPONSE_STARTED,
+    ConflictingLengths,
+    ConnectError,
+    ConnectionNotAvailable,
+    ConnectTimeout,
+    IncompleteBody,
+    InvalidTimeout,
+    LocalProtocolError,
+    NameResolutionError,
+    NetworkError,
+    NotBuiltYet,
+    PoolTimeout,
+    ProtocolError,
+    ProxyError,
+    ReadError,
+    ReadTimeout,
+    RemoteProtocolError,
+    ServerDisconnected,
+    TimeoutException,
+    TLSError,
+    UnsupportedProtocol,
+    WriteError,
+    WriteTimeout,
+)
+
+__all__ = [
+    "MAYBE_PROCESSED",
+    "NOT_SENT",
+    "RESPONSE_STARTED",
+    "ConflictingLengths",
+    "ConnectError",
+    "ConnectTimeout",
+    "ConnectionNotAvailable",
+    "IncompleteBody",
+    "InvalidTimeout",
+    "LocalProtocolError",
+    "NameResolutionError",
+    "NetworkError",
+    "NotBuiltYet",
+    "PoolTimeout",
+    "ProtocolError",
+    "ProxyError",
+    "ReadError",
+    "ReadTimeout",
+    "RemoteProtocolError",
+    "ServerDisconnected",
+    "TLSError",
+    "TimeoutException",
+    "UnsupportedProtocol",
+    "WriteError",
+    "WriteTimeout",
+]
