@@ -67,21 +67,22 @@ _logger = logging.getLogger("httpcore.http11")
 #
 # The speed of this file is the speed of these patterns, so each is written for the regular
 # expression engine: `.` (anything but LF) is its fastest class, and every pattern is linear,
-# whatever the peer sends. `.` lets bytes through that a field value must not have, so a match
-# is only believed together with `_stray_controls`, one C call over the whole head.
+# whatever the peer sends. `.` lets bytes through that a field value must not have, so fields are
+# only believed when the head has exactly two _CONTROLS for each of them and four for its first
+# line and its end: then no line failed to match, and none has a control character in it.
 
 _TOKEN = rb"[-!#$%&'*+.^_`|~0-9A-Za-z]+"
-
-# `^` ties the search to line starts; the value neither begins nor ends with white space.
-_match_status = re.compile(rb"HTTP/(1\.[01]) ([2-9][0-9][0-9])(?: (.*))?\r\n").match
-_find_fields = re.compile(rb"(?m)^(" + _TOKEN + rb"): ?(|\S.*(?<=\S))\r\n").findall
-
-# The same for what we send, where exactly one space follows the colon.
+_is_token = re.compile(_TOKEN).fullmatch
+_match_status = re.compile(rb"(HTTP/1\.[01]) ([2-9][0-9][0-9])(?: (.*))?\r\n").match
 _is_request_line = re.compile(_TOKEN + rb" [!-~]+ HTTP/1\.1\r\n").fullmatch
-_find_sent_fields = re.compile(rb"(?m)^(" + _TOKEN + rb"): (|\S.*(?<=\S))\r\n").findall
 
-# NUL and white space other than SP and HTAB (RFC 9110 section 5.5, and h11's field-value).
-_CONTROLS = b"\0\n\v\f\r"
+# One (name, value) for each line of the plainest kind: one space after the colon, then a value
+# that is not empty and does not end with a space. `^` ties the search to line starts.
+_find_fields = re.compile(rb"(?m)^(" + _TOKEN + rb"): (\S.*)(?<! )\r\n").findall
+
+# What a field value must not have (RFC 9110 section 5.5, and h11's field-value), and HTAB, which
+# is allowed but rare enough to be declined.
+_CONTROLS = b"\0\t\n\v\f\r"
 
 # The same in a head split into lines, where LF and CR LF are at home.
 _find_bad_control = re.compile(rb"[\0\v\f]|\r(?!\n)").search
@@ -120,8 +121,9 @@ def _tokens(value: bytes) -> list[bytes]:
 def encode_request(method: bytes, target: bytes, headers: Headers) -> tuple[bytes, int, bool]:
     """Write a request head, refusing everything that is not exactly one request.
 
-    The head is built and then read back with the grammar: the fields that come out must be the
-    fields that went in. So no value can smuggle a line in, however it is spelled.
+    The head is built and then read back: the fields that come out must be the fields that went
+    in, so no value can smuggle a line in, however it is spelled. Where they are not, or where
+    the head is not plain, each part is checked by itself.
 
     Args:
         method: the method, a token such as ``b"GET"``.
@@ -143,14 +145,16 @@ def encode_request(method: bytes, target: bytes, headers: Headers) -> tuple[byte
         start = b"%b %b HTTP/1.1\r\n" % (method, target)
         head = start + b"\r\n".join(map(b": ".join, headers)) + b"\r\n\r\n"
     except TypeError:
-        _refuse_request(method, target, headers)
-    fields: Headers = _find_sent_fields(head, len(start))
+        _check_request(method, target, headers)
+        raise
+    fields: Headers = _find_fields(head, len(start))
     if (
         fields != headers
         or _is_request_line(start) is None
         or len(head) - len(head.translate(None, _CONTROLS)) != 2 * len(fields) + 4
     ):
-        _refuse_request(method, target, headers)
+        _check_request(method, target, headers)
+        fields = list(headers)
 
     seen: dict[bytes, bytes] = {}
     for name, value in fields:
@@ -212,33 +216,28 @@ def _request_length(seen: dict[bytes, bytes]) -> int:
 
 
 _SECRET_FIELDS = frozenset([b"authorization", b"proxy-authorization", b"cookie", b"set-cookie"])
-_is_token = re.compile(_TOKEN).fullmatch
 _is_target = re.compile(rb"[!-~]+").fullmatch
 _is_value = re.compile(rb"|[^\0\s](?:[^\0\n\v\f\r]*[^\0\s])?").fullmatch
 
 
-def _refuse_request(method: bytes, target: bytes, headers: Headers) -> NoReturn:
-    """Say which part of a request cannot be sent. The cold half of `encode_request`."""
-    for part, label, valid in (
+def _check_request(method: object, target: object, headers: Iterable[object]) -> None:
+    """Name the part of a request that cannot be sent, if there is one."""
+    for part, label, is_valid in (
         (method, "method", _is_token),
         (target, "request target", _is_target),
     ):
         if not isinstance(part, bytes):
             raise TypeError(f"the {label} must be bytes, not {type(part).__name__}")
-        if valid(part) is None:
+        if is_valid(part) is None:
             raise LocalProtocolError(f"illegal character in the {label} {part[:80]!r}")
     for field in headers:
         if not isinstance(field, tuple) or len(field) != 2:
             raise TypeError(f"each header must be a (name, value) tuple, not {field!r:.80}")
         name, value = field
-        if not isinstance(name, bytes):
-            raise TypeError(
-                f"the header name {name!r:.80} must be bytes, not {type(name).__name__}"
-            )
-        if not isinstance(value, bytes):
-            raise TypeError(
-                f"the value of header {name!r:.80} must be bytes, not {type(value).__name__}"
-            )
+        for label, part in (("name", name), ("value", value)):
+            if not isinstance(part, bytes):
+                kind = type(part).__name__
+                raise TypeError(f"the {label} of header {name!r:.80} must be bytes, not {kind}")
         if _is_token(name) is None:
             raise LocalProtocolError(f"illegal header name {name[:80]!r}")
         if _is_value(value) is None:
@@ -247,7 +246,6 @@ def _refuse_request(method: bytes, target: bytes, headers: Headers) -> NoReturn:
                 f"illegal value of header {name[:80]!r}{shown} "
                 "(a line break, NUL, or white space at an end)"
             )
-    raise TypeError(f"the headers must be a list of tuples, not {type(headers).__name__}")
 
 
 def encode_chunk(data: bytes) -> bytes:
@@ -576,16 +574,14 @@ def read_head(data: bytes, method: bytes, lenient: bool = False) -> Head | None:
     match = _match_status(data)
     if match is None or not 4 <= end <= MAX_HEAD or method == b"CONNECT":
         return None
-    version, status_digits, reason = match.groups()
     fields: Headers = _find_fields(data, match.end(), end)
-    # Each matched line has one CR and one LF. With the two other lines of the head that makes
-    # the sum below; anything more is a line that did not match or a control character.
     head = data[:end]
     if end - len(head.translate(None, _CONTROLS)) != 2 * len(fields) + 4:
         return None
+    version, status_digits, reason = match.groups()
 
     length = coding = timeout = None
-    keep_alive = version == b"1.1"
+    keep_alive = version == b"HTTP/1.1"
     for name, value in fields:
         name = name.lower()
         if name in _RESPONSE_STEERING:
@@ -616,9 +612,8 @@ def read_head(data: bytes, method: bytes, lenient: bool = False) -> Head | None:
     else:
         body = CloseReader()
         keep_alive = False
-    version = b"HTTP/" + version
-    reason = reason or b""
-    return Head(version, status, reason, fields, body, keep_alive, timeout, False, data[end:])
+    rest = data[end:]
+    return Head(version, status, reason or b"", fields, body, keep_alive, timeout, False, rest)
 
 
 class HeadReader:
@@ -908,7 +903,7 @@ _match_loose_status = re.compile(
     rb"[ \t]*HTTP/(1\.[0-9])[ \t]+([1-9][0-9][0-9])(?:[ \t]+(.*))?"
 ).fullmatch
 _mentions_framing = re.compile(rb"(?i)content-length|transfer-encoding|connection").search
-_CONTROLS_TO_SPACES = bytes.maketrans(_CONTROLS, b" " * len(_CONTROLS))
+_CONTROLS_TO_SPACES = bytes.maketrans(b"\0\n\v\f\r", b"     ")
 
 
 def _lines(block: bytes) -> list[bytes]:

@@ -1,6 +1,6 @@
 """Which request gets which connection, decided in one place.
 
-Owns: the state of every slot of a pool, the queue of those who wait for one, and the limits.
+Owns: the state of every slot of a pool, the queue for them, and the limits.
 Must not know: sockets, locks, the time of day, and what a connection is. The caller passes
 `now`, calls under its own lock, and acts outside of it on what `closing` and `woken` list.
 Sources: RFC 9112 section 9 (persistent connections; 9.4 leaves their number to the client,
@@ -10,15 +10,16 @@ How a slot lives
 ----------------
 ::
 
-    acquire ──▶ DIALING ──dialed──▶ ACTIVE ──release──▶ IDLE ──acquire──▶ ACTIVE ...
-                   │                  │                  │
-                   └──────release─────┴─release, forget──┴─expired, evicted──▶ CLOSED
+    acquire --> DIALING --dialed--> ACTIVE --release--> IDLE --acquire--> ACTIVE ...
+                   |                  |                  |
+                   +--release---------+--release,--------+--expired, evicted--> CLOSED
+                                         forget
 
-A *line* is all that belongs to one route: its slots, and those who wait for it. Who waits is
-either held up by the limit of his own line (nothing another line does can help him) or he is a
-*contender*: he needs room in the pool, and an idle slot of any line is room, for it can be
-closed. Only the head of each line contends, in a heap by order of arrival. So whatever comes
-free, the oldest who can use it is found without looking at the others.
+A *line* is all that belongs to one route: its slots, and its waiters. A waiter is either held up
+by the limit of its own line, and then nothing that happens elsewhere can help it; or its line is
+a *contender*, which needs room in the pool, and an idle slot of any line is room, for it can be
+closed. Lines contend in a heap, by the arrival of their first waiter. So whatever comes free, the
+oldest waiter that can use it is found without looking at the others.
 
 When an exception strikes in the middle
 ---------------------------------------
@@ -27,16 +28,17 @@ are few facts, each changed by a single store, and everything else can be comput
 
     `_slots` with the `state` of each, `_waiting`, and the `slot` that each owner refers to.
 
-An operation raises the flag `_mutating` and lowers it as its last act. Whoever finds the flag
-up rebuilds everything else first. The order of the stores is what makes that sound:
+An operation raises the flag `_mutating` and lowers it as its last act. The next operation that
+finds it raised first computes everything else anew. The order of the stores makes that sound:
 
-- Taking: the owner refers to the slot first, then its state changes. Cut in between, the slot is
-  still IDLE, the reference is worth nothing; and the repair replaces each idle slot by a new
-  object, so that the worthless reference can never come to mean a slot that somebody else took.
+- Taking: the owner refers to the slot first, then the slot changes its state (or, a new one,
+  enters `_slots`). Cut in between, the slot is still IDLE and the reference is worth nothing; and
+  the repair replaces each idle slot by a new object, so that a worthless reference can never come
+  to mean a slot that somebody else has taken since.
 - Giving back: the state changes first, then the owner lets go. Cut in between, the owner refers
-  to a slot that is not ACTIVE, and a second release drops it.
-- Serving a waiter is taking, on his behalf: cut after the state changed, the slot is his, and the
-  repair does the rest, waking included. He may be woken twice; that must do no harm.
+  to a slot that is no longer ACTIVE, which a second release just drops.
+- Serving a waiter is taking, on its behalf. Cut after the state changed, the slot is taken, and
+  the repair does the rest, waking included. A waiter may be woken twice; that must do no harm.
 
 Hence the one duty of the caller: when an exception comes out of any method here, or anywhere
 while an owner may hold a slot or wait for one, call `release(owner, ...)` once more.
@@ -80,13 +82,13 @@ class Route(NamedTuple):
 
 
 class Owner(Protocol):
-    """Whoever may hold a slot. The pool keeps no reference to him, except while he waits."""
+    """Anything that may hold a slot. The pool refers to an owner only while it waits."""
 
     slot: Slot | None
 
 
 class _Line:
-    """One route: how many slots it has, which of them are idle, and who waits for it."""
+    """One route: how many slots it has, which of them are idle, and its waiters."""
 
     __slots__ = ("count", "idle", "route", "ticket", "waiters")
 
@@ -146,9 +148,9 @@ class Waiter:
     Attributes:
         route, owner, fresh: As they were passed to `acquire`.
         sequence: Order of arrival, from 1.
-        event: Free for the caller: whatever he sleeps on.
-        served: True once `owner.slot` is his.
-        cancelled: True once he gave up.
+        event: Free for the caller: what its thread sleeps on.
+        served: True once `owner.slot` is set.
+        cancelled: True once it was given up.
     """
 
     __slots__ = ("cancelled", "event", "fresh", "owner", "route", "sequence", "served")
@@ -163,21 +165,22 @@ class Waiter:
         self.cancelled = False
 
 
-# What holds whenever no operation is under way (`check` asserts each by its number):
+# What holds whenever no operation is under way (`check` asserts it, by these numbers):
 #
 #  1. There are never more slots than `max_connections`, nor more of one route than `max_per_route`.
-#  2. There are never more idle slots than `max_keepalive`, and none after `close`.
+#  2. There are never more idle slots than `max_keepalive`, and none that `close` has met.
 #  3. A slot that is DIALING or ACTIVE has exactly one owner; one that is IDLE or CLOSED has none.
-#  4. Nobody waits while a slot could serve him: a waiting line has no idle slot; and it is at its
-#     own limit, or the pool is full and nothing in it is idle.
-#  5. Whatever comes free goes to the one who has waited longest among those it can serve, and
-#     nobody who arrives later is served before one whom the same slot could have served.
-#  6. No slot is lost: whatever is raised and wherever, once each owner was released, no slot is
-#     DIALING or ACTIVE, and each connection is idle, in `closing`, or with who forgot it.
+#  4. No waiter sleeps while a slot could serve it: a line with waiters has no idle slot; and it is
+#     at its own limit, or the pool is full and nothing in it is idle.
+#  5. What comes free goes to the oldest waiter that it can serve, and a newcomer is never served
+#     before a waiter that the same slot could have served. Of idle slots the newest of its route
+#     is used first, and the oldest is closed first.
+#  6. No slot is lost: whatever is raised, and wherever, once each owner was released no slot is
+#     DIALING or ACTIVE, and each connection is idle, listed in `closing`, or was forgotten.
 #  7. A route without slots and without waiters leaves no trace.
-#  8. Each operation looks at O(1) slots and waiters, amortised, however many there are. (The two
-#     heaps add a logarithm of comparisons in C.)
-#  9. No idle slot is older than its expiry when one is handed out.
+#  8. An operation looks at O(1) slots and waiters, amortised, however many there are. (The two
+#     heaps add a logarithm of comparisons in C, and not on the warm path.)
+#  9. No slot is handed out past its expiry.
 
 
 class Scheduler:
@@ -202,7 +205,6 @@ class Scheduler:
     """
 
     __slots__ = (
-        "_closed",
         "_expiries",
         "_idle",
         "_keep",
@@ -242,7 +244,6 @@ class Scheduler:
         self.touched = 0
         # The facts.
         self._mutating = False
-        self._closed = False
         self._slots: dict[Slot, None] = {}
         self._waiting: OrderedDict[int, Waiter] = OrderedDict()  # by id(owner), oldest first
         # What follows from them.
@@ -267,14 +268,14 @@ class Scheduler:
 
         Args:
             route: Where to.
-            owner: Who asks. His `slot` must be None, and is set when he gets one.
+            owner: On whose behalf. Its `slot` must be None, and is set with the answer.
             now: Monotonic time in seconds.
             fresh: Never an idle slot (for a replay, which must not meet another dead one).
 
         Returns:
             A slot that is ACTIVE: the connection of the route that became idle last. Or one that
-            is DIALING: the owner opens the connection, then calls `dialed`. Or a Waiter, who will
-            be in `woken` some day.
+            is DIALING: the caller opens the connection, then calls `dialed`. Or a Waiter: its
+            `owner.slot` will be set when it appears in `woken`.
 
         Raises:
             RuntimeError: The owner holds a slot, or waits for one.
@@ -299,13 +300,13 @@ class Scheduler:
     def release(
         self, owner: Owner, now: float, reusable: bool, keep_for: float | None = None
     ) -> None:
-        """Gives the slot back, whatever its state; also withdraws an owner who waits.
+        """Gives the slot back, whatever its state; also withdraws an owner that waits.
 
         May be called any number of times, and from any error handler: without a slot it does
         nothing. Afterwards `owner.slot` is None.
 
         Args:
-            owner: Who holds it.
+            owner: The one that holds it.
             now: Monotonic time in seconds.
             reusable: May another request use the connection? Ignored while DIALING.
             keep_for: Seconds that the server said it will keep it (`Keep-Alive: timeout=`).
@@ -337,7 +338,7 @@ class Scheduler:
         """The owner's slot has its connection: DIALING becomes ACTIVE.
 
         Args:
-            owner: Who was dialing.
+            owner: The one that was dialing.
             connection: Any object but None; the pool only stores it, and lists it in `closing`.
             now: Monotonic time in seconds; the age of the connection counts from here.
 
@@ -348,14 +349,15 @@ class Scheduler:
         if slot is None or slot.state != DIALING:
             raise RuntimeError("this owner has no slot that is being dialed")
         slot.created = now
-        slot._retires = now + self._max_age
+        if slot._retires == _FOREVER:  # else `close` was called while it was dialed
+            slot._retires = now + self._max_age
         slot.connection = connection
         slot.state = ACTIVE
 
     def forget(self, owner: Owner) -> None:
-        """The owner keeps the connection for himself (it speaks another protocol now).
+        """The connection leaves the pool with its owner (it speaks another protocol now).
 
-        The slot leaves the pool and makes room; the connection is not put into `closing`.
+        Its slot makes room; the connection is not put into `closing`, its user closes it.
         Without a slot it does nothing.
         """
         if self._mutating:
@@ -368,8 +370,8 @@ class Scheduler:
     def cancel(self, waiter: Waiter, now: float) -> None:
         """A waiter gives up.
 
-        If he was served meanwhile, the slot goes back: to the idle ones if it came from there,
-        with its expiry unchanged. This takes it that he did not use it; who did calls `release`.
+        If it was served meanwhile, the slot goes back: to the idle ones if it came from there,
+        with its expiry unchanged. Only for a slot that was not used; else call `release`.
         """
         if self._mutating:
             self._repair(now)
@@ -377,14 +379,15 @@ class Scheduler:
         if waiter.served and slot is not None:
             waiter.cancelled = True
             untouched = slot.state == ACTIVE and slot.served > 0 and not waiter.fresh
-            self._give_back(waiter.owner, now, slot.expires if untouched else _AT_ONCE)
+            expires = min(slot.expires, slot._retires)
+            self._give_back(waiter.owner, now, expires if untouched else _AT_ONCE)
         elif not waiter.served and not waiter.cancelled:
             self._mutating = True
             self._withdraw(waiter)
             self._mutating = False
 
     def close_idle(self) -> None:
-        """Closes all idle slots. (Nobody can be waiting for the room: see invariant 4.)"""
+        """Closes all idle slots. (No waiter can use the room: see invariant 4.)"""
         if self._mutating:
             self._repair(self._latest)
         self._mutating = True
@@ -392,12 +395,16 @@ class Scheduler:
         self._mutating = False
 
     def close(self) -> None:
-        """Closes all idle slots, and from now on each slot that is released."""
+        """Closes all idle slots now, and those in use when they are released.
+
+        Slots that are made afterwards live as usual: a closed requests session can be used
+        again, and so can an httpcore pool.
+        """
         if self._mutating:
             self._repair(self._latest)
         self._mutating = True
-        self._closed = True
-        self._max_idle = 0
+        for slot in self._slots:
+            slot._retires = _AT_ONCE
         self._trim(0)
         self._mutating = False
 
@@ -417,7 +424,7 @@ class Scheduler:
         return [slot for slot in self._slots if slot.state != CLOSED]
 
     def check(self) -> None:
-        """Asserts the invariants above (2-4 and 7-9 as far as one moment shows them).
+        """Asserts the invariants above, as far as one moment shows them. Not O(1); for tests.
 
         Raises:
             AssertionError: One of them does not hold; the number is in the text.
@@ -441,7 +448,7 @@ class Scheduler:
             _must(list(line.idle) == [s for s in self._idle if s._line is line], "5: newest last")
             _must(list(line.waiters.values()) == queue, "5: the queue of a line")
             contends = bool(queue) and line.count < self._max_per_route
-            _must(not queue or (not line.idle and (full or not contends)), "4: nobody waits idly")
+            _must(not queue or (not line.idle and (full or not contends)), "4: one could be served")
             ticket = (line.ticket, line)
             _must(not contends or (line.ticket == queue[0].sequence and ticket in self._ready), "4")
         _must(len(self._ready) <= 2 * len(self._waiting) + _SLACK, "8: outdated contenders")
@@ -483,8 +490,8 @@ class Scheduler:
             slot.state = ACTIVE
             return slot
         if line.count >= self._max_per_route or len(self._slots) >= self._max:
-            # The oldest idle slot makes room: of this line if it has one, for whoever wants a
-            # fresh one distrusts them; else of any line, but that is no help at its own limit.
+            # The oldest idle slot makes room: of this line if it has one, for then the caller
+            # wants none of them; else of any line, but at its own limit that does not help.
             if line.idle:
                 self._close(next(iter(line.idle)))
             elif self._idle and line.count < self._max_per_route:
@@ -511,7 +518,7 @@ class Scheduler:
             waiter = self._waiting.get(id(owner))
             if waiter is not None:
                 self._withdraw(waiter)
-        elif slot.state == ACTIVE and expires > now and not self._closed:
+        elif slot.state == ACTIVE and expires > now:
             slot.expires = expires
             slot._idle_since = now
             slot.state = IDLE
@@ -571,7 +578,7 @@ class Scheduler:
                 line.ticket = 0
                 continue
             if not (line.idle or self._idle or len(self._slots) < self._max):
-                return  # and if not he, then nobody: all that the others could use, he could
+                return  # what the others could use, this one could: so they must wait too
             heappop(ready)
             line.ticket = 0
             waiter = line.waiters.pop(sequence)
@@ -592,7 +599,7 @@ class Scheduler:
         self._settle(line)
 
     def _settle(self, line: _Line) -> None:
-        """After any change to a line: its head contends if he may, and an empty line goes."""
+        """After any change to a line: it contends if it can, and an empty one is dropped."""
         if line.waiters:
             head = next(iter(line.waiters))
             if line.ticket != head and (line.idle or line.count < self._max_per_route):
@@ -644,8 +651,6 @@ class Scheduler:
         self._slots = self._salvage_slots()
         self._waiting = self._salvage_waiters()
         self._rebuild()
-        if self._closed:
-            self._max_idle = 0
         self._reap(now)
         self._serve(now)
         self._trim(self._max_idle)

@@ -212,7 +212,7 @@ class ConnectionPool(RequestInterface):
             if self._orphans:
                 self._adopt_orphans()
             if waiter is not None:
-                self._wait(waiter, body, timeouts[3])
+                self._wait(waiter, timeouts[3])
             slot = body.slot
             if slot.state is DIALING:
                 return self._dial(route, body, slot, timeouts[0])
@@ -222,11 +222,10 @@ class ConnectionPool(RequestInterface):
             # Readable while idle: the server has closed it, or said something unasked.
             self._release(body, False, None)
 
-    def _wait(self, waiter: Waiter, body: ResponseBody, timeout: float | None) -> None:
-        started = time.monotonic()
-        deadline = None if timeout is None else started + timeout
+    def _wait(self, waiter: Waiter, timeout: float | None) -> None:
+        deadline = None if timeout is None else time.monotonic() + timeout
         try:
-            while body.slot is None:
+            while not waiter.served:
                 left = LONGEST_SLEEP
                 if deadline is not None:
                     left = min(left, deadline - time.monotonic())
@@ -234,13 +233,17 @@ class ConnectionPool(RequestInterface):
                         break
                 waiter.event.acquire(timeout=left)
         finally:
-            with self._lock:
-                if body.slot is None:
-                    self._scheduler.cancel(waiter, time.monotonic())
-                if self._scheduler.woken:
-                    self._wake()
-        if body.slot is None:
+            if not waiter.served:
+                self._give_up(waiter)
+        if not waiter.served or waiter.cancelled:
             raise PoolTimeout(self._explain_wait(waiter.route, timeout))
+
+    def _give_up(self, waiter: Waiter) -> None:
+        with self._lock:
+            if not waiter.served:  # else it was served in the last moment
+                self._scheduler.cancel(waiter, time.monotonic())
+            if self._scheduler.woken:
+                self._wake()
 
     def _explain_wait(self, route: Route, timeout: float | None) -> str:
         with self._lock:
@@ -310,12 +313,15 @@ class ConnectionPool(RequestInterface):
             self._scheduler.forget(owner)
             if self._scheduler.woken:
                 self._wake()
+        self._close_retired()
 
     def _wake(self) -> None:
         woken = self._scheduler.woken
         while woken:
+            event = woken[-1].event
             try:
-                woken[-1].event.release()
+                if event is not None:  # else the waiter has not gone to sleep yet
+                    event.release()
             except RuntimeError:
                 pass  # woken before, by a thread that was interrupted right after
             woken.pop()

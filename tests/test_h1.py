@@ -1,0 +1,1194 @@
+"""The HTTP/1.1 codec: the same answers as h11, and the lenient reading where h11 refuses."""
+
+from __future__ import annotations
+
+import logging
+import pickle
+import sys
+from itertools import pairwise
+from typing import Any, NamedTuple
+
+import h11
+import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
+from httpcore import _h1
+from httpcore._exceptions import (
+    ConflictingLengths,
+    IncompleteBody,
+    LocalProtocolError,
+    RemoteProtocolError,
+    ServerDisconnected,
+)
+from httpcore._h1 import (
+    CHUNKED,
+    MAX_HEAD,
+    MAX_INFORMATIONAL,
+    ChunkedReader,
+    CloseReader,
+    HeadReader,
+    LengthReader,
+    encode_chunk,
+    encode_request,
+    read_head,
+)
+
+Headers = list[tuple[bytes, bytes]]
+
+PLAIN = (
+    b"HTTP/1.1 200 OK\r\nServer: nginx/1.24.0\r\nDate: Fri, 21 Nov 2025 09:21:00 GMT\r\n"
+    b"Content-Type: text/html\r\nContent-Length: 5\r\nConnection: keep-alive\r\n\r\n"
+)
+
+bounded = settings(
+    max_examples=400,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+
+
+# --- both codecs, driven alike ---------------------------------------------------------------
+
+
+class Outcome(NamedTuple):
+    """Everything a caller can learn from one response."""
+
+    failed: bool
+    interim: list[tuple[int, Headers]]
+    head: tuple[bytes, int, bytes, Headers] | None
+    payload: bytes
+    ended: bool
+    switched: bool
+    trailers: Headers
+    excess: bytes
+    reusable: bool
+
+
+def by_us(
+    method: bytes, sent: Headers, pieces: list[bytes], eof: bool, lenient: bool = False
+) -> Outcome:
+    interim: list[tuple[int, Headers]] = []
+    reader = HeadReader(
+        method, sent, lenient=lenient, informational=lambda s, h: interim.append((s, h))
+    )
+    head = None
+    payload = b""
+    failed = False
+    after = b""
+    try:
+        for piece in pieces:
+            if head is None:
+                head = reader.feed(piece)
+                if head is not None:
+                    if head.switched:
+                        after += head.rest
+                    else:
+                        payload += head.body.feed(head.rest)
+            elif head.switched:
+                after += piece
+            else:
+                payload += head.body.feed(piece)
+        if eof and head is None:
+            reader.feed_eof()
+        elif eof and not head.switched:
+            head.body.feed_eof()
+    except RemoteProtocolError:
+        failed = True
+    if head is None:
+        return Outcome(failed, interim, None, b"", False, False, [], b"", False)
+    body = head.body
+    assert head.switched or body.received == len(payload) or failed
+    return Outcome(
+        failed,
+        interim,
+        (head.http_version, head.status, head.reason, head.headers),
+        payload,
+        body.done and not head.switched,
+        head.switched,
+        body.trailers,
+        body.excess + after,
+        head.keep_alive and body.done and not body.excess and not failed and not eof,
+    )
+
+
+def by_h11(method: bytes, sent: Headers, pieces: list[bytes], eof: bool) -> Outcome:
+    connection = h11.Connection(h11.CLIENT, max_incomplete_event_size=MAX_HEAD)
+    connection.send(h11.Request(method=method, target=b"/", headers=[(b"Host", b"a"), *sent]))
+    connection.send(h11.EndOfMessage())
+    interim: list[tuple[int, Headers]] = []
+    head = None
+    payload = b""
+    trailers: Headers = []
+    ended = switched = failed = False
+    try:
+        for piece in [*pieces, b""] if eof else pieces:
+            if not piece and not eof:
+                continue
+            connection.receive_data(piece)
+            while not ended and not switched:
+                event = connection.next_event()
+                if event in (h11.NEED_DATA, h11.PAUSED):
+                    break
+                if type(event) in (h11.Response, h11.InformationalResponse):
+                    fields = event.headers.raw_items()
+                    switched = connection.their_state is h11.SWITCHED_PROTOCOL
+                    if type(event) is h11.Response or switched:
+                        version = b"HTTP/" + event.http_version
+                        head = (version, event.status_code, event.reason, fields)
+                    else:
+                        interim.append((event.status_code, fields))
+                elif type(event) is h11.Data:
+                    payload += event.data
+                elif type(event) is h11.EndOfMessage:
+                    ended = True
+                    trailers = event.headers.raw_items()
+                elif type(event) is h11.ConnectionClosed:
+                    failed = True
+                    break
+    except h11.RemoteProtocolError:
+        failed = True
+    excess = connection.trailing_data[0] if ended or switched else b""
+    reusable = (
+        ended
+        and not excess
+        and not eof
+        and (connection.our_state, connection.their_state) == (h11.DONE, h11.DONE)
+    )
+    return Outcome(failed, interim, head, payload, ended, switched, trailers, excess, reusable)
+
+
+def stricter(theirs: Outcome) -> bool:
+    """Where this package refuses, on purpose, a head that h11 takes: not HTTP/1.x."""
+    return theirs.head is not None and not theirs.head[0].startswith(b"HTTP/1.")
+
+
+def untrusted(theirs: Outcome) -> bool:
+    """Where this package does not reuse, on purpose, what h11 would: length and chunked."""
+    names = {name.lower() for name, _ in theirs.head[3]} if theirs.head else set()
+    return {b"content-length", b"transfer-encoding"} <= names
+
+
+def assert_same(method: bytes, sent: Headers, pieces: list[bytes], eof: bool) -> Outcome:
+    theirs = by_h11(method, sent, pieces, eof)
+    ours = by_us(method, sent, pieces, eof)
+    if stricter(theirs):
+        assert ours.failed
+        return ours
+    if ours.failed and not theirs.failed:
+        # A chunk line with a bare LF is refused at the LF; h11 waits for the CR LF to say so.
+        assert by_h11(method, sent, [*pieces, b"\r\n"], eof).failed
+        return ours
+    assert ours.failed == theirs.failed, (ours, theirs)
+    if ours.failed:
+        # Payload in the very piece that holds the fault is lost; see ChunkedReader.feed.
+        assert ours.interim == theirs.interim
+        assert theirs.payload.startswith(ours.payload)
+        return ours
+    if untrusted(theirs):
+        assert not ours.reusable
+        theirs = theirs._replace(reusable=False)
+    assert ours == theirs
+    return ours
+
+
+# --- what servers send, well-formed and not --------------------------------------------------
+
+status_lines = st.sampled_from(
+    [b"HTTP/1.1 200 OK"] * 6
+    + [
+        b"HTTP/1.1 204 No Content",
+        b"HTTP/1.1 304 Not Modified",
+        b"HTTP/1.1 101 Switching Protocols",
+        b"HTTP/1.1 100 Continue",
+        b"HTTP/1.1 103",
+        b"HTTP/1.0 200 OK",
+        b"HTTP/1.0 404 ",
+        b"HTTP/1.1 404",
+        b"HTTP/1.1 500  two  spaces ",
+        b"HTTP/1.1 999 R\xe9ason\x01",
+        b"HTTP/1.2 200 OK",
+        b"HTTP/2.0 200 OK",
+        b"HTTP/1.1 099 Low",
+        b"HTTP/1.1  200 OK",
+        b"HTTP/1.1 200OK",
+        b"HTTP/1.1 200 NUL\0",
+        b"HTTP/1.1 20",
+        b"http/1.1 200 OK",
+        b" HTTP/1.1 200 OK",
+        b"ICY 200 OK",
+        b"",
+    ]
+)
+final_status_lines = st.sampled_from(
+    [b"HTTP/1.1 200 OK"] * 8
+    + [b"HTTP/1.1 404", b"HTTP/1.0 200 OK", b"HTTP/1.1 204 No Content", b"HTTP/1.1 304 "]
+)
+good_field_lines = st.sampled_from(
+    [
+        b"Server: nginx",
+        b"Connection: close",
+        b"connection: keep-alive",
+        b"Keep-Alive: timeout=5, max=100",
+        b"Set-Cookie: a=b; \x01\x7f",
+        b"X-Empty:",
+        b"X-Tabs:\t a \t b \t",
+        b"X-Latin: \xe9\xff\x85\xa0\x1c",
+    ]
+)
+field_lines = st.sampled_from(
+    [
+        b"Content-Length: 5",
+        b"content-length:5",
+        b"Content-Length: 5 ",
+        b"Content-Length: 05",
+        b"Content-Length: 5, 5",
+        b"Content-Length: 6",
+        b"Content-Length: -5",
+        b"Content-Length: ",
+        b"CONTENT-LENGTH: 123456789012345678901",
+        b"Transfer-Encoding: chunked",
+        b"transfer-encoding: Chunked",
+        b"Transfer-Encoding: gzip, chunked",
+        b"Transfer-Encoding: identity",
+        b"Transfer-Encoding:",
+        b"Connection: close",
+        b"Connection: keep-alive, CLOSE",
+        b"connection: keep-alive",
+        b"Connection: closed",
+        b"Keep-Alive: timeout=5, max=100",
+        b"Upgrade: websocket",
+        b"Set-Cookie: a=b; \x01\x7f",
+        b"X-Empty:",
+        b"X-Empty: ",
+        b"X-Tabs:\t a \t b \t",
+        b"X-Latin: \xe9\xff\x85\xa0\x1c",
+        b"X-Colons: a:b: c",
+        b"X One: space in name",
+        b"X-Before : colon",
+        b": no name",
+        b"no colon",
+        b" folded",
+        b"\t",
+        b"X-Nul: a\0b",
+        b"X-Vt: a\x0bb",
+        b"X-Ff: \x0c",
+        b"X-Cr: a\rb",
+        b"X-Cr: a\r",
+        b"X\xe9: y",
+        b"",
+    ]
+)
+line_ends = st.sampled_from([b"\r\n"] * 20 + [b"\n", b"\r", b"\n\r", b""])
+chunks = st.sampled_from(
+    [
+        b"5\r\nhello\r\n",
+        b"1\r\nx\r\n",
+        b"00000000000000000003\r\nabc\r\n",
+        b"A;name=value\r\n0123456789\r\n",
+        b"a;\r;\r\n0123456789\r\n",
+        b"3 \t\r\nabc\r\n",
+        b"2;x \r\n\r\n\r\n",
+        b"000000000000000000003\r\nabc\r\n",
+        b"3 ;x\r\nabc\r\n",
+        b"0x3\r\nabc\r\n",
+        b"3\nabc\r\n",
+        b"3;\n\r\nabc\r\n",
+        b"3\r\nabcd\r\n",
+        b"3\r\nabc\n",
+        b"\r\n",
+        b"-1\r\n",
+        b"+3\r\nabc\r\n",
+        b"1_0\r\n",
+    ]
+)
+plain_chunks = st.binary(min_size=1, max_size=40).map(lambda d: b"%x\r\n%b\r\n" % (len(d), d))
+chunk_ends = st.sampled_from(
+    [b"0\r\n\r\n"] * 4
+    + [
+        b"000;last\r\n\r\n",
+        b"0\r\nX-Trailer: yes\r\n\r\n",
+        b"0\r\nA: 1\r\nB:\t2 \n\n",
+        b"0\r\n\n",
+        b"0\r\nbad trailer\r\n\r\n",
+        b"0\r\nX: a\0\r\n\r\n",
+        b"0\r\n folded\r\n\r\n",
+        b"0\r\nX: y",
+        b"0\r\n",
+        b"0\n\n",
+        b"",
+    ]
+)
+
+
+@st.composite
+def heads(draw: Any) -> bytes:
+    lines = [draw(status_lines), *draw(st.lists(field_lines, max_size=5))]
+    return b"".join(line + draw(line_ends) for line in [*lines, b""])
+
+
+@st.composite
+def plausible_heads(draw: Any) -> bytes:
+    """Heads of which most are valid, so that the bodies are reached."""
+    framing = draw(
+        st.sampled_from(
+            [
+                b"Content-Length: 5\r\n",
+                b"Content-Length: 0\r\n",
+                b"Transfer-Encoding: chunked\r\n",
+                b"Transfer-Encoding: chunked\r\n",
+                b"Transfer-Encoding: chunked\r\nContent-Length: 5\r\n",
+                b"Content-Length: 5\r\nContent-Length: 5\r\n",
+                b"",
+            ]
+        )
+    )
+    status = draw(st.one_of(final_status_lines, final_status_lines, status_lines))
+    lines = st.one_of(good_field_lines, good_field_lines, good_field_lines, field_lines)
+    other = draw(st.lists(lines.map(lambda line: line + b"\r\n"), max_size=2))
+    return status + b"\r\n" + framing + b"".join(other) + b"\r\n"
+
+
+good_chunked = st.tuples(st.lists(plain_chunks, max_size=4), chunk_ends).map(
+    lambda pair: b"".join(pair[0]) + pair[1]
+)
+bodies = st.one_of(
+    good_chunked,
+    good_chunked,
+    st.just(b"hello"),
+    st.tuples(st.lists(st.one_of(chunks, plain_chunks, plain_chunks), max_size=4), chunk_ends).map(
+        lambda pair: b"".join(pair[0]) + pair[1]
+    ),
+    st.binary(max_size=12),
+)
+interim_heads = st.sampled_from(
+    [
+        b"HTTP/1.1 100 Continue\r\n\r\n",
+        b"HTTP/1.1 103 Early Hints\r\nLink: </a>; rel=preload\r\n\r\n",
+        b"HTTP/1.1 102\n\n",
+        b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\n",
+    ]
+)
+responses = st.one_of(
+    st.tuples(plausible_heads(), bodies).map(b"".join),
+    st.tuples(plausible_heads(), bodies).map(b"".join),
+    st.tuples(interim_heads, plausible_heads(), bodies).map(b"".join),
+    st.tuples(heads(), plausible_heads(), bodies).map(b"".join),
+    st.tuples(heads(), bodies).map(b"".join),
+    st.binary(max_size=40),
+)
+requests = st.sampled_from(
+    [(b"GET", [])] * 4
+    + [
+        (b"HEAD", []),
+        (b"POST", [(b"Connection", b"close")]),
+        (b"GET", [(b"Connection", b"Upgrade"), (b"Upgrade", b"websocket")]),
+        (b"GET", [(b"Upgrade", b"")]),
+        (b"CONNECT", []),
+    ]
+)
+
+
+@st.composite
+def mutated(draw: Any) -> bytes:
+    """A response with up to two bytes put in, taken out or changed."""
+    data = draw(responses)
+    odd = st.sampled_from(
+        [b"", b"\0", b"\r", b"\n", b" ", b"\t", b":", b";", b"0", b"\x0b", b"\xff"]
+    )
+    for _ in range(draw(st.sampled_from([0, 0, 0, 1, 2]))):
+        at = draw(st.integers(0, len(data)))
+        data = data[:at] + draw(odd) + data[at + draw(st.integers(0, 1)) :]
+    return data
+
+
+def feed_all(reader: Any, data: bytes, step: int) -> list[Any]:
+    """Feed `data` in pieces of `step` bytes, and give every answer."""
+    return [reader.feed(data[at : at + step]) for at in range(0, len(data), step)]
+
+
+def cut(data: bytes, cuts: list[int]) -> list[bytes]:
+    """`data` in pieces, cut after the given positions; none is empty, that would mean EOF."""
+    marks = [0, *sorted({c % (len(data) + 1) for c in cuts}), len(data)]
+    return [data[a:b] for a, b in pairwise(marks) if a < b]
+
+
+splits = st.one_of(
+    st.just([]), st.lists(st.integers(0, 500), max_size=5), st.just(list(range(500)))
+)
+
+
+class TestSameAsH11:
+    @bounded
+    @given(requests, mutated(), splits, st.booleans())
+    @example((b"GET", []), b"\n", [], False)
+    @example((b"GET", []), b"\r", [], False)
+    @example((b"GET", []), b"\x16\x03", [], False)
+    @example((b"GET", []), b"HTTP/1.1 200 OK\n\n", [], False)
+    @example((b"GET", []), b"HTTP/1.1 200 OK\nA: b\n\r\n", list(range(40)), True)
+    @example((b"GET", []), PLAIN + b"hello", [], False)
+    @example((b"GET", []), PLAIN + b"helloX", list(range(999)), False)
+    @example((b"GET", []), PLAIN + b"hel", [], True)
+    def test_any_bytes_in_any_split(
+        self, request_: tuple[bytes, Headers], data: bytes, cuts: list[int], eof: bool
+    ) -> None:
+        method, sent = request_
+        assert_same(method, sent, cut(data, cuts), eof)
+
+    @bounded
+    @given(mutated(), st.sampled_from([b"GET", b"HEAD", b"POST"]))
+    def test_fast_path_declines_or_equals(self, data: bytes, method: bytes) -> None:
+        head = read_head(data, method)
+        theirs = by_h11(method, [], [data], False)
+        if head is None:
+            return
+        assert theirs.head == (head.http_version, head.status, head.reason, head.headers)
+        assert theirs.interim == []
+        if not theirs.failed:
+            try:
+                payload = head.body.feed(head.rest)
+            except RemoteProtocolError:
+                assert by_h11(method, [], [data, b"\r\n"], False).failed
+                return
+            assert (payload, head.body.done) == (theirs.payload, theirs.ended)
+            reusable = head.keep_alive and head.body.done and not head.body.excess
+            assert reusable == theirs.reusable
+
+    @bounded
+    @given(st.lists(st.one_of(plain_chunks, chunks), max_size=6), chunk_ends, splits)
+    def test_chunked_bodies(self, parts: list[bytes], end: bytes, cuts: list[int]) -> None:
+        head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+        assert_same(b"GET", [], [head, *cut(b"".join(parts) + end, cuts)], False)
+
+    @bounded
+    @given(st.lists(st.binary(max_size=50), max_size=8), splits, st.binary(max_size=5))
+    def test_every_good_chunked_body_is_read(
+        self, parts: list[bytes], cuts: list[int], after: bytes
+    ) -> None:
+        wire = b"".join(map(encode_chunk, parts)) + _h1.LAST_CHUNK + after
+        reader = ChunkedReader()
+        assert b"".join(map(reader.feed, cut(wire, cuts))) == b"".join(parts)
+        assert reader.done
+        assert reader.excess == after
+
+    @bounded
+    @given(requests, responses, splits, st.booleans())
+    def test_lenient_changes_nothing_that_strict_reads(
+        self, request_: tuple[bytes, Headers], data: bytes, cuts: list[int], eof: bool
+    ) -> None:
+        method, sent = request_
+        strict = by_us(method, sent, cut(data, cuts), eof)
+        if not strict.failed and (strict.head is not None or not data[:1].isspace()):
+            assert by_us(method, sent, cut(data, cuts), eof, lenient=True) == strict
+
+    @bounded
+    @given(requests, mutated(), splits, st.booleans())
+    def test_lenient_fails_only_with_protocol_errors(
+        self, request_: tuple[bytes, Headers], data: bytes, cuts: list[int], eof: bool
+    ) -> None:
+        method, sent = request_
+        once = by_us(method, sent, cut(data, cuts), eof, lenient=True)
+        whole = by_us(method, sent, [data] if data else [], eof, lenient=True)
+        assert once.head == whole.head
+        assert once.failed == whole.failed
+
+
+# --- sending ---------------------------------------------------------------------------------
+
+HOST = (b"Host", b"example.com")
+
+sent_names = st.one_of(
+    st.sampled_from(
+        [
+            b"Host",
+            b"Content-Length",
+            b"Transfer-Encoding",
+            b"Connection",
+            b"Upgrade",
+            b"Accept",
+            b"X-Y",
+            b"",
+            b"a b",
+            b"a:",
+            b"a\r\nb",
+            b"\xe9",
+            b"Host ",
+        ]
+    ),
+    st.text("aZ0-_!", min_size=1, max_size=4).map(str.encode),
+)
+sent_values = st.one_of(
+    st.sampled_from(
+        [
+            b"example.com",
+            b"5",
+            b"5",
+            b"chunked",
+            b"Chunked",
+            b"close",
+            b"5, 5",
+            b"a b",
+            b"",
+            b" ",
+            b"a ",
+            b"\ta",
+            b"a\r\nX: y",
+            b"a\nb",
+            b"a\rb",
+            b"a\0",
+            b"\x0b",
+            b"a\x0cb",
+            b"\xff\x01",
+            b"x: y",
+        ]
+    ),
+    st.binary(max_size=4),
+)
+sent_headers = st.lists(st.tuples(sent_names, sent_values), max_size=5)
+
+
+class TestEncodeRequest:
+    @bounded
+    @given(
+        st.sampled_from([b"GET", b"POST", b"", b"G T", b"GET\r\n", b"CONNECT", b"\xe9", b"M-S"]),
+        st.sampled_from([b"/", b"/a?b=c", b"*", b"", b"/a b", b"/\r\nX: y", b"/\xe9", b"/\x7f"]),
+        st.booleans(),
+        sent_headers,
+    )
+    @example(b"GET", b"/", True, [(b"X", b"y\r\nA: b"), (b"A", b"b")])
+    @example(b"GET", b"/", True, [(b"Content-Length", b"5"), (b"content-length", b"5")])
+    def test_refuses_what_h11_refuses_and_sends_what_h11_reads(
+        self, method: bytes, target: bytes, host: bool, headers: Headers
+    ) -> None:
+        headers = [HOST, *headers] if host else headers
+        try:
+            event = h11.Request(method=method, target=target, headers=headers)
+            h11.Connection(h11.CLIENT).send(event)
+        except h11.LocalProtocolError:
+            event = None
+        before = list(headers)
+        try:
+            head, length, special = encode_request(method, target, headers)
+        except LocalProtocolError:
+            names = {name.lower() for name, _ in headers}
+            lists = [v for n, v in headers if n.lower() == b"content-length" and b"," in v]
+            both = {b"content-length", b"transfer-encoding"} <= names
+            assert event is None or both or lists
+            return
+        finally:
+            assert headers == before
+        assert event is not None
+        server = h11.Connection(h11.SERVER)
+        server.receive_data(head)
+        read = server.next_event()
+        assert type(read) is h11.Request
+        assert (read.method, read.target) == (method, target)
+        assert read.headers.raw_items()[0][0].lower() == b"host"
+        assert sorted(read.headers) == sorted(event.headers)
+        assert head.count(b"\n") == len(read.headers) + 2
+        framing = dict(read.headers)
+        if b"transfer-encoding" in framing:
+            assert length == CHUNKED
+        else:
+            assert length == int(framing.get(b"content-length", b"0"))
+        assert special or method != b"CONNECT"
+        assert special or not framing.get(b"upgrade")
+
+    def test_writes_the_fields_as_given(self) -> None:
+        headers = [HOST, (b"aCCept", b"*/*"), (b"X-Empty", b"")]
+        assert encode_request(b"GET", b"/x", headers) == (
+            b"GET /x HTTP/1.1\r\nHost: example.com\r\naCCept: */*\r\nX-Empty: \r\n\r\n",
+            0,
+            False,
+        )
+
+    @pytest.mark.parametrize("value", [b"", b"a\tb", b"a:  b", b"\x01\xff", b"a" * 100_000])
+    def test_unusual_values_are_sent_as_they_are(self, value: bytes) -> None:
+        for headers in ([HOST, (b"X-Odd", value)], (HOST, (b"X-Odd", value))):
+            head, _, _ = encode_request(b"GET", b"/", headers)  # type: ignore[arg-type]
+            assert head.endswith(b"\r\nX-Odd: " + value + b"\r\n\r\n")
+
+    def test_host_goes_first_and_the_rest_keeps_its_order(self) -> None:
+        headers = [(b"B", b"1"), (b"A", b"2"), (b"hOST", b"h"), (b"A", b"3")]
+        head, _, _ = encode_request(b"GET", b"/", headers)
+        assert head == b"GET / HTTP/1.1\r\nhOST: h\r\nB: 1\r\nA: 2\r\nA: 3\r\n\r\n"
+        assert headers[0] == (b"B", b"1")
+
+    @pytest.mark.parametrize(
+        ("method", "extra", "expected"),
+        [
+            (b"GET", [], (0, False)),
+            (b"POST", [(b"content-length", b"12")], (12, False)),
+            (b"POST", [(b"Transfer-Encoding", b"Chunked")], (CHUNKED, False)),
+            (b"CONNECT", [], (0, True)),
+            (b"GET", [(b"Upgrade", b"websocket")], (0, True)),
+            (b"GET", [(b"Connection", b"keep-alive")], (0, False)),
+            (b"GET", [(b"Connection", b"x"), (b"connection", b"Close")], (0, True)),
+        ],
+    )
+    def test_body_length_and_special(
+        self, method: bytes, extra: Headers, expected: tuple[int, bool]
+    ) -> None:
+        assert encode_request(method, b"/", [HOST, *extra])[1:] == expected
+
+    @pytest.mark.parametrize(
+        ("headers", "reason"),
+        [
+            ([], "Host header is missing"),
+            ([HOST, (b"host", b"b")], "more than one Host header"),
+            ([HOST, (b"Content-Length", b"5"), (b"Content-Length", b"6")], "two different"),
+            ([HOST, (b"Content-Length", b"-5")], "1 to 20 digits, got b'-5'"),
+            ([HOST, (b"Content-Length", b"1" * 21)], "1 to 20 digits"),
+            ([HOST, (b"Content-Length", b"")], "1 to 20 digits"),
+            ([HOST, (b"Transfer-Encoding", b"gzip, chunked")], "only chunked"),
+            (
+                [HOST, (b"Transfer-Encoding", b"chunked"), (b"TRANSFER-encoding", b"chunked")],
+                "more than one Transfer-Encoding",
+            ),
+            ([HOST, (b"Content-Length", b"5"), (b"Transfer-Encoding", b"chunked")], "both"),
+            ([HOST, (b"X-A\n", b"v")], r"illegal header name b'X-A\\n'"),
+            ([HOST, (b"X-A", b"v\r\nX-B: w")], r"value of header b'X-A': b'v\\r\\nX-B: w'"),
+        ],
+    )
+    def test_says_what_is_wrong(self, headers: Headers, reason: str) -> None:
+        with pytest.raises(LocalProtocolError, match=reason) as caught:
+            encode_request(b"GET", b"/", headers)
+        assert caught.value.phase == "not_sent"
+
+    @pytest.mark.parametrize("name", [b"Authorization", b"cookie", b"PROXY-AUTHORIZATION"])
+    def test_never_shows_a_secret(self, name: bytes) -> None:
+        with pytest.raises(LocalProtocolError) as caught:
+            encode_request(b"GET", b"/", [HOST, (name, b"s3cret\n")])
+        assert "s3cret" not in str(caught.value)
+        assert name.decode() in str(caught.value)
+
+    @pytest.mark.parametrize(
+        ("arguments", "named"),
+        [
+            (("GET", b"/", [HOST]), "method"),
+            ((b"GET", "/", [HOST]), "target"),
+            ((b"GET", b"/", [HOST, ("X-A", b"b")]), "X-A"),
+            ((b"GET", b"/", [HOST, (b"X-A", "b")]), "X-A"),
+            ((b"GET", b"/", [HOST, (b"X-A", 5)]), "X-A"),
+            ((b"GET", b"/", [HOST, (b"X-A", b"b", b"c")]), "X-A"),
+            ((b"GET", b"/", [HOST, b"X-A"]), "X-A"),
+        ],
+    )
+    def test_types(self, arguments: Any, named: str) -> None:
+        with pytest.raises(TypeError, match=named):
+            encode_request(*arguments)
+
+    def test_request_line(self) -> None:
+        with pytest.raises(LocalProtocolError, match="method b'G T'"):
+            encode_request(b"G T", b"/", [HOST])
+        with pytest.raises(LocalProtocolError, match=r"request target b'/ HTTP/1\.1"):
+            encode_request(b"GET", b"/ HTTP/1.1\r\nX: y\r\n", [HOST])
+
+    def test_chunk(self) -> None:
+        assert encode_chunk(b"x" * 26) == b"1a\r\n" + b"x" * 26 + b"\r\n"
+        assert encode_chunk(b"") == b""
+
+
+# --- heads -----------------------------------------------------------------------------------
+
+
+def read_all(
+    raw: bytes, method: bytes = b"GET", lenient: bool = False, sent: Headers | None = None
+):
+    """The head, and the whole body when it is ended by the peer closing."""
+    reader = HeadReader(method, sent or [], lenient=lenient)
+    head = reader.feed(raw)
+    if head is None:
+        reader.feed_eof()
+    body = head.body.feed(head.rest)
+    if not head.body.done:
+        head.body.feed_eof()
+    return head, body
+
+
+class TestHeads:
+    def test_plain(self) -> None:
+        head = read_head(PLAIN + b"hello", b"GET")
+        assert head is not None
+        assert (head.http_version, head.status, head.reason) == (b"HTTP/1.1", 200, b"OK")
+        assert head.headers[0] == (b"Server", b"nginx/1.24.0")
+        assert len(head.headers) == 5
+        assert (head.keep_alive, head.keep_alive_timeout, head.switched) == (True, None, False)
+        assert type(head.body) is LengthReader
+        assert head.rest == b"hello"
+
+    def test_costs_three_python_calls(self) -> None:
+        calls: list[str] = []
+
+        def count(frame: Any, event: str, _argument: object) -> None:
+            if event == "call":
+                calls.append(frame.f_code.co_name)
+
+        previous = sys.getprofile()
+        sys.setprofile(count)
+        try:
+            read_head(PLAIN, b"GET")
+        finally:
+            sys.setprofile(previous)
+        assert calls == ["read_head", "__init__", "__init__"]
+
+    @pytest.mark.parametrize(
+        "line", [b"X: y ", b"X:  y", b"X:\ty", b"X : y", b"X: a\0", b"X: a\x0b", b"X: a\rb", b" x"]
+    )
+    def test_fast_path_declines(self, line: bytes) -> None:
+        assert read_head(PLAIN.replace(b"Server: nginx/1.24.0", line), b"GET") is None
+        assert read_head(PLAIN, b"CONNECT") is None
+        assert read_head(PLAIN[:-1], b"GET") is None
+
+    @pytest.mark.parametrize(
+        ("value", "seconds"),
+        [
+            (b"timeout=5", 5.0),
+            (b"max=100, Timeout = 15", 15.0),
+            (b'timeout="7"', 7.0),
+            (b"max=5", None),
+            (b"xtimeout=5", None),
+            (b"timeout=-5", None),
+        ],
+    )
+    @pytest.mark.parametrize("end", [b"\r\n", b"\n"])
+    def test_keep_alive_timeout(self, value: bytes, seconds: float | None, end: bytes) -> None:
+        lines = [b"HTTP/1.1 200 OK", b"Content-Length: 0", b"Keep-Alive: " + value, b"", b""]
+        head, _ = read_all(end.join(lines))
+        assert head.keep_alive_timeout == seconds
+        assert head.keep_alive
+
+    @pytest.mark.parametrize(
+        ("sent", "raw", "kept"),
+        [
+            ([], b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", True),
+            (
+                [(b"connection", b"x, Close")],
+                b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n",
+                False,
+            ),
+            ([], b"HTTP/1.0 200 OK\r\nContent-Length: 0\r\nConnection: keep-alive\r\n\r\n", False),
+            ([], b"HTTP/1.1 200 OK\r\n\r\n", False),
+            ([], b"HTTP/1.1 200 OK\n\n", False),
+            ([], b"HTTP/1.1 204 OK\r\n\r\n", True),
+            (
+                [],
+                b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nTransfer-Encoding: chunked\r\n\r\n"
+                b"0\r\n\r\n",
+                False,
+            ),
+        ],
+    )
+    def test_keep_alive(self, sent: Headers, raw: bytes, kept: bool) -> None:
+        assert read_all(raw, sent=sent)[0].keep_alive is kept
+
+    @pytest.mark.parametrize(
+        ("method", "status"), [(b"HEAD", b"200"), (b"GET", b"204"), (b"GET", b"304")]
+    )
+    def test_no_body(self, method: bytes, status: bytes) -> None:
+        raw = b"HTTP/1.1 %b OK\r\nContent-Length: 5\r\n\r\nextra" % status
+        head = HeadReader(method).feed(raw)
+        assert head is not None
+        assert (head.body.done, head.rest) == (True, b"extra")
+        assert head.body.feed(head.rest) == b""
+        assert head.body.excess == b"extra"
+
+    @pytest.mark.parametrize("step", [1, 7, 1000])
+    def test_upgrade(self, step: int) -> None:
+        raw = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\n\x81\x05hello"
+        reader = HeadReader(b"GET", [(b"Connection", b"upgrade"), (b"Upgrade", b"websocket")])
+        after = b""
+        head = None
+        for at in range(0, len(raw), step):
+            if head is None:
+                head = reader.feed(raw[at : at + step])
+                after = head.rest if head else b""
+            else:
+                after += raw[at : at + step]
+        assert head is not None
+        assert (head.status, head.switched, head.keep_alive) == (101, True, False)
+        assert head.headers == [(b"Upgrade", b"websocket")]
+        assert after == b"\x81\x05hello"
+
+    def test_unasked_101(self) -> None:
+        with pytest.raises(RemoteProtocolError, match="_SWITCH_UPGRADE"):
+            HeadReader(b"GET").feed(b"HTTP/1.1 101 Hi\r\n\r\n")
+
+    def test_connect(self) -> None:
+        head = HeadReader(b"CONNECT").feed(b"HTTP/1.1 200 Ok\r\nContent-Length: 9\r\n\r\n\x16")
+        assert head is not None
+        assert (head.switched, head.rest, head.body.done) == (True, b"\x16", True)
+        refused, body = read_all(b"HTTP/1.1 407 No\r\nContent-Length: 2\r\n\r\nno", b"CONNECT")
+        assert (refused.switched, refused.keep_alive, body) == (False, True, b"no")
+
+    def test_interim_responses(self) -> None:
+        seen: list[tuple[int, Headers]] = []
+        reader = HeadReader(
+            b"GET", informational=lambda status, fields: seen.append((status, fields))
+        )
+        assert reader.feed(b"HTTP/1.1 100\r\n\r\nHTTP/1.1 103 Hints\r\nLink: <") is None
+        head = reader.feed(b"/a>\r\n\r\n" + PLAIN + b"hello")
+        assert seen == [(100, []), (103, [(b"Link", b"</a>")])]
+        assert head is not None
+        assert (head.status, head.rest) == (200, b"hello")
+
+    def test_interim_responses_without_end(self) -> None:
+        reader = HeadReader(b"GET")
+        assert reader.feed(b"HTTP/1.1 100 Go\r\n\r\n" * MAX_INFORMATIONAL) is None
+        with pytest.raises(RemoteProtocolError, match="more than 64 interim"):
+            reader.feed(b"HTTP/1.1 100 Go\r\n\r\n")
+
+    @pytest.mark.parametrize("step", [4096, 10**6])
+    @pytest.mark.parametrize("lenient", [False, True])
+    def test_head_limit(self, step: int, lenient: bool) -> None:
+        start = b"HTTP/1.1 200 OK\r\nX: "
+        fits = start + b"x" * (MAX_HEAD - len(start) - 4) + b"\r\n\r\n"
+        assert len(fits) == MAX_HEAD
+        reader = HeadReader(b"GET", lenient=lenient)
+        assert feed_all(reader, fits, step)[-1] is not None
+        assert step < len(fits) or read_head(fits, b"GET") is not None
+
+        longer = fits.replace(b"xx", b"xxx", 1)
+        assert read_head(longer, b"GET") is None
+        reader = HeadReader(b"GET", lenient=lenient)
+        with pytest.raises(RemoteProtocolError, match=f"response head longer than {MAX_HEAD}"):
+            feed_all(reader, longer, step)
+
+    @pytest.mark.parametrize("data", [b"\x15\x03\x01", b"\n", b"\r\n", b" HTTP/1.1 200 OK\r\n\r\n"])
+    def test_hopeless_first_byte(self, data: bytes) -> None:
+        with pytest.raises(
+            RemoteProtocolError, match=f"begins with byte 0x{data[0]:02x}"
+        ) as caught:
+            HeadReader(b"GET").feed(data)
+        assert caught.value.phase == "response_started"
+
+    @pytest.mark.parametrize("version", [b"2.0", b"0.9", b"3.1"])
+    def test_other_versions(self, version: bytes) -> None:
+        with pytest.raises(RemoteProtocolError, match=r"is not HTTP/1\.x"):
+            HeadReader(b"GET").feed(b"HTTP/%b 200 OK\r\n\r\n" % version)
+
+    def test_conflicting_lengths(self) -> None:
+        raw = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\n"
+        for lenient in (False, True):
+            with pytest.raises(ConflictingLengths) as caught:
+                HeadReader(b"GET", lenient=lenient).feed(raw)
+            assert caught.value.phase == "response_started"
+
+    def test_closed_before_any_byte(self) -> None:
+        with pytest.raises(ServerDisconnected) as caught:
+            HeadReader(b"GET").feed_eof()
+        assert caught.value.phase == "maybe_processed"
+
+    @pytest.mark.parametrize(
+        ("raw", "text"),
+        [
+            (b"HTTP/1.1 2", "after 10 bytes of an incomplete response head"),
+            (b"HTTP/1.1 100 Go\r\n\r\n", "after 0 bytes .* and 1 interim"),
+        ],
+    )
+    def test_closed_inside_the_head(self, raw: bytes, text: str) -> None:
+        reader = HeadReader(b"GET")
+        assert reader.feed(raw) is None
+        with pytest.raises(RemoteProtocolError, match=text) as caught:
+            reader.feed_eof()
+        assert type(caught.value) is RemoteProtocolError
+        assert caught.value.phase == "response_started"
+
+    def test_long_offences_are_cut_short(self) -> None:
+        with pytest.raises(RemoteProtocolError) as caught:
+            HeadReader(b"GET").feed(b"HTTP/1.1 200 OK\r\n" + b"x" * 90_000 + b"\r\n\r\n")
+        assert len(str(caught.value)) < 300
+
+    @pytest.mark.parametrize("step", [1, 10**6])
+    def test_h11_is_spared_its_slow_line(self, step: int) -> None:
+        # Unscreened, this one line keeps h11's pattern busy for half a minute.
+        raw = b"HTTP/1.1 200 OK\r\nX:" + b" " * 95_000 + b"\0\r\n\r\n"
+        reader = HeadReader(b"GET")
+        with pytest.raises(RemoteProtocolError, match="control character"):
+            feed_all(reader, raw, step)
+
+
+# --- bodies ----------------------------------------------------------------------------------
+
+
+class TestBodies:
+    def test_length(self) -> None:
+        body = LengthReader(10)
+        data = b"12345"
+        assert body.feed(data) is data
+        assert (body.remaining, body.received, body.done) == (5, 5, False)
+        with pytest.raises(IncompleteBody, match="after 5 of 10 body bytes") as caught:
+            body.feed_eof()
+        assert (caught.value.received, caught.value.expected) == (5, 10)
+        assert caught.value.phase == "response_started"
+        body.took(3)
+        assert body.feed(b"67890") == b"67"
+        assert (body.done, body.received, body.excess, body.trailers) == (True, 10, b"890", [])
+        assert body.feed(b"1") == b""
+        assert body.excess == b"8901"
+        body.feed_eof()
+
+    def test_length_taken_past_the_reader(self) -> None:
+        body = LengthReader(4)
+        body.took(4)
+        assert (body.done, body.remaining, body.received) == (True, 0, 4)
+        body.feed_eof()
+
+    def test_until_close(self) -> None:
+        body = CloseReader()
+        data = b"abc"
+        assert body.feed(data) is data
+        assert not body.done
+        body.feed_eof()
+        assert (body.done, body.received, body.excess, body.trailers) == (True, 3, b"", [])
+
+    def test_chunked(self) -> None:
+        body = ChunkedReader()
+        assert body.feed(b"5;a=b\r\nhello\r\n3\r\nabc\r\nff\r\nx") == b"helloabcx"
+        data = b"y" * 254
+        assert body.feed(data) is data
+        assert body.feed(b"\r") == b""
+        assert body.feed(b"\n0") == b""
+        assert body.feed(b"\r\n\r") == b""
+        assert not body.done
+        assert body.feed(b"\nnext") == b""
+        assert (body.done, body.received, body.excess, body.trailers) == (True, 263, b"next", [])
+        assert body.feed(b"!") == b""
+        assert body.excess == b"next!"
+        body.feed_eof()
+
+    def test_trailers(self) -> None:
+        body = ChunkedReader()
+        assert body.feed(b"1\r\nx\r\n0\r\nX-Sum: 1\r\nX-More:") == b"x"
+        assert body.feed(b" 2 \r\n\r\nrest") == b""
+        assert body.trailers == [(b"X-Sum", b"1"), (b"X-More", b"2")]
+        assert (body.done, body.excess) == (True, b"rest")
+
+    @pytest.mark.parametrize(
+        "wire",
+        [
+            b"",
+            b"5",
+            b"5\r\n",
+            b"5\r\nhel",
+            b"5\r\nhello",
+            b"5\r\nhello\r\n",
+            b"0\r\n",
+            b"0\r\nX: y",
+        ],
+    )
+    def test_closed_inside_a_chunked_body(self, wire: bytes) -> None:
+        body = ChunkedReader()
+        count = len(body.feed(wire))
+        with pytest.raises(IncompleteBody, match=f"closed after {count} body bytes, chunk incomp"):
+            body.feed_eof()
+        lenient = ChunkedReader(lenient=True)
+        lenient.feed(wire)
+        if wire.startswith(b"0\r\n"):
+            lenient.feed_eof()
+            assert lenient.done
+        else:
+            with pytest.raises(IncompleteBody):
+                lenient.feed_eof()
+
+    @pytest.mark.parametrize(
+        ("wire", "text"),
+        [
+            (b"xyz\r\n", "illegal chunk line b'xyz"),
+            (b"5\r\nhelloX", "malformed chunk end b'X'"),
+            (b"5\r\nhello\rX", "malformed chunk end"),
+            (b"5;" + b"x" * MAX_HEAD, f"chunk line longer than {MAX_HEAD}"),
+            (b"0\r\nX:" + b"x" * MAX_HEAD, f"trailer section longer than {MAX_HEAD}"),
+            (b"0\r\nX:" + b" " * 90_000 + b"\0\r\n\r\n", "control character"),
+            (b"0\r\nno colon\r\n\r\n", "illegal header line"),
+        ],
+    )
+    @pytest.mark.parametrize("step", [1, 10**6])
+    def test_broken_chunked_bodies(self, wire: bytes, text: str, step: int) -> None:
+        body = ChunkedReader()
+        with pytest.raises(RemoteProtocolError, match=text) as caught:
+            feed_all(body, wire, step)
+        assert caught.value.phase == "response_started"
+
+    def test_errors_pickle(self) -> None:
+        with pytest.raises(IncompleteBody) as caught:
+            LengthReader(3).feed_eof()
+        copy = pickle.loads(pickle.dumps(caught.value))
+        assert (str(copy), copy.received, copy.expected) == (str(caught.value), 0, 3)
+
+
+# --- lenient reading -------------------------------------------------------------------------
+
+
+def response(*lines: bytes, body: bytes = b"hi") -> bytes:
+    return b"".join(line + b"\r\n" for line in (b"HTTP/1.1 200 OK", *lines, b"")) + body
+
+
+LENGTH = (b"Content-Length", b"2")
+A, B = (b"A", b"1"), (b"B", b"2")
+CHUNKED_HI = b"2\r\nhi\r\n0\r\n\r\n"
+
+
+class TestLenient:
+    """What requests, with http.client and urllib3 below it, reads and h11 refuses."""
+
+    @pytest.mark.parametrize(
+        ("line", "expected", "logged"),
+        [
+            (b"My Param: x", [], "bad field name"),
+            (b": x", [], "bad field name"),
+            (b"N\xe9: x", [], "bad field name"),
+            (b"garbage", [], "without colon"),
+            (b"Name : v", [(b"Name", b"v")], "space before colon"),
+            (b"Name\t:v", [(b"Name", b"v")], "space before colon"),
+            (b"Name: a\0b", [(b"Name", b"a b")], "control character"),
+            (b"Name: \x0ba\x0c", [(b"Name", b"a")], "control character"),
+            (b"Name: a\rb", [(b"Name", b"a b")], "control character"),
+            (b"bad line\r\n folded", [], "folded line without"),
+            (b"Name: a\0\r\n  b\r\n\tc", [(b"Name", b"a b c")], "folded line joined"),
+        ],
+    )
+    def test_a_bad_line_costs_only_itself(
+        self, line: bytes, expected: Headers, logged: str, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        raw = response(b"A: 1", line, b"Content-Length: 2", b"B: 2")
+        with pytest.raises(RemoteProtocolError):
+            read_all(raw)
+        assert not caplog.records
+        head, body = read_all(raw, lenient=True)
+        assert (head.status, body) == (200, b"hi")
+        assert head.headers == [A, *expected, LENGTH, B]
+        assert head.keep_alive
+        [record] = [record for record in caplog.records if logged in record.getMessage()]
+        assert (record.name, record.levelno) == ("httpcore.http11", logging.WARNING)
+
+    def test_each_kind_is_logged_once_and_without_values(
+        self, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        raw = response(b"s3cret one", b"s3cret two", b"Cookie : s3cret", b"Content-Length: 2")
+        read_all(raw, lenient=True)
+        texts = [record.getMessage() for record in caplog.records]
+        assert len(texts) == len(set(texts)) == 2
+        assert "s3cret" not in "".join(texts)
+
+    def test_first_line_folded(self) -> None:
+        head, body = read_all(response(b" folded", b"Content-Length: 2", b"B: 2"), lenient=True)
+        assert (head.headers, body) == ([LENGTH, B], b"hi")
+
+    @pytest.mark.parametrize(
+        ("fields", "body"),
+        [
+            ([b"Transfer-Encoding: chunked", b"Transfer-Encoding: chunked"], CHUNKED_HI),
+            ([b"Transfer-Encoding: chunked, Chunked"], CHUNKED_HI),
+            ([b"Transfer-Encoding: gzip, chunked"], CHUNKED_HI),
+            ([b"Transfer-Encoding : chunked"], CHUNKED_HI),
+            ([b"Content-Length: 3", b"Transfer-Encoding: chunked"], CHUNKED_HI),
+            (
+                [b"Content-Length: 3", b"Content-Length: 4", b"Transfer-Encoding: chunked"],
+                CHUNKED_HI,
+            ),
+            ([b"Transfer-Encoding: identity", b"Content-Length: 2"], b"hi"),
+            ([b"Transfer-Encoding: identity"], b"hi"),
+            ([b"Content-Length: abc"], b"hi"),
+            ([b"Content-Length: -2"], b"hi"),
+            ([b"Content-Length:"], b"hi"),
+            ([b"Content-Length: 2\0"], b"hi"),
+            ([b"Content-Length : 2"], b"hi"),
+            ([b"X: a\rContent-Length: 0", b"Content-Length: 2"], b"hi"),
+            ([b"no colon: here Content-Length 9", b"Content-Length: 2"], b"hi"),
+        ],
+    )
+    def test_doubtful_framing_is_read_but_never_reused(
+        self, fields: list[bytes], body: bytes
+    ) -> None:
+        head, payload = read_all(response(*fields, body=body), lenient=True)
+        assert payload == b"hi"
+        assert not head.keep_alive
+
+    def test_fields_are_shown_as_they_came(self) -> None:
+        head, _ = read_all(
+            response(b"Transfer-Encoding: Chunked, chunked", b"A: 1", body=CHUNKED_HI), lenient=True
+        )
+        assert head.headers == [(b"Transfer-Encoding", b"Chunked, chunked"), A]
+
+    @pytest.mark.parametrize(
+        "line",
+        [
+            b"HTTP/1.1  200   OK",
+            b" HTTP/1.1 200 OK",
+            b"HTTP/1.1\t200\tOK",
+            b"HTTP/1.1 200 OK\0",
+            b"HTTP/1.1 200 \x0bOK",
+        ],
+    )
+    @pytest.mark.parametrize("step", [1, 1000])
+    def test_status_lines(self, line: bytes, step: int) -> None:
+        raw = line + b"\r\nContent-Length: 2\r\n\r\n"
+        with pytest.raises(RemoteProtocolError):
+            HeadReader(b"GET").feed(raw)
+        reader = HeadReader(b"GET", lenient=True)
+        head = feed_all(reader, raw, step)[-1]
+        assert head is not None
+        assert (head.status, head.reason, head.headers) == (200, b"OK", [LENGTH])
+
+    @pytest.mark.parametrize(
+        "raw",
+        [
+            b"ICY 200 OK\r\n\r\n",
+            b"\r\nHTTP/1.1 200 OK\r\n\r\n",
+            b"HTTP/1.1 2000 OK\r\n\r\n",
+            b"HTTP/1.1 099 Low\r\n\r\n",
+            b"HTTP/2.0 200 OK\r\n\r\n",
+            b"HTTP/1.1 101 Unasked\r\nno colon\r\n\r\n",
+            b"\x16\x03\x01",
+        ],
+    )
+    def test_beyond_repair(self, raw: bytes) -> None:
+        with pytest.raises(RemoteProtocolError):
+            HeadReader(b"GET", lenient=True).feed(raw)
+
+    @pytest.mark.parametrize(
+        ("raw", "status", "count"),
+        [
+            (b"HTTP/1.1 200 OK\nContent-Length: 2\nB: 2\n\nhi", 200, 2),
+            (b"HTTP/1.1 200\r\nContent-Length: 2\r\n\r\nhi", 200, 1),
+            (b"HTTP/1.1 600 No\r\nContent-Length: 2\r\n\r\nhi", 600, 1),
+            (b"HTTP/1.1 999 No\r\nContent-Length: 2\r\n\r\nhi", 999, 1),
+            (response(b"A: x\r\n  y", b"Content-Length: 2"), 200, 2),
+            (response(b"Content-Length: 2", b"Content-Length: 2"), 200, 1),
+            (response(*(b"X: " + b"v" * 2000 for _ in range(50)), b"Content-Length: 2"), 200, 51),
+        ],
+    )
+    @pytest.mark.parametrize("lenient", [False, True])
+    def test_odd_but_legal_enough_for_h11(
+        self, raw: bytes, status: int, count: int, lenient: bool
+    ) -> None:
+        head, body = read_all(raw, lenient=lenient)
+        assert (head.status, len(head.headers), body) == (status, count, b"hi")
+
+    def test_bad_interim_head(self) -> None:
+        seen: list[tuple[int, Headers]] = []
+        reader = HeadReader(
+            b"GET", lenient=True, informational=lambda status, fields: seen.append((status, fields))
+        )
+        head = reader.feed(b"HTTP/1.1 103 Hints\r\nbad\r\nA: 1\r\n\r\n" + PLAIN)
+        assert head is not None
+        assert seen == [(103, [A])]
+
+    @pytest.mark.parametrize("plain", [True, False])
+    def test_chunked_bodies_are_lenient_too(self, plain: bool) -> None:
+        odd = [] if plain else [b"no colon"]
+        raw = response(*odd, b"Transfer-Encoding: chunked", body=b"2\r\nhi\r\n0\r\n")
+        head, body = read_all(raw, lenient=True)
+        assert (body, head.body.done) == (b"hi", True)
+        with pytest.raises(RemoteProtocolError):
+            read_all(raw)
+        fast = read_head(response(b"Transfer-Encoding: chunked"), b"GET", True)
+        assert fast is not None
+        assert fast.body.lenient
+
+    def test_bad_trailers_do_not_break_the_body(self) -> None:
+        body = ChunkedReader(lenient=True)
+        assert body.feed(b"2\r\nhi\r\n0\r\nbad line\r\nA: 1\0\r\n\r\nnext") == b"hi"
+        assert (body.done, body.trailers, body.excess) == (True, [A], b"next")

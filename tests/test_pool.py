@@ -1,0 +1,1268 @@
+"""The Scheduler: what it decides, that it decides in O(1), and that no slot is ever lost.
+
+Four kinds of tests: examples of each rule; counters for cost and memory; a state machine beside
+a model that is too simple to be wrong; and interruption at every single bytecode.
+"""
+
+from __future__ import annotations
+
+import ast
+import sys
+from collections.abc import Callable, Iterable
+from functools import partial
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    Bundle,
+    RuleBasedStateMachine,
+    consumes,
+    initialize,
+    invariant,
+    multiple,
+    precondition,
+    rule,
+)
+
+from httpcore import _pool
+from httpcore._pool import ACTIVE, CLOSED, DIALING, IDLE, Route, Scheduler, Slot, Waiter
+
+A = Route(b"https", b"a.example", 443)
+B = Route(b"https", b"b.example", 443)
+C = Route(b"http", b"c.example", 80)
+ROUTES = (A, B, C)
+
+
+class Owner:
+    """The least that may hold a slot."""
+
+    def __init__(self) -> None:
+        self.slot: Slot | None = None
+
+
+class Connection:
+    """Stands for a connection; all that matters is which one it is."""
+
+    def __init__(self, route: Route) -> None:
+        self.route = route
+
+    def __repr__(self) -> str:
+        return f"<to {self.route.host.decode()}, {id(self):x}>"
+
+
+def held(owner: Owner) -> Slot:
+    assert owner.slot is not None
+    return owner.slot
+
+
+def take(pool: Scheduler, route: Route, now: float = 0.0, fresh: bool = False) -> Owner:
+    """An owner with a slot that is ACTIVE."""
+    owner = Owner()
+    slot = pool.acquire(route, owner, now, fresh)
+    assert isinstance(slot, Slot) and owner.slot is slot
+    if slot.state == DIALING:
+        pool.dialed(owner, Connection(route), now)
+    pool.check()
+    return owner
+
+
+def wait(pool: Scheduler, route: Route, now: float = 0.0, fresh: bool = False) -> Waiter:
+    waiter = queue(pool, route, now, fresh)
+    pool.check()
+    return waiter
+
+
+def queue(pool: Scheduler, route: Route, now: float = 0.0, fresh: bool = False) -> Waiter:
+    """As `wait`, without the check, which takes its time when there are hundreds."""
+    waiter = pool.acquire(route, Owner(), now, fresh)
+    assert isinstance(waiter, Waiter) and not waiter.served and waiter.owner.slot is None
+    return waiter
+
+
+def give(pool: Scheduler, owner: Any, now: float = 0.0, keep_for: float | None = None) -> None:
+    pool.release(owner, now, True, keep_for)
+    assert owner.slot is None
+    pool.check()
+
+
+def figures(pool: Scheduler) -> tuple[int, int, int, int]:
+    stats = pool.stats()
+    assert stats["connections"] == stats["active"] + stats["idle"] + stats["dialing"]
+    return stats["active"], stats["idle"], stats["dialing"], stats["waiting"]
+
+
+# --- taking and giving back
+
+
+def test_life_of_a_slot() -> None:
+    pool = Scheduler()
+    owner, connection = Owner(), Connection(A)
+    slot = pool.acquire(A, owner, 1.0)
+    assert isinstance(slot, Slot)
+    assert (slot.state, slot.route, slot.connection, slot.created) == (DIALING, A, None, 1.0)
+    pool.dialed(owner, connection, 1.5)
+    assert (slot.state, slot.connection, slot.created, slot.served) == (ACTIVE, connection, 1.5, 0)
+    assert pool.slots() == [slot]
+    pool.release(owner, 2.0, True)
+    assert (slot.state, slot.served, owner.slot) == (IDLE, 1, None)
+    assert pool.acquire(A, owner, 3.0) is slot
+    assert (slot.state, owner.slot) == (ACTIVE, slot)
+    pool.release(owner, 4.0, False)
+    assert (slot.state, slot.connection, owner.slot) == (CLOSED, None, None)
+    assert pool.closing == [connection]
+    assert pool.slots() == [] and figures(pool) == (0, 0, 0, 0)
+
+
+def test_the_newest_idle_connection_is_taken_first() -> None:
+    pool = Scheduler()
+    owners = [take(pool, A) for _ in range(3)]
+    order = [held(owner).connection for owner in owners]
+    for owner in owners:
+        give(pool, owner)
+    assert [held(take(pool, A)).connection for _ in range(3)] == order[::-1]
+
+
+@pytest.mark.parametrize("field", Route._fields)
+def test_routes_that_differ_in_anything_share_nothing(field: str) -> None:
+    pool = Scheduler()
+    plain = Route(b"https", b"a.example", 443)
+    give(pool, take(pool, plain))
+    changes: dict[str, Any] = {field: "/run/socket" if field == "uds" else object()}
+    other = plain._replace(**changes)
+    assert held(take(pool, plain)).served == 1
+    assert held(take(pool, other)).served == 0
+
+
+def test_a_failed_dial_leaves_nothing() -> None:
+    pool = Scheduler(max_connections=1)
+    owner = Owner()
+    pool.acquire(A, owner, 0.0)
+    give(pool, owner)
+    assert pool.closing == [] and figures(pool) == (0, 0, 0, 0)
+
+
+def test_releasing_twice_gives_back_once() -> None:
+    pool = Scheduler()
+    first = take(pool, A)
+    give(pool, first)
+    second = take(pool, A)
+    give(pool, first)
+    assert held(second).state == ACTIVE and figures(pool) == (1, 0, 0, 0)
+
+
+def test_at_the_limit_the_oldest_idle_connection_makes_room() -> None:
+    pool = Scheduler(max_connections=2)
+    a, b = take(pool, A), take(pool, B)
+    oldest = held(b).connection
+    give(pool, b, 1.0)
+    give(pool, a, 2.0)
+    take(pool, C, 3.0)
+    assert pool.closing == [oldest] and figures(pool) == (1, 1, 0, 0)
+
+
+def test_idle_connections_beyond_max_keepalive_are_closed_oldest_first() -> None:
+    pool = Scheduler(max_keepalive=2)
+    owners = [take(pool, route) for route in (A, B, A)]
+    connections = [held(owner).connection for owner in owners]
+    for owner in owners:
+        give(pool, owner)
+    assert pool.closing == connections[:1] and figures(pool) == (0, 2, 0, 0)
+
+
+def test_max_keepalive_zero_keeps_nothing_but_hands_over() -> None:
+    pool = Scheduler(max_connections=1, max_keepalive=0)
+    owner = take(pool, A)
+    connection = held(owner).connection
+    waiter = wait(pool, A)
+    give(pool, owner)
+    assert waiter.served and pool.closing == []
+    give(pool, waiter.owner)
+    assert pool.closing == [connection] and figures(pool) == (0, 0, 0, 0)
+
+
+def test_forgotten_connections_are_left_open_and_make_room() -> None:
+    pool = Scheduler(max_connections=1)
+    owner = take(pool, A)
+    waiter = wait(pool, B)
+    pool.forget(owner)
+    pool.check()
+    assert owner.slot is None and pool.closing == []
+    assert waiter.served and held(waiter.owner).state == DIALING  # type: ignore[arg-type]
+    pool.forget(owner)
+    assert figures(pool) == (0, 0, 1, 0)
+
+
+def test_closing() -> None:
+    pool = Scheduler()
+    idle, busy, dialing = take(pool, A), take(pool, A), Owner()
+    pool.acquire(B, dialing, 0.0)
+    connections = [held(idle).connection, held(busy).connection, Connection(B)]
+    give(pool, idle)
+    pool.close_idle()
+    pool.check()
+    assert pool.closing == connections[:1]
+    pool.close()
+    pool.dialed(dialing, connections[2], 0.0)
+    give(pool, busy)
+    give(pool, dialing)
+    assert pool.closing == connections and figures(pool) == (0, 0, 0, 0)
+
+
+def test_a_closed_pool_can_be_used_again() -> None:
+    pool = Scheduler(max_connections=1)
+    busy = take(pool, A)
+    pool.close()
+    give(pool, busy)
+    assert figures(pool) == (0, 0, 0, 0)
+    again = take(pool, A)
+    give(pool, again)
+    pool.check()
+    assert len(pool.closing) == 1 and figures(pool) == (0, 1, 0, 0)
+
+
+def test_a_connection_from_before_close_is_not_handed_over() -> None:
+    pool = Scheduler(max_connections=1)
+    owner = take(pool, A)
+    waiter = wait(pool, A)
+    pool.close()
+    give(pool, owner)
+    assert len(pool.closing) == 1 and pool.woken == [waiter]
+    assert waiter.owner.slot is not None and waiter.owner.slot.state == DIALING
+
+
+# --- expiry
+
+
+@pytest.mark.parametrize(
+    ("keepalive_expiry", "max_age", "keep_for", "expires"),
+    [
+        (5.0, None, None, 15.0),
+        (5.0, None, 2.0, 12.0),
+        (5.0, None, 9.0, 15.0),
+        (5.0, 11.0, None, 11.0),
+        (None, 11.0, 9.0, 11.0),
+        (None, None, 9.0, 19.0),
+        (None, None, None, float("inf")),
+    ],
+)
+def test_the_earliest_limit_counts(
+    keepalive_expiry: float | None, max_age: float | None, keep_for: float | None, expires: float
+) -> None:
+    pool = Scheduler(keepalive_expiry=keepalive_expiry, max_age=max_age)
+    owner = take(pool, A, 0.0)
+    slot = held(owner)
+    give(pool, owner, 10.0, keep_for)
+    assert slot.expires == expires
+    before = min(expires, 1e6) - 0.001
+    assert pool.acquire(A, owner, before) is slot
+    pool.release(owner, before, False)
+
+
+def test_an_expired_connection_is_closed_not_used() -> None:
+    pool = Scheduler(keepalive_expiry=5.0)
+    first = take(pool, A)
+    connection = held(first).connection
+    give(pool, first, 0.0)
+    second = Owner()
+    slot = pool.acquire(A, second, 5.0)
+    assert isinstance(slot, Slot) and slot.state == DIALING
+    assert pool.closing == [connection]
+
+
+def test_expired_connections_of_all_routes_go_when_any_is_asked_for() -> None:
+    pool = Scheduler()
+    short, long = take(pool, A), take(pool, A)
+    gone, kept = held(short).connection, held(long).connection
+    give(pool, short, 0.0, keep_for=1.0)
+    give(pool, long, 0.0, keep_for=60.0)
+    take(pool, B, 2.0)
+    assert pool.closing == [gone]
+    assert held(take(pool, A, 3.0)).connection is kept
+
+
+def test_use_puts_the_expiry_off() -> None:
+    pool = Scheduler(keepalive_expiry=5.0)
+    owner = take(pool, A)
+    for now in range(20):
+        give(pool, owner, float(now))
+        owner = take(pool, A, float(now))
+    assert held(owner).served == 20 and pool.closing == []
+    give(pool, owner, 20.0)
+    take(pool, B, 25.0)
+    assert len(pool.closing) == 1
+
+
+def test_an_expiry_that_came_while_in_use_is_set_again() -> None:
+    pool = Scheduler(keepalive_expiry=5.0)
+    owner = take(pool, A)
+    give(pool, owner, 0.0)
+    owner = take(pool, A, 4.0)
+    other = take(pool, B, 6.0)
+    give(pool, owner, 7.0)
+    assert pool.closing == [] and figures(pool) == (1, 1, 0, 0)
+    give(pool, other, 12.0)
+    take(pool, B, 12.0)
+    assert len(pool.closing) == 1 and figures(pool) == (1, 0, 0, 0)
+
+
+def test_past_max_age_a_released_connection_is_closed() -> None:
+    pool = Scheduler(max_age=10.0)
+    owner = take(pool, A, 0.0)
+    give(pool, owner, 10.0)
+    assert len(pool.closing) == 1 and figures(pool) == (0, 0, 0, 0)
+
+
+# --- waiting
+
+
+def test_waiters_are_served_in_order() -> None:
+    pool = Scheduler(max_connections=1)
+    owner: Any = take(pool, A)
+    connection = held(owner).connection
+    waiters = [wait(pool, A) for _ in range(4)]
+    for waiter in waiters:
+        give(pool, owner)
+        assert pool.woken == [waiter] and held(waiter.owner).state == ACTIVE  # type: ignore[arg-type]
+        pool.woken = []
+        owner = waiter.owner
+    assert held(owner).connection is connection and held(owner).served == 4
+
+
+def test_a_waiter_of_another_route_gets_the_room() -> None:
+    pool = Scheduler(max_connections=1)
+    owner = take(pool, A)
+    connection = held(owner).connection
+    waiter = wait(pool, B)
+    give(pool, owner)
+    assert pool.closing == [connection] and pool.woken == [waiter]
+    assert waiter.owner.slot is not None and waiter.owner.slot.state == DIALING
+
+
+def test_the_oldest_is_served_though_a_later_one_could_reuse() -> None:
+    pool = Scheduler(max_connections=1)
+    owner = take(pool, A)
+    first, second = wait(pool, B), wait(pool, A)
+    give(pool, owner)
+    assert first.served and not second.served
+
+
+def test_a_line_at_its_limit_holds_up_nobody_else() -> None:
+    pool = Scheduler(max_connections=3, max_per_route=1)
+    take(pool, A)
+    held_up = wait(pool, A)
+    b = take(pool, B)
+    take(pool, C)
+    later = wait(pool, B)
+    give(pool, b)
+    assert later.served and not held_up.served
+
+
+def test_no_idle_connection_is_closed_for_one_whom_that_does_not_help() -> None:
+    pool = Scheduler(max_connections=2, max_per_route=1)
+    b = take(pool, B)
+    take(pool, A)
+    give(pool, b)
+    wait(pool, A)
+    assert pool.closing == [] and figures(pool) == (1, 1, 0, 1)
+
+
+def test_order_holds_between_a_line_at_its_limit_and_the_rest() -> None:
+    # While A is at its limit its waiters are no contenders. Once A's slot went to an older waiter
+    # of C they are, and then they come before the one of C that arrived after them.
+    pool = Scheduler(max_connections=2, max_per_route=1)
+    a, b = take(pool, A), take(pool, B)
+    first, second, third = wait(pool, C), wait(pool, A), wait(pool, A)
+    give(pool, a)
+    assert pool.woken == [first]
+    fourth = wait(pool, C)
+    give(pool, b)
+    assert pool.woken == [first, second] and not third.served and not fourth.served
+    assert figures(pool) == (0, 0, 2, 2)
+
+
+def test_newcomers_do_not_overtake() -> None:
+    pool = Scheduler(max_connections=1)
+    owner: Any = take(pool, A)
+    waiters = [wait(pool, A), wait(pool, B)]
+    give(pool, owner)
+    waiters.append(wait(pool, A))
+    give(pool, waiters[0].owner)
+    assert [waiter.served for waiter in waiters] == [True, True, False]
+
+
+def test_release_withdraws_an_owner_who_waits() -> None:
+    # Its thread was interrupted before it learned of its place in the queue.
+    pool = Scheduler(max_connections=1)
+    owner = take(pool, A)
+    gone, waiter = wait(pool, A), wait(pool, A)
+    give(pool, gone.owner)
+    assert gone.cancelled and figures(pool)[3] == 1
+    give(pool, owner)
+    assert pool.woken == [waiter] and gone.owner.slot is None
+
+
+def test_cancel_leaves_the_queue() -> None:
+    pool = Scheduler(max_connections=1)
+    owner = take(pool, A)
+    first, second = wait(pool, B), wait(pool, A)
+    pool.cancel(first, 0.0)
+    pool.cancel(first, 0.0)
+    pool.check()
+    give(pool, owner)
+    assert first.cancelled and not first.served and pool.woken == [second]
+
+
+def test_cancel_after_a_handover_gives_the_connection_back_as_it_was() -> None:
+    pool = Scheduler(max_connections=1, keepalive_expiry=5.0)
+    owner = take(pool, A)
+    slot = held(owner)
+    waiter = wait(pool, A)
+    give(pool, owner, 1.0)
+    pool.cancel(waiter, 3.0)
+    pool.cancel(waiter, 3.0)
+    pool.check()
+    assert (slot.state, slot.expires, slot.served) == (IDLE, 6.0, 1)
+    assert waiter.owner.slot is None and pool.closing == []
+
+
+def test_cancel_after_a_handover_passes_it_on() -> None:
+    pool = Scheduler(max_connections=1)
+    owner = take(pool, A)
+    first, second = wait(pool, A), wait(pool, B)
+    give(pool, owner)
+    pool.cancel(first, 0.0)
+    pool.check()
+    assert second.served and pool.woken == [first, second]
+    pool.cancel(second, 0.0)
+    assert figures(pool) == (0, 0, 0, 0)
+
+
+def test_cancel_once_the_connection_expired_closes_it() -> None:
+    pool = Scheduler(max_connections=1, keepalive_expiry=5.0)
+    owner = take(pool, A)
+    waiter = wait(pool, A)
+    give(pool, owner, 1.0)
+    pool.cancel(waiter, 6.0)
+    assert figures(pool) == (0, 0, 0, 0) and len(pool.closing) == 1
+
+
+# --- fresh: never an idle connection
+
+
+def test_fresh_dials_beside_an_idle_connection() -> None:
+    pool = Scheduler(max_connections=2)
+    give(pool, take(pool, A))
+    assert held(take(pool, A, fresh=True)).served == 0
+    assert pool.closing == [] and figures(pool) == (1, 1, 0, 0)
+
+
+@pytest.mark.parametrize("limit", ["max_connections", "max_per_route"])
+def test_fresh_at_the_limit_replaces_an_idle_connection_of_its_route(limit: str) -> None:
+    pool = Scheduler(**{limit: 2})
+    owner = take(pool, A)
+    connection = held(owner).connection
+    give(pool, owner)
+    take(pool, A, fresh=True)
+    assert pool.closing == []
+    take(pool, A, fresh=True)
+    assert pool.closing == [connection] and figures(pool) == (2, 0, 0, 0)
+
+
+def test_a_fresh_waiter_gets_the_room_not_the_connection() -> None:
+    pool = Scheduler(max_per_route=1)
+    owner = take(pool, A)
+    connection = held(owner).connection
+    waiter = wait(pool, A, fresh=True)
+    give(pool, owner)
+    assert pool.closing == [connection] and pool.woken == [waiter]
+    assert waiter.owner.slot is not None and waiter.owner.slot.state == DIALING
+
+
+def test_who_stands_behind_a_fresh_waiter_goes_on_waiting() -> None:
+    # For a moment, between the old connection and the new one, the line was below its limit.
+    pool = Scheduler(max_per_route=1)
+    owner = take(pool, A)
+    first, second = wait(pool, A, fresh=True), wait(pool, A)
+    give(pool, owner)
+    assert pool.woken == [first]
+    give(pool, first.owner)
+    assert pool.woken == [first, second] and second.owner.slot is not None
+
+
+# --- misuse
+
+
+@pytest.mark.parametrize("name", ["max_connections", "max_per_route", "max_keepalive"])
+def test_limits_that_make_no_sense_are_named(name: str) -> None:
+    with pytest.raises(ValueError, match=f"{name} must be at least"):
+        Scheduler(**{name: -1})
+
+
+def test_an_owner_holds_one_slot_or_one_place_in_the_queue() -> None:
+    pool = Scheduler(max_connections=1)
+    owner = take(pool, A)
+    with pytest.raises(RuntimeError, match="holds a slot already"):
+        pool.acquire(A, owner, 0.0)
+    waiter = wait(pool, A)
+    with pytest.raises(RuntimeError, match="waits for a slot already"):
+        pool.acquire(B, waiter.owner, 0.0)
+    pool.check()
+    assert figures(pool) == (1, 0, 0, 1)
+
+
+def test_only_who_dials_has_dialed() -> None:
+    pool = Scheduler()
+    owner = take(pool, A)
+    for wrong in (owner, Owner()):
+        with pytest.raises(RuntimeError, match="no slot that is being dialed"):
+            pool.dialed(wrong, Connection(A), 0.0)
+
+
+def test_reprs_say_how_things_stand() -> None:
+    pool = Scheduler(max_connections=1)
+    assert repr(pool) == "<Scheduler [empty]>"
+    owner = take(pool, A)
+    wait(pool, A)
+    assert repr(pool) == "<Scheduler [connections 1, active 1, waiting 1]>"
+    assert repr(owner.slot) == "<Slot [a.example:443, ACTIVE, served 0]>"
+
+
+def test_check_finds_what_is_wrong() -> None:
+    pool = Scheduler(max_connections=1)
+    owner = take(pool, A)
+    wait(pool, A)
+    held(owner).state = IDLE
+    with pytest.raises(AssertionError, match="invariant 3"):
+        pool.check()
+
+
+def test_no_io_no_lock_no_clock() -> None:
+    tree = ast.parse(Path(_pool.__file__).read_text())
+    nodes = list(ast.walk(tree))
+    names = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+    names |= {str(node.module) for node in nodes if isinstance(node, ast.ImportFrom)}
+    assert names <= {"__future__", "collections", "heapq", "sys", "typing"}
+
+
+# --- cost and memory
+
+
+def python_calls(action: Callable[[], object]) -> int:
+    calls = 0
+
+    def count(frame: FrameType, event: str, arg: object) -> None:
+        nonlocal calls
+        calls += event == "call" and frame.f_code.co_filename == _pool.__file__
+
+    previous = sys.getprofile()
+    sys.setprofile(count)
+    try:
+        action()
+    finally:
+        sys.setprofile(previous)
+    return calls
+
+
+def test_the_warm_path_is_two_python_calls() -> None:
+    pool = Scheduler(max_connections=2, max_keepalive=2, keepalive_expiry=5.0)
+    owner = take(pool, A)
+    give(pool, owner, 0.0)
+
+    def warm() -> None:
+        pool.acquire(A, owner, 1.0)
+        pool.release(owner, 1.0, True, 3.0)
+
+    warm()
+    assert python_calls(warm) == 2
+
+
+def cost(pool: Scheduler, actions: Iterable[Callable[[], object]]) -> float:
+    """Slots and queue entries looked at per action."""
+    before, number = pool.touched, 0
+    for action in actions:
+        action()
+        number += 1
+    return (pool.touched - before) / number
+
+
+@pytest.mark.parametrize("crowd", [5, 500])
+def test_cost_does_not_grow_with_those_held_up_by_their_line(crowd: int) -> None:
+    pool = Scheduler(max_connections=200, max_per_route=2)
+    bystanders = []
+    for number in range(50):
+        route = A._replace(port=number + 1)
+        take(pool, route), take(pool, route)
+        bystanders += [queue(pool, route) for _ in range(crowd // 50)]
+    owners: list[Any] = [take(pool, B), take(pool, B)]
+    line = [queue(pool, B) for _ in range(crowd)]
+
+    def pass_on() -> None:
+        pool.release(owners.pop(0), 0.0, True)
+        owners.append(pool.woken.pop().owner)
+
+    assert cost(pool, [pass_on] * crowd) <= 3
+    assert all(waiter.served for waiter in line)
+    assert not any(waiter.served for waiter in bystanders)
+    pool.check()
+
+
+@pytest.mark.parametrize("crowd", [20, 500])
+def test_cost_does_not_grow_with_contenders(crowd: int) -> None:
+    pool = Scheduler(max_connections=1)
+    owner: list[Any] = [take(pool, A)]
+    line = [queue(pool, A._replace(port=number + 1)) for number in range(crowd)]
+    assert cost(pool, [partial(pool.cancel, waiter, 0.0) for waiter in line[::2]]) <= 3
+
+    def pass_on() -> None:
+        pool.release(owner.pop(), 0.0, True)
+        owner.append(pool.woken.pop().owner)
+        pool.dialed(owner[0], Connection(A), 0.0)
+
+    assert cost(pool, [pass_on] * (crowd // 2)) <= 5
+    assert all(waiter.served for waiter in line[1::2])
+
+
+def test_cost_of_expiry_does_not_grow_with_idle_connections() -> None:
+    # Each expires at a time of its own, so that each is looked for alone.
+    pool = Scheduler(keepalive_expiry=10_000.0)
+    owners = [take(pool, A) for _ in range(500)]
+    for number, owner in enumerate(owners):
+        pool.release(owner, 0.0, True, keep_for=1.0 + (number * 7) % 500)
+    owner = take(pool, B)
+
+    def tick() -> None:
+        clock.append(clock[-1] + 1.0)
+        pool.release(owner, clock[-1], True)
+        pool.acquire(B, owner, clock[-1])
+
+    clock = [0.5]
+    assert cost(pool, [tick] * 500) <= 4
+    assert len(pool.closing) == 500
+
+
+def test_routes_without_slots_and_waiters_leave_no_trace() -> None:
+    pool = Scheduler(max_connections=3, keepalive_expiry=3600.0)
+    for number in range(10_000):
+        owner = Owner()
+        pool.acquire(A._replace(port=number), owner, float(number) / 1000)
+        pool.dialed(owner, Connection(A), float(number) / 1000)
+        pool.release(owner, float(number) / 1000, True)
+    pool.check()
+    assert len(pool._lines) == len(pool._slots) == len(pool._idle) == 3
+    assert len(pool.closing) == 10_000 - 3
+
+
+def test_waiters_who_give_up_leave_no_trace_in_a_pool_that_is_stuck() -> None:
+    pool = Scheduler(max_connections=1)
+    take(pool, A)
+    wait(pool, B)
+    for number in range(1000):
+        pool.cancel(wait(pool, C._replace(port=number)), 0.0)
+    assert len(pool._lines) == 2 and len(pool._ready) < 50
+
+
+def test_servers_that_lower_their_timeout_each_time_cost_no_memory() -> None:
+    pool = Scheduler()
+    owner = take(pool, A)
+    for number in range(1000):
+        pool.release(owner, 0.0, True, keep_for=10_000.0 - number)
+        pool.acquire(A, owner, 0.0)
+    assert len(pool._expiries) < 50
+
+
+# --- the state machine: the Scheduler beside a model that is too simple to be wrong
+
+
+class Entry:
+    """A slot of the model."""
+
+    def __init__(self, route: Route, number: int) -> None:
+        self.route = route
+        self.number = number  # what the real slot has as its connection, once dialed
+        self.state = DIALING
+        self.created = 0.0
+        self.expires = float("inf")
+        self.served = 0
+
+
+class Model:
+    """The rules as one would say them: everybody queues, and the queue is tried from its start."""
+
+    def __init__(self, **limits: Any) -> None:
+        self.limits = limits
+        self.entries: list[Entry] = []
+        self.idle: list[Entry] = []  # newest last
+        self.queue: list[tuple[Owner, Route, bool]] = []
+        self.holds: dict[Owner, Entry] = {}
+        self.closing: list[int] = []
+        self.served: list[Owner] = []
+        self.numbers = 0
+
+    def acquire(self, owner: Owner, route: Route, now: float, fresh: bool) -> None:
+        for entry in [entry for entry in self.idle if entry.expires <= now]:
+            self.close(entry)
+        self.queue.append((owner, route, fresh))
+        self.serve()
+
+    def serve(self) -> None:
+        for place in list(self.queue):
+            owner, route, fresh = place
+            entry = self.find(route, fresh)
+            if entry is not None:
+                self.queue.remove(place)
+                self.holds[owner] = entry
+                self.served.append(owner)
+
+    def find(self, route: Route, fresh: bool) -> Entry | None:
+        own = [entry for entry in self.idle if entry.route == route]
+        if own and not fresh:
+            self.idle.remove(own[-1])
+            own[-1].state = ACTIVE
+            return own[-1]
+        count = sum(entry.route == route for entry in self.entries)
+        if count >= (self.limits["max_per_route"] or 99):
+            victims = own
+        elif len(self.entries) >= (self.limits["max_connections"] or 99):
+            victims = own or self.idle
+        else:
+            return self.new(route)
+        if not victims:
+            return None
+        self.close(victims[0])
+        return self.new(route)
+
+    def new(self, route: Route) -> Entry:
+        self.numbers += 1
+        self.entries.append(Entry(route, self.numbers))
+        return self.entries[-1]
+
+    def close(self, entry: Entry, silently: bool = False) -> None:
+        if entry.state != DIALING and not silently:
+            self.closing.append(entry.number)
+        self.entries.remove(entry)
+        if entry in self.idle:
+            self.idle.remove(entry)
+
+    def release(self, owner: Owner, now: float, keep: bool, expires: float) -> None:
+        entry = self.holds.pop(owner)
+        if entry.state == ACTIVE and keep and expires > now:
+            entry.state, entry.expires = IDLE, expires
+            self.idle.append(entry)
+        else:
+            self.close(entry)
+        self.serve()
+        limit = self.limits["max_keepalive"]
+        while limit is not None and len(self.idle) > limit:
+            self.close(self.idle[0])
+
+
+some = st.none() | st.integers(1, 4)
+
+
+class SchedulerMachine(RuleBasedStateMachine):
+    owners = Bundle("owners")
+
+    @initialize(
+        max_connections=some,
+        max_per_route=some,
+        max_keepalive=st.none() | st.integers(0, 3),
+        keepalive_expiry=st.none() | st.integers(1, 9),
+        max_age=st.none() | st.integers(5, 30),
+    )
+    def begin(self, **limits: Any) -> None:
+        self.pool = Scheduler(**limits)
+        self.model = Model(**limits)
+        self.now = 0.0
+        self.waiters: dict[Owner, Waiter] = {}
+        self.answers: dict[Owner, object] = {}
+
+    @rule(target=owners, route=st.sampled_from(ROUTES), fresh=st.sampled_from([False] * 4 + [True]))
+    def acquire(self, route: Route, fresh: bool) -> Owner:
+        owner = Owner()
+        answer = self.pool.acquire(route, owner, self.now, fresh)
+        self.model.acquire(owner, route, self.now, fresh)
+        if isinstance(answer, Waiter):
+            assert not answer.served and owner.slot is None
+            self.waiters[owner] = answer
+        else:
+            assert answer is owner.slot
+            self.model.served.remove(owner)
+        return owner
+
+    @rule(target=owners, owner=consumes(owners))
+    def dial(self, owner: Owner) -> Any:
+        entry = self.model.holds.get(owner)
+        if entry is not None and entry.state == DIALING:
+            self.pool.dialed(owner, entry.number, self.now)
+            entry.state, entry.created = ACTIVE, self.now
+        return owner
+
+    @rule(
+        owner=consumes(owners),
+        reusable=st.sampled_from([True] * 3 + [False]),
+        keep_for=st.none() | st.integers(0, 6),
+    )
+    def release(self, owner: Owner, reusable: bool, keep_for: int | None) -> None:
+        self.pool.release(owner, self.now, reusable, keep_for)
+        entry = self.model.holds.get(owner)
+        if entry is None:
+            self.model.queue = [place for place in self.model.queue if place[0] is not owner]
+        else:
+            entry.served += 1
+            ages = [(self.now, self.model.limits["keepalive_expiry"]), (self.now, keep_for)]
+            ages.append((entry.created, self.model.limits["max_age"]))
+            expires = min([a + b for a, b in ages if b is not None], default=float("inf"))
+            self.model.release(owner, self.now, reusable, expires)
+        assert owner.slot is None
+        self.pool.release(owner, self.now, reusable)
+
+    @rule(owner=consumes(owners))
+    def forget(self, owner: Owner) -> None:
+        entry = self.model.holds.get(owner)
+        if entry is None:
+            self.release(owner, False, None)
+            return
+        self.pool.forget(owner)
+        del self.model.holds[owner]
+        self.model.close(entry, silently=True)
+        self.model.serve()
+
+    @rule(target=owners, owner=consumes(owners))
+    def cancel(self, owner: Owner) -> Any:
+        waiter, entry = self.waiters.get(owner), self.model.holds.get(owner)
+        if waiter is None or (entry is not None and entry.served == 0 and entry.state == ACTIVE):
+            return owner  # it never waited, or went on to use what it got
+        self.pool.cancel(waiter, self.now)
+        if entry is None:
+            self.model.queue = [place for place in self.model.queue if place[0] is not owner]
+        else:
+            self.model.release(owner, self.now, not waiter.fresh, entry.expires)
+        assert waiter.cancelled and owner.slot is None
+        self.pool.cancel(waiter, self.now)
+        return multiple()
+
+    @rule(seconds=st.integers(1, 5))
+    def time_passes(self, seconds: int) -> None:
+        self.now += seconds
+
+    @precondition(lambda self: self.model.idle)
+    @rule()
+    def close_idle(self) -> None:
+        self.pool.close_idle()
+        for entry in list(self.model.idle):
+            self.model.close(entry)
+
+    @invariant()
+    def agrees(self) -> None:
+        pool, model = self.pool, self.model
+        pool.check()
+        assert {owner: held(owner).state for owner in model.holds} == {
+            owner: entry.state for owner, entry in model.holds.items()
+        }
+        for owner, entry in model.holds.items():
+            connection = None if entry.state == DIALING else entry.number
+            assert held(owner).connection == connection and held(owner).route == entry.route
+        assert len({held(owner) for owner in model.holds}) == len(model.holds)
+        idle = [(slot.connection, slot.expires) for slot in pool._idle]
+        assert idle == [(entry.number, entry.expires) for entry in model.idle]
+        assert [waiter.owner for waiter in pool._waiting.values()] == [q[0] for q in model.queue]
+        assert len(pool.slots()) == len(model.entries)
+        assert sorted(pool.closing) == sorted(model.closing)
+        assert [waiter.owner for waiter in pool.woken] == model.served
+        assert all(waiter.served for waiter in pool.woken)
+        pool.closing, pool.woken, model.closing, model.served = [], [], [], []
+
+    def teardown(self) -> None:
+        if not hasattr(self, "pool"):
+            return
+        while self.model.holds:
+            owner = next(iter(self.model.holds))
+            self.release(owner, True, None)
+            self.agrees()
+        assert not self.model.queue
+        self.pool.close()
+        assert figures(self.pool) == (0, 0, 0, 0) and not self.pool._lines
+
+
+TestScheduler = SchedulerMachine.TestCase
+TestScheduler.settings = settings(max_examples=250, stateful_step_count=40, deadline=None)
+
+
+# --- interruption: an exception before any bytecode of any operation
+
+
+class Interruption(BaseException):
+    """Stands for a KeyboardInterrupt."""
+
+
+def interrupted(action: Callable[[], object], position: int) -> bool:
+    """Runs the action, and raises before its bytecode number `position`. False: it was shorter."""
+    left = position
+
+    def watch(frame: FrameType, event: str, arg: object) -> Any:
+        nonlocal left
+        if frame.f_code.co_filename != _pool.__file__:
+            return None
+        frame.f_trace_opcodes = True
+        frame.f_trace_lines = False
+        if event == "opcode":
+            left -= 1
+            if left < 0:
+                raise Interruption
+        return watch
+
+    previous = sys.gettrace()
+    sys.settrace(watch)
+    try:
+        action()
+    except Interruption:
+        return True
+    finally:
+        sys.settrace(previous)
+    return False
+
+
+class World:
+    """A pool, all who ever asked it for something, and where each connection went."""
+
+    def __init__(self, **limits: Any) -> None:
+        self.pool = Scheduler(**limits)
+        self.now = 0.0
+        self.owners: list[Owner] = []
+        self.open: set[Connection] = set()
+        self.woken: set[Owner] = set()
+        self.sleeping: dict[Owner, Waiter] = {}
+
+    def owner(self) -> Owner:
+        self.owners.append(Owner())
+        return self.owners[-1]
+
+    def ask(self, route: Route, fresh: bool = False) -> Owner:
+        owner = self.owner()
+        answer = self.pool.acquire(route, owner, self.now, fresh)
+        if isinstance(answer, Waiter):
+            self.sleeping[owner] = answer
+        return self.dial(owner)
+
+    def dial(self, owner: Owner) -> Owner:
+        if owner.slot is not None and owner.slot.state == DIALING:
+            connection = Connection(owner.slot.route)
+            self.open.add(connection)
+            self.pool.dialed(owner, connection, self.now)
+        return owner
+
+    def idle(self, *routes: Route, keep_for: float | None = None) -> None:
+        """Idle connections, the last one for the longest: not in the order they were made."""
+        for owner in [self.ask(route) for route in routes][::-1]:
+            self.pool.release(owner, self.now, True, keep_for)
+            self.now += 0.125
+
+    def collect(self) -> None:
+        """What the shell does after each operation, even one that failed."""
+        self.open.difference_update(self.pool.closing)
+        self.woken.update(waiter.owner for waiter in self.pool.woken)  # type: ignore[misc]
+        self.pool.closing, self.pool.woken = [], []
+
+    def verify(self) -> None:
+        """Nothing is lost or shared, and nobody sleeps who has a slot."""
+        self.pool.check()
+        self.collect()
+        for owner, waiter in self.sleeping.items():
+            assert owner.slot is None or (waiter.served and owner in self.woken)
+        owned = [owner.slot for owner in self.owners if owner.slot is not None]
+        assert len(set(owned)) == len(owned)
+        busy = [slot for slot in self.pool.slots() if slot.state != IDLE]
+        assert set(owned) == set(busy)
+        known = {slot.connection for slot in self.pool.slots()} - {None}
+        assert known == self.open
+
+    def drain(self) -> None:
+        """Each owner uses its slot and lets go, until all that waited have had their turn."""
+        while any(owner.slot for owner in self.owners):
+            for owner in self.owners:
+                self.pool.release(self.dial(owner), self.now, True) if owner.slot else None
+            self.verify()
+        assert figures(self.pool) == (0, len(self.open), 0, 0)
+        for waiter in self.sleeping.values():
+            assert waiter.served != waiter.cancelled or waiter.owner in self.woken
+        assert self.ask(A).slot is not None
+        self.pool.close()
+        for owner in self.owners:
+            self.pool.release(owner, self.now, False)
+        self.collect()
+        assert not self.open and figures(self.pool) == (0, 0, 0, 0) and not self.pool._lines
+
+
+Step = Callable[[World, Owner], object]
+
+
+def asks(route: Route, fresh: bool = False) -> Step:
+    return lambda world, owner: world.pool.acquire(route, owner, world.now, fresh)
+
+
+def releases(reusable: bool = True, keep_for: float | None = None) -> Step:
+    return lambda world, owner: world.pool.release(owner, world.now, reusable, keep_for)
+
+
+def cancels(world: World, owner: Owner) -> None:
+    world.pool.cancel(world.sleeping[owner], world.now)
+
+
+def warm() -> tuple[World, Owner]:
+    world = World(max_connections=2, keepalive_expiry=5.0)
+    world.idle(A, B)
+    return world, world.owner()
+
+
+def expired() -> tuple[World, Owner]:
+    world = World()
+    world.idle(A, A, keep_for=1.0)
+    world.idle(A, B, C, keep_for=9.0)
+    world.now = 2.0
+    return world, world.owner()
+
+
+def crowded() -> tuple[World, Owner]:
+    """One slot is in use; of each kind of waiter there is one."""
+    world = World(max_connections=1, keepalive_expiry=5.0)
+    owner = world.ask(A)
+    for route, fresh in [(A, False), (B, False), (A, True), (A, False)]:
+        world.ask(route, fresh)
+    return world, owner
+
+
+def lined_up() -> tuple[World, Owner]:
+    """Waiters of A are held up by its limit; the pool has room left, and then it has not."""
+    world = World(max_connections=3, max_per_route=1, max_keepalive=1)
+    owner = world.ask(A)
+    for route in (A, B, C, B, A):
+        world.ask(route)
+    return world, owner
+
+
+def handed_over() -> tuple[World, Owner]:
+    world, owner = crowded()
+    world.pool.release(owner, world.now, True)
+    return world, next(iter(world.sleeping))
+
+
+def queued() -> tuple[World, Owner]:
+    world, _ = crowded()
+    return world, list(world.sleeping)[1]
+
+
+def newcomer(crowd: Callable[[], tuple[World, Owner]]) -> Callable[[], tuple[World, Owner]]:
+    def begin() -> tuple[World, Owner]:
+        world, _ = crowd()
+        return world, world.owner()
+
+    return begin
+
+
+def busy() -> tuple[World, Owner]:
+    world = World(max_connections=3, max_keepalive=1, max_age=9.0)
+    world.idle(A)
+    world.ask(B)
+    return world, world.ask(C)
+
+
+def in_use() -> tuple[World, Owner]:
+    """The limits are far away: the warm path."""
+    world = World(max_connections=9, keepalive_expiry=5.0)
+    world.idle(A)
+    world.ask(B)
+    return world, world.ask(A)
+
+
+def dialing() -> tuple[World, Owner]:
+    world, _ = crowded()
+    world.pool.close_idle()
+    first = next(owner for owner in world.owners if owner.slot)
+    world.pool.release(first, world.now, False)
+    return world, next(iter(world.sleeping))
+
+
+INTERRUPTED: dict[str, tuple[Callable[[], tuple[World, Owner]], Step]] = {
+    "acquire idle": (warm, asks(A)),
+    "acquire new, evicting": (warm, asks(C)),
+    "acquire fresh, evicting": (warm, asks(A, fresh=True)),
+    "acquire after others expired": (expired, asks(A)),
+    "acquire, to wait": (newcomer(crowded), asks(C)),
+    "acquire, to wait for the line": (newcomer(lined_up), asks(A)),
+    "release, warm": (in_use, releases()),
+    "release, warm, for the first time": (in_use, releases(keep_for=1.0)),
+    "release to idle": (busy, releases()),
+    "release to idle, with a timeout": (busy, releases(keep_for=3.0)),
+    "release to close": (busy, releases(False)),
+    "release to a waiter": (crowded, releases()),
+    "release to a waiter, closed": (crowded, releases(False)),
+    "release in a line at its limit": (lined_up, releases()),
+    "release while dialing": (dialing, releases()),
+    "release a waiter": (queued, releases()),
+    "cancel in the queue": (queued, cancels),
+    "cancel after the handover": (handed_over, cancels),
+    "close idle": (expired, lambda world, owner: world.pool.close_idle()),
+    "close": (expired, lambda world, owner: world.pool.close()),
+}
+
+
+@pytest.mark.parametrize("name", INTERRUPTED)
+def test_an_interrupted_operation_loses_nothing(name: str) -> None:
+    """The owner releases, and everything goes on as if nothing had been asked."""
+    begin, step = INTERRUPTED[name]
+    for position in range(10_000):
+        world, owner = begin()
+        happened = interrupted(partial(step, world, owner), position)
+        world.collect()
+        world.pool.release(owner, world.now, False)
+        assert owner.slot is None
+        world.verify()
+        world.drain()
+        if not happened:
+            break
+    assert 20 < position < 9_999
+
+
+@pytest.mark.parametrize("name", INTERRUPTED)
+def test_others_go_on_before_an_interrupted_owner_releases(name: str) -> None:
+    """What it believes to hold may be theirs by now: a release must not take it from them."""
+    begin, step = INTERRUPTED[name]
+    for position in range(10_000):
+        world, owner = begin()
+        happened = interrupted(partial(step, world, owner), position)
+        others = []
+        for route in ROUTES:
+            others.append(world.ask(route))
+            world.pool.check()
+        world.collect()
+        theirs = [other.slot for other in others]
+        world.pool.release(owner, world.now, True)
+        for other, slot in zip(others, theirs, strict=True):
+            assert slot is None or (other.slot is slot and slot.state == ACTIVE)
+        world.verify()
+        world.drain()
+        if not happened:
+            break
+    assert 20 < position < 9_999
+
+
+@pytest.mark.parametrize("name", INTERRUPTED)
+@settings(max_examples=40, deadline=None)
+@given(first=st.integers(0, 300), others=st.lists(st.integers(0, 900), min_size=1, max_size=3))
+def test_a_repair_may_be_interrupted_too(name: str, first: int, others: list[int]) -> None:
+    begin, step = INTERRUPTED[name]
+    world, owner = begin()
+    interrupted(lambda: step(world, owner), first)
+    for position in others:
+        world.collect()
+        interrupted(lambda: world.pool.release(owner, world.now, True), position)
+    world.collect()
+    world.pool.release(owner, world.now, False)
+    world.verify()
+    world.drain()
+
+
+def test_a_repair_keeps_what_is_known_of_the_idle_ones() -> None:
+    def known() -> list[tuple[object, ...]]:
+        names = ("route", "state", "connection", "created", "expires", "served")
+        return [tuple(getattr(slot, name) for name in names) for slot in pool._idle]
+
+    world = World(max_age=9.0)
+    pool = world.pool
+    world.idle(A, B, A, keep_for=3.0)
+    before, old = known(), pool.slots()
+    interrupted(lambda: pool.acquire(C, world.owner(), world.now), 100)
+    assert pool._mutating
+    world.dial(world.ask(C))
+    assert known() == before and len(before) == 3
+    assert not set(old) & set(pool.slots())
+    give(pool, take(pool, A, 1.0), 1.0, keep_for=30.0)
+    assert max(slot.expires for slot in pool.slots() if slot.route == A) == 9.0
+
+
+def test_an_interrupted_forget_loses_no_slot() -> None:
+    for position in range(10_000):
+        world, owner = crowded()
+        world.open.discard(held(owner).connection)  # its new user closes it, whatever happens
+        happened = interrupted(partial(world.pool.forget, owner), position)
+        world.collect()
+        world.pool.release(owner, world.now, False)
+        world.verify()
+        world.drain()
+        if not happened:
+            break
+    assert 20 < position < 9_999
+
+
+def test_an_interrupted_dial_is_given_up() -> None:
+    for position in range(10_000):
+        world, owner, connection = World(max_connections=1), Owner(), Connection(A)
+        world.owners.append(owner)
+        world.pool.acquire(A, owner, 0.0)
+        happened = interrupted(partial(world.pool.dialed, owner, connection, 0.0), position)
+        world.pool.release(owner, 0.0, False)
+        assert set(world.pool.closing) <= {connection}
+        world.verify()
+        world.drain()
+        if not happened:
+            break
+    assert 20 < position < 9_999
+
+
+steps = st.tuples(
+    st.sampled_from(["ask", "ask", "ask fresh", "release", "release", "close", "cancel", "tick"]),
+    st.sampled_from(ROUTES),
+    st.integers(0, 20),  # which owner
+    st.none() | st.integers(0, 400),  # where it is interrupted
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    limits=st.fixed_dictionaries(
+        {
+            "max_connections": some,
+            "max_per_route": some,
+            "max_keepalive": st.none() | st.integers(0, 3),
+            "keepalive_expiry": st.none() | st.integers(1, 9),
+        }
+    ),
+    script=st.lists(steps, max_size=40),
+)
+def test_any_sequence_of_interrupted_operations(limits: Any, script: list[Any]) -> None:
+    world = World(**limits)
+    pool = world.pool
+    for kind, route, number, position in script:
+        active = [owner for owner in world.owners if owner.slot]
+        asleep = [owner for owner, w in world.sleeping.items() if not (w.served or w.cancelled)]
+        among = asleep if kind == "cancel" else active
+        owner = among[number % len(among)] if among and kind[:3] != "ask" else world.owner()
+
+        def step(
+            kind: str = kind, route: Route = route, owner: Owner = owner, number: int = number
+        ) -> None:
+            if kind[:3] == "ask":
+                answer = pool.acquire(route, owner, world.now, kind == "ask fresh")
+                if isinstance(answer, Waiter):
+                    world.sleeping[owner] = answer
+            elif kind == "cancel" and owner in world.sleeping:
+                pool.cancel(world.sleeping[owner], world.now)
+            elif kind == "tick":
+                world.now += number
+            else:
+                pool.release(owner, world.now, kind == "release")
+
+        if position is None:
+            step()
+        elif interrupted(step, position):
+            world.collect()
+            if number % 2:
+                world.ask(route)
+            pool.release(owner, world.now, False)
+        world.dial(owner)
+        world.verify()
+    world.drain()
