@@ -302,7 +302,7 @@ def to_stream(content: Content) -> Any:
         return EMPTY
     if type(content) is bytes:
         return ByteStream(content)
-    if isinstance(content, (bytearray, memoryview)):
+    if isinstance(content, (bytes, bytearray, memoryview)):
         return ByteStream(bytes(content))
     if isinstance(content, (str, int, Mapping)) or not (
         hasattr(content, "__iter__")

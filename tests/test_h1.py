@@ -736,10 +736,16 @@ class TestHeads:
     @pytest.mark.parametrize(
         "line", [b"X: y ", b"X:  y", b"X:\ty", b"X : y", b"X: a\0", b"X: a\x0b", b"X: a\rb", b" x"]
     )
-    def test_fast_path_declines(self, line: bytes) -> None:
+    def test_fast_path_declines_odd_lines(self, line: bytes) -> None:
         assert read_head(PLAIN.replace(b"Server: nginx/1.24.0", line), b"GET") is None
+
+    def test_fast_path_declines_the_rest(self) -> None:
         assert read_head(PLAIN, b"CONNECT") is None
         assert read_head(PLAIN[:-1], b"GET") is None
+        for length in (b"1" * 21, b"-5", b"5, 5", b"5\r\nContent-Length: 5"):
+            raw = PLAIN.replace(b"Content-Length: 5", b"Content-Length: " + length)
+            assert read_head(raw, b"GET") is None
+        assert read_head(PLAIN.replace(b"Length: 5", b"Length: " + b"1" * 20), b"GET") is not None
 
     @pytest.mark.parametrize(
         ("value", "seconds"),
@@ -1096,6 +1102,7 @@ class TestLenient:
             ([b"Content-Length: 2\0"], b"hi"),
             ([b"Content-Length : 2"], b"hi"),
             ([b"X: a\rContent-Length: 0", b"Content-Length: 2"], b"hi"),
+            ([b"bad", b"Content-Length:\r\n 2"], b"hi"),
             ([b"no colon: here Content-Length 9", b"Content-Length: 2"], b"hi"),
         ],
     )

@@ -1,0 +1,79 @@
+"""How results look. Must not know: how they were measured."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from . import cases
+
+_VERDICTS = {True: "met", False: "MISSED", None: "not measured"}
+
+
+def case_lines(result: dict[str, Any], targets: list[dict[str, Any]]) -> list[str]:
+    """One timed case: a row for each contestant, a line for each target."""
+    lines = [
+        f"{result['name']}: {result['title']} ({result['requests']} requests a round)",
+        f"  {'':16}{'wall us':>12}{'cpu us':>12}{'ours/it wall':>15}{'cpu':>8}",
+    ]
+    for label, summary in result["contestants"].items():
+        ratio = result["ratios"].get(label, {})
+        lines.append(
+            f"  {label:16}{summary['wall_us']:>12.1f}{summary['cpu_us']:>12.1f}"
+            f"{_number(ratio.get('wall')):>15}{_number(ratio.get('cpu')):>8}"
+        )
+    lines += [f"  {label:16}absent: {reason}" for label, reason in result["absent"].items()]
+    lines += [f"  target {target_line(target)}" for target in targets]
+    return lines
+
+
+def memory_lines(result: dict[str, Any]) -> list[str]:
+    """One memory check."""
+    if "error" in result:
+        return [f"{result['name']}: {result['title']}: failed: {result['error']}"]
+    return [
+        f"{result['name']}: {result['title']} ({_kilobytes(result['moved'])} moved): "
+        f"grew by {_kilobytes(result['growth'])}, limit {_kilobytes(result['limit'])}: "
+        f"{_VERDICTS[result['met']]}"
+    ]
+
+
+def target_line(target: dict[str, Any]) -> str:
+    """One target with what was measured."""
+    return (
+        f"{target['metric']} <= {target['limit']} x {target['contestant']}: "
+        f"{_number(target['measured'])} {_VERDICTS[target['met']]}"
+    )
+
+
+def summary_lines(document: dict[str, Any]) -> list[str]:
+    """All targets once more, one line each."""
+    lines = [f"{target['case']:24}{target_line(target)}" for target in document["targets"]]
+    for result in document["memory"]:
+        measured = _kilobytes(result["growth"]) if "growth" in result else "-"
+        limit = _kilobytes(result["limit"])
+        lines.append(f"{result['name']:24}growth <= {limit}: {measured} {_VERDICTS[result['met']]}")
+    met = sum(each["met"] is True for each in (*document["targets"], *document["memory"]))
+    total = len(document["targets"]) + len(document["memory"])
+    return [*lines, f"{met} of {total} targets met"]
+
+
+def failures(document: dict[str, Any]) -> list[str]:
+    """What of ours could not be run at all."""
+    failed = [
+        f"{result['name']}: {label}: {reason}"
+        for result in document["cases"]
+        for label, reason in result["absent"].items()
+        if label.startswith(cases.OURS)
+    ]
+    failed += [
+        f"{result['name']}: {result['error']}" for result in document["memory"] if "error" in result
+    ]
+    return failed
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2f}"
+
+
+def _kilobytes(size: int) -> str:
+    return f"{size / cases.KILO:,.0f} kB"

@@ -1,0 +1,215 @@
+"""The server that all contestants talk to.
+
+Owns: starting and stopping nginx or the embedded server, the files they serve, the
+certificates. Must not know: who asks.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+import trustme
+
+from . import cases
+
+_EMBEDDED = Path(__file__).with_name("embedded_server.py")
+
+#: Seconds for a server process to start or stop before something must be wrong.
+_PATIENCE = 10.0
+#: Seconds between two looks at a starting server.
+_POLL = 0.02
+
+#: One worker process, no master: one process to start, measure against and stop. Connections
+#: stay open for the whole run, so that keep-alive is never the server's decision.
+_NGINX_CONF = """\
+daemon off;
+master_process off;
+worker_processes 1;
+pid {directory}/nginx.pid;
+error_log {directory}/error.log error;
+events {{ worker_connections 4096; }}
+http {{
+    access_log off;
+    default_type text/plain;
+    sendfile on;
+    tcp_nodelay on;
+    keepalive_requests 1000000000;
+    keepalive_timeout 1h;
+    client_max_body_size 0;
+    client_body_temp_path {directory}/client;
+    proxy_temp_path {directory}/proxy;
+    fastcgi_temp_path {directory}/fastcgi;
+    uwsgi_temp_path {directory}/uwsgi;
+    scgi_temp_path {directory}/scgi;
+    server {{
+        listen 127.0.0.1:{http} backlog=1024;
+        listen 127.0.0.1:{https} ssl backlog=1024;
+        ssl_certificate {directory}/server.pem;
+        ssl_certificate_key {directory}/server.pem;
+        root {directory}/files;
+        location = /small {{ return 200 "{small}"; }}
+        location = /cookie {{
+            add_header Set-Cookie "session=0123456789abcdef; Path=/";
+            return 200 "{small}";
+        }}
+        location = /sink {{ return 200 "{sink}"; }}
+    }}
+}}
+"""
+
+
+class Server(NamedTuple):
+    """A running server.
+
+    Args:
+        name: what it is, with its version.
+        process: its process.
+        http: the port of the plain listener.
+        https: the port of the TLS listener.
+    """
+
+    name: str
+    process: subprocess.Popen[str]
+    http: int
+    https: int
+
+    def url(self, path: str, tls: bool = False) -> str:
+        if tls:
+            return f"https://127.0.0.1:{self.https}{path}"
+        return f"http://127.0.0.1:{self.http}{path}"
+
+    def stop(self) -> None:
+        if self.process.stdin is not None:
+            self.process.stdin.close()
+        self.process.terminate()
+        try:
+            self.process.wait(_PATIENCE)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+        if self.process.stdout is not None:
+            self.process.stdout.close()
+
+
+def make_certificates(directory: Path) -> Path:
+    """Write `server.pem` (certificate and key), and the bundle that clients verify with.
+
+    The bundle is certifi's plus our own authority: as large as the one that a client reads in
+    real life. Returns its path.
+    """
+    import certifi
+
+    authority = trustme.CA()
+    authority.issue_cert("127.0.0.1", "localhost").private_key_and_cert_chain_pem.write_to_path(
+        directory / "server.pem"
+    )
+    bundle = directory / "authorities.pem"
+    bundle.write_bytes(Path(certifi.where()).read_bytes() + authority.cert_pem.bytes())
+    return bundle
+
+
+def make_body(directory: Path, size: int) -> str:
+    """Write a file of `size` bytes; the path it is served at.
+
+    Up to 100 MB it is filled with bytes that are really there. Beyond, it is sparse: the
+    memory checks move a gigabyte that needs no place on the disk.
+    """
+    file = directory / "files" / "body" / str(size)
+    if not file.exists():
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with file.open("wb") as writer:
+            if size <= 100 * cases.MEGA:
+                block = os.urandom(cases.MEGA)
+                for start in range(0, size, cases.MEGA):
+                    writer.write(block[: size - start])
+            writer.truncate(size)
+    return f"/body/{size}"
+
+
+def nginx_path() -> str | None:
+    """Where nginx is; it is often installed where only root's PATH looks."""
+    places = [os.environ.get("PATH", ""), "/usr/sbin", "/usr/local/sbin"]
+    return shutil.which("nginx", path=os.pathsep.join(places))
+
+
+def start_nginx(directory: Path, program: str) -> Server:
+    """Serve `directory`/files with nginx on two free ports.
+
+    Raises:
+        RuntimeError: it did not start; the text is its own explanation.
+    """
+    http, https = _free_ports(2)
+    conf = directory / "nginx.conf"
+    conf.write_text(
+        _NGINX_CONF.format(
+            directory=directory,
+            http=http,
+            https=https,
+            small=cases.SMALL_BODY.decode(),
+            sink=cases.SINK_BODY.decode(),
+        )
+    )
+    version = subprocess.run([program, "-v"], capture_output=True, text=True, check=True).stderr
+    process = subprocess.Popen(
+        [program, "-p", str(directory), "-c", str(conf), "-e", str(directory / "error.log")],
+        stdin=subprocess.DEVNULL,
+        text=True,
+    )
+    server = Server(version.strip().rpartition(": ")[2], process, http, https)
+    try:
+        _wait_until_listening(process, https)
+    except RuntimeError as error:
+        server.stop()
+        log = directory / "error.log"
+        raise RuntimeError(f"{error}: {log.read_text() if log.exists() else 'no log'}")
+    return server
+
+
+def start_embedded(directory: Path) -> Server:
+    """Serve the same paths with the embedded server.
+
+    Raises:
+        RuntimeError: it did not start; it has said why on standard error.
+    """
+    process = subprocess.Popen(
+        [sys.executable, str(_EMBEDDED), str(directory / "server.pem")],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    line = process.stdout.readline()
+    if not line:
+        process.wait()
+        raise RuntimeError("the embedded server did not start")
+    ports = json.loads(line)
+    return Server(f"embedded, Python {sys.version.split()[0]}", process, **ports)
+
+
+def _free_ports(count: int) -> list[int]:
+    listeners = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports = [listener.getsockname()[1] for listener in listeners]
+    for listener in listeners:
+        listener.close()
+    return ports
+
+
+def _wait_until_listening(process: subprocess.Popen[str], port: int) -> None:
+    deadline = time.monotonic() + _PATIENCE
+    while time.monotonic() < deadline:
+        if process.poll() is not None:
+            raise RuntimeError(f"nginx ended with status {process.returncode}")
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=1.0).close()
+            return
+        except OSError:
+            time.sleep(_POLL)
+    raise RuntimeError(f"nginx did not listen on port {port} within {_PATIENCE} seconds")

@@ -1,0 +1,105 @@
+"""requests, with its own adapter and with ours.
+
+Owns: one request through `requests`, its body read. Must not know: threads, clocks.
+The classes have the two verbs of `peers.Peer`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import requests
+from job import Job
+from peers import Requester, check
+from requests.adapters import HTTPAdapter
+
+
+def make_adapter(peer: str) -> tuple[HTTPAdapter, str]:
+    """The adapter of `peer`, and which version of what it is."""
+    if peer == "ours":
+        import httpcore
+        import httpcore_requests
+
+        return httpcore_requests.HTTPAdapter(), f"httpcore {httpcore.__version__}"
+    import urllib3
+
+    version = f"requests {requests.__version__}, urllib3 {urllib3.__version__}"
+    return HTTPAdapter(), version
+
+
+def make_session(peer: str) -> tuple[requests.Session, str]:
+    """A session with the adapter of `peer` mounted, and the version of that."""
+    adapter, version = make_adapter(peer)
+    session = requests.Session()
+    session.mount("http://", adapter)
+    session.mount("https://", adapter)
+    return session, version
+
+
+class AdapterSend:
+    """`adapter.send` of one request that was prepared before, then `.content`."""
+
+    def __init__(self, job: Job) -> None:
+        self._adapter, self.version = make_adapter(job.peer)
+        self._prepared = requests.Session().prepare_request(requests.Request("GET", job.url))
+
+    def requester(self) -> Requester:
+        adapter_send, prepared = self._adapter.send, self._prepared
+
+        def send() -> int:
+            response = adapter_send(prepared)
+            check(response.status_code)
+            return len(response.content)
+
+        return send
+
+
+class SessionGet:
+    """`Session.get`, then `.content`: what most programs do."""
+
+    def __init__(self, job: Job) -> None:
+        self._session, self.version = make_session(job.peer)
+        self._url = job.url
+
+    def requester(self) -> Requester:
+        get, url = self._session.get, self._url
+
+        def send() -> int:
+            response = get(url)
+            check(response.status_code)
+            return len(response.content)
+
+        return send
+
+
+class NewSession:
+    """A new `Session` for each HTTPS request, as `requests.get` makes one.
+
+    Ours is installed, so that every session has it; nothing else is kept between requests.
+    """
+
+    def __init__(self, job: Job) -> None:
+        _, self.version = make_adapter(job.peer)
+        if job.peer == "ours":
+            import httpcore_requests
+
+            httpcore_requests.install()
+        self._job = job
+
+    def requester(self) -> Requester:
+        url, authorities = self._job.url, self._job.authorities
+
+        def send() -> int:
+            with requests.Session() as session:
+                response = session.get(url, verify=authorities)
+                check(response.status_code)
+                return len(response.content)
+
+        return send
+
+
+PROGRAMS: dict[str, Any] = {
+    "adapter-send": AdapterSend,
+    "session": SessionGet,
+    "session-new": NewSession,
+}

@@ -1,0 +1,488 @@
+"""`response.raw`: a `urllib3.HTTPResponse` that reads from our body object.
+
+Owns: the translation of one response into urllib3's shape, lazily where it is rarely looked
+at. Must not know: adapters, retries, how connections are pooled.
+
+Libraries test for `urllib3.HTTPResponse`, so this is a subclass. Its constructor is not
+urllib3's: that one parses headers and sets thirty attributes, most of which nobody reads.
+Reading through a decoder is urllib3's code (its limits against decompression bombs, at most
+five chained codings); reading the plain body is ours. A `_fp` that somebody replaced, as
+CacheControl does, is read by urllib3's code throughout.
+
+What a response looks like from outside is listed in urllib3's `HTTPResponse` and in
+`http.client.HTTPResponse`, RFC 9112 section 6 says where a body ends.
+"""
+
+from __future__ import annotations
+
+import io
+import socket
+from functools import cached_property
+from http.client import HTTPMessage
+from typing import TYPE_CHECKING, Any
+
+import urllib3.exceptions
+from urllib3 import HTTPHeaderDict, HTTPResponse
+from urllib3.response import BytesQueueBuffer
+
+from httpcore import exceptions as finer
+
+from ._errors import FAILURES, from_body
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+    from urllib3.util.retry import Retry
+
+    import httpcore
+
+    from ._pools import HostPool
+
+# Bytes asked for when the caller names no number: what one read of a socket gives at most.
+READ_SIZE = 65536
+
+# RFC 9110 section 6.4.1: these never have a body, whatever Content-Length says.
+_BODILESS = frozenset([204, 304])
+
+
+class BodyFile:
+    """The file-like object under `raw`: our body, with urllib3's exceptions.
+
+    It must have no attribute ``fp``: urllib3 would take it for an `http.client.HTTPResponse`
+    and remove the chunk framing a second time.
+
+    Attributes:
+        body: the httpcore body object.
+        left: bytes still to be read where Content-Length says so, else None.
+        closed: True once everything was read, or after close().
+        enforce: False forgives a body that ends before its Content-Length.
+    """
+
+    __slots__ = ("__weakref__", "_pool", "body", "closed", "enforce", "left")
+
+    def __init__(self, body: Any, left: int | None, enforce: bool, pool: HostPool | None) -> None:
+        self.body = body
+        self.left = left
+        self.enforce = enforce
+        self.closed = False
+        self._pool = pool
+
+    def read(self, amt: int | None = None) -> bytes:
+        """`amt` bytes, fewer only at the end; all the rest without `amt`."""
+        if self.closed:
+            return b""
+        if not self.enforce:
+            return self._read_forgiving(amt)
+        try:
+            data: bytes = self.body.read() if amt is None else self.body.read(amt)
+        except FAILURES as exc:
+            raise self.failed(exc)
+        self.took(len(data), amt is None or (not data and amt != 0))
+        return data
+
+    def read1(self, amt: int | None = None) -> bytes:
+        """What has arrived, at least one byte before the end, at most `amt`."""
+        if self.closed:
+            return b""
+        try:
+            data: bytes = self.body.read1(READ_SIZE if amt is None or amt < 0 else amt)
+        except FAILURES as exc:
+            if not self.enforce and isinstance(exc, finer.IncompleteBody):
+                self.closed = True
+                return b""
+            raise self.failed(exc)
+        self.took(len(data), not data and amt != 0)
+        return data
+
+    def readinto(self, buffer: Any) -> int:
+        """Like `read1`, into `buffer`, without a copy."""
+        if self.closed:
+            return 0
+        try:
+            count: int = self.body.readinto(buffer)
+        except FAILURES as exc:
+            if not self.enforce and isinstance(exc, finer.IncompleteBody):
+                self.closed = True
+                return 0
+            raise self.failed(exc)
+        self.took(count, not count and len(buffer) != 0)
+        return count
+
+    def _read_forgiving(self, amt: int | None) -> bytes:
+        pieces = io.BytesIO()
+        while amt is None or pieces.tell() < amt:
+            piece = self.read1(READ_SIZE if amt is None else amt - pieces.tell())
+            if not piece:
+                break
+            pieces.write(piece)
+        return pieces.getvalue()
+
+    def took(self, count: int, ended: bool) -> None:
+        """Note that `count` bytes were read, and whether that was the end."""
+        if self.left is not None:
+            self.left -= count
+            ended = ended or self.left <= 0
+        if ended:
+            self.closed = True
+
+    def failed(self, exc: Exception) -> Exception:
+        """The exception to raise for `exc`; nothing more can be read."""
+        self.closed = True
+        return from_body(exc, self._pool)
+
+    def close(self) -> None:
+        self.closed = True
+        self.body.close()
+
+    def isclosed(self) -> bool:
+        return self.closed
+
+    def readable(self) -> bool:
+        return True
+
+    def __iter__(self) -> Any:
+        return iter(self.read1, b"")
+
+
+class Connection:
+    """Where ``raw.connection.sock`` and ``raw._connection.sock`` are found while streaming."""
+
+    def __init__(self, wire: BodyFile, network_stream: Any, pool: HostPool) -> None:
+        self._wire = wire
+        self._network_stream = network_stream
+        self.host = pool.host
+        self.port = pool.port
+
+    @property
+    def sock(self) -> Any:
+        """The socket, an `ssl.SSLSocket` under TLS; None once the connection went back."""
+        if self._wire.body.closed or self._network_stream is None:
+            return None
+        get = self._network_stream.get_extra_info
+        sock = get("socket")
+        return sock if hasattr(sock, "getpeercert") else get("ssl_object") or sock
+
+    def close(self) -> None:
+        self._wire.close()
+
+
+class OriginalResponse:
+    """What libraries look for in ``raw._original_response``, an `http.client.HTTPResponse`.
+
+    It is false when the response sets no cookie: requests then does no cookie work at all.
+    """
+
+    def __init__(self, raw: RawResponse, wire: BodyFile, method: str) -> None:
+        self._wire = wire
+        self._fields = raw.fields
+        self._method = method
+        self._sets_cookies = raw.sets_cookies
+        self.version = raw.version
+        self.status = self.code = raw.status
+        self.reason = raw.reason
+        self.chunked = raw.chunked
+        self.fp = None
+
+    def __bool__(self) -> bool:
+        return self._sets_cookies
+
+    @cached_property
+    def msg(self) -> HTTPMessage:
+        message: Any = HTTPMessage()
+        # The list that a parsed message has; adding fields one by one is four calls for each.
+        message._headers.extend(self._fields)
+        found: HTTPMessage = message
+        return found
+
+    @property
+    def headers(self) -> HTTPMessage:
+        return self.msg
+
+    def info(self) -> HTTPMessage:
+        return self.msg
+
+    def getheader(self, name: str, default: Any = None) -> Any:
+        values = self.msg.get_all(name)
+        return ", ".join(values) if values else default
+
+    def getheaders(self) -> list[tuple[str, str]]:
+        return list(self._fields)
+
+    def isclosed(self) -> bool:
+        return self._wire.closed
+
+    @property
+    def closed(self) -> bool:
+        return self._wire.closed
+
+    def close(self) -> None:
+        self._wire.close()
+
+
+class RawResponse(HTTPResponse):
+    """A response as urllib3's users know it, fed by an httpcore response.
+
+    Parameters:
+        pool: the pool-shaped object that sent the request.
+        response: the httpcore response, its body unread.
+        method, url: of the request; `url` is the target that was sent.
+        retries: the urllib3 policy as it stood when this response came, for its history.
+        decode_content: whether reads undo Content-Encoding unless they say otherwise.
+        enforce: whether a body shorter than its Content-Length is an error.
+
+    Beside urllib3's attributes: ``reused`` (did the request find an open connection),
+    ``network_stream`` (httpcore's), ``trailers`` (list of byte pairs, filled at the end of the
+    body), ``fields`` (the header lines as pairs of str).
+
+    Not thread-safe, like every file: one thread reads it at a time.
+    """
+
+    # What urllib3's constructor sets on each response and hardly any response changes.
+    auto_close = True
+    chunk_left: int | None = None
+    msg = None
+    _body: Any = None
+    _decoder = None
+    _decoder_initialized = False
+    _has_decoded_content = False
+    _uncached_read_occurred = False
+    _sock_shutdown = None
+    _connection_gone = False
+
+    def __init__(
+        self,
+        pool: HostPool,
+        response: httpcore.Response,
+        method: str,
+        url: str,
+        retries: Retry | None,
+        decode_content: bool,
+        enforce: bool = True,
+    ) -> None:
+        extensions = response.extensions
+        status = self.status = response.status
+        if extensions.get("http_version") == b"HTTP/1.0":
+            self.version, self.version_string = 10, "HTTP/1.0"
+        else:
+            self.version, self.version_string = 11, "HTTP/1.1"
+        self.reason = extensions.get("reason_phrase", b"").decode("latin-1")
+        # http.client reads header lines as latin-1, and so does everybody above it.
+        fields = self.fields = [
+            (name.decode("latin-1"), value.decode("latin-1")) for name, value in response.headers
+        ]
+        folded = self.folded = {}
+        for name, value in fields:
+            lower = name.lower()
+            if lower in folded:
+                value = f"{folded[lower][1]}, {value}"
+                name = folded[lower][0]
+            folded[lower] = (name, value)
+        self.chunked = False
+        if status in _BODILESS or status < 200 or method == "HEAD":
+            length: int | None = 0
+        elif "transfer-encoding" in folded:
+            self.chunked = "chunked" in folded["transfer-encoding"][1].lower()
+            length = None
+        else:
+            length = _length(folded)
+        self.length_remaining = length
+        self.decode_content = decode_content
+        self._fp = self._wire = BodyFile(response.stream, length, enforce, pool)
+        self._fp_bytes_read = 0
+        self._encoded = "content-encoding" in folded
+        self.sets_cookies = "set-cookie" in folded or "set-cookie2" in folded
+        self._extensions = extensions
+        self._method = method
+        self._pool = pool
+        self._request_url = url
+        if retries is not None and retries.history:
+            self.retries = retries
+        else:
+            self._retries = retries
+
+    folded: dict[str, tuple[str, str]]
+    _wire: BodyFile
+    _fp: Any
+
+    # -- looked at rarely, made when they are
+
+    @cached_property
+    def headers(self) -> HTTPHeaderDict:  # type: ignore[override]
+        """All header fields; repeated ones stay apart under `getlist`."""
+        headers = HTTPHeaderDict()
+        for name, value in self.fields:
+            headers.add(name, value)
+        return headers
+
+    @cached_property
+    def _original_response(self) -> OriginalResponse:  # type: ignore[override]
+        return OriginalResponse(self, self._wire, self._method)
+
+    @cached_property
+    def _decoded_buffer(self) -> BytesQueueBuffer:  # type: ignore[override]
+        return BytesQueueBuffer()
+
+    @property
+    def enforce_content_length(self) -> bool:
+        return self._wire.enforce
+
+    @enforce_content_length.setter
+    def enforce_content_length(self, value: bool) -> None:
+        self._wire.enforce = value
+
+    @property
+    def reused(self) -> bool:
+        """Whether the request went out on a connection that had served another."""
+        return bool(self._extensions.get("reused", False))
+
+    @property
+    def network_stream(self) -> Any:
+        """httpcore's network stream; after an upgrade it is the caller's to use."""
+        return self._extensions.get("network_stream")
+
+    @property
+    def trailers(self) -> list[tuple[bytes, bytes]]:
+        """The fields that followed a chunked body; complete once the body was read."""
+        found: list[tuple[bytes, bytes]] = self._wire.body.trailers
+        return found
+
+    @property
+    def unclean_tls_eof(self) -> bool:
+        """True when a body that ends with its connection ended without TLS' close_notify: it
+        may have been cut short (RFC 8446 section 6.1)."""
+        return bool(self._wire.body.unclean_tls_eof)
+
+    @property
+    def _connection(self) -> Any:
+        if self._connection_gone or self._wire.body.closed or self._pool is None:
+            return None
+        pool: Any = self._pool
+        return Connection(self._wire, self.network_stream, pool)
+
+    @_connection.setter
+    def _connection(self, value: Any) -> None:
+        self._connection_gone = value is None
+
+    # -- reading
+
+    def _needs_decoding(self) -> bool:
+        if self._decoder is None and not self._encoded and "headers" not in self.__dict__:
+            return False
+        self._init_decoder()
+        return self._decoder is not None
+
+    def read_rest(self) -> bytes:
+        """All that is left of the body, decoded, in one allocation where nothing is decoded."""
+        wire = self._wire
+        if self._fp is wire and not self._needs_decoding() and not self._has_decoded_content:
+            data: bytes = wire.read()
+            self._count(len(data))
+            return data
+        pieces = io.BytesIO()
+        for piece in self.stream(READ_SIZE, decode_content=True):
+            pieces.write(piece)
+        return pieces.getvalue()
+
+    def _count(self, count: int) -> None:
+        self._fp_bytes_read += count
+        if self.length_remaining is not None:
+            self.length_remaining -= count
+
+    def stream(
+        self, amt: int | None = READ_SIZE, decode_content: bool | None = None
+    ) -> Generator[bytes, None, None]:
+        """The body in pieces, as it comes.
+
+        Parameters:
+            amt: the most bytes in a piece. A body of known length comes in pieces of exactly
+                `amt`; one whose length only its end tells (chunked, or until the connection
+                closes) and one that is decoded is handed on as it arrives, so that an event
+                is never held back to fill a piece. None stands for "as it arrives" always.
+            decode_content: whether to undo Content-Encoding; None takes `self.decode_content`.
+        """
+        if amt is not None and amt < 0:
+            amt = None
+        wire = self._wire
+        if self._fp is not wire:
+            yield from super().stream(amt, decode_content)
+            return
+        if amt == 0:
+            return
+        if decode_content is None:
+            decode_content = self.decode_content
+        if self._has_decoded_content or (decode_content and self._needs_decoding()):
+            while True:
+                piece = self.read1(READ_SIZE if amt is None else amt, decode_content)
+                if not piece:
+                    return
+                yield piece
+        read = wire.read1 if amt is None or wire.left is None else wire.read
+        while not wire.closed:
+            piece = read(amt)
+            if piece:
+                self._count(len(piece))
+                yield piece
+
+    def readinto(self, b: Any) -> int:
+        """What has arrived, into `b`; straight from the socket when nothing is decoded."""
+        wire = self._wire
+        if self._fp is not wire or (self.decode_content and self._needs_decoding()):
+            return super().readinto(b)
+        count: int = wire.readinto(b)
+        self._count(count)
+        return count
+
+    def supports_chunked_reads(self) -> bool:
+        return self.chunked if self._fp is self._wire else super().supports_chunked_reads()
+
+    def read_chunked(
+        self, amt: int | None = None, decode_content: bool | None = None
+    ) -> Generator[bytes, None, None]:
+        """The body as it arrives; the framing is already gone."""
+        if not self.chunked:
+            raise urllib3.exceptions.ResponseNotChunked(
+                "Response is not chunked. Header 'transfer-encoding: chunked' is missing."
+            )
+        yield from self.stream(amt, decode_content)
+
+    # -- letting go
+
+    def release_conn(self) -> None:
+        """Give the connection back; what has not been read is given up."""
+        if not self._wire.body.closed:
+            self._wire.close()
+
+    def close(self) -> None:
+        if self._fp is not self._wire and self._fp is not None:
+            self._fp.close()
+        self._wire.close()
+        if not self.auto_close:
+            io.IOBase.close(self)
+
+    def shutdown(self) -> None:
+        """Stop a read that another thread is in: shuts the reading half of the socket."""
+        connection = self._connection
+        if connection is None or connection.sock is None:
+            raise RuntimeError(
+                "Cannot shutdown as connection has already been released to the pool"
+            )
+        connection.sock.shutdown(socket.SHUT_RD)
+
+    def fileno(self) -> int:
+        connection = self._connection
+        if connection is None or connection.sock is None:
+            raise OSError("the response has no socket any more")
+        number: int = connection.sock.fileno()
+        return number
+
+    def __del__(self) -> None:
+        """Nothing: io.IOBase would close a response that was dropped, and then nobody would be
+        told. The body object under it gives the connection back and warns."""
+
+
+def _length(folded: dict[str, tuple[str, str]]) -> int | None:
+    """Content-Length, where it is one; equal ones that were repeated count as one."""
+    if "content-length" not in folded:
+        return None
+    first = folded["content-length"][1].partition(",")[0].strip()
+    return int(first) if first.isascii() and first.isdigit() else None

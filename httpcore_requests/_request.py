@@ -1,0 +1,220 @@
+"""From what requests passes to `urlopen` to what `httpcore.Request` takes.
+
+Owns: header lines, the request target, how a body is framed. Must not know: pools, retries,
+connections.
+
+The header lines are those that urllib3 and http.client would send: Host first, then
+``Accept-Encoding: identity`` and ``User-Agent`` where the caller set none, then the caller's,
+in their order and case.
+
+Sources: RFC 9110 section 7.2 (Host), section 8.6 (Content-Length), RFC 9112 section 6.1
+(Transfer-Encoding), RFC 3986 (which characters a target may have).
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from typing import TYPE_CHECKING, Any
+
+import urllib3
+from requests.structures import CaseInsensitiveDict
+from urllib3.exceptions import LocationParseError
+from urllib3.util import SKIP_HEADER, Timeout, parse_url
+from urllib3.util.url import _encode_target
+
+from ._errors import NOT_SENT, InvalidHeader, tell
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+# Bytes per read of a file that gives text; binary files are read by the core.
+BLOCK_SIZE = 65536
+
+# A target in characters that all may stand there: it goes out as it is.
+_PLAIN_TARGET = re.compile(r"/[A-Za-z0-9\-._~!$&'()*+,;=:@/?%]*").fullmatch
+
+# RFC 9110 section 9.3: other methods mean a body, so that its absence has to be said.
+_NO_BODY_EXPECTED = frozenset(["GET", "HEAD", "DELETE", "TRACE", "OPTIONS", "CONNECT"])
+
+_USER_AGENT = (b"User-Agent", f"python-urllib3/{urllib3.__version__}".encode())  # type: ignore[attr-defined]
+_IDENTITY = (b"Accept-Encoding", b"identity")
+_SKIPPABLE = frozenset(["accept-encoding", "host", "user-agent"])
+_SECRET = frozenset(["authorization", "cookie", "proxy-authorization"])
+
+
+def encode_target(url: str) -> bytes:
+    """The request target for `url`: a path with query, or an absolute URL as proxies take it.
+
+    Raises urllib3's LocationParseError for what is no URL.
+    """
+    if _PLAIN_TARGET(url) is None:
+        if url.startswith("/"):
+            url = _encode_target(url)
+        else:
+            url = parse_url(url)._replace(fragment=None).url
+    try:
+        return url.encode("ascii")
+    except UnicodeEncodeError:
+        raise LocationParseError(url) from None
+
+
+def encode_headers(
+    headers: Mapping[Any, Any], host: bytes, method: str, body: Any, chunked: bool
+) -> list[tuple[bytes, bytes]]:
+    """The header lines to send.
+
+    Parameters:
+        headers: the caller's; names and values are str (sent as latin-1) or bytes.
+        host: what Host says where `headers` does not.
+        method, body: decide whether a length has to be announced.
+        chunked: send the body in chunks; a Content-Length in `headers` overrules it.
+
+    Raises InvalidHeader, naming the field, for a value that cannot be sent.
+    """
+    if type(headers) is CaseInsensitiveDict:
+        fields: dict[str, tuple[Any, Any]] = headers._store  # type: ignore[attr-defined]
+    else:
+        fields = {_text(name).lower(): (name, value) for name, value in headers.items()}
+    lines: list[tuple[bytes, bytes]] = []
+    if "host" not in fields:
+        lines.append((b"Host", host))
+    if "accept-encoding" not in fields:
+        lines.append(_IDENTITY)
+    if "content-length" in fields:
+        if "transfer-encoding" in fields:
+            fields = {key: line for key, line in fields.items() if key != "transfer-encoding"}
+    elif "transfer-encoding" not in fields:
+        if body is not None or method not in _NO_BODY_EXPECTED:
+            lines.append(_framing(body, chunked))
+    if "user-agent" not in fields:
+        lines.append(_USER_AGENT)
+    for key in _SKIPPABLE:
+        if key in fields and fields[key][1] == SKIP_HEADER:
+            fields = {other: line for other, line in fields.items() if other != key}
+    try:
+        lines += [
+            (name.encode("ascii"), value.encode("latin-1")) for name, value in fields.values()
+        ]
+    except (AttributeError, UnicodeEncodeError):
+        lines += [_line(name, value) for name, value in fields.values()]
+    return lines
+
+
+def _text(name: Any) -> str:
+    return name.decode("latin-1") if isinstance(name, bytes) else str(name)
+
+
+def _framing(body: Any, chunked: bool) -> tuple[bytes, bytes]:
+    if body is None:
+        return (b"Content-Length", b"0")
+    if not chunked:
+        whole = body.encode() if isinstance(body, str) else _buffer(body)
+        if whole is not None:
+            return (b"Content-Length", b"%d" % len(whole))
+    return (b"Transfer-Encoding", b"chunked")
+
+
+def _line(name: Any, value: Any) -> tuple[bytes, bytes]:
+    """One header line, slowly: finds what is wrong and says so."""
+    try:
+        key = name if isinstance(name, bytes) else name.encode("ascii")
+        if isinstance(value, int):
+            value = str(value)
+        return key, value if isinstance(value, bytes) else value.encode("latin-1")
+    except AttributeError:
+        problem = f"must be str or bytes, not {type(value).__name__}"
+    except UnicodeEncodeError:
+        problem = "has characters outside latin-1; encode it to bytes yourself"
+    shown = "" if _text(name).lower() in _SECRET else f" ({value!r})"
+    raise tell(InvalidHeader, f"header {name!r}{shown} {problem}", NOT_SENT)
+
+
+def _buffer(body: Any) -> bytes | None:
+    """The bytes of anything that is a buffer, such as bytearray and array; None for others.
+    A file may be one too (mmap), and is read in blocks all the same."""
+    if isinstance(body, bytes):
+        return bytes(body)
+    if hasattr(body, "read"):
+        return None
+    try:
+        return bytes(memoryview(body))
+    except TypeError:
+        return None
+
+
+def encode_body(body: Any) -> Any:
+    """`body` as `httpcore.Request` takes it: str become UTF-8, files and bytes pass."""
+    if body is None or type(body) is bytes:
+        return body
+    if isinstance(body, str):
+        return body.encode()
+    whole = _buffer(body)
+    if whole is not None:
+        return whole
+    if hasattr(body, "read"):
+        return _text_blocks(body) if isinstance(body, io.TextIOBase) else body
+    if not hasattr(body, "__iter__"):
+        raise TypeError(
+            "the request body must be str, bytes, a file or an iterable of them, "
+            f"not {type(body).__name__}"
+        )
+    return _blocks(body) if hasattr(body, "__next__") else _Pieces(body)
+
+
+def _text_blocks(file: io.TextIOBase) -> Iterator[bytes]:
+    while block := file.read(BLOCK_SIZE):
+        yield block.encode()
+
+
+def _blocks(pieces: Any) -> Iterator[bytes]:
+    for piece in pieces:
+        if piece:  # an empty chunk would end a chunked body
+            yield piece.encode() if isinstance(piece, str) else piece
+
+
+class _Pieces:
+    """A body that can be iterated again, as bytes."""
+
+    def __init__(self, pieces: Any) -> None:
+        self._pieces = pieces
+
+    def __iter__(self) -> Iterator[bytes]:
+        return _blocks(self._pieces)
+
+
+def is_replayable(body: Any, position: Any) -> bool:
+    """Whether `body` gives the same bytes a second time.
+
+    Parameters:
+        position: where a file stood before it was first sent; anything but an int says that
+            nobody knows.
+    """
+    if body is None or isinstance(body, (bytes, bytearray, memoryview, str)):
+        return True
+    if hasattr(body, "read"):
+        return isinstance(position, int) and hasattr(body, "seek")
+    return not hasattr(body, "__next__")
+
+
+def to_timeouts(timeout: Timeout, pool_timeout: float | None) -> dict[str, float | None]:
+    """httpcore's four timeouts, in seconds, for urllib3's three.
+
+    ``total`` caps each phase, as in urllib3. ``write`` is the read timeout: a server that takes
+    nothing more is as slow as one that answers nothing, while the connect timeout, which urllib3
+    uses there, is chosen for a handshake.
+    """
+    total: Any = timeout.total
+    connect: Any = timeout.connect_timeout
+    # read_timeout would subtract the time since start_connect(), which nobody called here.
+    read: Any = timeout.read_timeout if total is None else timeout._read
+    if total is not None:
+        read = total if not isinstance(read, (int, float)) else min(read, total)
+    elif read is _DEFAULT:
+        read = Timeout.resolve_default_timeout(read)
+    if connect is _DEFAULT:
+        connect = Timeout.resolve_default_timeout(connect)
+    return {"connect": connect, "read": read, "write": read, "pool": pool_timeout}
+
+
+_DEFAULT = Timeout.DEFAULT_TIMEOUT

@@ -1,0 +1,191 @@
+"""The response that sessions hand out: requests' own, with a faster `.content`.
+
+Owns: reading a whole body at once, and leaving out work that nobody asked for. Must not know:
+connections, pools.
+
+`requests.Response.content` joins pieces of 10 kB, which holds the body twice; here it is one
+allocation. Cookies are taken from the head when `.cookies` is first looked at (the session's
+own jar is filled by the session, as ever). It pickles and copies as a plain
+`requests.Response`.
+"""
+
+from __future__ import annotations
+
+import datetime
+from collections import OrderedDict
+from typing import TYPE_CHECKING, Any
+
+import requests
+import urllib3.exceptions
+from requests.cookies import RequestsCookieJar, extract_cookies_to_jar
+from requests.exceptions import (
+    ChunkedEncodingError,
+    ConnectionError,
+    ContentDecodingError,
+    SSLError,
+)
+from requests.structures import CaseInsensitiveDict
+from requests.utils import get_encoding_from_headers
+
+from ._raw import RawResponse
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_NO_TIME = datetime.timedelta(0)
+
+# Content-Type to encoding. A crawler meets many values, so it is emptied at this many; a value
+# longer than any sensible one is not kept.
+_MAX_ENCODINGS = 256
+_MAX_CONTENT_TYPE = 256
+_encodings: dict[str, str | None] = {}
+
+# requests' dict keeps {lower-case name: (name, value)} in `_store`; filling that directly saves
+# three calls per header. Should it ever change, the public constructor does it.
+_STORE_AS_KNOWN = vars(CaseInsensitiveDict({"A": "b"})) == {"_store": OrderedDict(a=("A", "b"))}
+
+
+# requests' stubs leave out what is not public, and half of this is about that.
+_Stock: Any = requests.Response
+
+
+class Response(_Stock):  # type: ignore[misc]
+    """A `requests.Response` whose body is read in one go."""
+
+    _content: Any
+    _content_consumed: bool
+    _jar: RequestsCookieJar | None = None
+    _cookie_source: Any = None
+    _content_error: Exception | None = None
+
+    @property
+    def cookies(self) -> RequestsCookieJar:
+        """The cookies that this response set."""
+        jar = self._jar
+        if jar is None:
+            jar = RequestsCookieJar()
+            if self._cookie_source is not None:
+                extract_cookies_to_jar(jar, *self._cookie_source)  # type: ignore[no-untyped-call]
+                self._cookie_source = None
+            self._jar = jar
+        return jar
+
+    @cookies.setter
+    def cookies(self, jar: RequestsCookieJar) -> None:
+        self._jar = jar
+
+    @property
+    def content(self) -> bytes:
+        """The whole body; read on first use, kept afterwards.
+
+        Raises requests' exceptions, and raises them again on every later use: a body that
+        broke off is never mistaken for an empty one.
+        """
+        if self._content is False and not self._content_consumed:
+            if self._content_error is not None:
+                raise self._content_error
+            try:
+                if self._reads_at_once():
+                    self._content = self._read_rest()
+                    self._content_consumed = True
+                else:
+                    return self._join_pieces()
+            except (requests.RequestException, OSError) as exc:
+                self._content_error = exc
+                raise
+        return self._join_pieces()
+
+    def _join_pieces(self) -> bytes:
+        content: bytes = super().content
+        return content
+
+    def _reads_at_once(self) -> bool:
+        return (
+            type(self.raw) is RawResponse
+            and bool(self.status_code)
+            and type(self).iter_content is Response.iter_content
+            and "iter_content" not in self.__dict__
+        )
+
+    def _read_rest(self) -> bytes:
+        # The translation of requests.Response.iter_content.
+        try:
+            data: bytes = self.raw.read_rest()
+            return data
+        except urllib3.exceptions.ProtocolError as exc:
+            raise _with_partial(ChunkedEncodingError(exc)) from exc
+        except urllib3.exceptions.DecodeError as exc:
+            raise ContentDecodingError(exc) from exc
+        except urllib3.exceptions.ReadTimeoutError as exc:
+            raise ConnectionError(exc) from exc
+        except urllib3.exceptions.SSLError as exc:
+            raise SSLError(exc) from exc
+
+    def iter_content(self, chunk_size: int | None = 1, decode_unicode: bool = False) -> Any:
+        """The body in pieces, as `requests.Response.iter_content` gives it.
+
+        A body that breaks off raises `ChunkedEncodingError` with ``partial``, the number of
+        bytes that did arrive.
+        """
+        pieces = super().iter_content(chunk_size, decode_unicode)
+        return pieces if self._content_consumed else _telling_partial(pieces)
+
+    def __reduce__(self) -> Any:
+        if type(self) is not Response:
+            return super().__reduce__()
+        return (requests.Response, (), self.__getstate__())
+
+
+def _telling_partial(pieces: Iterator[Any]) -> Iterator[Any]:
+    try:
+        yield from pieces
+    except ChunkedEncodingError as exc:
+        _with_partial(exc)
+        raise
+
+
+def _with_partial(error: ChunkedEncodingError) -> ChunkedEncodingError:
+    error.partial = getattr(error.args[0], "partial", None)  # type: ignore[attr-defined]
+    return error
+
+
+def build(adapter: Any, request: requests.PreparedRequest, raw: RawResponse) -> Response:
+    """What `requests.adapters.HTTPAdapter.build_response` does, for a response of ours."""
+    # Without requests.Response.__init__, which makes a jar and a dict that are replaced at once.
+    response = Response.__new__(Response)
+    response._content = False
+    response._content_consumed = False
+    response._next = None
+    response.history = []
+    response.elapsed = _NO_TIME
+    response.status_code = raw.status
+    folded = raw.folded
+    if _STORE_AS_KNOWN:
+        headers: CaseInsensitiveDict[str] = CaseInsensitiveDict.__new__(CaseInsensitiveDict)
+        headers._store = folded  # type: ignore[attr-defined]
+    else:
+        headers = CaseInsensitiveDict(folded.values())
+    response.headers = headers
+    response.encoding = _encoding(folded["content-type"][1]) if "content-type" in folded else None
+    response.raw = raw
+    response.reason = raw.reason or ""
+    url = request.url
+    response.url = url.decode("utf-8") if isinstance(url, bytes) else url
+    if raw.sets_cookies:
+        response._cookie_source = (request, raw)
+    response.request = request
+    response.connection = adapter
+    return response
+
+
+def _encoding(content_type: str) -> str | None:
+    try:
+        return _encodings[content_type]
+    except KeyError:
+        pass
+    found: str | None = get_encoding_from_headers({"content-type": content_type})
+    if len(content_type) <= _MAX_CONTENT_TYPE:
+        if len(_encodings) >= _MAX_ENCODINGS:
+            _encodings.clear()
+        _encodings[content_type] = found
+    return found

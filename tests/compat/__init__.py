@@ -1,0 +1,1 @@
+"""What other packages rely on, frozen as data."""

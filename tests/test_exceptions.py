@@ -1,0 +1,114 @@
+"""The tree of errors: its shape, what each says about the request, and that it travels.
+
+Owns: `httpcore._exceptions`. Must not know: who raises what; the tests of the rooms say that.
+"""
+
+from __future__ import annotations
+
+import pickle
+
+import pytest
+
+import httpcore
+import httpcore.exceptions
+from httpcore import _exceptions as ex
+
+# Class, its bases, and its usual phase: the drawing on top of the module, as data.
+TREE: list[tuple[type[Exception], tuple[type, ...], str]] = [
+    (ex.ConnectionNotAvailable, (Exception,), "not_sent"),
+    (ex.ProxyError, (Exception,), "not_sent"),
+    (ex.UnsupportedProtocol, (Exception,), "not_sent"),
+    (ex.NotBuiltYet, (NotImplementedError,), "not_sent"),
+    (ex.ProtocolError, (Exception,), "maybe_processed"),
+    (ex.RemoteProtocolError, (ex.ProtocolError,), "maybe_processed"),
+    (ex.LocalProtocolError, (ex.ProtocolError,), "not_sent"),
+    (ex.InvalidTimeout, (ex.LocalProtocolError, ValueError), "not_sent"),
+    (ex.ServerDisconnected, (ex.RemoteProtocolError,), "maybe_processed"),
+    (ex.ConflictingLengths, (ex.RemoteProtocolError,), "response_started"),
+    (ex.IncompleteBody, (ex.RemoteProtocolError,), "response_started"),
+    (ex.TimeoutException, (Exception,), "maybe_processed"),
+    (ex.PoolTimeout, (ex.TimeoutException,), "not_sent"),
+    (ex.ConnectTimeout, (ex.TimeoutException,), "not_sent"),
+    (ex.ReadTimeout, (ex.TimeoutException,), "maybe_processed"),
+    (ex.WriteTimeout, (ex.TimeoutException,), "maybe_processed"),
+    (ex.NetworkError, (Exception,), "maybe_processed"),
+    (ex.ConnectError, (ex.NetworkError,), "not_sent"),
+    (ex.NameResolutionError, (ex.ConnectError,), "not_sent"),
+    (ex.TLSError, (ex.ConnectError,), "not_sent"),
+    (ex.ReadError, (ex.NetworkError,), "maybe_processed"),
+    (ex.WriteError, (ex.NetworkError,), "maybe_processed"),
+]
+
+# Of these, the ones that HTTPX has a namesake for, plus what never leaves a pool.
+PRIVATE = {
+    "NotBuiltYet",
+    "InvalidTimeout",
+    "ServerDisconnected",
+    "ConflictingLengths",
+    "IncompleteBody",
+    "NameResolutionError",
+    "TLSError",
+}
+
+
+@pytest.mark.parametrize(("kind", "bases", "phase"), TREE)
+def test_bases_and_usual_phase(kind: type[Exception], bases: tuple[type, ...], phase: str) -> None:
+    assert kind.__bases__ == bases
+    assert kind("why").phase == phase  # type: ignore[attr-defined]
+    assert kind.__doc__
+
+
+def test_the_tree_is_complete() -> None:
+    defined = {
+        value
+        for value in vars(ex).values()
+        if isinstance(value, type) and issubclass(value, Exception)
+    }
+    assert defined == {kind for kind, _, _ in TREE}
+
+
+def test_phases_are_three_words() -> None:
+    assert {ex.NOT_SENT, ex.MAYBE_PROCESSED, ex.RESPONSE_STARTED} == {phase for _, _, phase in TREE}
+
+
+@pytest.mark.parametrize("kind", [kind for kind, _, _ in TREE])
+def test_public_ones_are_public_and_the_finer_ones_are_not(kind: type[Exception]) -> None:
+    name = kind.__name__
+    if name in PRIVATE:
+        assert name not in vars(httpcore)
+    else:
+        assert getattr(httpcore, name) is kind
+        assert name in httpcore.__all__
+        assert kind.__module__ == "httpcore"
+    assert getattr(httpcore.exceptions, name) is kind
+    assert name in httpcore.exceptions.__all__
+
+
+@pytest.mark.parametrize("kind", [kind for kind, _, _ in TREE])
+def test_pickling_keeps_text_and_phase(kind: type[Exception]) -> None:
+    error = kind("what happened")
+    error.phase = "response_started"  # type: ignore[attr-defined]
+    copy = pickle.loads(pickle.dumps(error))
+    assert type(copy) is kind
+    assert str(copy) == "what happened"
+    assert copy.phase == "response_started"
+
+
+def test_setting_the_phase_of_one_leaves_the_class_alone() -> None:
+    error = ex.ReadTimeout("late")
+    error.phase = ex.RESPONSE_STARTED
+    assert ex.ReadTimeout("another").phase == ex.MAYBE_PROCESSED
+
+
+def test_incomplete_body_counts() -> None:
+    error = ex.IncompleteBody("cut", 5, 10)
+    assert (str(error), error.received, error.expected) == ("cut", 5, 10)
+    copy = pickle.loads(pickle.dumps(error))
+    assert (str(copy), copy.received, copy.expected) == ("cut", 5, 10)
+    bare = ex.IncompleteBody()
+    assert (str(bare), bare.received, bare.expected) == ("", 0, None)
+
+
+def test_an_invalid_timeout_is_caught_as_value_error() -> None:
+    with pytest.raises(ValueError, match="below zero"):
+        raise ex.InvalidTimeout("below zero")

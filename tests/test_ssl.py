@@ -1,0 +1,311 @@
+"""TLS contexts: what is in them, when two askers share one, and when they must not.
+
+Owns: `httpcore._ssl`. Must not know: connections; `test_backends` does handshakes.
+"""
+
+from __future__ import annotations
+
+import os
+import ssl
+import threading
+from pathlib import Path
+from typing import Any
+
+import certifi
+import pytest
+from cryptography.hazmat.primitives import serialization
+
+import httpcore
+from httpcore import _ssl
+from httpcore._ssl import create_ssl_context
+from tests.support import tls
+
+
+@pytest.fixture(autouse=True)
+def empty_cache(monkeypatch: pytest.MonkeyPatch) -> dict[object, ssl.SSLContext]:
+    cache: dict[object, ssl.SSLContext] = {}
+    monkeypatch.setattr(_ssl, "_contexts", cache)
+    return cache
+
+
+def test_the_default_verifies_and_offers_http11(
+    empty_cache: dict[object, ssl.SSLContext],
+) -> None:
+    context = httpcore.default_ssl_context()
+    assert context.verify_mode == ssl.CERT_REQUIRED
+    assert context.check_hostname
+    assert context.minimum_version >= ssl.TLSVersion.TLSv1_2
+    assert len(context.get_ca_certs()) > 50  # certifi's roots
+    assert httpcore.default_ssl_context() is context
+    assert create_ssl_context(True) is context
+    assert len(empty_cache) == 1
+
+
+@pytest.mark.parametrize("verify", [False, None])
+def test_without_verification(verify: Any) -> None:
+    context = create_ssl_context(verify)
+    assert context.verify_mode == ssl.CERT_NONE
+    assert not context.check_hostname
+    assert context is create_ssl_context(False)
+    assert context is not create_ssl_context(True)
+
+
+def test_a_bundle_as_str_and_path(ca_bundle: str) -> None:
+    context = create_ssl_context(ca_bundle)
+    assert len(context.get_ca_certs()) == 1
+    assert context.verify_mode == ssl.CERT_REQUIRED
+    assert context.check_hostname
+    assert create_ssl_context(Path(ca_bundle)) is context
+
+
+def test_a_directory_of_hashed_certificates(tmp_path: Path) -> None:
+    context = create_ssl_context(tmp_path)
+    assert context.verify_mode == ssl.CERT_REQUIRED
+    assert context.get_ca_certs() == []  # OpenSSL looks into it when it needs one
+
+
+def test_alpn_offers_http11(server_tls_context: ssl.SSLContext, ca_bundle: str) -> None:
+    to_client, to_server = ssl.MemoryBIO(), ssl.MemoryBIO()
+    client = create_ssl_context(ca_bundle).wrap_bio(
+        to_client, to_server, server_hostname="localhost"
+    )
+    server = server_tls_context.wrap_bio(to_server, to_client, server_side=True)
+    for side in (client, server, client):
+        try:
+            side.do_handshake()
+        except ssl.SSLWantReadError:
+            pass
+    assert client.selected_alpn_protocol() == "http/1.1"
+
+
+def test_client_certificates_in_every_spelling(client_cert: tls.ClientCert) -> None:
+    cert, key, combined = client_cert
+    contexts = [
+        create_ssl_context(cert=combined),
+        create_ssl_context(cert=Path(combined)),
+        create_ssl_context(cert=(cert, key)),
+        create_ssl_context(cert=[cert, key]),  # type: ignore[arg-type]
+        create_ssl_context(cert=(cert, key, "unused password")),
+    ]
+    assert contexts[0] is contexts[1]
+    assert contexts[2] is contexts[3]
+    assert len({id(context) for context in contexts}) == 3
+
+
+def encrypted(client_cert: tls.ClientCert, path: Path, password: str) -> str:
+    key = serialization.load_pem_private_key(Path(client_cert.key).read_bytes(), None)
+    path.write_bytes(
+        key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.BestAvailableEncryption(password.encode()),
+        )
+    )
+    return str(path)
+
+
+def test_an_encrypted_key_needs_its_password(client_cert: tls.ClientCert, tmp_path: Path) -> None:
+    key = encrypted(client_cert, tmp_path / "key.pem", "sesame")
+    right = create_ssl_context(cert=(client_cert.cert, key, "sesame"))
+    with pytest.raises(ssl.SSLError):
+        create_ssl_context(cert=(client_cert.cert, key, "wrong"))
+    assert create_ssl_context(cert=(client_cert.cert, key, "sesame")) is right
+
+
+# --- when a new one is made ---
+
+
+def test_a_file_rewritten_in_place_leads_to_a_new_context(ca_bundle: str, tmp_path: Path) -> None:
+    path = tmp_path / "ca.pem"
+    path.write_bytes(Path(ca_bundle).read_bytes())
+    first = create_ssl_context(str(path))
+    assert create_ssl_context(str(path)) is first
+    path.write_bytes(Path(ca_bundle).read_bytes() * 2)
+    second = create_ssl_context(str(path))
+    assert second is not first
+    assert create_ssl_context(str(path)) is second
+
+
+def test_same_size_and_another_time_is_another_file(ca_bundle: str, tmp_path: Path) -> None:
+    path = tmp_path / "ca.pem"
+    path.write_bytes(Path(ca_bundle).read_bytes())
+    first = create_ssl_context(path)
+    os.utime(path, ns=(1, 1))
+    assert create_ssl_context(path) is not first
+
+
+def test_truststore_replacing_the_class_leads_to_a_new_context(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Injected:
+        """As truststore's: it has the methods, and is no subclass in the C sense."""
+
+        def __init__(self, protocol: int) -> None:
+            self.protocol = protocol
+
+        def set_alpn_protocols(self, protocols: list[str]) -> None:
+            self.protocols = protocols
+
+    before = create_ssl_context(False)
+    monkeypatch.setattr(ssl, "SSLContext", Injected)
+    after = create_ssl_context(False)
+    assert after is not before
+    assert isinstance(after, Injected)
+    assert after.verify_mode == ssl.CERT_NONE
+
+
+def test_the_cache_is_bounded_oldest_first(
+    empty_cache: dict[object, ssl.SSLContext], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(_ssl, "MAX_CONTEXTS", 2)
+    folders = [tmp_path / name for name in "abc"]
+    for folder in folders:
+        folder.mkdir()
+    first, second, third = (create_ssl_context(folder) for folder in folders)
+    assert len(empty_cache) == 2
+    assert create_ssl_context(folders[1]) is second
+    assert create_ssl_context(folders[2]) is third
+    assert create_ssl_context(folders[0]) is not first
+
+
+def test_many_threads_build_one_context(monkeypatch: pytest.MonkeyPatch) -> None:
+    built = []
+    build = _ssl._build
+    start = threading.Barrier(8)
+
+    def slow_build(*args: Any) -> ssl.SSLContext:
+        built.append(args)
+        return build(*args)
+
+    monkeypatch.setattr(_ssl, "_build", slow_build)
+    found = []
+
+    def ask() -> None:
+        start.wait(5)
+        found.append(create_ssl_context(False))
+
+    threads = [threading.Thread(target=ask) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(built) == 1
+    assert len({id(context) for context in found}) == 1
+
+
+def test_a_context_that_another_thread_built_meanwhile_is_taken(
+    empty_cache: dict[object, ssl.SSLContext], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    theirs = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+
+    class LateLock:
+        """By the time this lock is ours, somebody else has built the context."""
+
+        def __enter__(self) -> None:
+            empty_cache[_ssl._key(False, None)] = theirs
+
+        def __exit__(self, *exc_info: object) -> None:
+            pass
+
+    monkeypatch.setattr(_ssl, "_lock", LateLock())
+    assert create_ssl_context(False) is theirs
+
+
+# --- the environment ---
+
+
+def test_ssl_cert_file_replaces_the_roots(ca_bundle: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    default = create_ssl_context()
+    monkeypatch.setenv("SSL_CERT_FILE", ca_bundle)
+    context = create_ssl_context()
+    assert context is not default
+    assert len(context.get_ca_certs()) == 1
+    monkeypatch.delenv("SSL_CERT_FILE")
+    assert create_ssl_context() is default
+
+
+def test_ssl_cert_dir_replaces_the_roots(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SSL_CERT_DIR", f"{tmp_path}{os.pathsep}{tmp_path / 'missing'}")
+    assert create_ssl_context().get_ca_certs() == []
+
+
+def test_both_variables_together(
+    ca_bundle: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SSL_CERT_DIR", str(tmp_path))
+    monkeypatch.setenv("SSL_CERT_FILE", ca_bundle)
+    assert len(create_ssl_context().get_ca_certs()) == 1
+
+
+def test_empty_variables_are_no_variables(monkeypatch: pytest.MonkeyPatch) -> None:
+    default = create_ssl_context()
+    monkeypatch.setenv("SSL_CERT_FILE", "")
+    monkeypatch.setenv("SSL_CERT_DIR", "")
+    assert create_ssl_context() is default
+
+
+def test_variables_do_not_touch_an_explicit_bundle(
+    ca_bundle: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", "/nowhere")
+    assert len(create_ssl_context(certifi.where()).get_ca_certs()) > 50
+    with pytest.raises(FileNotFoundError, match="/nowhere"):
+        create_ssl_context()
+
+
+def test_ssl_key_log_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "keys.log"
+    monkeypatch.setenv("SSLKEYLOGFILE", str(path))
+    assert create_ssl_context(False).keylog_filename == str(path)
+
+
+# --- what cannot be ---
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        ({"verify": "/no/such/ca.pem"}, "TLS CA bundle not found: /no/such/ca.pem"),
+        ({"cert": "/no/such/c.pem"}, "TLS client certificate file not found: /no/such/c.pem"),
+        ({"cert": (certifi.where(), "/no/such/k")}, "TLS client key file not found: /no/such/k"),
+    ],
+)
+def test_missing_files_are_named(arguments: dict[str, Any], text: str) -> None:
+    with pytest.raises(FileNotFoundError) as caught:
+        create_ssl_context(**arguments)
+    assert str(caught.value) == text
+
+
+def test_files_that_hold_no_certificate(tmp_path: Path) -> None:
+    path = tmp_path / "empty.pem"
+    path.write_text("nothing to see")
+    with pytest.raises(ssl.SSLError):
+        create_ssl_context(path)
+    with pytest.raises(ssl.SSLError):
+        create_ssl_context(cert=path)
+
+
+def test_a_failure_is_not_cached(
+    empty_cache: dict[object, ssl.SSLContext], ca_bundle: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "late.pem"
+    with pytest.raises(FileNotFoundError):
+        create_ssl_context(path)
+    assert empty_cache == {}
+    path.write_bytes(Path(ca_bundle).read_bytes())
+    assert len(create_ssl_context(path).get_ca_certs()) == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        ({"verify": 5}, "verify must be a bool or a path, not int"),
+        ({"verify": b"path"}, "verify must be a bool or a path, not bytes"),
+        ({"cert": 5}, "cert must be a path"),
+        ({"cert": ("only one",)}, "cert must be a path"),
+        ({"cert": ("1", "2", "3", "4")}, "cert must be a path"),
+    ],
+)
+def test_settings_of_the_wrong_type(arguments: dict[str, Any], text: str) -> None:
+    with pytest.raises(TypeError, match=text):
+        create_ssl_context(**arguments)
