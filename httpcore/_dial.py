@@ -15,7 +15,8 @@ import ipaddress
 from collections.abc import Generator, Iterable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ._exceptions import ConnectError, ConnectTimeout, LocalProtocolError
+from ._exceptions import ConnectError, ConnectTimeout
+from ._models import check_host
 
 if TYPE_CHECKING:
     import ssl
@@ -75,13 +76,11 @@ class Dialed(NamedTuple):
 def dial(plan: Plan) -> Generator[Step, Any, Dialed]:
     """Open what `plan` says, retrying failed connects up to ``plan.retries`` times.
 
-    Yields steps, returns `Dialed`. Raises LocalProtocolError for a host that is no ASCII,
+    Yields steps, returns `Dialed`. Raises LocalProtocolError for a host that cannot be one,
     and whatever the last attempt was thrown.
     """
-    try:
-        host = plan.host.decode("ascii")
-    except UnicodeDecodeError:
-        raise LocalProtocolError(f"host {plan.host!r} is not ASCII") from None
+    check_host(plan.host)
+    host = plan.host.decode("ascii")
     for attempt in range(plan.retries + 1):
         if attempt > 1:
             yield Sleep(BACKOFF_FACTOR * 2 ** (attempt - 2))

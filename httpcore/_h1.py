@@ -1005,8 +1005,7 @@ def _settle_framing(fields: Headers) -> tuple[Headers, bool]:
         if codings.count(b"chunked") > 1:
             _logger.warning("malformed response fields: repeated chunked coding collapsed")
         return [(b"Transfer-Encoding", b"chunked")], plain
-    digits = all(part.isdigit() and len(part) <= _MAX_LENGTH_DIGITS for part in lengths)
-    if not lengths or not digits:
+    if not lengths or not all(part.isdigit() for part in lengths):
         if lengths:
             _logger.warning("malformed response fields: Content-Length that is no number ignored")
         return [], not codings and not lengths

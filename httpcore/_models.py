@@ -39,6 +39,7 @@ DEFAULT_PORTS = {
     b"socks5h": 1080,
 }
 
+MAX_LABEL = 63  # bytes between two dots, RFC 1035 section 2.3.4
 MAX_PORT = 65535  # 16 bits, RFC 9293 section 3.1
 
 _URL = re.compile(
@@ -83,8 +84,10 @@ def to_headers(headers: HeaderTypes) -> HeaderList:
             else (to_bytes(name, "header name"), to_bytes(value, "header value"))
             for name, value in pairs
         ]
-    except ValueError:
-        raise TypeError("headers must be a mapping or a sequence of (name, value) pairs") from None
+    except (TypeError, ValueError) as exc:
+        raise TypeError(
+            f"headers must be a mapping or a sequence of (name, value) pairs: {exc}"
+        ) from exc
 
 
 def encode_host(host: str) -> bytes:
@@ -101,10 +104,30 @@ def encode_host(host: str) -> bytes:
         encoded = host.encode("ascii") if host.isascii() else idna.encode(host, uts46=True)
     except idna.IDNAError as exc:
         raise LocalProtocolError(f"URL host {host!r} cannot be encoded: {exc}") from exc
-    if _HOST.fullmatch(encoded) is None:
-        reason = "is missing" if not host else "has characters that no host may have"
-        raise LocalProtocolError(f"URL host {host!r} {reason}")
+    check_host(encoded)
     return encoded.lower()
+
+
+def check_host(host: bytes) -> None:
+    """LocalProtocolError unless `host` has only characters that a host may have. A NUL, say,
+    would end the name for DNS but not for the certificate's check."""
+    if _HOST.fullmatch(host) is None:
+        shown = host.decode("ascii", "backslashreplace")
+        reason = "has characters that no host may have" if host else "is missing"
+        raise LocalProtocolError(f"URL host {shown!r} {reason}")
+
+
+def to_server_name(value: Any) -> str:
+    """The ``sni_hostname`` of a request's extensions, checked before anything is opened."""
+    if not isinstance(value, (str, bytes)):
+        raise TypeError(f"sni_hostname must be str or bytes, not {type(value).__name__}")
+    try:
+        name = encode_host(value if isinstance(value, str) else value.decode("ascii"))
+    except (LocalProtocolError, UnicodeDecodeError) as exc:
+        raise LocalProtocolError(f"sni_hostname {value!r} is no host name: {exc}") from exc
+    if any(not 0 < len(label) <= MAX_LABEL for label in name.rstrip(b".").split(b".")):
+        raise LocalProtocolError(f"sni_hostname {value!r} has a part of no or too many characters")
+    return name.decode("ascii")
 
 
 def _encode_target(target: str | None) -> bytes:
@@ -200,12 +223,15 @@ class URL:
         if host[:1] == "[":
             host = host[1:-1]
         self.scheme = scheme.lower().encode("ascii")
+        if not host and self.scheme not in DEFAULT_PORTS:
+            raise UnsupportedProtocol(describe_scheme(self.scheme))
         self.host = encode_host(host)
         self.port = None
         if port:
-            if len(port) > 5:
-                raise LocalProtocolError(f"URL port {port[:8]}... is above {MAX_PORT}")
-            self.port = check_port(int(port))
+            digits = port.lstrip("0") or "0"
+            if len(digits) > 5:
+                raise LocalProtocolError(f"URL port {digits[:8]}... is above {MAX_PORT}")
+            self.port = check_port(int(digits))
         self.target = _encode_target(target)
 
     @property
@@ -249,7 +275,9 @@ class URL:
         )
 
 
-def check_port(port: int) -> int:
+def check_port(port: Any) -> int:
+    if isinstance(port, bool) or not isinstance(port, int):
+        raise TypeError(f"port must be a number or None, not {type(port).__name__}")
     if not 0 <= port <= MAX_PORT:
         what = "negative" if port < 0 else f"above {MAX_PORT}"
         raise LocalProtocolError(f"URL port {port} is {what}")
@@ -398,7 +426,11 @@ class Request:
         self.url: URL = url if type(url) is URL else to_url(url)
         self.headers = to_headers(headers)
         self.stream = to_stream(content)
-        self.extensions: Extensions = {} if extensions is None else extensions
+        if extensions is None:
+            extensions = {}
+        elif type(extensions) is not dict and not isinstance(extensions, Mapping):
+            raise TypeError(f"extensions must be a mapping, not {type(extensions).__name__}")
+        self.extensions: Extensions = extensions
         if extensions and "target" in extensions:
             self.url = URL(
                 scheme=self.url.scheme,

@@ -553,7 +553,7 @@ class Scheduler:
     def _hang_up(self, slot: Slot) -> None:
         connection = slot.connection
         if connection is not None:
-            if not self.closing or self.closing[-1] is not connection:
+            if self.closing[-1:] != [connection]:  # one step: the shell takes entries out
                 self.closing.append(connection)
             slot.connection = None
 

@@ -14,10 +14,13 @@ from typing import Any
 
 Trace = Callable[[str, dict[str, Any]], Any]
 
+HOOKS = ("trace", "informational")
 
-def get_trace(extensions: Any) -> Trace | None:
-    """The request's trace function, or None. TypeError when it cannot be called."""
-    trace = extensions.get("trace") if extensions else None
-    if trace is not None and not callable(trace):
-        raise TypeError(f"extensions['trace'] must be callable, not {type(trace).__name__}")
-    return trace
+
+def check_hooks(extensions: Any) -> None:
+    """TypeError when a function among the request's extensions cannot be called; asked before
+    anything is sent."""
+    for name in HOOKS:
+        hook = extensions.get(name)
+        if hook is not None and not callable(hook):
+            raise TypeError(f"extensions[{name!r}] must be callable, not {type(hook).__name__}")

@@ -506,8 +506,15 @@ def test_a_wait_that_is_served_in_the_last_moment(clock: Clock) -> None:
 class Emptied:
     """A list that another thread empties just after it was looked at."""
 
+    def __init__(self) -> None:
+        self.looks = 0
+
     def __bool__(self) -> bool:
-        return True
+        self.looks += 1
+        return self.looks < 3
+
+    def __getitem__(self, key: slice) -> list[Any]:
+        return []
 
     def pop(self) -> Any:
         raise IndexError
@@ -517,11 +524,13 @@ class Emptied:
 
 def test_another_thread_was_faster_in_tidying_up() -> None:
     with pool_of() as (pool, _):
-        for name, holder in (("closing", pool._scheduler), ("_orphans", pool)):
+        scheduler = pool._scheduler
+        for name, holder in (("closing", scheduler), ("woken", scheduler), ("_orphans", pool)):
             before = getattr(holder, name)
-            setattr(holder, name, Emptied())
-            pool._close_retired()
-            pool._adopt_orphans()
+            emptied = Emptied()
+            setattr(holder, name, emptied)
+            pool._settle()
+            assert emptied.looks
             setattr(holder, name, before)
         assert counts(pool) == (0, 0)
 

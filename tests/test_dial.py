@@ -182,5 +182,5 @@ def test_other_failures_are_not_retried(error: BaseException) -> None:
 
 
 def test_a_host_that_is_not_ascii() -> None:
-    with pytest.raises(LocalProtocolError, match="is not ASCII"):
+    with pytest.raises(LocalProtocolError, match="has characters that no host may have"):
         next(dial(Plan(b"\xc3\xa4", 80, None)))

@@ -88,20 +88,20 @@ class SyncStream(NetworkStream):
         self.unclean_eof = False
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        if timeout != self._timeout:
-            self._sock.settimeout(timeout)
-            self._timeout = timeout
         try:
+            if timeout != self._timeout:
+                self._sock.settimeout(timeout)
+                self._timeout = timeout
             return self._recv(max_bytes)
         except (OSError, ValueError) as exc:
             return self._end_or_raise(exc, timeout)
 
     def readinto(self, buffer: memoryview, timeout: float | None = None) -> int:
         """As `read`, straight into `buffer`; 0 at the end of the stream."""
-        if timeout != self._timeout:
-            self._sock.settimeout(timeout)
-            self._timeout = timeout
         try:
+            if timeout != self._timeout:
+                self._sock.settimeout(timeout)
+                self._timeout = timeout
             return self._sock.recv_into(buffer)
         except (OSError, ValueError) as exc:
             return len(self._end_or_raise(exc, timeout))
@@ -117,10 +117,10 @@ class SyncStream(NetworkStream):
         raise ReadError(f"read from {self.peer} failed: {exc}") from exc
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        if timeout != self._timeout:
-            self._sock.settimeout(timeout)
-            self._timeout = timeout
         try:
+            if timeout != self._timeout:
+                self._sock.settimeout(timeout)
+                self._timeout = timeout
             sent = self._send(buffer)
         except (OSError, ValueError) as exc:
             raise self._write_failure(exc, 0, len(buffer), timeout) from exc
@@ -203,12 +203,17 @@ class SyncStream(NetworkStream):
 
     def _is_readable(self) -> bool:
         """Whether something (data, end, error) has arrived; for an idle connection: it is dead."""
-        poll = self._poll
+        sock = self._sock
         try:
+            fileno = sock.fileno()
+            if fileno < 0:
+                return True  # closed; another file may have its number by now
+            # OpenSSL reads whole records: what it holds is not on the wire any more.
+            if self._tls and sock.pending():  # type: ignore[attr-defined]
+                return True
+            poll = self._poll
             if poll is None:
-                if self._sock.fileno() < 0:
-                    return True
-                poll = self._poll = _make_poll(self._sock.fileno())
+                poll = self._poll = _make_poll(fileno)
             if not poll():
                 return False
         except (OSError, ValueError):
@@ -233,7 +238,7 @@ class SyncStream(NetworkStream):
 
 
 def _seconds(timeout: float | None) -> str:
-    return f"{timeout or 0:g} s"
+    return f"{timeout or 0:.3g} s"
 
 
 def _make_poll(fileno: int) -> Callable[[], Any]:

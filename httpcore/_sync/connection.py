@@ -19,10 +19,10 @@ from .._backends.sync import SyncBackend
 from .._config import NO_TIMEOUTS, read_timeouts
 from .._dial import Dialed, OpenTCP, OpenUnix, Plan, Sleep, StartTLS, Step, dial
 from .._exceptions import NotBuiltYet, RemoteProtocolError
-from .._models import Origin, Request, Response
+from .._models import Origin, Request, Response, to_server_name
 from .._ssl import default_ssl_context
-from .._trace import Trace, get_trace
-from .http11 import HTTP11Connection
+from .._trace import Trace
+from .http11 import HTTP11Connection, prepare
 from .interfaces import ConnectionInterface
 
 if TYPE_CHECKING:
@@ -78,38 +78,44 @@ class HTTPConnection(ConnectionInterface):
         Raises what `HTTP11Connection.handle_request` raises, and ConnectTimeout,
         ConnectError.
         """
+        if not self.can_handle_request(request.url.origin):
+            raise RuntimeError(f"request to {request.url.origin} on a connection to {self._origin}")
+        prepared = prepare(request)
         with self._lock:
-            if self._connection is None:
+            connection = self._connection
+            if connection is None:
                 timeout = request.extensions.get("timeout")
                 timeouts = NO_TIMEOUTS if timeout is None else read_timeouts(timeout)
-                self.connect(timeouts[0], request.extensions)
-        assert self._connection is not None
-        return self._connection.handle_request(request)
+                connection = self.connect(timeouts[0], request.extensions)
+        return connection.handle_prepared(prepared)
 
     def connect(self, timeout: float | None, extensions: Any) -> HTTP11Connection:
         """Open the connection within `timeout` seconds; Connect* on failure."""
+        dialed = None
         try:
             plan = self._plan(extensions.get("sni_hostname"))
-            dialed = carry_out(plan, self._backend, timeout, get_trace(extensions))
+            dialed = carry_out(plan, self._backend, timeout, extensions.get("trace"))
             if dialed.protocol == "h2":
-                dialed.stream.close()
                 raise RemoteProtocolError(f"{self._origin} chose HTTP/2, which was not offered")
+            connection = HTTP11Connection(
+                self._origin, dialed.stream, self._keepalive_expiry, parsing=self._parsing
+            )
+            logger.debug("connected to %s", self._origin)
+            self._connection = connection
+            return connection
         except BaseException as exc:
             self._failed = True
+            if dialed is not None:
+                dialed.stream.close()
             logger.debug("connect to %s failed: %s", self._origin, exc)
             raise
-        self._connection = HTTP11Connection(
-            self._origin, dialed.stream, self._keepalive_expiry, parsing=self._parsing
-        )
-        logger.debug("connected to %s", self._origin)
-        return self._connection
 
     def _plan(self, server_hostname: Any) -> Plan:
         context = None
         if self._origin.scheme in TLS_SCHEMES:
             context = default_ssl_context() if self._ssl_context is None else self._ssl_context
-        if isinstance(server_hostname, bytes):
-            server_hostname = server_hostname.decode("ascii")
+        if server_hostname is not None:
+            server_hostname = to_server_name(server_hostname)
         return Plan(
             host=self._origin.host,
             port=self._origin.port,
@@ -172,13 +178,20 @@ def carry_out(
     """Run the dial script with blocking calls; each attempt has `timeout` seconds in all."""
     script = dial(plan)
     deadline: float | None = None
+    stream = None  # the last that was opened, to be closed when something fails
     step = next(script)
     try:
         while True:
-            if timeout is not None and type(step) in (OpenTCP, OpenUnix):
-                deadline = time.monotonic() + timeout
+            left = timeout
+            if timeout is not None:
+                if type(step) in (OpenTCP, OpenUnix):
+                    deadline = time.monotonic() + timeout
+                elif deadline is not None:
+                    left = max(SHORTEST_STEP, deadline - time.monotonic())
             try:
-                result = _carry_out_step(step, backend, timeout, deadline, trace)
+                result = _carry_out_step(step, backend, left, trace)
+                if result is not None:
+                    stream = result
             except Exception as exc:
                 step = script.throw(exc)
             else:
@@ -186,30 +199,31 @@ def carry_out(
     except StopIteration as stop:
         dialed: Dialed = stop.value
         return dialed
+    except BaseException:
+        if stream is not None:
+            stream.close()
+        raise
 
 
 def _carry_out_step(
-    step: Step,
-    backend: NetworkBackend,
-    timeout: float | None,
-    deadline: float | None,
-    trace: Trace | None,
+    step: Step, backend: NetworkBackend, timeout: float | None, trace: Trace | None
 ) -> Any:
-    left = timeout if deadline is None else max(SHORTEST_STEP, deadline - time.monotonic())
-    name, arguments, call = _as_call(step, backend, left)
-    if trace is not None:
-        trace(f"connection.{name}.started", arguments)
+    name, arguments, call = _as_call(step, backend, timeout)
+    result = None
     try:
+        if trace is not None:
+            trace(f"connection.{name}.started", arguments)
         result = call(**arguments)
+        if trace is not None:
+            trace(f"connection.{name}.complete", {"return_value": result})
+        return result
     except BaseException as exc:
-        if type(step) is StartTLS:
-            step.stream.close()
+        for stream in (result, getattr(step, "stream", None)):
+            if stream is not None:
+                stream.close()
         if trace is not None:
             trace(f"connection.{name}.failed", {"exception": exc})
         raise
-    if trace is not None:
-        trace(f"connection.{name}.complete", {"return_value": result})
-    return result
 
 
 def _as_call(

@@ -11,6 +11,7 @@ Sources: RFC 9110 section 9.2.2 (which requests may be sent again), RFC 9112 sec
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 import types
@@ -44,8 +45,9 @@ from .._models import (
     Request,
     Response,
     describe_scheme,
+    to_server_name,
 )
-from .._pool import DIALING, Route, Scheduler, Slot, Waiter
+from .._pool import ACTIVE, DIALING, Route, Scheduler, Slot, Waiter
 from .._ssl import create_ssl_context
 from .connection import TLS_SCHEMES, HTTPConnection, refuse_http2
 from .http11 import HTTP11Connection, Prepared, ResponseBody, Timeouts, prepare
@@ -205,12 +207,7 @@ class ConnectionPool(RequestInterface):
                     waiter = got
                     waiter.event = threading.Lock()
                     waiter.event.acquire()
-                if scheduler.woken:
-                    self._wake()
-            if scheduler.closing:
-                self._close_retired()
-            if self._orphans:
-                self._adopt_orphans()
+            self._settle()
             if waiter is not None:
                 self._wait(waiter, timeouts[3])
             slot = body.slot
@@ -232,6 +229,8 @@ class ConnectionPool(RequestInterface):
                     if left <= 0:
                         break
                 waiter.event.acquire(timeout=left)
+                if self._orphans:
+                    self._adopt_orphans()
         finally:
             if not waiter.served:
                 self._give_up(waiter)
@@ -242,8 +241,7 @@ class ConnectionPool(RequestInterface):
         with self._lock:
             if not waiter.served:  # else it was served in the last moment
                 self._scheduler.cancel(waiter, time.monotonic())
-            if self._scheduler.woken:
-                self._wake()
+        self._settle()
 
     def _explain_wait(self, route: Route, timeout: float | None) -> str:
         with self._lock:
@@ -300,41 +298,39 @@ class ConnectionPool(RequestInterface):
         scheduler = self._scheduler
         with self._lock:
             scheduler.release(owner, time.monotonic(), reusable, keep_for)
-            if scheduler.woken:
-                self._wake()
-        if scheduler.closing:
-            self._close_retired()
-        if self._orphans:
-            self._adopt_orphans()
+        if scheduler.closing or scheduler.woken or self._orphans:
+            self._settle()
 
     def _forget(self, owner: Any) -> None:
         """The owner's connection is no longer HTTP and no longer the pool's."""
         with self._lock:
             self._scheduler.forget(owner)
-            if self._scheduler.woken:
-                self._wake()
-        self._close_retired()
+        self._settle()
 
-    def _wake(self) -> None:
-        woken = self._scheduler.woken
+    def _settle(self) -> None:
+        """Do what the Scheduler has left to do, without the lock: close, then wake.
+
+        In this order, so that a connection is closed before there is one in its place. Several
+        threads may be here at once, and any may be interrupted: closing twice does no harm, and
+        a waiter that is not woken looks by itself.
+        """
+        scheduler = self._scheduler
+        closing = scheduler.closing
+        while closing:
+            for connection in closing[-1:]:
+                connection.close()
+                with contextlib.suppress(ValueError):  # another thread was here too
+                    closing.remove(connection)
+        woken = scheduler.woken
         while woken:
-            event = woken[-1].event
             try:
+                event = woken.pop().event
                 if event is not None:  # else the waiter has not gone to sleep yet
                     event.release()
-            except RuntimeError:
-                pass  # woken before, by a thread that was interrupted right after
-            woken.pop()
-
-    def _close_retired(self) -> None:
-        closing = self._scheduler.closing
-        while closing:
-            try:
-                connection = closing.pop()
-            except IndexError:
-                return  # another thread was faster
-            if connection is not None:
-                connection.close()
+            except (IndexError, RuntimeError):
+                pass  # another thread took the last one, or has woken it before
+        if self._orphans:
+            self._adopt_orphans()
 
     def _orphaned(self, slot: Slot) -> None:
         """Called by the garbage collector: at any place, maybe while this thread has the lock."""
@@ -350,6 +346,8 @@ class ConnectionPool(RequestInterface):
                 slot = self._orphans.popleft()
             except IndexError:
                 return
+            if slot.state is ACTIVE and slot.connection is not None:
+                slot.connection.close()
             self._release(_Heir(slot), False, None)
 
     # Looking, closing
@@ -364,6 +362,8 @@ class ConnectionPool(RequestInterface):
     def stats(self) -> dict[str, int]:
         """How many: ``connections`` in all, ``active``, ``idle``, ``dialing``, and requests
         ``waiting``. Cheap."""
+        if self._orphans:
+            self._adopt_orphans()
         with self._lock:
             return self._scheduler.stats()
 
@@ -371,9 +371,7 @@ class ConnectionPool(RequestInterface):
         """Close idle connections now, and those in use when their response ends."""
         with self._lock:
             self._scheduler.close()
-            if self._scheduler.woken:
-                self._wake()
-        self._close_retired()
+        self._settle()
 
     def __enter__(self) -> ConnectionPool:
         return self
@@ -455,7 +453,7 @@ def _tls_settings(extensions: Any, context: Any) -> Any:
             raise TypeError(f"extensions['ssl_context'] is no SSLContext but {type(own).__name__}")
         context = own
     name = extensions.get("sni_hostname")
-    return context if name is None else (context, name)
+    return context if name is None else (context, to_server_name(name))
 
 
 def _name(route: Route) -> str:

@@ -22,6 +22,7 @@ from .._backends.base import NetworkStream
 from .._config import NO_TIMEOUTS, read_timeouts
 from .._exceptions import (
     MAYBE_PROCESSED,
+    NOT_SENT,
     RESPONSE_STARTED,
     ConnectionNotAvailable,
     LocalProtocolError,
@@ -34,7 +35,8 @@ from .._exceptions import (
 )
 from .._h1 import CHUNKED, LAST_CHUNK, Head, HeadReader, encode_chunk, encode_request, read_head
 from .._models import ByteStream, Origin, Request, Response
-from .._trace import Trace, get_trace
+from .._pool import ACTIVE
+from .._trace import Trace, check_hooks
 from .interfaces import ConnectionInterface
 
 if TYPE_CHECKING:
@@ -61,6 +63,9 @@ WRITE_SIZE = 131072
 DRAIN_LIMIT = 65536
 
 
+NO_PARTS: Iterator[bytes] = iter(())
+
+
 class Prepared(NamedTuple):
     """A request, checked and encoded; made before a connection is taken for it."""
 
@@ -77,6 +82,8 @@ def prepare(request: Request) -> Prepared:
     Raises LocalProtocolError or TypeError; nothing has been sent then.
     """
     head, length, special = encode_request(request.method, request.url.target, request.headers)
+    if request.extensions:
+        check_hooks(request.extensions)
     stream = request.stream
     if type(stream) is not ByteStream:
         return Prepared(request, head, length, special, None)
@@ -117,6 +124,7 @@ class HTTP11Connection(ConnectionInterface):
         self._request_count = 0
         self._expires: float | None = None
         self._lock = threading.Lock()
+        self._untouched = True  # nothing of the current request was written yet
         # The request whose response is not at its end, for people and error texts.
         self.serving: Request | None = None
 
@@ -132,7 +140,11 @@ class HTTP11Connection(ConnectionInterface):
         """
         if not self.can_handle_request(request.url.origin):
             raise RuntimeError(f"request to {request.url.origin} on a connection to {self._origin}")
-        prepared = prepare(request)
+        return self.handle_prepared(prepare(request))
+
+    def handle_prepared(self, prepared: Prepared) -> Response:
+        """As `handle_request`, for a request that was checked and encoded before."""
+        request = prepared.request
         timeout = request.extensions.get("timeout")
         timeouts = NO_TIMEOUTS if timeout is None else read_timeouts(timeout)
         with self._lock:
@@ -143,19 +155,23 @@ class HTTP11Connection(ConnectionInterface):
 
     def exchange(self, prepared: Prepared, timeouts: Timeouts, body: ResponseBody) -> Response:
         """Send one prepared request and read the response's head; the caller has made sure
-        that nobody else uses the connection. Closes it on failure."""
+        that nobody else uses the connection. Closes it on failure, unless nothing was sent."""
         request = prepared.request
-        trace = get_trace(request.extensions) if request.extensions else None
+        body._connection = self
+        body._trace = request.extensions.get("trace") if request.extensions else None
         self._state = "ACTIVE"
         self._request_count += 1
+        self._untouched = True
         self.serving = request
-        body._connection = self
         try:
-            failure = self._send(prepared, timeouts[2], trace)
-            head = self._receive_head(prepared, timeouts[1], trace, failure)
-            return self._respond(head, timeouts[1], trace, body, failure is None)
+            failure = self._send(prepared, timeouts[2], body._trace)
+            head = self._receive_head(prepared, timeouts[1], body._trace, failure)
+            return self._respond(head, timeouts[1], body, failure is None)
         except BaseException:
-            self.close()
+            if not body.closed:  # else the connection may be somebody else's by now
+                if self._untouched:
+                    self._request_count -= 1
+                body._give_back(self._untouched)
             raise
 
     # Sending
@@ -167,33 +183,51 @@ class HTTP11Connection(ConnectionInterface):
         the server's answer, so that failure is returned and not raised."""
         if trace is not None:
             trace("http11.send_request_headers.started", {"request": prepared.request})
+        head = prepared.head
         content = prepared.content
-        if content is not None and prepared.length == len(content) <= WRITE_SIZE:
-            self._stream.write(prepared.head + content if content else prepared.head, timeout)
+        parts: Iterator[bytes] = NO_PARTS
+        first = head
+        try:
+            if content is not None and prepared.length == len(content) <= WRITE_SIZE:
+                if content:
+                    first = head + content
+            else:
+                # The first block leaves in the same segment as the head.
+                parts = framed_parts(prepared)
+                first = head + next(parts, b"")
+            self._untouched = False
+            self._stream.write(first, timeout)
+        except BaseException as exc:
             if trace is not None:
-                trace("http11.send_request_headers.complete", {"return_value": None})
-                trace("http11.send_request_body.started", {"request": prepared.request})
-                trace("http11.send_request_body.complete", {"return_value": None})
-            return None
-        return self._send_in_parts(prepared, timeout, trace)
-
-    def _send_in_parts(
-        self, prepared: Prepared, timeout: float | None, trace: Trace | None
-    ) -> WriteError | None:
-        parts = framed_parts(prepared)
-        # The first block leaves in the same segment as the head.
-        self._stream.write(prepared.head + next(parts, b""), timeout)
+                trace("http11.send_request_headers.failed", {"exception": exc})
+            if isinstance(exc, WriteError) and exc.phase != NOT_SENT and len(first) > len(head):
+                return exc
+            raise
         if trace is not None:
             trace("http11.send_request_headers.complete", {"return_value": None})
+        elif parts is NO_PARTS:
+            return None
+        return self._send_rest(parts, prepared, timeout, trace)
+
+    def _send_rest(
+        self,
+        parts: Iterator[bytes],
+        prepared: Prepared,
+        timeout: float | None,
+        trace: Trace | None,
+    ) -> WriteError | None:
+        if trace is not None:
             trace("http11.send_request_body.started", {"request": prepared.request})
         try:
             for part in parts:
                 self._stream.write(part, timeout)
-        except WriteError as exc:
-            exc.phase = MAYBE_PROCESSED
-            return exc
-        except TimeoutException as exc:
-            exc.phase = MAYBE_PROCESSED
+        except BaseException as exc:
+            if trace is not None:
+                trace("http11.send_request_body.failed", {"exception": exc})
+            if isinstance(exc, (NetworkError, TimeoutException, LocalProtocolError)):
+                exc.phase = MAYBE_PROCESSED
+            if isinstance(exc, WriteError):
+                return exc
             raise
         if trace is not None:
             trace("http11.send_request_body.complete", {"return_value": None})
@@ -216,8 +250,10 @@ class HTTP11Connection(ConnectionInterface):
             head = None if prepared.special else read_head(data, method, self._lenient)
             if head is None:
                 head = self._receive_unusual_head(prepared, data, timeout)
-        except (NetworkError, RemoteProtocolError, TimeoutException):
-            if failure is not None:
+        except BaseException as exc:
+            if trace is not None:
+                trace("http11.receive_response_headers.failed", {"exception": exc})
+            if failure is not None and isinstance(exc, Exception):
                 raise failure from None  # the server said nothing: the first failure stands
             raise
         if trace is not None:
@@ -253,26 +289,21 @@ class HTTP11Connection(ConnectionInterface):
             raise
 
     def _respond(
-        self,
-        head: Head,
-        timeout: float | None,
-        trace: Trace | None,
-        body: ResponseBody,
-        all_sent: bool,
+        self, head: Head, timeout: float | None, body: ResponseBody, all_sent: bool
     ) -> Response:
         reader = head.body
         body._reader = reader
         body._timeout = timeout
-        body._trace = trace
         body._reusable = head.keep_alive and all_sent
         body._keep_for = head.keep_alive_timeout
-        if trace is not None:
-            trace("http11.receive_response_body.started", {"request": body._request})
+        reused = self._request_count > 1
+        stream = self._stream
+        if body._trace is not None:
+            body._trace("http11.receive_response_body.started", {"request": body._request})
         if head.rest:
             body._pending = reader.feed(head.rest)
-        stream = self._stream
         if head.switched:
-            stream = body._hand_over(head)
+            stream = body._hand_over()
         elif reader.done:
             body._end()
         response: Response = Response.__new__(Response)
@@ -285,7 +316,7 @@ class HTTP11Connection(ConnectionInterface):
             "http_version": head.http_version,
             "reason_phrase": head.reason,
             "network_stream": stream,
-            "reused": self._request_count > 1,
+            "reused": reused,
         }
         return response
 
@@ -594,27 +625,6 @@ class ResponseBody:
                 position += self._receive_into(view[position:])
         return whole.getvalue()
 
-    def _receive_into(self, view: memoryview) -> int:
-        connection = self._connection
-        readinto = None if connection is None else getattr(connection._stream, "readinto", None)
-        if readinto is None or self.closed:
-            part = self._receive(LARGE_READ)
-            view[: len(part)] = part
-            return len(part)
-        reader = self._reader
-        try:
-            count: int = readinto(view, self._timeout)
-            if count:
-                reader.took(count)
-            else:
-                reader.feed_eof()
-            if reader.done:
-                self._end()
-            return count
-        except BaseException as exc:
-            self._fail(exc)
-            raise
-
     def _receive(self, size: int) -> bytes:
         """Payload bytes, at least one unless the body has ended."""
         connection = self._connection
@@ -637,40 +647,79 @@ class ResponseBody:
             self._fail(exc)
             raise
 
-    def _fail(self, exc: BaseException) -> None:
-        self._abort()
-        if isinstance(exc, (NetworkError, RemoteProtocolError, TimeoutException)):
-            exc.phase = RESPONSE_STARTED
+    def _receive_into(self, view: memoryview) -> int:
+        connection = self._connection
+        readinto = None if connection is None else getattr(connection._stream, "readinto", None)
+        if readinto is None or self.closed:
+            part = self._receive(LARGE_READ)
+            view[: len(part)] = part
+            return len(part)
+        reader = self._reader
+        try:
+            count: int = readinto(view, self._timeout)
+            if count:
+                reader.took(count)
+            else:
+                reader.feed_eof()
+            if reader.done:
+                self._end()
+            return count
+        except BaseException as exc:
+            self._fail(exc)
+            raise
 
     def _end(self) -> None:
         """All of the body has arrived."""
         self.complete = True
         if self._trace is not None:
             self._trace("http11.receive_response_body.complete", {"return_value": None})
-            self._trace("http11.response_closed.started", {})
         # What came after the end was not asked for: the next request must not see it.
-        reusable = self._reusable and not self._reader.excess
-        self._give_back(reusable)
-        if self._trace is not None:
-            self._trace("http11.response_closed.complete", {"return_value": None})
+        self._give_back(self._reusable and not self._reader.excess)
 
-    def _give_back(self, reusable: bool) -> None:
-        connection = self._connection
-        if connection is None or connection._state == "CLOSED":
-            reusable = False
-        elif reusable:
-            connection._idle()
-        pool = self._pool
-        if pool is not None:
-            pool._release(self, reusable, self._keep_for)
-        elif connection is not None and not reusable:
-            connection.close()
-        self.closed = True
+    def _fail(self, exc: BaseException) -> None:
+        """The body cannot be read to its end."""
+        if isinstance(exc, (NetworkError, RemoteProtocolError, TimeoutException)):
+            exc.phase = RESPONSE_STARTED
+        if self.closed:
+            return
+        try:
+            if self._trace is not None:
+                self._trace("http11.receive_response_body.failed", {"exception": exc})
+        finally:
+            self._abort()
 
     def _abort(self) -> None:
         """The body will not be read to its end: close the connection."""
         if not self.closed:
             self._give_back(False)
+
+    def _give_back(self, reusable: bool) -> None:
+        """Let go of the connection, and tell the trace so."""
+        trace = self._trace
+        if trace is None:
+            self._let_go(reusable)
+            return
+        try:
+            trace("http11.response_closed.started", {})
+        except BaseException:
+            self._let_go(False)
+            raise
+        self._let_go(reusable)
+        trace("http11.response_closed.complete", {"return_value": None})
+
+    def _let_go(self, reusable: bool) -> None:
+        connection, pool, slot = self._connection, self._pool, self.slot
+        # After an interrupt in the middle of a release, the connection is no longer ours.
+        if connection is not None and (pool is None or (slot is not None and slot.state == ACTIVE)):
+            if reusable and connection._state != "CLOSED":
+                connection._idle()
+            else:
+                # Closed before there is room for another, so that there is never one too many.
+                reusable = False
+                connection.close()
+        if pool is not None:
+            pool._release(self, reusable, self._keep_for)
+        self.closed = True
 
     def _drain(self) -> bool:
         """Read away what is left if that needs no waiting; True when the body has ended."""
@@ -695,7 +744,7 @@ class ResponseBody:
             pass  # not there yet, or broken: either way not worth keeping
         return False
 
-    def _hand_over(self, head: Head) -> NetworkStream:
+    def _hand_over(self) -> NetworkStream:
         """The connection changes hands (101, or 2xx to CONNECT): it is the caller's now."""
         connection = self._connection
         assert connection is not None
@@ -710,13 +759,12 @@ class ResponseBody:
         return self._upgraded
 
     def __del__(self) -> None:
-        if self.slot is None:
+        slot = getattr(self, "slot", None)  # missing when __init__ was interrupted
+        if slot is None or self._pool is None:
             return
-        # Taking the pool's lock here could deadlock: the garbage collector runs anywhere.
-        slot, pool = self.slot, self._pool
+        # Releasing it here could deadlock: the garbage collector runs anywhere.
+        self._pool._orphaned(slot)
         self.slot = None
-        if pool is not None:
-            pool._orphaned(slot)
         if self._reader is not None:
             warnings.warn(
                 f"unread response to {_name(self._request)} was dropped: read it to the end or "

@@ -228,7 +228,9 @@ def test_host_given_by_itself(host: bytes, serve: Serve, pool: httpcore.Connecti
     assert warm.server.accepted == 0
 
 
-@pytest.mark.parametrize("name", [7, b"\xff", "a\0b", "\u00fc" * 64], ids=ascii)
+@pytest.mark.parametrize(
+    "name", [7, b"\xff", "a\0b", "\u00fc" * 64], ids=["int", "bytes", "nul", "long-label"]
+)
 def test_sni_hostname(name: Any, pool: httpcore.ConnectionPool, serve: Serve) -> None:
     """And for the name that TLS sends: refused by name before anything is connected."""
     server = serve(lambda peer: None)

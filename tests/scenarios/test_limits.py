@@ -400,7 +400,7 @@ def test_row_3_an_interrupt_at_any_point_loses_nothing(
             assert after.status == 200
             if not warm:
                 pool._scheduler.close_idle()
-                pool._close_retired()
+                pool._settle()
             point += 1
         assert point > 20
 
