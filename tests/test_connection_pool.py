@@ -513,6 +513,9 @@ class Emptied:
         self.looks += 1
         return self.looks < 3
 
+    def __iter__(self) -> Iterator[Any]:
+        return iter(())
+
     def __getitem__(self, key: slice) -> list[Any]:
         return []
 

@@ -230,7 +230,7 @@ class ConnectionPool(RequestInterface):
                         break
                 waiter.event.acquire(timeout=left)
                 if self._orphans:
-                    self._adopt_orphans()
+                    self._settle()
         finally:
             if not waiter.served:
                 self._give_up(waiter)
@@ -307,21 +307,36 @@ class ConnectionPool(RequestInterface):
             self._scheduler.forget(owner)
         self._settle()
 
+    def _orphaned(self, slot: Slot) -> None:
+        """Called by the garbage collector: at any place, maybe while this thread has the lock."""
+        self._orphans.append(slot)
+        if self._lock.acquire(blocking=False):
+            self._lock.release()
+            self._settle()
+        # Else the holder of the lock looks for orphans after it has let go.
+
     def _settle(self) -> None:
-        """Do what the Scheduler has left to do, without the lock: close, then wake.
+        """Do what is left to do without the lock: release orphans, close, then wake.
 
         In this order, so that a connection is closed before there is one in its place. Several
-        threads may be here at once, and any may be interrupted: closing twice does no harm, and
-        a waiter that is not woken looks by itself.
+        threads may be here at once, and any may be interrupted: releasing and closing twice
+        does no harm, and a waiter that is not woken looks by itself.
         """
-        scheduler = self._scheduler
-        closing = scheduler.closing
+        while self._orphans:
+            for slot in list(self._orphans):
+                if slot.state is ACTIVE and slot.connection is not None:
+                    slot.connection.close()
+                with self._lock:
+                    self._scheduler.release(_Heir(slot), time.monotonic(), False)
+                with contextlib.suppress(ValueError):  # another thread was here too
+                    self._orphans.remove(slot)
+        closing = self._scheduler.closing
         while closing:
             for connection in closing[-1:]:
                 connection.close()
-                with contextlib.suppress(ValueError):  # another thread was here too
+                with contextlib.suppress(ValueError):
                     closing.remove(connection)
-        woken = scheduler.woken
+        woken = self._scheduler.woken
         while woken:
             try:
                 event = woken.pop().event
@@ -329,26 +344,6 @@ class ConnectionPool(RequestInterface):
                     event.release()
             except (IndexError, RuntimeError):
                 pass  # another thread took the last one, or has woken it before
-        if self._orphans:
-            self._adopt_orphans()
-
-    def _orphaned(self, slot: Slot) -> None:
-        """Called by the garbage collector: at any place, maybe while this thread has the lock."""
-        self._orphans.append(slot)
-        if self._lock.acquire(blocking=False):
-            self._lock.release()
-            self._adopt_orphans()
-        # Else the holder of the lock looks for orphans after it has let go.
-
-    def _adopt_orphans(self) -> None:
-        while self._orphans:
-            try:
-                slot = self._orphans.popleft()
-            except IndexError:
-                return
-            if slot.state is ACTIVE and slot.connection is not None:
-                slot.connection.close()
-            self._release(_Heir(slot), False, None)
 
     # Looking, closing
 
@@ -363,7 +358,7 @@ class ConnectionPool(RequestInterface):
         """How many: ``connections`` in all, ``active``, ``idle``, ``dialing``, and requests
         ``waiting``. Cheap."""
         if self._orphans:
-            self._adopt_orphans()
+            self._settle()
         with self._lock:
             return self._scheduler.stats()
 
