@@ -93,10 +93,13 @@ def encode_headers(
         if key in fields and fields[key][1] == SKIP_HEADER:
             fields = {other: line for other, line in fields.items() if other != key}
     try:
+        # White space at the end is no part of a value (RFC 9110 section 5.5); requests lets it
+        # through, as it comes with tokens that were read from a file.
         lines += [
-            (name.encode("ascii"), value.encode("latin-1")) for name, value in fields.values()
+            (name.encode("ascii"), value.rstrip(" \t").encode("latin-1"))
+            for name, value in fields.values()
         ]
-    except (AttributeError, UnicodeEncodeError):
+    except (AttributeError, TypeError, UnicodeEncodeError):
         lines += [_line(name, value) for name, value in fields.values()]
     return lines
 
@@ -121,7 +124,7 @@ def _line(name: Any, value: Any) -> tuple[bytes, bytes]:
         key = name if isinstance(name, bytes) else name.encode("ascii")
         if isinstance(value, int):
             value = str(value)
-        return key, value if isinstance(value, bytes) else value.encode("latin-1")
+        return key, (value if isinstance(value, bytes) else value.encode("latin-1")).rstrip(b" \t")
     except AttributeError:
         problem = f"must be str or bytes, not {type(value).__name__}"
     except UnicodeEncodeError:

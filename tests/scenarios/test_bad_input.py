@@ -22,7 +22,7 @@ from urllib3.util import Timeout
 
 import httpcore
 from httpcore_requests import HTTPAdapter
-from tests.support.servers import Peer, ScriptedServer
+from tests.support.servers import LocalServer, Peer, ScriptedServer
 
 Serve = Callable[..., ScriptedServer]
 
@@ -359,7 +359,21 @@ def test_header_name_through_requests(name: bytes, kind: type, requests_refuses:
     )
 
 
-@pytest.mark.parametrize("value", BAD_VALUES, ids=ascii)
+SPACE_AT_THE_END = (b"a ", b"a\t")
+
+
+@pytest.mark.parametrize("value", SPACE_AT_THE_END, ids=ascii)
+@pytest.mark.parametrize("kind", [bytes, str])
+def test_space_at_the_end_of_a_value_through_requests(
+    value: bytes, kind: type, server: LocalServer, session: requests.Session
+) -> None:
+    """requests lets it through, and it is no part of the value (RFC 9110 section 5.5)."""
+    text = value if kind is bytes else value.decode()
+    answer = session.get(server.url + "/echo", headers={"X-Padded": text}, timeout=PATIENCE)
+    assert dict(answer.json()["headers"])["X-Padded"] == "a"
+
+
+@pytest.mark.parametrize("value", [v for v in BAD_VALUES if v not in SPACE_AT_THE_END], ids=ascii)
 @pytest.mark.parametrize("kind", [bytes, str])
 def test_header_value_through_requests(value: bytes, kind: type, requests_refuses: Any) -> None:
     headers = {"X-Bad": value if kind is bytes else value.decode("latin-1")}

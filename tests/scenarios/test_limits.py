@@ -263,7 +263,11 @@ def faulty_load(
         left = dict.fromkeys(range(300), each)
         progress = threading.Semaphore(0)
 
+        stop = threading.Event()
+
         def step(worker: int) -> bool:
+            if stop.is_set():
+                return False
             if left[worker] <= 0 and (worker not in chosen or workers[worker].sent):
                 return False
             left[worker] -= 1
@@ -279,14 +283,19 @@ def faulty_load(
             worker.start()
         for number in chosen:
             for _ in range(each):
-                assert progress.acquire(timeout=PATIENCE)
-            assert workers[number].interrupt()
+                if not progress.acquire(timeout=PATIENCE):
+                    stop.set()  # nothing moves; what hangs is asserted below
+            if not workers[number].interrupt():
+                stop.set()  # it has failed; why is raised below
+            if stop.is_set():
+                break
         for worker in workers:
             worker.join(PATIENCE * 2)
-        assert not any(worker.is_alive() for worker in workers), (pool.stats(), faults.seen)
         for worker in workers:
             if worker.failure is not None:
                 raise worker.failure
+        assert not any(worker.is_alive() for worker in workers), (pool.stats(), faults.seen)
+        assert not stop.is_set(), "no progress"
         assert sum(worker.interrupted for worker in workers) == 100
         del worker
         workers.clear()
