@@ -443,6 +443,12 @@ class Request:
         return f"<{self.__class__.__name__} [{self.method!r}]>"
 
 
+def describe(request: Request) -> str:
+    """Method and target, for error texts."""
+    method = request.method.decode("ascii", "backslashreplace")
+    return f"{method} {request.url.target.decode('ascii', 'backslashreplace')}"
+
+
 def to_url(url: URL | bytes | str) -> URL:
     if isinstance(url, URL):
         return url

@@ -28,7 +28,7 @@ import httpcore
 from httpcore._exceptions import NotBuiltYet, ServerDisconnected, TLSError
 from httpcore._sync import connection as connection_module
 from httpcore._sync import connection_pool
-from httpcore._sync.http11 import ResponseBody
+from httpcore._sync.response_body import ResponseBody
 from tests.support.servers import LocalServer, Peer, ScriptedServer, pattern
 from tests.support.tls import ClientCert
 from tests.test_http11 import (

@@ -1,6 +1,6 @@
 """One HTTP/1.1 connection and the body of its response, over scripted streams.
 
-Owns: `httpcore._sync.http11`. Must not know: sockets, pools; `test_connection_pool` has those.
+Owns: `httpcore._sync.http11` and `response_body`. Must not know: sockets, pools; `test_connection_pool` has those.
 How bytes are framed is `test_h1`'s; here it matters what is read when, and what becomes of the
 connection.
 """
@@ -17,8 +17,9 @@ import pytest
 
 import httpcore
 from httpcore._exceptions import ConflictingLengths, IncompleteBody, ServerDisconnected
-from httpcore._sync import http11
-from httpcore._sync.http11 import DRAIN_LIMIT, READ_SIZE, WRITE_SIZE
+from httpcore._sync import http11, response_body
+from httpcore._sync.http11 import WRITE_SIZE
+from httpcore._sync.response_body import DRAIN_LIMIT, READ_SIZE
 from tests.support.servers import pattern
 
 ORIGIN = httpcore.Origin(b"http", b"example.com", 80)
@@ -412,12 +413,12 @@ def test_trailers() -> None:
 
 
 @pytest.mark.parametrize("kind", [Script, ReadsInto])
-@pytest.mark.parametrize("limit", [http11.PREALLOCATE_LIMIT, 1])
+@pytest.mark.parametrize("limit", [response_body.PREALLOCATE_LIMIT, 1])
 @pytest.mark.parametrize("first", [0, 1, 1000])
 def test_a_large_body_at_once(
     kind: type[Script], limit: int, first: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(http11, "PREALLOCATE_LIMIT", limit)
+    monkeypatch.setattr(response_body, "PREALLOCATE_LIMIT", limit)
     data = pattern(3 * READ_SIZE + 5)
     parts = [data[first : first + 70_000], data[first + 70_000 :]]
     stream = kind([length(data[:first], len(data)), *parts])

@@ -50,8 +50,9 @@ from .._models import (
 from .._pool import ACTIVE, DIALING, Route, Scheduler, Slot, Waiter
 from .._ssl import create_ssl_context
 from .connection import TLS_SCHEMES, HTTPConnection, refuse_http2
-from .http11 import HTTP11Connection, Prepared, ResponseBody, Timeouts, prepare
+from .http11 import HTTP11Connection, Prepared, Timeouts, prepare
 from .interfaces import ConnectionInterface, RequestInterface
+from .response_body import ResponseBody
 
 if TYPE_CHECKING:
     import ssl

@@ -1,0 +1,425 @@
+"""A response's body: reads from the connection, and gives it back at the end.
+
+Owns: the one object that owns a connection while a response is read, what is done with it
+when the body ends, fails, is closed or dropped; and the stream of an upgraded connection.
+Must not know: how a request is sent, how a connection is chosen.
+
+Sources: RFC 9112 sections 6 (bodies) and 9.3 (reuse), RFC 9110 sections 6.5 (trailers) and
+7.8 (Upgrade).
+"""
+
+from __future__ import annotations
+
+import io
+import warnings
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from .._backends.base import NetworkStream
+from .._exceptions import (
+    RESPONSE_STARTED,
+    NetworkError,
+    ReadError,
+    RemoteProtocolError,
+    TimeoutException,
+)
+from .._models import Request, describe
+from .._pool import ACTIVE
+from .._trace import Trace
+
+if TYPE_CHECKING:
+    import ssl
+
+    from .connection_pool import ConnectionPool
+    from .http11 import HTTP11Connection
+
+# Bytes asked for in one read. 64 KiB holds every usual head with a small body in one call,
+# and is what the kernel hands out on a busy connection.
+READ_SIZE = 65536
+# Bytes per read when the whole of a large body is wanted: fewer calls, and still small
+# enough to stay in the processor's cache between the two copies.
+LARGE_READ = 262144
+# Bytes of an announced body that are reserved before they have arrived. Reserving costs no
+# memory until it is written, but a lying server should not exhaust the address space either.
+PREALLOCATE_LIMIT = 256 * 1024 * 1024
+# Bytes of an unread body that are worth reading away to keep the connection; opening a new
+# one costs at least one round trip, in which about this much arrives.
+DRAIN_LIMIT = 65536
+
+
+class ResponseBody:
+    """A response's body; reads from the connection and gives it back at the end.
+
+    Iterate it for the pieces as they arrive, or use `read`, `read1` and `readinto`. It is the
+    one owner of its connection: when it ends, is closed, fails or is dropped, the connection
+    goes back to the pool or is closed. One thread at a time; `close` may come from any.
+
+    Attributes:
+        closed: True once the connection was given back.
+        complete: True once all of the body has arrived.
+        unclean_tls_eof: True when a body that ends with the connection ended without TLS'
+            close_notify: it may have been cut short.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "_connection",
+        "_keep_for",
+        "_offset",
+        "_pending",
+        "_pool",
+        "_reader",
+        "_request",
+        "_reusable",
+        "_timeout",
+        "_trace",
+        "_upgraded",
+        "closed",
+        "complete",
+        "slot",
+        "unclean_tls_eof",
+    )
+
+    def __init__(self, pool: ConnectionPool | None, request: Request) -> None:
+        self.slot: Any = None  # set by the Scheduler while a connection of the pool is ours
+        self._pool = pool
+        self._request = request
+        self._connection: HTTP11Connection | None = None
+        self._reader: Any = None
+        self._pending = b""  # payload that arrived and was not asked for yet
+        self._offset = 0  # where in it the next byte is
+        self._timeout: float | None = None
+        self._trace: Trace | None = None
+        self._reusable = False
+        self._keep_for: float | None = None
+        self._upgraded: NetworkStream | None = None
+        self.closed = False
+        self.complete = False
+        self.unclean_tls_eof = False
+
+    # What a reader calls
+
+    def __iter__(self) -> Iterator[bytes]:
+        """The pieces as they arrive."""
+        while True:
+            part = self.read1(READ_SIZE)
+            if not part:
+                return
+            yield part
+
+    def __call__(self) -> ResponseBody:
+        """Itself: ``response.stream()`` is how 2019 wrote ``response.stream``."""
+        return self
+
+    def read(self, amt: int | None = None) -> bytes:
+        """The rest of the body, or exactly `amt` bytes of it unless it ends before.
+
+        Raises ReadTimeout, ReadError or RemoteProtocolError; the connection is closed then.
+        """
+        if amt is None or amt < 0:
+            return self._read_all()
+        part = self.read1(amt)
+        if len(part) == amt or not part:
+            return part
+        parts = [part]
+        missing = amt - len(part)
+        while missing:
+            part = self.read1(missing)
+            if not part:
+                break
+            parts.append(part)
+            missing -= len(part)
+        return b"".join(parts)
+
+    def read1(self, amt: int = READ_SIZE) -> bytes:
+        """What is there, waiting for at least one byte: 1 to `amt` bytes, ``b""`` at the end."""
+        if amt <= 0:
+            return b""
+        pending = self._pending
+        if not pending:
+            if self.complete:
+                return b""
+            pending = self._receive(READ_SIZE)
+        offset = self._offset
+        if not offset and len(pending) <= amt:
+            self._pending = b""
+            return pending
+        end = offset + amt
+        if end >= len(pending):
+            self._pending = b""
+            self._offset = 0
+        else:
+            self._pending = pending
+            self._offset = end
+        return pending[offset:end]
+
+    def readinto(self, buffer: Any) -> int:
+        """As `read1`, into `buffer`; returns how many bytes."""
+        view = memoryview(buffer).cast("B")
+        part = self.read1(len(view))
+        view[: len(part)] = part
+        return len(part)
+
+    def close(self) -> None:
+        """Give the connection back. When the rest of the body is short and has arrived, it is
+        read away so that the connection can be used again; else the connection is closed."""
+        if self.closed:
+            return
+        if self._upgraded is not None:
+            self.closed = True
+            self._upgraded.close()
+        elif not self._drain():
+            self._abort()
+        self._pending = b""
+        self._offset = 0
+
+    @property
+    def remaining(self) -> int | None:
+        """Bytes of the body that have not arrived yet; None when nobody knows."""
+        remaining: int | None = getattr(self._reader, "remaining", None)
+        return remaining
+
+    @property
+    def received(self) -> int:
+        """Bytes of the body that have arrived."""
+        count: int = self._reader.received
+        return count
+
+    @property
+    def trailers(self) -> list[tuple[bytes, bytes]]:
+        """The trailer fields, once the body has ended (RFC 9110 section 6.5)."""
+        fields: list[tuple[bytes, bytes]] = self._reader.trailers
+        return fields
+
+    @property
+    def connection(self) -> HTTP11Connection | None:
+        """The connection the body comes from, until it is given back."""
+        return None if self.closed else self._connection
+
+    # How it gets there
+
+    def _read_all(self) -> bytes:
+        first = self._pending
+        if first:
+            first = first[self._offset :] if self._offset else first
+            self._pending = b""
+            self._offset = 0
+        if self.complete:
+            return first
+        remaining = self.remaining
+        if remaining is not None and READ_SIZE < remaining <= PREALLOCATE_LIMIT:
+            return self._read_in_place(first, remaining)
+        # BytesIO hands its buffer over without copying it, so the body is in memory once.
+        whole = io.BytesIO()
+        whole.write(first)
+        reader = self._reader
+        while not reader.done:
+            whole.write(self._receive(LARGE_READ))
+        return whole.getvalue()
+
+    def _read_in_place(self, first: bytes, remaining: int) -> bytes:
+        """The rest of a body of known length, read straight to where it stays.
+
+        CPython: `bytes(n)` is memory that the kernel has not touched yet; BytesIO takes it over
+        and, since nobody else refers to it, lets us write into it and hands it out again, all
+        without a copy.
+        """
+        position = len(first)
+        whole = io.BytesIO(bytes(position + remaining))
+        with whole.getbuffer() as view:
+            view[:position] = first
+            reader = self._reader
+            while not reader.done:
+                position += self._receive_into(view[position:])
+        return whole.getvalue()
+
+    def _receive(self, size: int) -> bytes:
+        """Payload bytes, at least one unless the body has ended."""
+        connection = self._connection
+        if connection is None or self.closed:
+            raise ReadError(f"the response to {describe(self._request)} was closed while unread")
+        reader = self._reader
+        try:
+            part: bytes = b""
+            while not part and not reader.done:
+                data = connection._stream.read(size, self._timeout)
+                if data:
+                    part = reader.feed(data)
+                else:
+                    reader.feed_eof()
+                    self.unclean_tls_eof = getattr(connection._stream, "unclean_eof", False)
+            if reader.done:
+                self._end()
+            return part
+        except BaseException as exc:
+            self._fail(exc)
+            raise
+
+    def _receive_into(self, view: memoryview) -> int:
+        connection = self._connection
+        readinto = None if connection is None else getattr(connection._stream, "readinto", None)
+        if readinto is None or self.closed:
+            part = self._receive(LARGE_READ)
+            view[: len(part)] = part
+            return len(part)
+        reader = self._reader
+        try:
+            count: int = readinto(view, self._timeout)
+            if count:
+                reader.took(count)
+            else:
+                reader.feed_eof()
+            if reader.done:
+                self._end()
+            return count
+        except BaseException as exc:
+            self._fail(exc)
+            raise
+
+    def _end(self) -> None:
+        """All of the body has arrived."""
+        self.complete = True
+        if self._trace is not None:
+            self._trace("http11.receive_response_body.complete", {"return_value": None})
+        # What came after the end was not asked for: the next request must not see it.
+        self._give_back(self._reusable and not self._reader.excess)
+
+    def _fail(self, exc: BaseException) -> None:
+        """The body cannot be read to its end."""
+        if isinstance(exc, (NetworkError, RemoteProtocolError, TimeoutException)):
+            exc.phase = RESPONSE_STARTED
+        if self.closed:
+            return
+        try:
+            if self._trace is not None:
+                self._trace("http11.receive_response_body.failed", {"exception": exc})
+        finally:
+            self._abort()
+
+    def _abort(self) -> None:
+        """The body will not be read to its end: close the connection."""
+        if not self.closed:
+            self._give_back(False)
+
+    def _give_back(self, reusable: bool) -> None:
+        """Let go of the connection, and tell the trace so."""
+        trace = self._trace
+        if trace is None:
+            self._let_go(reusable)
+            return
+        try:
+            trace("http11.response_closed.started", {})
+        except BaseException:
+            self._let_go(False)
+            raise
+        self._let_go(reusable)
+        trace("http11.response_closed.complete", {"return_value": None})
+
+    def _let_go(self, reusable: bool) -> None:
+        connection, pool, slot = self._connection, self._pool, self.slot
+        # After an interrupt in the middle of a release, the connection is no longer ours.
+        if connection is not None and (pool is None or (slot is not None and slot.state == ACTIVE)):
+            if reusable and connection._state != "CLOSED":
+                connection._idle()
+            else:
+                # Closed before there is room for another, so that there is never one too many.
+                reusable = False
+                connection.close()
+        if pool is not None:
+            pool._release(self, reusable, self._keep_for)
+        self.closed = True
+
+    def _drain(self) -> bool:
+        """Read away what is left if that needs no waiting; True when the body has ended."""
+        connection, reader = self._connection, self._reader
+        if connection is None or reader is None or not self._reusable:
+            return False
+        remaining = self.remaining
+        budget = DRAIN_LIMIT
+        if remaining is not None and remaining > budget:
+            return False
+        try:
+            while budget > 0:
+                data = connection._stream.read(budget, 0)
+                budget -= len(data)
+                if not data:
+                    return False
+                reader.feed(data)
+                if reader.done:
+                    self._end()
+                    return True
+        except (NetworkError, RemoteProtocolError, TimeoutException):
+            pass  # not there yet, or broken: either way not worth keeping
+        return False
+
+    def _hand_over(self) -> NetworkStream:
+        """The connection changes hands (101, or 2xx to CONNECT): it is the caller's now."""
+        connection = self._connection
+        assert connection is not None
+        leftover = self._pending + self._reader.excess
+        self._pending = b""
+        self.complete = True
+        if self._pool is not None:
+            self._pool._forget(self)
+        connection._state = "CLOSED"  # to HTTP; the stream lives on
+        stream = connection._stream
+        self._upgraded = UpgradedStream(stream, leftover) if leftover else stream
+        return self._upgraded
+
+    def __del__(self) -> None:
+        slot = getattr(self, "slot", None)  # missing when __init__ was interrupted
+        if slot is None or self._pool is None:
+            return
+        # Releasing it here could deadlock: the garbage collector runs anywhere.
+        self._pool._orphaned(slot)
+        self.slot = None
+        if self._reader is not None:
+            warnings.warn(
+                f"unread response to {describe(self._request)} was dropped: read it to the end or "
+                "close it",
+                ResourceWarning,
+                stacklevel=2,
+                source=self,
+            )
+
+    def __repr__(self) -> str:
+        state = "complete" if self.complete else "closed" if self.closed else "open"
+        return f"<{self.__class__.__name__} [{describe(self._request)}, {state}]>"
+
+
+class UpgradedStream(NetworkStream):
+    """A stream taken over from HTTP; first gives the bytes that came with the response."""
+
+    def __init__(self, stream: NetworkStream, leading: bytes) -> None:
+        self._stream = stream
+        self._leading = leading
+
+    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        if self._leading:
+            part = self._leading[:max_bytes]
+            self._leading = self._leading[max_bytes:]
+            return part
+        return self._stream.read(max_bytes, timeout)
+
+    def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        self._stream.write(buffer, timeout)
+
+    def close(self) -> None:
+        self._stream.close()
+
+    def start_tls(
+        self,
+        ssl_context: ssl.SSLContext,
+        server_hostname: str | None = None,
+        timeout: float | None = None,
+    ) -> NetworkStream:
+        if self._leading:
+            # Bytes that came in plain text would be taken for part of the TLS stream, or lost.
+            self.close()
+            raise ReadError("the peer sent data before the TLS handshake")
+        return self._stream.start_tls(ssl_context, server_hostname, timeout)
+
+    def get_extra_info(self, info: str) -> Any:
+        if info == "is_readable" and self._leading:
+            return True
+        return self._stream.get_extra_info(info)
