@@ -1,6 +1,7 @@
 """One HTTP/1.1 connection and the body of its response, over scripted streams.
 
-Owns: `httpcore._sync.http11` and `response_body`. Must not know: sockets, pools; `test_connection_pool` has those.
+Owns: `httpcore._sync.http11` and `response_body`. Must not know: sockets, pools (that is
+`test_connection_pool`).
 How bytes are framed is `test_h1`'s; here it matters what is read when, and what becomes of the
 connection.
 """
