@@ -47,7 +47,7 @@ while an owner may hold a slot or wait for one, call `release(owner, ...)` once 
 from __future__ import annotations
 
 from collections import OrderedDict
-from heapq import heapify, heappop, heappush
+from heapq import heapify, heappop, heappush, heapreplace
 from sys import maxsize
 from typing import Any, NamedTuple, Protocol
 
@@ -321,6 +321,10 @@ class Scheduler:
         if keep_for is not None and now + keep_for < expires:
             expires = now + keep_for
         if self._mutating or self._waiting or expires <= now or len(self._idle) >= self._max_idle:
+            line = slot._line
+            if line.ticket and not self._mutating and expires > now:
+                if self._ready[0][0] == line.ticket and not line.waiters[line.ticket].fresh:
+                    return self._hand_over(slot, line, owner, now, expires)
             return self._give_back(owner, now, expires)
         self._mutating = True
         slot.expires = expires
@@ -476,7 +480,8 @@ class Scheduler:
         self._waiting[id(owner)] = waiter
         line.waiters[waiter.sequence] = waiter
         self._lines[line.route] = line
-        self._settle(line)
+        if len(line.waiters) == 1:  # else its head contends already, or cannot
+            self._settle(line)
         self._mutating = False
         return waiter
 
@@ -532,6 +537,32 @@ class Scheduler:
         owner.slot = None
         self._serve(now)
         self._trim(self._max_idle)
+        self._mutating = False
+
+    def _hand_over(self, slot: Slot, line: _Line, owner: Owner, now: float, expires: float) -> None:
+        """From its owner straight to the oldest contender of all, which waits for this route.
+
+        The same as `_give_back` would do in more steps; a busy pool lives on this.
+        """
+        self._latest = now
+        waiter = line.waiters[line.ticket]
+        self._mutating = True
+        slot.expires = expires
+        slot._idle_since = now
+        slot.state = IDLE
+        owner.slot = None
+        waiter.owner.slot = slot
+        slot.state = ACTIVE
+        waiter.served = True
+        self.woken.append(waiter)
+        del self._waiting[id(waiter.owner)]
+        del line.waiters[line.ticket]
+        if line.waiters:
+            line.ticket = next(iter(line.waiters))
+            heapreplace(self._ready, (line.ticket, line))
+        else:
+            line.ticket = 0
+            heappop(self._ready)
         self._mutating = False
 
     def _close(self, slot: Slot) -> None:

@@ -208,7 +208,8 @@ class ConnectionPool(RequestInterface):
                     waiter = got
                     waiter.event = threading.Lock()
                     waiter.event.acquire()
-            self._settle()
+            if scheduler.closing or scheduler.woken or self._orphans:
+                self._settle()
             if waiter is not None:
                 self._wait(waiter, timeouts[3])
             slot = body.slot
