@@ -14,6 +14,7 @@ import os
 import re
 from base64 import b64encode
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import idna
@@ -39,6 +40,9 @@ DEFAULT_PORTS = {
     b"socks5h": 1080,
 }
 
+# How many hosts' encoded names are remembered, about 300 bytes each: programs talk to few hosts
+# many times.
+CACHED_HOSTS = 256
 MAX_LABEL = 63  # bytes between two dots, RFC 1035 section 2.3.4
 MAX_PORT = 65535  # 16 bits, RFC 9293 section 3.1
 
@@ -76,7 +80,9 @@ def to_headers(headers: HeaderTypes) -> HeaderList:
     """Headers given as a list of pairs or a mapping, as a new list of byte pairs."""
     if headers is None:
         return []
-    pairs: Any = headers.items() if isinstance(headers, Mapping) else headers
+    pairs: Any = headers
+    if type(headers) is dict or (type(headers) is not list and isinstance(headers, Mapping)):
+        pairs = headers.items()
     try:
         return [
             (name, value)
@@ -130,9 +136,25 @@ def to_server_name(value: Any) -> str:
     return name.decode("ascii")
 
 
-def _encode_target(target: str | None) -> bytes:
-    if target is None:
-        return b"/"
+@lru_cache(maxsize=CACHED_HOSTS)
+def _encode_authority(scheme: str, host: str, port: str | None) -> tuple[bytes, bytes, int | None]:
+    """The parts of a URL before its path, checked. Without user information, so that no
+    password stays in the cache."""
+    encoded = scheme.lower().encode("ascii")
+    if host[:1] == "[":
+        host = host[1:-1]
+    if not host and encoded not in DEFAULT_PORTS:
+        raise UnsupportedProtocol(describe_scheme(encoded))
+    name = encode_host(host)
+    if not port:
+        return encoded, name, None
+    digits = port.lstrip("0") or "0"
+    if len(digits) > 5:
+        raise LocalProtocolError(f"URL port {digits[:8]}... is above {MAX_PORT}")
+    return encoded, name, check_port(int(digits))
+
+
+def _encode_target(target: str) -> bytes:
     if not target.isascii():
         # RFC 3987 section 3.1: only what is outside ASCII is escaped, the rest stays as given.
         target = "".join(
@@ -220,19 +242,8 @@ class URL:
                 )
             raise LocalProtocolError(f"URL {url!r} is malformed")
         scheme, host, port, target = match.groups()
-        if host[:1] == "[":
-            host = host[1:-1]
-        self.scheme = scheme.lower().encode("ascii")
-        if not host and self.scheme not in DEFAULT_PORTS:
-            raise UnsupportedProtocol(describe_scheme(self.scheme))
-        self.host = encode_host(host)
-        self.port = None
-        if port:
-            digits = port.lstrip("0") or "0"
-            if len(digits) > 5:
-                raise LocalProtocolError(f"URL port {digits[:8]}... is above {MAX_PORT}")
-            self.port = check_port(int(digits))
-        self.target = _encode_target(target)
+        self.scheme, self.host, self.port = _encode_authority(scheme, host, port)
+        self.target = b"/" if target is None else _encode_target(target)
 
     @property
     def origin(self) -> Origin:
@@ -370,9 +381,9 @@ def with_required_headers(headers: HeaderList, url: URL, content: Any) -> Header
     RFC 9110 section 7.2 wants Host first; RFC 9112 section 6.1 wants either a
     Content-Length or chunked coding, never both.
     """
-    names = [name.lower() for name, _ in headers]
+    names = [name.lower() for name, _ in headers] if headers else ()
     if b"host" not in names:
-        headers = [(b"Host", host_header(url)), *headers]
+        headers = [(b"Host", host_header(url.scheme, url.host, url.port)), *headers]
     if content is not None and b"content-length" not in names and b"transfer-encoding" not in names:
         length = content_length(content)
         if length is None:
@@ -382,14 +393,14 @@ def with_required_headers(headers: HeaderList, url: URL, content: Any) -> Header
     return headers
 
 
-def host_header(url: URL) -> bytes:
+@lru_cache(maxsize=CACHED_HOSTS)
+def host_header(scheme: bytes, host: bytes, port: int | None) -> bytes:
     """The Host field's value: the port only when it is not the scheme's own."""
-    host = url.host
     if b":" in host:
         host = b"[%b]" % host.partition(b"%")[0]  # a zone id is local, RFC 6874 section 4
-    if url.port is None or url.port == DEFAULT_PORTS.get(url.scheme):
+    if port is None or port == DEFAULT_PORTS.get(scheme):
         return host
-    return b"%b:%d" % (host, url.port)
+    return b"%b:%d" % (host, port)
 
 
 class Request:
@@ -424,8 +435,8 @@ class Request:
     ) -> None:
         self.method = method if type(method) is bytes else to_bytes(method, "method")
         self.url: URL = url if type(url) is URL else to_url(url)
-        self.headers = to_headers(headers)
-        self.stream = to_stream(content)
+        self.headers = [] if headers is None else to_headers(headers)
+        self.stream: Any = EMPTY if content is None else to_stream(content)
         if extensions is None:
             extensions = {}
         elif type(extensions) is not dict and not isinstance(extensions, Mapping):
@@ -450,7 +461,7 @@ def describe(request: Request) -> str:
 
 
 def to_url(url: URL | bytes | str) -> URL:
-    if isinstance(url, URL):
+    if type(url) is not str and isinstance(url, URL):
         return url
     if not url and isinstance(url, (str, bytes)):
         raise UnsupportedProtocol("the URL is empty; http:// and https:// are spoken")

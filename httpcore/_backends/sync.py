@@ -14,6 +14,7 @@ import socket
 import ssl
 import time
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any
 
 from .._exceptions import (
@@ -246,7 +247,7 @@ def _make_poll(fileno: int) -> Callable[[], Any]:
     if hasattr(select, "poll"):
         poller = select.poll()
         poller.register(fileno, select.POLLIN | select.POLLHUP | select.POLLERR)
-        return lambda: poller.poll(0)
+        return partial(poller.poll, 0)
     return lambda: select.select([fileno], [], [], 0)[0]  # pragma: no cover - Windows
 
 

@@ -17,9 +17,6 @@ from .._models import (
     Origin,
     Request,
     Response,
-    to_bytes,
-    to_headers,
-    to_url,
     with_required_headers,
 )
 
@@ -59,21 +56,15 @@ class RequestInterface:
             if content is not None:
                 raise TypeError("content and body are two names of one thing; pass only one")
             content = body
-        parsed = url if type(url) is URL else to_url(url)
-        response = self.handle_request(
-            Request(
-                method if type(method) is bytes else to_bytes(method, "method"),
-                parsed,
-                headers=with_required_headers(to_headers(headers), parsed, content),
-                content=content,
-                extensions=extensions,
-            )
-        )
+        request = Request(method, url, headers=headers, content=content, extensions=extensions)
+        request.headers = with_required_headers(request.headers, request.url, content)
+        response = self.handle_request(request)
         if not stream:
             try:
-                response.read()
-            finally:
+                response.read()  # gives the connection back at its end
+            except BaseException:
                 response.close()
+                raise
         return response
 
     @contextmanager
