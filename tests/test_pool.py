@@ -907,8 +907,11 @@ def interrupted(action: Callable[[], object], position: int) -> bool:
         nonlocal left
         if frame.f_code.co_filename != _pool.__file__:
             return None
-        frame.f_trace_opcodes = True
-        frame.f_trace_lines = False
+        if not frame.f_trace_opcodes:
+            frame.f_trace_opcodes = True
+            frame.f_trace_lines = False
+            # CPython 3.13 looks at f_trace_opcodes only when tracing is set.
+            sys.settrace(watch)
         if event == "opcode":
             left -= 1
             if left < 0:

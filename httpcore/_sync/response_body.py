@@ -230,7 +230,7 @@ class ResponseBody:
             view[:position] = first
             reader = self._reader
             while not reader.done:
-                position += self._receive_into(view[position:])
+                position += self._receive_into(view, position)
         return whole.getvalue()
 
     def _receive(self, size: int) -> bytes:
@@ -255,16 +255,17 @@ class ResponseBody:
             self._fail(exc)
             raise
 
-    def _receive_into(self, view: memoryview) -> int:
+    def _receive_into(self, view: memoryview, position: int) -> int:
         connection = self._connection
         readinto = None if connection is None else getattr(connection._stream, "readinto", None)
         if readinto is None or self.closed:
             part = self._receive(LARGE_READ)
-            view[: len(part)] = part
+            view[position : position + len(part)] = part
             return len(part)
         reader = self._reader
+        rest = view[position:]
         try:
-            count: int = readinto(view, self._timeout)
+            count: int = readinto(rest, self._timeout)
             if count:
                 reader.took(count)
             else:
@@ -275,6 +276,8 @@ class ResponseBody:
         except BaseException as exc:
             self._fail(exc)
             raise
+        finally:
+            rest.release()  # a traceback would keep it, and with it the whole buffer
 
     def _end(self) -> None:
         """All of the body has arrived."""
