@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import ast
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from types import FrameType
+from sys import maxsize
+from types import CodeType, FrameType, FunctionType, ModuleType
 from typing import Any
 
 import pytest
@@ -903,30 +905,71 @@ def interrupted(action: Callable[[], object], position: int) -> bool:
     """Runs the action, and raises before its bytecode number `position`. False: it was shorter."""
     left = position
 
-    def watch(frame: FrameType, event: str, arg: object) -> Any:
+    def strike() -> None:
         nonlocal left
+        left -= 1
+        if left < 0:
+            left = maxsize  # once only: what cleans up is not struck again
+            raise Interruption
+
+    watching = by_monitoring if sys.version_info >= (3, 12) else by_tracing
+    try:
+        with watching(strike):
+            action()
+    except Interruption:
+        return True
+    return False
+
+
+@contextmanager
+def by_tracing(strike: Callable[[], None]) -> Iterator[None]:
+    def watch(frame: FrameType, event: str, arg: object) -> Any:
         if frame.f_code.co_filename != _pool.__file__:
             return None
-        if not frame.f_trace_opcodes:
-            frame.f_trace_opcodes = True
-            frame.f_trace_lines = False
-            # CPython 3.13 looks at f_trace_opcodes only when tracing is set.
-            sys.settrace(watch)
+        frame.f_trace_opcodes = True
+        frame.f_trace_lines = False
         if event == "opcode":
-            left -= 1
-            if left < 0:
-                raise Interruption
+            strike()
         return watch
 
     previous = sys.gettrace()
     sys.settrace(watch)
     try:
-        action()
-    except Interruption:
-        return True
+        yield
     finally:
         sys.settrace(previous)
-    return False
+
+
+@contextmanager
+def by_monitoring(strike: Callable[[], None]) -> Iterator[None]:
+    """CPython 3.12 and later: tracing by opcode is no longer reliable there (PEP 669)."""
+    monitoring: Any = sys.monitoring  # type: ignore[attr-defined, unused-ignore]
+    tool, event = monitoring.OPTIMIZER_ID, monitoring.events.INSTRUCTION
+    monitoring.use_tool_id(tool, "interruption")
+    monitoring.register_callback(tool, event, lambda code, offset: strike())
+    codes = list(codes_of(_pool))
+    for code in codes:
+        monitoring.set_local_events(tool, code, event)
+    try:
+        yield
+    finally:
+        for code in codes:
+            monitoring.set_local_events(tool, code, 0)
+        monitoring.register_callback(tool, event, None)
+        monitoring.free_tool_id(tool)
+
+
+def codes_of(module: ModuleType) -> Iterator[CodeType]:
+    """All code of a module's functions and methods, with what is nested in them."""
+    found: list[Any] = []
+    for thing in vars(module).values():
+        if getattr(thing, "__module__", None) == module.__name__:
+            found += vars(thing).values() if isinstance(thing, type) else [thing]
+    codes = [thing.__code__ for thing in found if isinstance(thing, FunctionType)]
+    while codes:
+        code = codes.pop()
+        yield code
+        codes += [nested for nested in code.co_consts if isinstance(nested, CodeType)]
 
 
 class World:
