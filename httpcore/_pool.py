@@ -109,17 +109,18 @@ class Slot:
         connection: The caller's object; None before `dialed` and after the slot was closed.
         created: When the connection was up (before that: when dialing began), in seconds.
         expires: While idle, when it must be closed, in seconds; infinity for never.
+        idle_since: When it became idle last (before that: when dialing began), in seconds.
         served: Responses that were read to the end so far.
     """
 
     __slots__ = (
         "_due",
-        "_idle_since",
         "_line",
         "_retires",
         "connection",
         "created",
         "expires",
+        "idle_since",
         "route",
         "served",
         "state",
@@ -134,7 +135,7 @@ class Slot:
         self.served = 0
         self._line = line
         self._retires = _FOREVER  # created + max_age
-        self._idle_since = now
+        self.idle_since = now
         self._due = _FOREVER  # when the heap of expiries will look at it; never after `expires`
 
     def __repr__(self) -> str:
@@ -328,7 +329,7 @@ class Scheduler:
             return self._give_back(owner, now, expires)
         self._mutating = True
         slot.expires = expires
-        slot._idle_since = now
+        slot.idle_since = now
         slot.state = IDLE
         slot._line.idle[slot] = None
         self._idle[slot] = None
@@ -441,7 +442,7 @@ class Scheduler:
         _must(len(idle) <= self._max_idle, "2: max_keepalive")
         _must(all(slot.state in (DIALING, ACTIVE, IDLE) for slot in slots), "3: states")
         _must(set(idle) == set(self._idle), "3: the idle ones are known")
-        ages = [slot._idle_since for slot in self._idle]
+        ages = [slot.idle_since for slot in self._idle]
         _must(ages == sorted(ages), "5: the order of the idle ones")
         _must(set(lines) == {s.route for s in slots} | {w.route for w in self._queue()}, "7")
         for route, line in lines.items():
@@ -525,7 +526,7 @@ class Scheduler:
                 self._withdraw(waiter)
         elif slot.state == ACTIVE and expires > now:
             slot.expires = expires
-            slot._idle_since = now
+            slot.idle_since = now
             slot.state = IDLE
             slot._line.idle[slot] = None
             self._idle[slot] = None
@@ -548,7 +549,7 @@ class Scheduler:
         waiter = line.waiters[line.ticket]
         self._mutating = True
         slot.expires = expires
-        slot._idle_since = now
+        slot.idle_since = now
         slot.state = IDLE
         owner.slot = None
         waiter.owner.slot = slot
@@ -722,7 +723,7 @@ class Scheduler:
             slot._line.count += 1
             slot._due = _FOREVER
         resting = [slot for slot in self._slots if slot.state == IDLE]
-        for slot in sorted(resting, key=lambda slot: slot._idle_since):
+        for slot in sorted(resting, key=lambda slot: slot.idle_since):
             self._idle[slot] = None
             slot._line.idle[slot] = None
             if slot.expires < _FOREVER:
@@ -744,7 +745,7 @@ def _limit(name: str, value: int | None, least: int) -> int:
 
 def _renewed(slot: Slot) -> Slot:
     """The same connection under a new identity, so that references to the old one are void."""
-    new = Slot(slot._line, slot._idle_since)
+    new = Slot(slot._line, slot.idle_since)
     new.state = slot.state
     new.connection = slot.connection
     new.created = slot.created

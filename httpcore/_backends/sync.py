@@ -12,6 +12,7 @@ from __future__ import annotations
 import select
 import socket
 import ssl
+import sys
 import time
 from collections.abc import Callable, Iterable
 from functools import partial
@@ -30,6 +31,10 @@ from .._exceptions import (
     WriteTimeout,
 )
 from .base import SOCKET_OPTION, NetworkBackend, NetworkStream
+
+if sys.platform == "linux":
+    import fcntl
+    import termios
 
 # Seconds without traffic before the kernel probes the peer, between probes, and how many
 # unanswered ones end the connection. NATs and load balancers forget silent connections after
@@ -193,6 +198,8 @@ class SyncStream(NetworkStream):
             return self._sock if self._tls else None
         if info == "socket":
             return self._sock
+        if info == "unacknowledged":
+            return self._unacknowledged()
         try:
             if info == "client_addr":
                 return self._sock.getsockname()
@@ -201,6 +208,17 @@ class SyncStream(NetworkStream):
         except OSError:
             pass  # the socket is closed or the peer is gone
         return None
+
+    def _unacknowledged(self) -> int | None:
+        """Bytes sent that the peer's system has not acknowledged; None where nobody can say."""
+        if sys.platform != "linux" or self._sock.family not in (socket.AF_INET, socket.AF_INET6):
+            return None
+        try:
+            # SIOCOUTQ of tcp(7), which has the number of TIOCOUTQ.
+            answer = fcntl.ioctl(self._sock, termios.TIOCOUTQ, bytes(4))
+        except (OSError, ValueError):
+            return None
+        return int.from_bytes(answer, sys.byteorder)
 
     def _is_readable(self) -> bool:
         """Whether something (data, end, error) has arrived; for an idle connection: it is dead."""

@@ -61,6 +61,10 @@ if TYPE_CHECKING:
 IDEMPOTENT = frozenset({b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"PUT", b"DELETE"})
 PLAIN_SCHEMES = (b"http", b"ws")
 
+# Seconds of silence after which a path may be gone without a sign (a NAT that forgot it, a laptop
+# that slept). Short, since doubt costs nothing unless the peer stays silent.
+DOUBT_AFTER = 1.0
+
 # Seconds. A waiter that was served is woken at once; should the thread that served it be
 # interrupted (KeyboardInterrupt) before it could wake it, the waiter looks by itself.
 LONGEST_SLEEP = 1.0
@@ -202,8 +206,9 @@ class ConnectionPool(RequestInterface):
         scheduler = self._scheduler
         while True:
             waiter = None
+            now = time.monotonic()
             with self._lock:
-                got = scheduler.acquire(route, body, time.monotonic(), fresh)
+                got = scheduler.acquire(route, body, now, fresh)
                 if type(got) is Waiter:
                     waiter = got
                     waiter.event = threading.Lock()
@@ -217,6 +222,7 @@ class ConnectionPool(RequestInterface):
                 return self._dial(route, body, slot, timeouts[0])
             connection: HTTP11Connection = slot.connection._connection
             if not connection.is_readable():
+                connection.doubted = now - slot.idle_since > DOUBT_AFTER
                 return connection
             # Readable while idle: the server has closed it, or said something unasked.
             self._release(body, False, None)

@@ -25,6 +25,8 @@ from .._exceptions import (
     ConnectionNotAvailable,
     LocalProtocolError,
     NetworkError,
+    ReadError,
+    ReadTimeout,
     RemoteProtocolError,
     ServerDisconnected,
     TimeoutException,
@@ -41,6 +43,10 @@ Timeouts = tuple["float | None", "float | None", "float | None", "float | None"]
 # Bytes per write of a body, and the largest body that leaves together with its head. Copying
 # this much costs less than a second system call and a second packet.
 WRITE_SIZE = 131072
+# Seconds in which a live path acknowledges a small request: three times the initial
+# retransmission timeout of RFC 6298, so that two packets may get lost.
+ACK_PATIENCE = 3.0
+
 NO_PARTS: Iterator[bytes] = iter(())
 
 
@@ -103,6 +109,7 @@ class HTTP11Connection(ConnectionInterface):
         self._expires: float | None = None
         self._lock = threading.Lock()
         self._untouched = True  # nothing of the current request was written yet
+        self.doubted = False  # idle for so long that the path may be gone without a sign
         # The request whose response is not at its end, for people and error texts.
         self.serving: Request | None = None
 
@@ -223,7 +230,10 @@ class HTTP11Connection(ConnectionInterface):
         if trace is not None:
             trace("http11.receive_response_headers.started", {"request": prepared.request})
         try:
-            data = self._stream.read(READ_SIZE, timeout)
+            if self.doubted and prepared.length == 0:
+                data = self._read_doubted(prepared.request, timeout)
+            else:
+                data = self._stream.read(READ_SIZE, timeout)
             method = prepared.request.method
             head = None if prepared.special else read_head(data, method, self._lenient)
             if head is None:
@@ -240,6 +250,27 @@ class HTTP11Connection(ConnectionInterface):
                 {"return_value": (head.http_version, head.status, head.reason, head.headers)},
             )
         return head
+
+    def _read_doubted(self, request: Request, timeout: float | None) -> bytes:
+        """The first read after a long silence. NATs and firewalls forget idle connections and
+        then drop what comes, without a sign; but a request that its peer's system does not even
+        acknowledge is not worth waiting for. (With a body it could be a full window.)"""
+        if timeout is not None and timeout <= ACK_PATIENCE:
+            return self._stream.read(READ_SIZE, timeout)
+        try:
+            return self._stream.read(READ_SIZE, ACK_PATIENCE)
+        except ReadTimeout as exc:
+            if self._stream.get_extra_info("unacknowledged"):
+                raise ReadError(
+                    f"{self._origin} has not acknowledged {describe(request)} within "
+                    f"{ACK_PATIENCE:g} s: the idle connection is dead"
+                ) from exc
+        try:
+            return self._stream.read(READ_SIZE, None if timeout is None else timeout - ACK_PATIENCE)
+        except ReadTimeout as exc:
+            raise ReadTimeout(
+                f"read from {self._origin} timed out: no byte within {timeout:g} s"
+            ) from exc
 
     def _receive_unusual_head(self, prepared: Prepared, data: bytes, timeout: float | None) -> Head:
         request = prepared.request
