@@ -19,8 +19,6 @@ from ._exceptions import ConnectError, ConnectTimeout
 from ._models import check_host
 
 if TYPE_CHECKING:
-    import ssl
-
     from ._backends.base import SOCKET_OPTION
 
 # Seconds before the second retry, doubled for each one after; the first retry comes at once.
@@ -42,7 +40,7 @@ class OpenUnix(NamedTuple):
 
 class StartTLS(NamedTuple):
     stream: Any
-    ssl_context: ssl.SSLContext
+    ssl_context: Any  # an ssl.SSLContext, handed on unseen
     server_hostname: str
 
 
@@ -58,7 +56,7 @@ class Plan(NamedTuple):
 
     host: bytes
     port: int
-    ssl_context: ssl.SSLContext | None  # None: plain
+    ssl_context: Any  # an ssl.SSLContext, handed on unseen; None: plain
     server_hostname: str | None = None  # None: the host
     uds: str | None = None
     local_address: str | None = None
