@@ -177,9 +177,11 @@ class HTTPAdapter(_Stock):  # type: ignore[misc]
             return self._slowly(request, verify, proxies, cert)
         key = None
         hook = self.build_connection_pool_key_attributes
-        if getattr(hook, "__func__", None) is _BUILD_KEY and type(url) is str:
-            # The scheme and authority: all that a pool depends on. "https://" has 8 characters.
-            key = (url[: url.find("/", 8)], verify, cert)
+        # Where the authority ends; "https://" has 8 characters. A URL that was put in by hand may
+        # have no path, and then goes the long way.
+        end = url.find("/", 8) if type(url) is str else -1
+        if end > 0 and getattr(hook, "__func__", None) is _BUILD_KEY:
+            key = (url[:end], verify, cert)  # all that a pool depends on
             if (
                 found is not None
                 and found.manager is manager
@@ -232,6 +234,7 @@ class HTTPAdapter(_Stock):  # type: ignore[misc]
         if isinstance(conn, HostPool) and not cert:
             if verify is True:
                 conn.cert_reqs = "CERT_REQUIRED"
+                self._trust_default(conn)
                 return
             if verify is False:
                 conn.cert_reqs = "CERT_NONE"
@@ -239,8 +242,14 @@ class HTTPAdapter(_Stock):  # type: ignore[misc]
                 return
         super().cert_verify(conn, url, verify, cert)
         if verify is True and isinstance(conn, HostPool):
-            # requests wrote certifi's path; httpcore's default also honours SSL_CERT_FILE.
-            conn.ca_certs = conn.ca_cert_dir = None
+            self._trust_default(conn)
+
+    @staticmethod
+    def _trust_default(conn: HostPool) -> None:
+        # The pool manager's authorities, or httpcore's default (requests writes certifi's path,
+        # and SSL_CERT_FILE would not be seen); never those of another request's `verify`.
+        conn.ca_certs = conn.conn_kw.get("ca_certs")
+        conn.ca_cert_dir = conn.conn_kw.get("ca_cert_dir")
 
     def request_url(
         self, request: requests.PreparedRequest, proxies: Mapping[str, str] | None

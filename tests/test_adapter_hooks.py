@@ -362,3 +362,39 @@ def test_user_information_and_odd_authorities(send: Send, server: LocalServer) -
     assert send(adapter, server.url.replace("http", "HTTP", 1) + "/bytes/1").raw.reused
     with pytest.raises(InvalidURL):
         send(adapter, "http://127.0.0.1:99999/")
+
+
+def test_a_url_without_a_path_never_shares_a_pool_with_a_shorter_host() -> None:
+    """requests adds the slash, but ``prepared.url`` may be set by hand: "http://h.co" must not be
+    looked up as "http://h.c"."""
+    with requests.Session() as session:
+        adapter = HTTPAdapter()
+        session.mount("http://", adapter)
+        hosts = []
+        for url in ("http://h.test.co/", "http://h.test.com"):
+            prepared = requests.Request("GET", "http://other.test/").prepare()
+            prepared.url = url
+            hosts.append(adapter.get_connection_with_tls_context(prepared, True).host)
+        assert hosts == ["h.test.co", "h.test.com"]
+
+
+@pytest.mark.filterwarnings("ignore:`get_connection` has been deprecated")
+@pytest.mark.parametrize("configured", [None, "/own/ca.pem"])
+def test_verify_true_after_a_path_does_not_keep_the_paths_authorities(
+    configured: str | None, ca_bundle: str
+) -> None:
+    """A pool from the deprecated `get_connection` is shared by all TLS settings of a host."""
+
+    class Configured(HTTPAdapter):
+        def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
+            if configured is not None:
+                kwargs["ca_certs"] = configured
+            super().init_poolmanager(*args, **kwargs)
+
+    adapter = Configured()
+    pool = adapter.get_connection("https://h.test/")
+    adapter.cert_verify(pool, "https://h.test/", ca_bundle, None)
+    assert pool.ca_certs == ca_bundle
+    adapter.cert_verify(pool, "https://h.test/", True, None)
+    assert (pool.cert_reqs, pool.ca_certs, pool.ca_cert_dir) == ("CERT_REQUIRED", configured, None)
+    adapter.close()
