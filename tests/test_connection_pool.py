@@ -1793,3 +1793,25 @@ def test_http_connection_on_the_wire(server: LocalServer) -> None:
         sock = network.get_extra_info("socket")
         assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 0
     assert server.wait_for(lambda: server.open == 0)
+
+
+class CannotClose(Script):
+    def close(self) -> None:
+        super().close()
+        raise OSError("no")
+
+
+@pytest.mark.parametrize("reads", [[b""], [length(b"", 9), b"half"], [length(b"done") + b"more"]])
+def test_a_stream_that_cannot_be_closed_costs_no_slot(reads: list[bytes]) -> None:
+    streams = [CannotClose(reads), CannotClose([length(b"ok")])]
+    with httpcore.ConnectionPool(max_connections=1, network_backend=Backend(*streams)) as pool:
+        response = None
+        try:
+            response = pool.request("POST", "http://a/", stream=True)
+            response.stream.read1(2)
+            response.close()
+        except httpcore.RemoteProtocolError:
+            assert response is None
+        assert counts(pool) == (0, 0)
+        assert pool.request("GET", "http://a/").content == b"ok"
+    assert all(stream.closed for stream in streams)

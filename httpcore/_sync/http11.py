@@ -10,6 +10,7 @@ Sources: RFC 9112 sections 6 (bodies), 9.3 (reuse), 9.6 (tear-down); RFC 9110 se
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 import types
@@ -37,6 +38,8 @@ from .._models import ByteStream, Origin, Request, Response, describe
 from .._trace import Trace, check_hooks
 from .interfaces import ConnectionInterface
 from .response_body import READ_SIZE, ResponseBody
+
+logger = logging.getLogger("httpcore.http11")
 
 Timeouts = tuple["float | None", "float | None", "float | None", "float | None"]
 
@@ -341,7 +344,11 @@ class HTTP11Connection(ConnectionInterface):
         """Close the connection; a body that is being read fails then. Any thread may."""
         self._state = "CLOSED"
         self.serving = None
-        self._stream.close()
+        try:
+            self._stream.close()
+        except Exception as exc:
+            # Nothing that a request could act on; raised, it would keep the slot from its pool.
+            logger.debug("closing the connection to %s failed: %s", self._origin, exc)
 
     def can_handle_request(self, origin: Origin) -> bool:
         return origin == self._origin
