@@ -15,8 +15,10 @@ import ipaddress
 from collections.abc import Generator, Iterable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ._exceptions import ConnectError, ConnectTimeout
+from . import _proxy
+from ._exceptions import ConnectError, ConnectTimeout, ProxyConnectError, ProxyConnectTimeout
 from ._models import check_host
+from ._proxy import Hop, Read, Rename, Tell, Write
 
 if TYPE_CHECKING:
     from ._backends.base import SOCKET_OPTION
@@ -42,13 +44,14 @@ class StartTLS(NamedTuple):
     stream: Any
     ssl_context: Any  # an ssl.SSLContext, handed on unseen
     server_hostname: str
+    room: str = "connection"  # the part of trace names before the dot
 
 
 class Sleep(NamedTuple):
     seconds: float
 
 
-Step = OpenTCP | OpenUnix | StartTLS | Sleep
+Step = OpenTCP | OpenUnix | StartTLS | Sleep | Read | Write | Tell | Rename
 
 
 class Plan(NamedTuple):
@@ -62,6 +65,7 @@ class Plan(NamedTuple):
     local_address: str | None = None
     socket_options: Iterable[SOCKET_OPTION] | None = None
     retries: int = 0
+    hop: Hop | None = None  # the proxy; when it forwards, host and port are its own
 
 
 class Dialed(NamedTuple):
@@ -91,15 +95,36 @@ def dial(plan: Plan) -> Generator[Step, Any, Dialed]:
 
 
 def _attempt(plan: Plan, host: str) -> Generator[Step, Any, Dialed]:
+    hop = plan.hop
     if plan.uds is not None:
         stream = yield OpenUnix(plan.uds, plan.socket_options)
+    elif hop is not None:
+        stream = yield from _reach(hop, plan)
+        if not hop.forwards:
+            yield from _proxy.connect(stream, hop, plan.host, plan.port)
     else:
         stream = yield OpenTCP(host, plan.port, plan.local_address, plan.socket_options)
     if plan.ssl_context is None:
         return Dialed(stream, None)
-    stream = yield StartTLS(stream, plan.ssl_context, plan.server_hostname or _tls_name(host))
+    name = plan.server_hostname or _tls_name(host)
+    # The trace tells TLS inside a tunnel apart, as httpcore 1.0 does.
+    room = "connection" if hop is None else "proxy"
+    stream = yield StartTLS(stream, plan.ssl_context, name, room)
     ssl_object = stream.get_extra_info("ssl_object")
     return Dialed(stream, ssl_object.selected_alpn_protocol() if ssl_object is not None else None)
+
+
+def _reach(hop: Hop, plan: Plan) -> Generator[Step, Any, Any]:
+    """A stream to the proxy. Its failures say so: the origin was not even asked for."""
+    check_host(hop.host)
+    host = hop.host.decode("ascii")
+    try:
+        stream = yield OpenTCP(host, hop.port, plan.local_address, plan.socket_options)
+    except ConnectTimeout as exc:
+        raise ProxyConnectTimeout(f"cannot reach the proxy {hop}: {exc}") from exc
+    except ConnectError as exc:
+        raise ProxyConnectError(f"cannot reach the proxy {hop}: {exc}") from exc
+    return stream
 
 
 def _tls_name(host: str) -> str:

@@ -4,7 +4,7 @@ Owns: the exception classes. Must not know: anything else of the package.
 
     Exception
     ├── ConnectionNotAvailable      this connection is busy or finished; never leaves a pool
-    ├── ProxyError                  the proxy refused                          not_sent
+    ├── ProxyError                  the proxy refused, failed or broke HTTP    not_sent
     ├── UnsupportedProtocol         a URL scheme we do not speak               not_sent
     ├── ProtocolError
     │   ├── LocalProtocolError      we were asked to send something invalid    not_sent
@@ -16,11 +16,13 @@ Owns: the exception classes. Must not know: anything else of the package.
     ├── TimeoutException
     │   ├── PoolTimeout             no connection became free in time          not_sent
     │   ├── ConnectTimeout          TCP or TLS was not up in time              not_sent
+    │   │   └── ProxyConnectTimeout … or the proxy's part (also a ProxyError)      not_sent
     │   ├── ReadTimeout             the server was silent for too long         maybe_processed
     │   └── WriteTimeout            the server stopped reading                 maybe_processed
     └── NetworkError
         ├── ConnectError            TCP or TLS failed                          not_sent
         │   ├── NameResolutionError the host name has no address               not_sent
+        │   ├── ProxyConnectError   no connection to the proxy (a ProxyError)  not_sent
         │   └── TLSError            handshake or certificate refused           not_sent
         ├── ReadError               the network failed while reading           maybe_processed
         └── WriteError              the network failed while writing           maybe_processed
@@ -52,9 +54,20 @@ class ConnectionNotAvailable(Exception):
 
 
 class ProxyError(Exception):
-    """The proxy refused, or broke its protocol."""
+    """The proxy refused, failed, or broke its protocol.
+
+    Attributes:
+        status: what it answered to CONNECT, or None where there was no answer.
+        headers, body: of that answer; the body as far as it came, 64 KiB at most.
+    """
 
     phase = NOT_SENT
+
+    def __init__(self, *args: object) -> None:
+        super().__init__(*args)
+        self.status: int | None = None
+        self.headers: list[tuple[bytes, bytes]] = []
+        self.body = b""
 
 
 class UnsupportedProtocol(Exception):
@@ -155,6 +168,14 @@ class ConnectError(NetworkError):
 
 class NameResolutionError(ConnectError):
     """The host name could not be resolved."""
+
+
+class ProxyConnectError(ConnectError, ProxyError):
+    """The connection to the proxy could not be opened."""
+
+
+class ProxyConnectTimeout(ConnectTimeout, ProxyError):
+    """The proxy was not reached, or did not answer CONNECT, within the connect timeout."""
 
 
 class TLSError(ConnectError):

@@ -16,6 +16,7 @@ from base64 import b64encode
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote_to_bytes
 
 import idna
 
@@ -55,6 +56,7 @@ _URL = re.compile(
     r"(?:\#.*)?",
     re.DOTALL,
 )
+_USER_INFO = re.compile(r"[^:/?#]+://([^/?#@]+)@")
 # reg-name of RFC 3986 section 3.2.2, or an IP literal's inside. Deliberately wider than DNS:
 # names with `_` or `---` are served in the wild and DNS is the judge of them.
 _HOST = re.compile(rb"[A-Za-z0-9._~!$&'()*+,;=%:-]+")
@@ -240,7 +242,7 @@ class URL:
                 raise UnsupportedProtocol(
                     f"URL {url!r} has no scheme; http:// and https:// are spoken"
                 )
-            raise LocalProtocolError(f"URL {url!r} is malformed")
+            raise LocalProtocolError(f"URL {_without_password(url)!r} is malformed")
         scheme, host, port, target = match.groups()
         self.scheme, self.host, self.port = _encode_authority(scheme, host, port)
         self.target = b"/" if target is None else _encode_target(target)
@@ -284,6 +286,12 @@ class URL:
             f"{self.__class__.__name__}(scheme={self.scheme!r}, "
             f"host={self.host!r}, port={self.port!r}, target={self.target!r})"
         )
+
+
+def _without_password(url: str) -> str:
+    """`url` for an error text: what stands before its last @ may be a password."""
+    scheme, mark, rest = url.rpartition("@")
+    return f"{scheme.partition('://')[0]}://***@{rest}" if mark else url
 
 
 def check_port(port: Any) -> int:
@@ -414,8 +422,10 @@ class Request:
             chunked``: `ConnectionPool.request` adds them, this class does not.
         content: the body: bytes, a file opened in binary mode, or an iterable of bytes.
         extensions: optional extras: ``timeout`` (dict of connect, read, write, pool in
-            seconds), ``trace``, ``sni_hostname``, ``ssl_context``, ``target``,
-            ``informational`` (called with status and headers of each 1xx response).
+            seconds), ``trace``, ``sni_hostname``, ``ssl_context``, ``target``, ``proxy``
+            (a `Proxy`, or None for direct, in place of the pool's own), ``uds`` (the path of
+            a Unix socket to connect to), ``informational`` (called with status and headers of
+            each 1xx response).
 
     Raises:
         TypeError: a field of the wrong type, named in the message.
@@ -588,10 +598,13 @@ class Proxy:
     """A proxy to go through, with its credentials and extra headers.
 
     Parameters:
-        url: the proxy's own URL.
+        url: the proxy's own URL. A user and password in it are taken where `auth` is None
+            (percent-decoded, as UTF-8).
         auth: user name and password, sent to the proxy only.
         headers: extra headers for the proxy.
         ssl_context: how to verify an https proxy.
+
+    Raises LocalProtocolError, UnsupportedProtocol, TypeError for what cannot be.
     """
 
     __slots__ = ("auth", "headers", "ssl_context", "url")
@@ -607,6 +620,8 @@ class Proxy:
         self.headers = to_headers(headers)
         self.ssl_context = ssl_context
         self.auth: tuple[bytes, bytes] | None = None
+        if auth is None and not isinstance(url, URL):
+            auth = _user_info(url)
         if auth is not None:
             self.auth = (to_bytes(auth[0], "auth"), to_bytes(auth[1], "auth"))
             # RFC 7617: user-id and password joined by a colon, in base64.
@@ -617,3 +632,13 @@ class Proxy:
         host = self.url.host.decode("ascii", "backslashreplace")
         secret = ", auth=(…, '[secure]')" if self.auth else ""
         return f"<{self.__class__.__name__} [{host}:{self.url.port}{secret}]>"
+
+
+def _user_info(url: bytes | str) -> tuple[bytes, bytes] | None:
+    """User and password as they stand in `url`, percent-decoded; None where there is no user."""
+    text = url if isinstance(url, str) else to_text(url)
+    match = _USER_INFO.match(text)
+    if match is None:
+        return None
+    user, _, password = match.group(1).partition(":")
+    return unquote_to_bytes(user), unquote_to_bytes(password)

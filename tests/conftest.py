@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import trustme
 
-from tests.support import servers, tls
+from tests.support import proxies, servers, tls
 from tests.support.leaks import LeakCheck
 
 # Variables by which a developer's machine could change what a test sees.
@@ -142,6 +142,14 @@ def server() -> Iterator[servers.LocalServer]:
 def tls_server(server_tls_context: ssl.SSLContext) -> Iterator[servers.LocalServer]:
     """The keep-alive server with routes, over TLS; trust it by `ca_bundle`."""
     with servers.LocalServer(tls=server_tls_context) as running:
+        yield running
+    assert not running.errors
+
+
+@pytest.fixture
+def proxy() -> Iterator[proxies.ProxyServer]:
+    """An HTTP proxy that forwards and tunnels."""
+    with proxies.ProxyServer() as running:
         yield running
     assert not running.errors
 

@@ -1285,7 +1285,11 @@ BAD = [
     ({"extensions": {"timeout": {"connect": "5"}}}, TypeError),
     ({"extensions": {"trace": "yes"}}, TypeError),
     ({"extensions": {"target": b"/a b"}}, httpcore.LocalProtocolError),
-    ({"extensions": {"proxy": "http://proxy"}}, NotBuiltYet),
+    ({"extensions": {"proxy": "http://proxy"}}, TypeError),
+    ({"extensions": {"proxy": httpcore.Proxy("https://proxy")}}, NotBuiltYet),
+    ({"extensions": {"proxy": httpcore.Proxy("ftp://proxy")}}, httpcore.UnsupportedProtocol),
+    ({"extensions": {"uds": 3}}, TypeError),
+    ({"extensions": {"uds": b"/run/socket"}}, TypeError),
 ]
 
 
@@ -1329,7 +1333,13 @@ def test_a_context_that_is_none(tls_server: LocalServer) -> None:
         ({"parsing": "loose"}, ValueError, "parsing must be 'strict' or 'lenient', not 'loose'"),
         ({"http2": True}, NotBuiltYet, "HTTP/2 is not built yet"),
         ({"http1": False}, NotBuiltYet, "HTTP/2 is not built yet"),
-        ({"proxy": httpcore.Proxy("http://p")}, NotBuiltYet, "proxies are not built yet"),
+        ({"proxy": "http://p"}, TypeError, "a proxy must be an httpcore.Proxy or None, not str"),
+        ({"proxy": httpcore.Proxy("socks5://p")}, NotBuiltYet, "socks5:// proxies are not built"),
+        (
+            {"proxy": httpcore.Proxy("http://p"), "uds": "/s"},
+            ValueError,
+            "proxy and uds exclude each other",
+        ),
     ],
 )
 def test_arguments_that_cannot_be(

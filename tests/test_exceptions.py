@@ -29,11 +29,13 @@ TREE: list[tuple[type[Exception], tuple[type, ...], str]] = [
     (ex.TimeoutException, (Exception,), "maybe_processed"),
     (ex.PoolTimeout, (ex.TimeoutException,), "not_sent"),
     (ex.ConnectTimeout, (ex.TimeoutException,), "not_sent"),
+    (ex.ProxyConnectTimeout, (ex.ConnectTimeout, ex.ProxyError), "not_sent"),
     (ex.ReadTimeout, (ex.TimeoutException,), "maybe_processed"),
     (ex.WriteTimeout, (ex.TimeoutException,), "maybe_processed"),
     (ex.NetworkError, (Exception,), "maybe_processed"),
     (ex.ConnectError, (ex.NetworkError,), "not_sent"),
     (ex.NameResolutionError, (ex.ConnectError,), "not_sent"),
+    (ex.ProxyConnectError, (ex.ConnectError, ex.ProxyError), "not_sent"),
     (ex.TLSError, (ex.ConnectError,), "not_sent"),
     (ex.ReadError, (ex.NetworkError,), "maybe_processed"),
     (ex.WriteError, (ex.NetworkError,), "maybe_processed"),
@@ -47,6 +49,8 @@ PRIVATE = {
     "ConflictingLengths",
     "IncompleteBody",
     "NameResolutionError",
+    "ProxyConnectError",
+    "ProxyConnectTimeout",
     "TLSError",
 }
 

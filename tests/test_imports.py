@@ -31,13 +31,15 @@ ORDER: list[set[str]] = [
     {"_models"},
     {"_trace", "_ssl"},
     {"_config"},
-    {"_h1", "_h2", "_pool", "_dial"},
+    {"_h1", "_h2", "_pool"},
+    {"_proxy"},
+    {"_dial"},
     {"_backends"},
     {"_sync", "_async"},
     {"_api", "aio"},
     {"__init__"},
 ]
-SANS_IO = ["_h1", "_h2", "_pool", "_dial"]
+SANS_IO = ["_h1", "_h2", "_pool", "_proxy", "_dial"]
 IO = {"socket", "ssl", "threading", "_thread", "time", "select", "selectors", "asyncio"}
 PURE = ["_exceptions", "_models", "_trace"]  # below the line of I/O as well
 

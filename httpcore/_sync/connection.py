@@ -19,7 +19,8 @@ from .._backends.sync import SyncBackend
 from .._config import NO_TIMEOUTS, read_timeouts
 from .._dial import Dialed, OpenTCP, OpenUnix, Plan, Sleep, StartTLS, Step, dial
 from .._exceptions import NotBuiltYet, RemoteProtocolError
-from .._models import Origin, Request, Response, to_server_name
+from .._models import Origin, Proxy, Request, Response, to_server_name
+from .._proxy import FORWARDED, Hop, Read, Rename, Tell, Write, forwarded, to_hop
 from .._ssl import default_ssl_context
 from .._trace import Trace
 from .http11 import HTTP11Connection, prepare
@@ -41,6 +42,7 @@ class HTTPConnection(ConnectionInterface):
     """A connection to `origin` that opens itself with its first request.
 
     Parameters: as those of `ConnectionPool` with the same names. One request at a time.
+    Through a `proxy`, requests for http are forwarded, others go through a tunnel.
     """
 
     def __init__(
@@ -56,10 +58,12 @@ class HTTPConnection(ConnectionInterface):
         network_backend: NetworkBackend | None = None,
         socket_options: Iterable[SOCKET_OPTION] | None = None,
         *,
+        proxy: Proxy | None = None,
         parsing: str = "strict",
     ) -> None:
         refuse_http2(http1, http2)
         self._origin = origin
+        self._hop: Hop | None = None if proxy is None else to_hop(proxy, origin.scheme)
         self._ssl_context = ssl_context
         self._keepalive_expiry = keepalive_expiry
         self._retries = retries
@@ -80,6 +84,8 @@ class HTTPConnection(ConnectionInterface):
         """
         if not self.can_handle_request(request.url.origin):
             raise RuntimeError(f"request to {request.url.origin} on a connection to {self._origin}")
+        if self._hop is not None and self._hop.forwards:
+            request = forwarded(request, self._hop)
         prepared = prepare(request)
         with self._lock:
             connection = self._connection
@@ -93,7 +99,7 @@ class HTTPConnection(ConnectionInterface):
         """Open the connection within `timeout` seconds; Connect* on failure."""
         dialed = None
         try:
-            plan = self._plan(extensions.get("sni_hostname"))
+            plan = self.plan(extensions.get("sni_hostname"))
             dialed = carry_out(plan, self._backend, timeout, extensions.get("trace"))
             if dialed.protocol == "h2":
                 raise RemoteProtocolError(f"{self._origin} chose HTTP/2, which was not offered")
@@ -110,8 +116,20 @@ class HTTPConnection(ConnectionInterface):
             logger.debug("connect to %s failed: %s", self._origin, exc)
             raise
 
-    def _plan(self, server_hostname: Any) -> Plan:
+    def plan(self, server_hostname: Any) -> Plan:
+        """What the dial script is to do; `server_hostname` is the request's, or None."""
         context = None
+        hop = self._hop
+        if hop is not None and hop.forwards:
+            return Plan(
+                host=hop.host,
+                port=hop.port,
+                ssl_context=None,
+                local_address=self._local_address,
+                socket_options=self._socket_options,
+                retries=self._retries,
+                hop=hop,
+            )
         if self._origin.scheme in TLS_SCHEMES:
             context = default_ssl_context() if self._ssl_context is None else self._ssl_context
         if server_hostname is not None:
@@ -125,6 +143,7 @@ class HTTPConnection(ConnectionInterface):
             local_address=self._local_address,
             socket_options=self._socket_options,
             retries=self._retries,
+            hop=hop,
         )
 
     def close(self) -> None:
@@ -133,6 +152,8 @@ class HTTPConnection(ConnectionInterface):
             logger.debug("closed the connection to %s", self._origin)
 
     def can_handle_request(self, origin: Origin) -> bool:
+        if self._hop is not None and self._hop.forwards:
+            return origin.scheme == FORWARDED  # whichever: the proxy goes there
         return origin == self._origin
 
     def is_available(self) -> bool:
@@ -172,6 +193,10 @@ def refuse_http2(http1: bool, http2: bool) -> None:
         raise NotBuiltYet("HTTP/2 is not built yet: use http1=True and http2=False")
 
 
+# The steps that give a stream.
+OPENING = (OpenTCP, OpenUnix, StartTLS)
+
+
 def carry_out(
     plan: Plan, backend: NetworkBackend, timeout: float | None, trace: Trace | None
 ) -> Dialed:
@@ -190,7 +215,7 @@ def carry_out(
                     left = max(SHORTEST_STEP, deadline - time.monotonic())
             try:
                 result = _carry_out_step(step, backend, left, trace)
-                if result is not None:
+                if type(step) in OPENING:
                     stream = result
             except Exception as exc:
                 step = script.throw(exc)
@@ -208,21 +233,31 @@ def carry_out(
 def _carry_out_step(
     step: Step, backend: NetworkBackend, timeout: float | None, trace: Trace | None
 ) -> Any:
+    if type(step) is Read:
+        return step.stream.read(step.max_bytes, timeout)
+    if type(step) is Write:
+        return step.stream.write(step.data, timeout)
+    if type(step) is Tell:
+        return None if trace is None else trace(step.event, step.details)
+    if type(step) is Rename:
+        if hasattr(step.stream, "peer"):
+            step.stream.peer = step.peer
+        return None
     name, arguments, call = _as_call(step, backend, timeout)
     result = None
     try:
         if trace is not None:
-            trace(f"connection.{name}.started", arguments)
+            trace(f"{name}.started", arguments)
         result = call(**arguments)
         if trace is not None:
-            trace(f"connection.{name}.complete", {"return_value": result})
+            trace(f"{name}.complete", {"return_value": result})
         return result
     except BaseException as exc:
         for stream in (result, getattr(step, "stream", None)):
             if stream is not None:
                 stream.close()
         if trace is not None:
-            trace(f"connection.{name}.failed", {"exception": exc})
+            trace(f"{name}.failed", {"exception": exc})
         raise
 
 
@@ -238,20 +273,20 @@ def _as_call(
             "timeout": timeout,
             "socket_options": step.socket_options,
         }
-        return "connect_tcp", arguments, backend.connect_tcp
+        return "connection.connect_tcp", arguments, backend.connect_tcp
     if type(step) is OpenUnix:
         arguments = {
             "path": step.path,
             "timeout": timeout,
             "socket_options": step.socket_options,
         }
-        return "connect_unix_socket", arguments, backend.connect_unix_socket
+        return "connection.connect_unix_socket", arguments, backend.connect_unix_socket
     if type(step) is StartTLS:
         arguments = {
             "ssl_context": step.ssl_context,
             "server_hostname": step.server_hostname,
             "timeout": timeout,
         }
-        return "start_tls", arguments, step.stream.start_tls
+        return f"{step.room}.start_tls", arguments, step.stream.start_tls
     assert type(step) is Sleep
-    return "retry", {"seconds": step.seconds}, backend.sleep
+    return "connection.retry", {"seconds": step.seconds}, backend.sleep

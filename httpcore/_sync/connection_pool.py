@@ -12,6 +12,7 @@ Sources: RFC 9110 section 9.2.2 (which requests may be sent again), RFC 9112 sec
 from __future__ import annotations
 
 import contextlib
+import os
 import threading
 import time
 import types
@@ -33,7 +34,6 @@ from .._exceptions import (
     NOT_SENT,
     RESPONSE_STARTED,
     NetworkError,
-    NotBuiltYet,
     PoolTimeout,
     RemoteProtocolError,
     UnsupportedProtocol,
@@ -48,6 +48,7 @@ from .._models import (
     to_server_name,
 )
 from .._pool import ACTIVE, DIALING, Route, Scheduler, Slot, Waiter
+from .._proxy import forwarded, to_hop
 from .._ssl import create_ssl_context
 from .connection import TLS_SCHEMES, HTTPConnection, refuse_http2
 from .http11 import HTTP11Connection, Prepared, Timeouts, prepare
@@ -76,7 +77,9 @@ class ConnectionPool(RequestInterface):
     Parameters:
         ssl_context: how to verify https servers; by default `default_ssl_context()`. It is
             never changed.
-        proxy: not built yet.
+        proxy: sends everything through this `Proxy`, unless a request brings its own in
+            ``extensions["proxy"]`` (None there: goes direct). Requests for http are forwarded,
+            others go through a tunnel (CONNECT).
         max_connections: how many connections may be open at once; more requests wait, first
             come, first served. None for no limit.
         max_keepalive_connections: how many of them may stay open while idle; None for all.
@@ -118,10 +121,13 @@ class ConnectionPool(RequestInterface):
     ) -> None:
         refuse_http2(http1, http2)
         if proxy is not None:
-            raise NotBuiltYet("proxies are not built yet: leave proxy=None")
+            if uds is not None:
+                raise ValueError("proxy and uds exclude each other: a Unix socket has no proxy")
+            to_hop(proxy, b"")  # what cannot be is said here, not at the first request
         if parsing not in ("strict", "lenient"):
             raise ValueError(f"parsing must be 'strict' or 'lenient', not {parsing!r}")
         self._ssl_context = ssl_context
+        self._proxy = proxy
         self._keepalive_expiry = check_timeout(keepalive_expiry, "keepalive_expiry")
         self._retries = _count(retries, "retries", 0) or 0
         self._local_address = local_address
@@ -161,6 +167,9 @@ class ConnectionPool(RequestInterface):
                 ``phase`` for how far the request got.
         """
         route = self._route(request)
+        hop: Any = route.proxy
+        if hop is not None and hop.forwards:
+            request = forwarded(request, hop)
         prepared = prepare(request)
         timeout = request.extensions.get("timeout") if request.extensions else None
         timeouts = self._default_timeouts if timeout is None else read_timeouts(timeout)
@@ -191,13 +200,22 @@ class ConnectionPool(RequestInterface):
         port = url.port
         if port is None:
             port = DEFAULT_PORTS[scheme]
+        proxy = self._proxy
+        uds = self._uds
         extensions = request.extensions
         if extensions:
-            if extensions.get("proxy") is not None:
-                raise NotBuiltYet("proxies are not built yet: leave extensions['proxy'] out")
             if scheme in TLS_SCHEMES:
                 context = _tls_settings(extensions, context)
-        return Route(scheme, url.host, port, context, None, self._uds)
+            if "uds" in extensions:
+                uds = _to_path(extensions["uds"])
+            if "proxy" in extensions:
+                proxy = extensions["proxy"]
+        if proxy is not None and uds is None:
+            hop = to_hop(proxy, scheme)
+            if hop.forwards:  # one connection serves all origins
+                return Route(hop.scheme, hop.host, hop.port, None, hop)
+            return Route(scheme, url.host, port, context, hop)
+        return Route(scheme, url.host, port, context, None, uds)
 
     def _check_out(
         self, route: Route, body: ResponseBody, timeouts: Timeouts, fresh: bool
@@ -272,6 +290,9 @@ class ConnectionPool(RequestInterface):
         self, route: Route, body: ResponseBody, slot: Slot, timeout: float | None
     ) -> HTTP11Connection:
         connection = self.create_connection(Origin(route.scheme, route.host, route.port))
+        hop: Any = route.proxy
+        connection._hop = hop
+        connection._uds = route.uds
         if route.ssl_context is not None:
             context: Any = route.ssl_context
             connection._ssl_context = context[0] if type(context) is tuple else context
@@ -297,6 +318,7 @@ class ConnectionPool(RequestInterface):
             uds=self._uds,
             network_backend=self._network_backend,
             socket_options=self._socket_options,
+            proxy=self._proxy,
             parsing=self._parsing,
         )
 
@@ -457,6 +479,15 @@ def _tls_settings(extensions: Any, context: Any) -> Any:
         context = own
     name = extensions.get("sni_hostname")
     return context if name is None else (context, to_server_name(name))
+
+
+def _to_path(path: Any) -> str | None:
+    if path is None or type(path) is str:
+        return path
+    text = os.fspath(path)
+    if not isinstance(text, str):
+        raise TypeError(f"extensions['uds'] must be a path or None, not {type(path).__name__}")
+    return text
 
 
 def _name(route: Route) -> str:

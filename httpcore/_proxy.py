@@ -1,0 +1,219 @@
+"""How a request goes through a proxy: forwarded, or in a tunnel.
+
+Owns: what is written to a proxy and how its answer is read. Must not know: sockets, locks,
+clocks, and what happens before and after (that is `_dial`). `connect` is a generator that
+yields steps, as `_dial.dial` does.
+
+Credentials go to the proxy they are for and nowhere else: into the head of a forwarded request,
+or into the CONNECT; never into the tunnel.
+
+Sources: RFC 9112 section 3.2.2 (absolute-form), RFC 9110 sections 9.3.6 (CONNECT), 11.7
+(Proxy-Authorization) and 15.5.8 (407).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from typing import Any, NamedTuple
+
+from ._exceptions import (
+    NetworkError,
+    NotBuiltYet,
+    ProtocolError,
+    ProxyConnectTimeout,
+    ProxyError,
+    RemoteProtocolError,
+    TimeoutException,
+    UnsupportedProtocol,
+)
+from ._h1 import Head, HeadReader, encode_request
+from ._models import DEFAULT_PORTS, URL, Origin, Proxy, Request, host_header
+
+# Bytes asked for in one read of a proxy's answer; one holds every usual one.
+READ_SIZE = 4096
+# Bytes of the body of a refusal that are kept for `ProxyError.body`. It is there for people, and
+# for the challenge pages of corporate proxies; a proxy cannot make us read on for ever.
+MAX_REFUSAL = 65536
+
+FORWARDED = b"http"  # the scheme whose requests are forwarded; all others go through a tunnel
+_NOT_BUILT = (b"https", b"socks5", b"socks5h", b"socks4", b"socks4a")
+
+
+class Hop(NamedTuple):
+    """A proxy on the way. Hashable: as part of a route it tells connections apart.
+
+    Attributes:
+        scheme, host, port: of the proxy.
+        headers: for the proxy, Proxy-Authorization among them.
+        forwards: the proxy sends the request on; else it opens a tunnel.
+    """
+
+    scheme: bytes
+    host: bytes
+    port: int
+    headers: tuple[tuple[bytes, bytes], ...]
+    forwards: bool
+
+    def __str__(self) -> str:
+        return str(Origin(self.scheme, self.host, self.port))
+
+    def __repr__(self) -> str:
+        return f"<Hop [{self}]>"  # without the headers: they hold a password
+
+
+def to_hop(proxy: Any, scheme: bytes) -> Hop:
+    """The hop that `proxy` is for a request of this `scheme`.
+
+    Raises:
+        TypeError: it is no `Proxy`.
+        NotBuiltYet: a kind of proxy that this version does not speak to.
+        UnsupportedProtocol: no kind of proxy.
+    """
+    if not isinstance(proxy, Proxy):
+        raise TypeError(f"a proxy must be an httpcore.Proxy or None, not {type(proxy).__name__}")
+    url = proxy.url
+    if url.scheme != b"http":
+        name = url.scheme.decode("ascii", "backslashreplace")
+        if url.scheme in _NOT_BUILT:
+            raise NotBuiltYet(f"{name}:// proxies are not built yet in this version; use http://")
+        raise UnsupportedProtocol(
+            f"the proxy scheme {name!r} is not supported; http:// proxies are spoken to"
+        )
+    port = DEFAULT_PORTS[url.scheme] if url.port is None else url.port
+    return Hop(url.scheme, url.host, port, tuple(proxy.headers), scheme == FORWARDED)
+
+
+def forwarded(request: Request, hop: Hop) -> Request:
+    """`request` as `hop` takes it: to the proxy, with the absolute URL as its target."""
+    url = request.url
+    target = url.target
+    if target[:1] in (b"/", b"?", b"*"):
+        # RFC 9112 section 3.2.4: OPTIONS * is forwarded without a path.
+        path = b"" if target == b"*" else target
+        authority = host_header(url.scheme, url.host, url.port)
+        target = b"%b://%b%b" % (url.scheme, authority, path)
+    own = {name.lower() for name, _ in request.headers}
+    sent = Request.__new__(Request)
+    sent.method = request.method
+    sent.url = URL(scheme=hop.scheme, host=hop.host, port=hop.port, target=target)
+    sent.headers = [*request.headers, *(line for line in hop.headers if line[0].lower() not in own)]
+    sent.stream = request.stream
+    sent.extensions = request.extensions
+    return sent
+
+
+class Write(NamedTuple):
+    stream: Any
+    data: bytes
+
+
+class Read(NamedTuple):
+    stream: Any
+    max_bytes: int
+
+
+class Tell(NamedTuple):
+    """Something for the trace, by its full name."""
+
+    event: str
+    details: dict[str, Any]
+
+
+class Rename(NamedTuple):
+    """From here on the stream's errors are to speak of `peer`."""
+
+    stream: Any
+    peer: str
+
+
+Step = Write | Read | Tell | Rename
+
+
+def connect(stream: Any, hop: Hop, host: bytes, port: int) -> Generator[Step, Any, None]:
+    """Ask the proxy at the other end of `stream` for a tunnel to `host`:`port`.
+
+    Raises ProxyError: it refused (`status`, `headers` and `body` say how), ended or broke HTTP;
+    ProxyConnectTimeout.
+    """
+    target = b"%b:%d" % (b"[%b]" % host if b":" in host else host, port)
+    headers = [(b"Host", target), *hop.headers]
+    url = URL(scheme=hop.scheme, host=hop.host, port=hop.port, target=target)
+    request = Request(b"CONNECT", url, headers=headers)
+    what = f"CONNECT {target.decode('ascii')} at the proxy {hop}"
+    try:
+        head = yield from _exchange(stream, request)
+        if not 200 <= head.status < 300:
+            body = yield from _read_refusal(stream, head)
+            raise _refused(what, head, body)
+    except TimeoutException as exc:
+        raise ProxyConnectTimeout(f"{what} timed out: {exc}") from exc
+    except (NetworkError, RemoteProtocolError) as exc:
+        raise ProxyError(f"{what} failed: {exc}") from exc
+    if head.rest:
+        raise ProxyError(f"{what} failed: it sent data before anything was asked for in the tunnel")
+    yield Rename(stream, f"{target.decode('ascii')} through the proxy {hop}")
+
+
+def _exchange(stream: Any, request: Request) -> Generator[Step, Any, Head]:
+    """Send `request` and read the head of the answer, telling the trace as for any other."""
+    details = {"request": request}
+    head, _, _ = encode_request(request.method, request.url.target, request.headers)
+    yield from _told("http11.send_request_headers", details, _send(stream, head))
+    answer: Head = yield from _told(
+        "http11.receive_response_headers", details, _receive(stream, request)
+    )
+    return answer
+
+
+def _told(
+    name: str, details: dict[str, Any], work: Generator[Step, Any, Any]
+) -> Generator[Step, Any, Any]:
+    yield Tell(f"{name}.started", details)
+    try:
+        result = yield from work
+    except Exception as exc:
+        yield Tell(f"{name}.failed", {"exception": exc})
+        raise
+    value = result
+    if isinstance(result, Head):
+        value = (result.http_version, result.status, result.reason, result.headers)
+    yield Tell(f"{name}.complete", {"return_value": value})
+    return result
+
+
+def _send(stream: Any, data: bytes) -> Generator[Step, Any, None]:
+    yield Write(stream, data)
+
+
+def _receive(stream: Any, request: Request) -> Generator[Step, Any, Head]:
+    # Leniently: a proxy that writes a field badly has refused or agreed all the same.
+    reader = HeadReader(request.method, request.headers, lenient=True)
+    while True:
+        data = yield Read(stream, READ_SIZE)
+        if not data:
+            reader.feed_eof()
+        head = reader.feed(data)
+        if head is not None:
+            return head
+
+
+def _read_refusal(stream: Any, head: Head) -> Generator[Step, Any, bytes]:
+    """The body of a refusal as far as it comes, MAX_REFUSAL bytes at most."""
+    reader = head.body
+    try:
+        body = reader.feed(head.rest)
+        while not reader.done and len(body) < MAX_REFUSAL:
+            data = yield Read(stream, READ_SIZE)
+            if not data:
+                break
+            body += reader.feed(data)
+    except (NetworkError, ProtocolError, TimeoutException):
+        pass  # that it refused is known; what it had to say about it is not worth an error
+    return body[:MAX_REFUSAL]
+
+
+def _refused(what: str, head: Head, body: bytes) -> ProxyError:
+    reason = head.reason.decode("ascii", "backslashreplace")
+    error = ProxyError(f"{what} was refused: {head.status} {reason}".rstrip())
+    error.status, error.headers, error.body = head.status, head.headers, body
+    return error
