@@ -166,6 +166,15 @@ CASES = (
         _UNDER_REQUESTS,
     ),
     Case(
+        "session-threads-32",
+        "Session.get, 32 threads on one session with as many connections",
+        "session",
+        "/small",
+        len(SMALL_BODY),
+        32 * 30,
+        _core(OURS, STOCK, threads=32, connections=32),
+    ),
+    Case(
         "session-1m", "Session.get of 1 MB", "session", f"/body/{MEGA}", MEGA, 80, _UNDER_REQUESTS
     ),
     Case(
@@ -238,12 +247,13 @@ TARGETS = (
     Target("threads-256", "wall", 0.25, HTTPCORE_109),
     Target("threads-256", "cpu", 1.2, UNCROWDED.label),
     Target("body-100m", "wall", 1.0, URLLIB3),
-    Target("adapter-send", "wall", 0.60, STOCK),
-    Target("adapter-send", "cpu", 0.55, STOCK),
-    Target("session-get", "wall", 0.75, STOCK),
+    Target("adapter-send", "wall", 0.55, STOCK),
+    Target("adapter-send", "cpu", 0.50, STOCK),
+    Target("session-get", "wall", 0.70, STOCK),
     Target("session-get-cookie", "wall", 0.75, STOCK),
+    Target("session-threads-32", "wall", 0.65, STOCK),
     Target("session-1m", "wall", 0.55, STOCK),
-    Target("session-100m", "wall", 0.45, STOCK),
+    Target("session-100m", "wall", 0.40, STOCK),
     Target("session-new-tls", "wall", 0.2, STOCK),
 )
 

@@ -226,10 +226,10 @@ class URL:
         if url:
             self._parse(url)
         else:
-            self.scheme = to_bytes(scheme, "scheme")
-            self.host = to_bytes(host, "host")
+            self.scheme = scheme if type(scheme) is bytes else to_bytes(scheme, "scheme")
+            self.host = host if type(host) is bytes else to_bytes(host, "host")
             self.port = None if port is None else check_port(port)
-            self.target = to_bytes(target, "target")
+            self.target = target if type(target) is bytes else to_bytes(target, "target")
 
     def _parse(self, url: bytes | str) -> None:
         if type(url) is not str:

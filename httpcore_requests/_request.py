@@ -207,11 +207,12 @@ def to_timeouts(timeout: Timeout, pool_timeout: float | None) -> dict[str, float
     nothing more is as slow as one that answers nothing, while the connect timeout, which urllib3
     uses there, is chosen for a handshake.
     """
+    # Its properties would subtract the time since start_connect(), which nobody called here.
     total: Any = timeout.total
-    connect: Any = timeout.connect_timeout
-    # read_timeout would subtract the time since start_connect(), which nobody called here.
-    read: Any = timeout.read_timeout if total is None else timeout._read
-    if total is not None:
+    connect: Any = timeout._connect
+    read: Any = timeout._read
+    if total is not None and total is not _DEFAULT:
+        connect = total if not isinstance(connect, (int, float)) else min(connect, total)
         read = total if not isinstance(read, (int, float)) else min(read, total)
     elif read is _DEFAULT:
         read = Timeout.resolve_default_timeout(read)

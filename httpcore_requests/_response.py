@@ -24,6 +24,7 @@ from requests.exceptions import (
     ContentDecodingError,
     SSLError,
 )
+from requests.models import REDIRECT_STATI
 from requests.structures import CaseInsensitiveDict
 from requests.utils import get_encoding_from_headers
 
@@ -81,19 +82,29 @@ class Response(_Stock):  # type: ignore[misc]
         Raises requests' exceptions, and raises them again on every later use: a body that
         broke off is never mistaken for an empty one.
         """
-        if self._content is False and not self._content_consumed:
+        content: Any = self._content
+        if content is not False:
+            self._content_consumed = True
+            return content  # type: ignore[no-any-return]
+        if not self._content_consumed:
             if self._content_error is not None:
                 raise self._content_error
             try:
                 if self._reads_at_once():
-                    self._content = self._read_rest()
+                    content = self._content = self._read_rest()
                     self._content_consumed = True
+                    return content
                 else:
                     return self._join_pieces()
             except (requests.RequestException, OSError) as exc:
                 self._content_error = exc
                 raise
         return self._join_pieces()
+
+    @property
+    def is_redirect(self) -> bool:
+        """Whether the response is a redirect that could be followed, as in requests."""
+        return self.status_code in REDIRECT_STATI and "location" in self.headers
 
     def _join_pieces(self) -> bytes:
         content: bytes = super().content

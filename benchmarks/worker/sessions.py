@@ -14,22 +14,28 @@ from peers import Requester, check
 from requests.adapters import HTTPAdapter
 
 
-def make_adapter(peer: str) -> tuple[HTTPAdapter, str]:
-    """The adapter of `peer`, and which version of what it is."""
+#: What requests keeps for each host unless it is told otherwise.
+_DEFAULT_SIZE = 10
+
+
+def make_adapter(peer: str, connections: int = 1) -> tuple[HTTPAdapter, str]:
+    """The adapter of `peer` with room for that many connections, and which version it is."""
+    size = max(_DEFAULT_SIZE, connections)
     if peer == "ours":
         import httpcore
         import httpcore_requests
 
-        return httpcore_requests.HTTPAdapter(), f"httpcore {httpcore.__version__}"
+        ours = httpcore_requests.HTTPAdapter(pool_maxsize=size)
+        return ours, f"httpcore {httpcore.__version__}"
     import urllib3
 
     version = f"requests {requests.__version__}, urllib3 {urllib3.__version__}"
-    return HTTPAdapter(), version
+    return HTTPAdapter(pool_maxsize=size), version
 
 
-def make_session(peer: str) -> tuple[requests.Session, str]:
+def make_session(peer: str, connections: int) -> tuple[requests.Session, str]:
     """A session with the adapter of `peer` mounted, and the version of that."""
-    adapter, version = make_adapter(peer)
+    adapter, version = make_adapter(peer, connections)
     session = requests.Session()
     session.mount("http://", adapter)
     session.mount("https://", adapter)
@@ -58,7 +64,7 @@ class SessionGet:
     """`Session.get`, then `.content`: what most programs do."""
 
     def __init__(self, job: Job) -> None:
-        self._session, self.version = make_session(job.peer)
+        self._session, self.version = make_session(job.peer, job.connections)
         self._url = job.url
 
     def requester(self) -> Requester:
