@@ -13,7 +13,6 @@ import select
 import socket
 import ssl
 import sys
-import time
 from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
@@ -23,7 +22,6 @@ from .._exceptions import (
     NOT_SENT,
     ConnectError,
     ConnectTimeout,
-    NameResolutionError,
     ReadError,
     ReadTimeout,
     TLSError,
@@ -31,6 +29,7 @@ from .._exceptions import (
     WriteTimeout,
 )
 from .base import SOCKET_OPTION, NetworkBackend, NetworkStream
+from .tcp import Resolver, open_tcp, seconds
 
 if sys.platform == "linux":
     import fcntl
@@ -115,7 +114,7 @@ class SyncStream(NetworkStream):
     def _end_or_raise(self, exc: Exception, timeout: float | None) -> bytes:
         if isinstance(exc, (TimeoutError, *_SEND_AGAIN)):
             raise ReadTimeout(
-                f"read from {self.peer} timed out: no byte within {_seconds(timeout)}"
+                f"read from {self.peer} timed out: no byte within {seconds(timeout)}"
             ) from exc
         if isinstance(exc, (ssl.SSLEOFError, ssl.SSLZeroReturnError)):
             self.unclean_eof = isinstance(exc, ssl.SSLEOFError)
@@ -147,7 +146,7 @@ class SyncStream(NetworkStream):
         if isinstance(exc, (TimeoutError, *_SEND_AGAIN)):
             error = WriteTimeout(
                 f"write to {self.peer} timed out: no byte of {size - sent} taken "
-                f"within {_seconds(timeout)}"
+                f"within {seconds(timeout)}"
             )
         else:
             error = WriteError(f"write to {self.peer} failed: {exc}")
@@ -184,7 +183,7 @@ class SyncStream(NetworkStream):
             self._sock.close()
             if isinstance(exc, (TimeoutError, *_SEND_AGAIN)):
                 raise ConnectTimeout(
-                    f"TLS handshake with {self.peer} timed out: not done within {_seconds(timeout)}"
+                    f"TLS handshake with {self.peer} timed out: not done within {seconds(timeout)}"
                 ) from exc
             if isinstance(exc, (OSError, ValueError)):
                 raise TLSError(f"TLS handshake with {self.peer} failed: {exc}") from exc
@@ -256,10 +255,6 @@ class SyncStream(NetworkStream):
         return f"<httpcore.SyncStream [{self.peer}{', TLS' if self._tls else ''}]>"
 
 
-def _seconds(timeout: float | None) -> str:
-    return f"{timeout or 0:.3g} s"
-
-
 def _make_poll(fileno: int) -> Callable[[], Any]:
     """A function that says, without waiting, whether `fileno` is readable."""
     if hasattr(select, "poll"):
@@ -270,7 +265,16 @@ def _make_poll(fileno: int) -> Callable[[], Any]:
 
 
 class SyncBackend(NetworkBackend):
-    """Opens blocking sockets, with TCP_NODELAY and TCP keep-alive on. Thread-safe."""
+    """Opens blocking sockets, with TCP_NODELAY and TCP keep-alive on. Thread-safe.
+
+    Parameters:
+        resolver: looks up host names in place of the system: called with host, port and the
+            seconds left (None: no limit), returns IP addresses as str. It may block: where
+            there is a connect timeout it runs in a thread of its own.
+    """
+
+    def __init__(self, resolver: Resolver | None = None) -> None:
+        self._resolver = resolver
 
     def connect_tcp(
         self,
@@ -280,12 +284,14 @@ class SyncBackend(NetworkBackend):
         local_address: str | None = None,
         socket_options: Iterable[SOCKET_OPTION] | None = None,
     ) -> NetworkStream:
-        """Connect to the first address of `host` that answers.
+        """Connect to the first address of `host` that answers; a second one is tried when the
+        first has not answered within 250 ms (RFC 8305).
 
         Parameters:
             host: name or address, ASCII.
             port: 1 to 65535.
-            timeout: seconds for all addresses together; None waits as long as the system does.
+            timeout: seconds for the look-up and all addresses together; None waits as long as
+                the system does.
             local_address: address to bind to; it also picks the family.
             socket_options: arguments of setsockopt, set before connecting, after our own.
 
@@ -293,27 +299,9 @@ class SyncBackend(NetworkBackend):
             NameResolutionError (a ConnectError), ConnectTimeout, ConnectError. The last
             failure's OSError is the cause.
         """
-        deadline = None if timeout is None else time.monotonic() + timeout
         options = [*_default_options(), *(socket_options or ())]
-        failure: OSError | None = None
-        tried: list[str] = []
-        for family, kind, proto, address in _resolve(host, port, local_address):
-            tried.append(str(address[0]))
-            remaining = None if deadline is None else max(0.0, deadline - time.monotonic())
-            try:
-                sock = _open(family, kind, proto, address, remaining, local_address, options)
-            except OSError as exc:
-                failure = exc
-                if isinstance(exc, (TimeoutError, BlockingIOError)) and remaining is not None:
-                    raise ConnectTimeout(
-                        f"connect to {host}:{port} ({', '.join(tried)}) "
-                        f"timed out after {_seconds(timeout)}"
-                    ) from exc
-                continue
-            return SyncStream(sock, f"{host}:{port}")
-        raise ConnectError(
-            f"connect to {host}:{port} ({', '.join(tried)}) failed: {failure}"
-        ) from failure
+        sock = open_tcp(host, port, timeout, local_address, options, self._resolver)
+        return SyncStream(sock, f"{host}:{port}")
 
     def connect_unix_socket(
         self,
@@ -334,48 +322,9 @@ class SyncBackend(NetworkBackend):
             sock.close()
             if isinstance(exc, (TimeoutError, BlockingIOError)):
                 raise ConnectTimeout(
-                    f"connect to unix:{path} timed out after {_seconds(timeout)}"
+                    f"connect to unix:{path} timed out after {seconds(timeout)}"
                 ) from exc
             if isinstance(exc, (OSError, ValueError)):
                 raise ConnectError(f"connect to unix:{path} failed: {exc}") from exc
             raise
         return SyncStream(sock, f"unix:{path}")
-
-
-def _resolve(
-    host: str, port: int, local_address: str | None
-) -> list[tuple[int, int, int, tuple[Any, ...]]]:
-    family = 0
-    if local_address is not None:
-        family = socket.AF_INET6 if ":" in local_address else socket.AF_INET
-    try:
-        # Bytes keep Python's own, older IDNA codec out: the host is encoded already.
-        found = socket.getaddrinfo(host.encode("ascii"), port, family, socket.SOCK_STREAM)
-    except (OSError, UnicodeError) as exc:
-        raise NameResolutionError(f"look up {host} failed: {exc}") from exc
-    if not found:
-        raise NameResolutionError(f"look up {host} failed: it has no address")
-    return [(family, kind, proto, address) for family, kind, proto, _, address in found]
-
-
-def _open(
-    family: int,
-    kind: int,
-    proto: int,
-    address: tuple[Any, ...],
-    timeout: float | None,
-    local_address: str | None,
-    options: list[Any],
-) -> socket.socket:
-    sock = socket.socket(family, kind, proto)
-    try:
-        for option in options:
-            sock.setsockopt(*option)
-        if local_address is not None:
-            sock.bind((local_address, 0))
-        sock.settimeout(timeout)
-        sock.connect(address)
-    except BaseException:
-        sock.close()
-        raise
-    return sock

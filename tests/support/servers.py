@@ -809,15 +809,16 @@ def closed_port(host: str = "127.0.0.1") -> int:
 
 
 @contextlib.contextmanager
-def black_hole() -> Iterator[tuple[str, int]]:
+def black_hole(host: str = "127.0.0.1", port: int = 0) -> Iterator[tuple[str, int]]:
     """An address where a connect never completes: a listener whose queue is full (Linux)."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with contextlib.ExitStack() as stack:
-        listener = stack.enter_context(socket.socket(socket.AF_INET, socket.SOCK_STREAM))
-        listener.bind(("127.0.0.1", 0))
+        listener = stack.enter_context(socket.socket(family, socket.SOCK_STREAM))
+        listener.bind((host, port))
         listener.listen(0)
         for _ in range(8):  # more than any kernel adds to a backlog of 0
-            filler = stack.enter_context(socket.socket(socket.AF_INET, socket.SOCK_STREAM))
+            filler = stack.enter_context(socket.socket(family, socket.SOCK_STREAM))
             filler.setblocking(False)
             with contextlib.suppress(BlockingIOError):
                 filler.connect(listener.getsockname())
-        yield listener.getsockname()
+        yield listener.getsockname()[:2]

@@ -1,0 +1,266 @@
+"""Opening a TCP connection with blocking sockets: look-up, race, connect.
+
+Owns: name look-ups bounded by a deadline, and the race of addresses. Must not know: TLS,
+streams, HTTP. `socket`, `select`, `threading` and `time` are looked up when used, so that
+gevent and mocks are seen.
+
+No thread is started for the race. A look-up cannot be given a timeout by the system
+(getaddrinfo(3) has none), so where there is a deadline and the host is a name, it runs in a
+thread of its own, and when time is over the caller goes on without it.
+
+Sources: RFC 8305 (Happy Eyeballs), connect(2) for how a non-blocking connect ends.
+"""
+
+from __future__ import annotations
+
+import errno
+import ipaddress
+import os
+import select
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from .._exceptions import ConnectError, ConnectTimeout, NameResolutionError
+from .._race import Address, Race, interleave
+
+# Takes host, port and the seconds that are left (None: no limit), returns IP addresses as text.
+Resolver = Callable[[str, int, "float | None"], Iterable[str]]
+
+# connect_ex() of a non-blocking socket: on its way. EWOULDBLOCK is how Windows says it.
+_UNDER_WAY = (errno.EINPROGRESS, errno.EWOULDBLOCK, errno.EAGAIN)
+
+
+def open_tcp(
+    host: str,
+    port: int,
+    timeout: float | None,
+    local_address: str | None,
+    options: list[Any],
+    resolver: Resolver | None = None,
+) -> socket.socket:
+    """A socket connected to the first address of `host` that answers.
+
+    Parameters: as those of `SyncBackend.connect_tcp`; `timeout` covers look-up and race.
+
+    Raises NameResolutionError, ConnectTimeout, ConnectError.
+    """
+    deadline = None if timeout is None else time.monotonic() + timeout
+    addresses = interleave(look_up(host, port, timeout, local_address, resolver))
+    heat = _Heat(addresses, local_address, options)
+    try:
+        return heat.run(deadline)
+    except OSError as exc:
+        # Without a limit of ours, a TimeoutError is the system's answer like any other.
+        if timeout is not None and isinstance(exc, (TimeoutError, BlockingIOError)):
+            raise ConnectTimeout(
+                f"connect to {host}:{port} ({heat.tried}) timed out after {seconds(timeout)}"
+            ) from exc
+        raise ConnectError(f"connect to {host}:{port} ({heat.tried}) failed: {exc}") from exc
+
+
+def seconds(timeout: float | None) -> str:
+    return f"{timeout or 0:.3g} s"
+
+
+class _Heat:
+    """One race: the sockets of the addresses that have not answered yet."""
+
+    def __init__(
+        self, addresses: list[Address], local_address: str | None, options: list[Any]
+    ) -> None:
+        self._race = Race(addresses)
+        self._alone = len(addresses) == 1
+        self._local_address = local_address
+        self._options = options
+        self._sockets: dict[int, socket.socket] = {}
+        self._tried: list[str] = []
+        self._failure: OSError = OSError("no address could be tried")
+
+    @property
+    def tried(self) -> str:
+        return ", ".join(self._tried)
+
+    def run(self, deadline: float | None) -> socket.socket:
+        """The winner, blocking with what is left until `deadline`. TimeoutError when time is
+        over, else the last failure's OSError."""
+        try:
+            while True:
+                now = time.monotonic()
+                left = None if deadline is None else max(0.0, deadline - now)
+                address = self._race.next(now)
+                if address is not None:
+                    winner = self._begin(address, left)
+                elif not self._sockets:
+                    raise self._failure
+                elif left == 0.0:
+                    raise TimeoutError("timed out")
+                else:
+                    pause = self._race.pause(now)
+                    waits = [each for each in (pause, left) if each is not None]
+                    winner = self._await(min(waits) if waits else None)
+                if winner is not None:
+                    winner.settimeout(left)
+                    return winner
+        finally:
+            for sock in self._sockets.values():
+                sock.close()
+
+    def _begin(self, address: Address, left: float | None) -> socket.socket | None:
+        """Start an attempt; the socket when it is through at once."""
+        self._tried.append(str(address))
+        sock = None
+        try:
+            sock = socket.socket(address.family, address.kind, address.proto)
+            for option in self._options:
+                sock.setsockopt(*option)
+            if self._local_address is not None:
+                sock.bind((self._local_address, 0))
+            if self._alone:  # nobody to race with
+                sock.settimeout(left)
+                sock.connect(address.address)
+                return sock
+            sock.settimeout(0)
+            problem = sock.connect_ex(address.address)
+            if problem in _UNDER_WAY:
+                self._sockets[sock.fileno()] = sock
+                return None
+            if problem:
+                raise OSError(problem, os.strerror(problem))
+            return sock
+        except OSError as exc:
+            if sock is not None:
+                sock.close()
+            if self._alone:
+                raise
+            self._lost(exc)
+            return None
+        except BaseException:
+            if sock is not None:
+                sock.close()
+            raise
+
+    def _await(self, timeout: float | None) -> socket.socket | None:
+        """Wait until one answers or time is over; the winner, if there is one."""
+        winner = None
+        for fileno in _writable(self._sockets, timeout):
+            sock = self._sockets[fileno]
+            problem = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+            if problem:
+                del self._sockets[fileno]
+                sock.close()
+                self._lost(OSError(problem, os.strerror(problem)))
+            elif winner is None:
+                winner = self._sockets.pop(fileno)
+        return winner
+
+    def _lost(self, failure: OSError) -> None:
+        self._failure = failure
+        self._race.failed()
+
+
+def _writable(sockets: dict[int, socket.socket], timeout: float | None) -> list[int]:
+    """The file numbers of those whose connect has ended, well or badly."""
+    if hasattr(select, "poll"):
+        poller = select.poll()
+        for fileno in sockets:
+            poller.register(fileno, select.POLLOUT | select.POLLERR | select.POLLHUP)
+        milliseconds = None if timeout is None else max(0, int(timeout * 1000) + 1)
+        return [fileno for fileno, _ in poller.poll(milliseconds)]
+    # Windows reports a failed connect among the exceptional ones.
+    numbers = list(sockets)  # pragma: no cover
+    _, written, failed = select.select([], numbers, numbers, timeout)  # pragma: no cover
+    return list({*written, *failed})  # pragma: no cover
+
+
+# Look-ups
+
+
+def look_up(
+    host: str,
+    port: int,
+    timeout: float | None,
+    local_address: str | None = None,
+    resolver: Resolver | None = None,
+) -> list[Address]:
+    """The addresses of `host`, at least one.
+
+    Raises NameResolutionError when there is none, ConnectTimeout after `timeout` seconds.
+    """
+    family = 0
+    if local_address is not None:
+        family = socket.AF_INET6 if ":" in local_address else socket.AF_INET
+
+    def work() -> list[Address]:
+        if resolver is None or _is_literal(host):
+            return _ask_system(host, port, family)
+        return _ask_resolver(resolver, host, port, family, timeout)
+
+    if timeout is None or _is_literal(host):
+        found = work()
+    else:
+        found = _in_time(work, host, timeout)
+    if not found:
+        raise NameResolutionError(f"look up {host} failed: it has no address")
+    return found
+
+
+def _is_literal(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host.partition("%")[0])
+    except ValueError:
+        return False
+    return True
+
+
+def _ask_system(host: str, port: int, family: int) -> list[Address]:
+    try:
+        # Bytes keep Python's own, older IDNA codec out: the host is encoded already.
+        found = socket.getaddrinfo(host.encode("ascii"), port, family, socket.SOCK_STREAM)
+    except (OSError, UnicodeError) as exc:
+        raise NameResolutionError(f"look up {host} failed: {exc}") from exc
+    return [Address(family, kind, proto, address) for family, kind, proto, _, address in found]
+
+
+def _ask_resolver(
+    resolver: Resolver, host: str, port: int, family: int, timeout: float | None
+) -> list[Address]:
+    try:
+        texts = list(resolver(host, port, timeout))
+    except Exception as exc:
+        raise NameResolutionError(f"look up {host} failed: the resolver raised {exc!r}") from exc
+    found: list[Address] = []
+    for text in texts:
+        if not isinstance(text, str) or not _is_literal(text):
+            raise NameResolutionError(
+                f"look up {host} failed: the resolver gave {text!r}, which is no IP address"
+            )
+        wanted = socket.AF_INET6 if ":" in text else socket.AF_INET
+        if family in (0, wanted):
+            found += _ask_system(text, port, wanted)
+    return found
+
+
+def _in_time(work: Callable[[], list[Address]], host: str, timeout: float) -> list[Address]:
+    """`work()` in a thread of its own; ConnectTimeout when it takes longer than `timeout`."""
+    outcome: list[Any] = []
+    done = threading.Lock()
+    done.acquire()
+
+    def run() -> None:
+        try:
+            outcome.append(work())
+        except BaseException as exc:
+            outcome.append(exc)
+        finally:
+            done.release()
+
+    threading.Thread(target=run, name=f"look up {host}", daemon=True).start()
+    if not done.acquire(timeout=timeout):
+        raise ConnectTimeout(f"look up {host} timed out after {seconds(timeout)}")
+    [result] = outcome
+    if isinstance(result, BaseException):
+        raise result
+    return list(result)
