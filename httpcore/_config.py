@@ -6,10 +6,13 @@ does not tick, a deadline is made per request. Must not know: connections.
 
 from __future__ import annotations
 
+import ipaddress
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from ._exceptions import InvalidTimeout
+from ._models import check_port, encode_host
 from ._ssl import Cert, Verify
 
 _UNSET: Any = object()
@@ -126,6 +129,30 @@ def check_timeout(value: Any, name: str) -> float | None:
         raise InvalidTimeout(f"{name} timeout must not be negative or NaN, got {value!r} s")
     # Python's sockets and locks overflow beyond about 292 years; inf means no limit.
     return None if value > 9e9 else value
+
+
+def read_resolve(resolve: Any) -> dict[tuple[bytes, int], str]:
+    """A pool's ``resolve`` as {(host, port): address}, checked.
+
+    Raises TypeError, ValueError or LocalProtocolError, naming the entry.
+    """
+    if resolve is None:
+        return {}
+    if not isinstance(resolve, Mapping):
+        raise TypeError(f"resolve must be a mapping, not {type(resolve).__name__}")
+    found = {}
+    for name, address in resolve.items():
+        host, _, port = name.rpartition(":") if isinstance(name, str) else ("", "", "")
+        if not host or not (port.isascii() and port.isdigit()) or not isinstance(address, str):
+            raise ValueError(f'resolve takes {{"host:port": "address"}}, not {name!r}: {address!r}')
+        address = address.removeprefix("[").removesuffix("]")
+        try:
+            ipaddress.ip_address(address.partition("%")[0])
+        except ValueError as exc:
+            raise ValueError(f"resolve: the address of {name!r} is none: {address!r}") from exc
+        key = encode_host(host.removeprefix("[").removesuffix("]"))
+        found[key, check_port(int(port))] = address
+    return found
 
 
 NO_TIMEOUTS: tuple[None, None, None, None] = (None, None, None, None)

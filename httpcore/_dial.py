@@ -15,10 +15,10 @@ import ipaddress
 from collections.abc import Generator, Iterable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from . import _proxy
+from . import _proxy, _socks
 from ._exceptions import ConnectError, ConnectTimeout, ProxyConnectError, ProxyConnectTimeout
 from ._models import check_host
-from ._proxy import Hop, Read, Rename, Tell, Write
+from ._proxy import SOCKS, SOCKS_4, Hop, Read, Rename, Tell, Write
 
 if TYPE_CHECKING:
     from ._backends.base import SOCKET_OPTION
@@ -47,11 +47,19 @@ class StartTLS(NamedTuple):
     room: str = "connection"  # the part of trace names before the dot
 
 
+class Resolve(NamedTuple):
+    """Asks for the addresses of a name, as text; or for the name itself, where nobody here can
+    look it up."""
+
+    host: str
+    port: int
+
+
 class Sleep(NamedTuple):
     seconds: float
 
 
-Step = OpenTCP | OpenUnix | StartTLS | Sleep | Read | Write | Tell | Rename
+Step = OpenTCP | OpenUnix | StartTLS | Resolve | Sleep | Read | Write | Tell | Rename
 
 
 class Plan(NamedTuple):
@@ -66,6 +74,7 @@ class Plan(NamedTuple):
     socket_options: Iterable[SOCKET_OPTION] | None = None
     retries: int = 0
     hop: Hop | None = None  # the proxy; when it forwards, host and port are its own
+    address: str | None = None  # where `host` is to be found, instead of looking it up
 
 
 class Dialed(NamedTuple):
@@ -99,11 +108,12 @@ def _attempt(plan: Plan, host: str) -> Generator[Step, Any, Dialed]:
     if plan.uds is not None:
         stream = yield OpenUnix(plan.uds, plan.socket_options)
     elif hop is not None:
-        stream = yield from _reach(hop, plan)
-        if not hop.forwards:
-            yield from _proxy.connect(stream, hop, plan.host, plan.port)
+        stream = yield from _go_through(hop, plan, host)
     else:
-        stream = yield OpenTCP(host, plan.port, plan.local_address, plan.socket_options)
+        target = plan.address or host
+        stream = yield OpenTCP(target, plan.port, plan.local_address, plan.socket_options)
+        if plan.address is not None:
+            yield Rename(stream, f"{host}:{plan.port}")
     if plan.ssl_context is None:
         return Dialed(stream, None)
     name = plan.server_hostname or _tls_name(host)
@@ -114,12 +124,34 @@ def _attempt(plan: Plan, host: str) -> Generator[Step, Any, Dialed]:
     return Dialed(stream, ssl_object.selected_alpn_protocol() if ssl_object is not None else None)
 
 
+def _go_through(hop: Hop, plan: Plan, host: str) -> Generator[Step, Any, Any]:
+    """A stream to `host`, or to the proxy that forwards to it."""
+    target = plan.address or host
+    if hop.scheme in _socks.RESOLVED_HERE and plan.address is None:
+        target = _pick((yield Resolve(host, plan.port)), hop)
+    stream = yield from _reach(hop, plan)
+    if hop.scheme in SOCKS:
+        yield from _socks.connect(stream, hop, target, plan.port)
+    elif not hop.forwards:
+        yield from _proxy.connect(stream, hop, target.encode("ascii"), plan.port)
+    return stream
+
+
+def _pick(addresses: list[str], hop: Hop) -> str:
+    """The address that the proxy is asked for: the first, and for SOCKS 4 the first IPv4 one."""
+    if hop.scheme in SOCKS_4:
+        return next((each for each in addresses if ":" not in each), addresses[0])
+    return addresses[0]
+
+
 def _reach(hop: Hop, plan: Plan) -> Generator[Step, Any, Any]:
     """A stream to the proxy. Its failures say so: the origin was not even asked for."""
     check_host(hop.host)
     host = hop.host.decode("ascii")
     try:
         stream = yield OpenTCP(host, hop.port, plan.local_address, plan.socket_options)
+        if hop.ssl_context is not None:
+            stream = yield StartTLS(stream, hop.ssl_context, _tls_name(host))
     except ConnectTimeout as exc:
         raise ProxyConnectTimeout(f"cannot reach the proxy {hop}: {exc}") from exc
     except ConnectError as exc:

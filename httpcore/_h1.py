@@ -19,7 +19,8 @@ however it arrives, a version other than HTTP/1.x is refused, a chunk line with 
 refused without waiting for its CRLF, a request never has both Content-Length and
 Transfer-Encoding, and a response that has both never leaves a reusable connection.
 
-`HeadReader(lenient=True)` is the one place that reads what h11 refuses; see `_repair`.
+`HeadReader(lenient=True)` is the one place that reads what h11 refuses; see `_repair`, and
+`HeadReader.feed_eof` for heads that end with the connection.
 
 Nothing here is thread-safe: one message is read by one thread at a time.
 """
@@ -29,7 +30,6 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Callable, Iterable
-from typing import NoReturn
 
 import h11
 
@@ -623,7 +623,8 @@ class HeadReader:
     Args:
         method: the request's method.
         headers: the request's fields; only Connection and Upgrade are looked at.
-        lenient: read malformed heads as http.client and urllib3 do; see `_repair`.
+        lenient: read malformed heads as http.client and urllib3 do; see `_repair` and
+            `feed_eof`.
         informational: called with status and fields of each interim (1xx) response.
     """
 
@@ -671,8 +672,13 @@ class HeadReader:
                 return head
             data = b""
 
-    def feed_eof(self) -> NoReturn:
+    def feed_eof(self) -> Head:
         """Note that the peer closed before the final head was complete.
+
+        Returns:
+            When reading leniently, the head of a server that closed after a whole line, as if
+            the blank line had come: http.client takes the end of the data for it. Its body was
+            not read, and tells by its framing whether anything is missing.
 
         Raises:
             ServerDisconnected: no byte came at all.
@@ -681,10 +687,29 @@ class HeadReader:
         held = self._section.held
         if not held and not self._interim:
             raise ServerDisconnected("server closed the connection without sending a response")
+        head = self._read_cut() if self._lenient else None
+        if head is not None:
+            return head
         raise _broken(
             f"server closed the connection after {held} bytes of an incomplete response head"
             + (f" and {self._interim} interim responses" if self._interim else "")
         )
+
+    def _read_cut(self) -> Head | None:
+        """The final head in what is held, where it ends with a line.
+
+        A line without its end is not believed, unlike by http.client: it may be half a length
+        or half a name. Nor is what hands the connection over.
+        """
+        block = self._section.rest()
+        if self._method == b"CONNECT" or not block.endswith((b"\n", b"\n\r")):
+            return None
+        head = self._read_block(block.removesuffix(b"\r") + b"\r\n")
+        if head is None or head.switched:
+            return None
+        _logger.warning("malformed response head: ended by the end of the connection")
+        head.keep_alive = False
+        return head
 
     def _check_first_byte(self, block: bytes | None) -> None:
         """Refuse what cannot become a status line without waiting for the rest of it.

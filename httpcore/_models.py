@@ -39,6 +39,8 @@ DEFAULT_PORTS = {
     b"wss": 443,
     b"socks5": 1080,
     b"socks5h": 1080,
+    b"socks4": 1080,
+    b"socks4a": 1080,
 }
 
 # How many hosts' encoded names are remembered, about 300 bytes each: programs talk to few hosts

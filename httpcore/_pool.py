@@ -47,6 +47,7 @@ while an owner may hold a slot or wait for one, call `release(owner, ...)` once 
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Callable
 from heapq import heapify, heappop, heappush, heapreplace
 from sys import maxsize
 from typing import Any, NamedTuple, Protocol
@@ -391,12 +392,15 @@ class Scheduler:
             self._withdraw(waiter)
             self._mutating = False
 
-    def close_idle(self) -> None:
-        """Closes all idle slots. (No waiter can use the room: see invariant 4.)"""
+    def close_idle(self, of: Callable[[Route], bool] | None = None) -> None:
+        """Closes all idle slots, or those `of` certain routes. (No waiter can use the room: see
+        invariant 4.)"""
         if self._mutating:
             self._repair(self._latest)
+        chosen = [slot for slot in self._idle if of is None or of(slot.route)]
         self._mutating = True
-        self._trim(0)
+        for slot in chosen:
+            self._close(slot)
         self._mutating = False
 
     def close(self) -> None:
@@ -412,6 +416,13 @@ class Scheduler:
             slot._retires = _AT_ONCE
         self._trim(0)
         self._mutating = False
+
+    def abandon(self) -> None:
+        """Ends all slots as they are, whatever operation was under way; none is listed in
+        `closing`. For the child of a fork, which then goes on with a new Scheduler: to that one,
+        releasing a slot of this one is nothing."""
+        for slot in list(self._slots):
+            slot.state = CLOSED
 
     def stats(self) -> dict[str, int]:
         """How many: connections (all slots), active, idle, dialing; and waiting requests."""

@@ -17,8 +17,8 @@ from collections.abc import Generator
 from typing import Any, NamedTuple
 
 from ._exceptions import (
+    LocalProtocolError,
     NetworkError,
-    NotBuiltYet,
     ProtocolError,
     ProxyConnectTimeout,
     ProxyError,
@@ -36,7 +36,12 @@ READ_SIZE = 4096
 MAX_REFUSAL = 65536
 
 FORWARDED = b"http"  # the scheme whose requests are forwarded; all others go through a tunnel
-_NOT_BUILT = (b"https", b"socks5", b"socks5h", b"socks4", b"socks4a")
+HTTP = (b"http", b"https")
+SOCKS_4 = (b"socks4", b"socks4a")
+SOCKS = (b"socks5", b"socks5h", *SOCKS_4)
+
+# Bytes of a user name or a password: their length is sent in one (RFC 1929 section 2).
+MAX_SOCKS_FIELD = 255
 
 
 class Hop(NamedTuple):
@@ -44,8 +49,10 @@ class Hop(NamedTuple):
 
     Attributes:
         scheme, host, port: of the proxy.
-        headers: for the proxy, Proxy-Authorization among them.
+        headers: for an HTTP proxy, Proxy-Authorization among them.
         forwards: the proxy sends the request on; else it opens a tunnel.
+        auth: user name and password for a SOCKS proxy, or None.
+        ssl_context: how to verify an https proxy; handed on unseen, None for the default.
     """
 
     scheme: bytes
@@ -53,6 +60,8 @@ class Hop(NamedTuple):
     port: int
     headers: tuple[tuple[bytes, bytes], ...]
     forwards: bool
+    auth: tuple[bytes, bytes] | None = None
+    ssl_context: Any = None
 
     def __str__(self) -> str:
         return str(Origin(self.scheme, self.host, self.port))
@@ -66,21 +75,43 @@ def to_hop(proxy: Any, scheme: bytes) -> Hop:
 
     Raises:
         TypeError: it is no `Proxy`.
-        NotBuiltYet: a kind of proxy that this version does not speak to.
-        UnsupportedProtocol: no kind of proxy.
+        UnsupportedProtocol: no kind of proxy that we speak to.
+        LocalProtocolError: credentials that do not fit into SOCKS.
     """
     if not isinstance(proxy, Proxy):
         raise TypeError(f"a proxy must be an httpcore.Proxy or None, not {type(proxy).__name__}")
     url = proxy.url
-    if url.scheme != b"http":
+    port = url.port
+    if port is None:
+        port = DEFAULT_PORTS.get(url.scheme, 0)
+    if url.scheme in HTTP:
+        context = proxy.ssl_context if url.scheme == b"https" else None
+        headers = tuple(proxy.headers)
+        return Hop(url.scheme, url.host, port, headers, scheme == FORWARDED, None, context)
+    if url.scheme not in SOCKS:
         name = url.scheme.decode("ascii", "backslashreplace")
-        if url.scheme in _NOT_BUILT:
-            raise NotBuiltYet(f"{name}:// proxies are not built yet in this version; use http://")
         raise UnsupportedProtocol(
-            f"the proxy scheme {name!r} is not supported; http:// proxies are spoken to"
+            f"the proxy scheme {name!r} is not supported; http, https, socks5, socks5h, socks4 "
+            "and socks4a are"
         )
-    port = DEFAULT_PORTS[url.scheme] if url.port is None else url.port
-    return Hop(url.scheme, url.host, port, tuple(proxy.headers), scheme == FORWARDED)
+    _check_socks_auth(url.scheme, proxy.auth)
+    return Hop(url.scheme, url.host, port, (), False, proxy.auth)
+
+
+def _check_socks_auth(scheme: bytes, auth: tuple[bytes, bytes] | None) -> None:
+    """Refuse what cannot be said, without showing it."""
+    if auth is None:
+        return
+    if scheme in SOCKS_4:
+        if b"\0" in auth[0]:
+            raise LocalProtocolError("the user name for a SOCKS 4 proxy has a NUL in it")
+        return
+    for name, value in zip(("user name", "password"), auth, strict=True):
+        if not 0 < len(value) <= MAX_SOCKS_FIELD:
+            raise LocalProtocolError(
+                f"the {name} for a SOCKS 5 proxy has {len(value)} bytes; 1 to {MAX_SOCKS_FIELD} "
+                "can be sent"
+            )
 
 
 def forwarded(request: Request, hop: Hop) -> Request:

@@ -31,6 +31,16 @@ _contexts: dict[object, ssl.SSLContext] = {}
 _lock = threading.Lock()
 
 
+def _renew_lock() -> None:
+    """In the child of a fork, where the thread that holds the lock does not exist."""
+    global _lock
+    _lock = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows, which has no fork
+    os.register_at_fork(after_in_child=_renew_lock)
+
+
 def default_ssl_context() -> ssl.SSLContext:
     """The context of a pool that was given none: verifies against certifi's roots, or those
     that SSL_CERT_FILE and SSL_CERT_DIR name.

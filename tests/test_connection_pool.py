@@ -1286,7 +1286,6 @@ BAD = [
     ({"extensions": {"trace": "yes"}}, TypeError),
     ({"extensions": {"target": b"/a b"}}, httpcore.LocalProtocolError),
     ({"extensions": {"proxy": "http://proxy"}}, TypeError),
-    ({"extensions": {"proxy": httpcore.Proxy("https://proxy")}}, NotBuiltYet),
     ({"extensions": {"proxy": httpcore.Proxy("ftp://proxy")}}, httpcore.UnsupportedProtocol),
     ({"extensions": {"uds": 3}}, TypeError),
     ({"extensions": {"uds": b"/run/socket"}}, TypeError),
@@ -1334,7 +1333,11 @@ def test_a_context_that_is_none(tls_server: LocalServer) -> None:
         ({"http2": True}, NotBuiltYet, "HTTP/2 is not built yet"),
         ({"http1": False}, NotBuiltYet, "HTTP/2 is not built yet"),
         ({"proxy": "http://p"}, TypeError, "a proxy must be an httpcore.Proxy or None, not str"),
-        ({"proxy": httpcore.Proxy("socks5://p")}, NotBuiltYet, "socks5:// proxies are not built"),
+        (
+            {"proxy": httpcore.Proxy("socks5://p", auth=("u", "p" * 256))},
+            httpcore.LocalProtocolError,
+            "the password for a SOCKS 5 proxy has 256 bytes; 1 to 255 can be sent",
+        ),
         (
             {"proxy": httpcore.Proxy("http://p"), "uds": "/s"},
             ValueError,

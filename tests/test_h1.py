@@ -91,8 +91,8 @@ def by_us(
             else:
                 payload += head.body.feed(piece)
         if eof and head is None:
-            reader.feed_eof()
-        elif eof and not head.switched:
+            head = reader.feed_eof()
+        if eof and not head.switched:
             head.body.feed_eof()
     except RemoteProtocolError:
         failed = True
@@ -723,7 +723,7 @@ def read_all(
     reader = HeadReader(method, sent or [], lenient=lenient)
     head = reader.feed(raw)
     if head is None:
-        reader.feed_eof()
+        head = reader.feed_eof()
     body = head.body.feed(head.rest)
     if not head.body.done:
         head.body.feed_eof()
@@ -1223,6 +1223,64 @@ class TestLenient:
         fast = read_head(response(b"Transfer-Encoding: chunked"), b"GET", True)
         assert fast is not None
         assert fast.body.lenient
+
+    @pytest.mark.parametrize(
+        ("raw", "body"),
+        [
+            (b"HTTP/1.1 200 OK\r\n", b""),
+            (b"HTTP/1.1 200 OK\nA: b\n", b""),
+            (b"HTTP/1.1 200 OK\r\nA: b\r\n\r", b""),
+            (b"HTTP/1.1 100 Go\r\n\r\nHTTP/1.1 200 OK\r\nA : b\r\n", b""),
+            (b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n", b""),
+            (b"HTTP/1.1 204 No Content\r\n", b""),
+            (b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n", None),
+            (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n", None),
+        ],
+    )
+    @pytest.mark.parametrize("step", [1, 10**6])
+    def test_a_head_may_end_with_the_connection(
+        self, raw: bytes, body: bytes | None, step: int
+    ) -> None:
+        """http.client reads these; a body that was announced is then missing, and said so."""
+        outcomes = {}
+        for lenient in (False, True):
+            pieces = [raw[i : i + step] for i in range(0, len(raw), step)]
+            outcomes[lenient] = by_us(b"GET", [], pieces, True, lenient)
+        assert outcomes[False].failed and outcomes[False].head is None
+        read = outcomes[True]
+        assert read.head is not None
+        assert read.head[1] in (200, 204)
+        assert (read.failed, read.ended) == (body is None, body is not None)
+        assert not read.reusable
+
+    @pytest.mark.parametrize(
+        "raw",
+        [
+            b"HTTP/1.1 200 OK",
+            b"HTTP/1.1 200 OK\r",
+            b"HTTP/1.1 200 OK\r\nContent-Length: 12",
+            b"HTTP/1.1 200 OK\r\nContent-Le",
+            b"HTTP/1.1 100 Go\r\n",
+            b"HTTP/1.1 100 Go\r\n\r\n",
+            b"HTTP/1.1 101 Switching\r\nConnection: Upgrade\r\nUpgrade: x\r\n",
+            b"nonsense\r\n",
+            b"\r\n",
+            b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n",
+        ],
+    )
+    def test_a_head_cut_elsewhere_is_refused(self, raw: bytes) -> None:
+        for method in (b"GET", b"CONNECT"):
+            reader = HeadReader(method, lenient=True)
+            with pytest.raises(RemoteProtocolError) as caught:  # noqa: PT012
+                reader.feed(raw)
+                reader.feed_eof()
+            assert caught.value.phase == "response_started"
+
+    def test_a_tunnel_is_not_opened_by_half_a_head(self) -> None:
+        reader = HeadReader(b"CONNECT", lenient=True)
+        assert reader.feed(b"HTTP/1.1 200 OK\r\n") is None
+        with pytest.raises(RemoteProtocolError, match="incomplete response head"):
+            reader.feed_eof()
 
     def test_bad_trailers_do_not_break_the_body(self) -> None:
         body = ChunkedReader(lenient=True)

@@ -33,13 +33,14 @@ ORDER: list[set[str]] = [
     {"_config"},
     {"_h1", "_h2", "_pool", "_race"},
     {"_proxy"},
+    {"_socks"},
     {"_dial"},
     {"_backends"},
     {"_sync", "_async"},
     {"_api", "aio"},
     {"__init__"},
 ]
-SANS_IO = ["_h1", "_h2", "_pool", "_proxy", "_dial", "_race"]
+SANS_IO = ["_h1", "_h2", "_pool", "_proxy", "_socks", "_dial", "_race"]
 IO = {"socket", "ssl", "threading", "_thread", "time", "select", "selectors", "asyncio"}
 PURE = ["_exceptions", "_models", "_trace"]  # below the line of I/O as well
 

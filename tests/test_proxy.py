@@ -16,7 +16,6 @@ from httpcore._dial import OpenTCP, Plan, StartTLS, dial
 from httpcore._exceptions import (
     ConnectError,
     ConnectTimeout,
-    NotBuiltYet,
     ProxyConnectError,
     ProxyConnectTimeout,
     ProxyError,
@@ -85,10 +84,34 @@ def test_the_port_of_a_proxy_without_one() -> None:
     assert to_hop(httpcore.Proxy("http://proxy.test"), b"http").port == 80
 
 
-@pytest.mark.parametrize("scheme", ["https", "socks5", "socks5h"])
-def test_proxies_that_are_not_built_yet(scheme: str) -> None:
-    with pytest.raises(NotBuiltYet, match=f"{scheme}:// proxies are not built yet"):
-        to_hop(httpcore.Proxy(f"{scheme}://proxy.test"), b"http")
+@pytest.mark.parametrize("scheme", ["socks5", "socks5h", "socks4", "socks4a"])
+def test_socks_tunnels_everything(scheme: str) -> None:
+    proxy = httpcore.Proxy(f"{scheme}://user:pass@proxy.test")
+    for origin in (b"http", b"https"):
+        hop = to_hop(proxy, origin)
+        assert (hop.port, hop.forwards, hop.auth) == (1080, False, (b"user", b"pass"))
+        assert hop.headers == ()
+
+
+def test_an_https_proxy_brings_its_context() -> None:
+    context: Any = object()
+    proxy = httpcore.Proxy("https://proxy.test", ssl_context=context)
+    assert to_hop(proxy, b"http") == Hop(b"https", b"proxy.test", 443, (), True, None, context)
+
+
+@pytest.mark.parametrize(
+    ("scheme", "auth", "text"),
+    [
+        ("socks5", (b"u" * 256, b"p"), "the user name for a SOCKS 5 proxy has 256 bytes"),
+        ("socks5h", (b"u", b""), "the password for a SOCKS 5 proxy has 0 bytes"),
+        ("socks4", (b"u\0", b""), "the user name for a SOCKS 4 proxy has a NUL in it"),
+    ],
+)
+def test_credentials_that_socks_cannot_say(
+    scheme: str, auth: tuple[bytes, bytes], text: str
+) -> None:
+    with pytest.raises(httpcore.LocalProtocolError, match=text):
+        to_hop(httpcore.Proxy(f"{scheme}://proxy.test", auth=auth), b"https")
 
 
 def test_what_is_no_proxy() -> None:

@@ -79,6 +79,11 @@ class NetworkBackend:
         """A connection to the Unix socket at `path` within `timeout` seconds, or Connect*."""
         raise NotImplementedError(f"{type(self).__name__} does not implement connect_unix_socket()")
 
+    def resolve(self, host: str, port: int, timeout: float | None = None) -> list[str]:
+        """The addresses of `host` within `timeout` seconds, for a proxy that takes addresses
+        only. A backend that cannot say gives the name itself, and the proxy looks it up."""
+        return [host]
+
     def sleep(self, seconds: float) -> None:
         """Wait between two attempts to connect."""
         time.sleep(seconds)

@@ -29,7 +29,9 @@ from .._exceptions import (
     WriteTimeout,
 )
 from .base import SOCKET_OPTION, NetworkBackend, NetworkStream
-from .tcp import Resolver, open_tcp, seconds
+from .fork import close_in_child, is_closed_in_child
+from .tcp import Resolver, look_up, open_tcp, seconds
+from .tls_in_tls import TLSInTLSStream
 
 if sys.platform == "linux":
     import fcntl
@@ -164,8 +166,7 @@ class SyncStream(NetworkStream):
         timeout: float | None = None,
     ) -> NetworkStream:
         if self._tls:
-            self.close()
-            raise NotImplementedError("TLS inside TLS (an https proxy) is not built yet")
+            return TLSInTLSStream(self, ssl_context, server_hostname, timeout)
         sock = self._sock
         try:
             sock.settimeout(timeout)
@@ -177,6 +178,8 @@ class SyncStream(NetworkStream):
                 suppress_ragged_eofs=False,
                 do_handshake_on_connect=False,
             )
+            if isinstance(sock, socket.socket) and is_closed_in_child(self._sock):
+                close_in_child(sock)  # it has taken the descriptor over
             sock.do_handshake()
         except BaseException as exc:
             sock.close()
@@ -267,6 +270,8 @@ def _make_poll(fileno: int) -> Callable[[], Any]:
 class SyncBackend(NetworkBackend):
     """Opens blocking sockets, with TCP_NODELAY and TCP keep-alive on. Thread-safe.
 
+    They belong to the process that opened them: the child of a fork finds its copies closed.
+
     Parameters:
         resolver: looks up host names in place of the system: called with host, port and the
             seconds left (None: no limit), returns IP addresses as str. It may block: where
@@ -303,6 +308,10 @@ class SyncBackend(NetworkBackend):
         sock = open_tcp(host, port, timeout, local_address, options, self._resolver)
         return SyncStream(sock, f"{host}:{port}")
 
+    def resolve(self, host: str, port: int, timeout: float | None = None) -> list[str]:
+        """The addresses of `host`, best first; raises NameResolutionError, ConnectTimeout."""
+        return [str(each) for each in look_up(host, port, timeout, None, self._resolver)]
+
     def connect_unix_socket(
         self,
         path: str,
@@ -313,6 +322,7 @@ class SyncBackend(NetworkBackend):
         if not hasattr(socket, "AF_UNIX"):  # pragma: no cover - Windows
             raise ConnectError(f"connect to unix:{path} failed: this system has no Unix sockets")
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        close_in_child(sock)
         try:
             for option in socket_options or ():
                 sock.setsockopt(*option)

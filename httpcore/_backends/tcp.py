@@ -25,6 +25,7 @@ from typing import Any
 
 from .._exceptions import ConnectError, ConnectTimeout, NameResolutionError
 from .._race import Address, Race, interleave
+from .fork import close_in_child
 
 # Takes host, port and the seconds that are left (None: no limit), returns IP addresses as text.
 Resolver = Callable[[str, int, "float | None"], Iterable[str]]
@@ -114,6 +115,7 @@ class _Heat:
         sock = None
         try:
             sock = socket.socket(address.family, address.kind, address.proto)
+            close_in_child(sock)
             for option in self._options:
                 sock.setsockopt(*option)
             if self._local_address is not None:

@@ -15,9 +15,10 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from .._backends.base import SOCKET_OPTION, NetworkBackend
+from .._backends.fork import renew_in_child
 from .._backends.sync import SyncBackend
 from .._config import NO_TIMEOUTS, read_timeouts
-from .._dial import Dialed, OpenTCP, OpenUnix, Plan, Sleep, StartTLS, Step, dial
+from .._dial import Dialed, OpenTCP, OpenUnix, Plan, Resolve, Sleep, StartTLS, Step, dial
 from .._exceptions import NotBuiltYet, RemoteProtocolError
 from .._models import Origin, Proxy, Request, Response, to_server_name
 from .._proxy import FORWARDED, Hop, Read, Rename, Tell, Write, forwarded, to_hop
@@ -69,12 +70,14 @@ class HTTPConnection(ConnectionInterface):
         self._retries = retries
         self._local_address = local_address
         self._uds = uds
+        self._address: str | None = None  # where to find the origin, instead of looking it up
         self._backend = SyncBackend() if network_backend is None else network_backend
         self._socket_options = socket_options
         self._parsing = parsing
         self._connection: HTTP11Connection | None = None
         self._failed = False
         self._lock = threading.Lock()
+        renew_in_child(self)
 
     def handle_request(self, request: Request) -> Response:
         """Send `request`, connecting first if need be; the response's body is unread.
@@ -120,6 +123,8 @@ class HTTPConnection(ConnectionInterface):
         """What the dial script is to do; `server_hostname` is the request's, or None."""
         context = None
         hop = self._hop
+        if hop is not None and hop.scheme == b"https" and hop.ssl_context is None:
+            hop = hop._replace(ssl_context=default_ssl_context())
         if hop is not None and hop.forwards:
             return Plan(
                 host=hop.host,
@@ -144,7 +149,12 @@ class HTTPConnection(ConnectionInterface):
             socket_options=self._socket_options,
             retries=self._retries,
             hop=hop,
+            address=self._address,
         )
+
+    def _renew_in_child(self) -> None:
+        """In the child of a fork: `_connection`, if there is one, sees to itself."""
+        self._lock = threading.Lock()
 
     def close(self) -> None:
         if self._connection is not None:
@@ -202,23 +212,26 @@ def carry_out(
 ) -> Dialed:
     """Run the dial script with blocking calls; each attempt has `timeout` seconds in all."""
     script = dial(plan)
-    deadline: float | None = None
+    deadline = None  # of this attempt
+    fresh = True  # an attempt begins with the next step
     stream = None  # the last that was opened, to be closed when something fails
     step = next(script)
     try:
         while True:
             left = timeout
             if timeout is not None:
-                if type(step) in (OpenTCP, OpenUnix):
+                if fresh:
                     deadline = time.monotonic() + timeout
                 elif deadline is not None:
                     left = max(SHORTEST_STEP, deadline - time.monotonic())
+            fresh = type(step) is Sleep
             try:
                 result = _carry_out_step(step, backend, left, trace)
                 if type(step) in OPENING:
                     stream = result
             except Exception as exc:
                 step = script.throw(exc)
+                fresh = type(step) in (OpenTCP, OpenUnix, Resolve)
             else:
                 step = script.send(result)
     except StopIteration as stop:
@@ -288,5 +301,8 @@ def _as_call(
             "timeout": timeout,
         }
         return f"{step.room}.start_tls", arguments, step.stream.start_tls
+    if type(step) is Resolve:
+        arguments = {"host": step.host, "port": step.port, "timeout": timeout}
+        return "connection.resolve", arguments, backend.resolve
     assert type(step) is Sleep
     return "connection.retry", {"seconds": step.seconds}, backend.sleep

@@ -17,17 +17,21 @@ import threading
 import time
 import types
 from collections import Counter, deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from .._backends.base import SOCKET_OPTION, NetworkBackend
+from .._backends.fork import renew_in_child
 from .._backends.sync import SyncBackend
+from .._backends.tcp import Resolver
 from .._config import (
     NO_TIMEOUTS,
     PoolLimits,
     SSLConfig,
     TimeoutConfig,
     check_timeout,
+    read_resolve,
     read_timeouts,
 )
 from .._exceptions import (
@@ -74,6 +78,9 @@ LONGEST_SLEEP = 1.0
 class ConnectionPool(RequestInterface):
     """Keeps connections and reuses them. Thread-safe: share one among all threads.
 
+    Safe to use before and after a fork: the child begins with no connections, and leaves those of
+    its parent alone. A response that was not read to its end can be read in the parent only.
+
     Parameters:
         ssl_context: how to verify https servers; by default `default_ssl_context()`. It is
             never changed.
@@ -96,6 +103,10 @@ class ConnectionPool(RequestInterface):
             that DNS changes are seen; None for no limit.
         parsing: ``"strict"`` reads responses as h11 does; ``"lenient"`` repairs or skips
             malformed header lines, as requests can read them.
+        resolver: looks up host names in place of the system, see `SyncBackend`.
+        resolve: where to find certain hosts, ``{"example.com:443": "127.0.0.1"}``, as curl's
+            ``--resolve``. Name checks, SNI and Host are still those of the name. For a tunnel
+            the proxy is asked for the address; a proxy that forwards looks up by itself.
 
     Raises TypeError or ValueError for an argument that cannot be.
     """
@@ -118,8 +129,14 @@ class ConnectionPool(RequestInterface):
         max_connections_per_host: int | None = None,
         max_age: float | None = None,
         parsing: str = "strict",
+        resolver: Resolver | None = None,
+        resolve: Mapping[str, str] | None = None,
     ) -> None:
         refuse_http2(http1, http2)
+        if resolver is not None and network_backend is not None:
+            raise ValueError(
+                "resolver and network_backend exclude each other: the backend looks up"
+            )
         if proxy is not None:
             if uds is not None:
                 raise ValueError("proxy and uds exclude each other: a Unix socket has no proxy")
@@ -132,22 +149,28 @@ class ConnectionPool(RequestInterface):
         self._retries = _count(retries, "retries", 0) or 0
         self._local_address = local_address
         self._uds = uds
-        self._network_backend = SyncBackend() if network_backend is None else network_backend
+        self._network_backend = (
+            SyncBackend(resolver) if network_backend is None else network_backend
+        )
+        self._resolve = read_resolve(resolve)
         self._socket_options = None if socket_options is None else list(socket_options)
         self._parsing = parsing
         self._max_connections = _count(max_connections, "max_connections", 1)
         self._max_per_host = _count(max_connections_per_host, "max_connections_per_host", 1)
         self._default_timeouts: Timeouts = NO_TIMEOUTS
-        self._scheduler = Scheduler(
+        self._make_scheduler = partial(
+            Scheduler,
             max_connections=self._max_connections,
             max_keepalive=_count(max_keepalive_connections, "max_keepalive_connections", 0),
             max_per_route=self._max_per_host,
             keepalive_expiry=self._keepalive_expiry,
             max_age=check_timeout(max_age, "max_age"),
         )
+        self._scheduler = self._make_scheduler()
         self._lock = threading.Lock()
         # Slots whose owner was dropped by the garbage collector, which may not take the lock.
         self._orphans: deque[Slot] = deque()
+        renew_in_child(self)
 
     # Sending
 
@@ -293,6 +316,8 @@ class ConnectionPool(RequestInterface):
         hop: Any = route.proxy
         connection._hop = hop
         connection._uds = route.uds
+        if self._resolve:
+            connection._address = self._resolve.get((route.host, route.port))
         if route.ssl_context is not None:
             context: Any = route.ssl_context
             connection._ssl_context = context[0] if type(context) is tuple else context
@@ -392,11 +417,28 @@ class ConnectionPool(RequestInterface):
         with self._lock:
             return self._scheduler.stats()
 
+    def close_idle(self, proxy: Proxy | None = None) -> None:
+        """Close idle connections now: all, or those through `proxy` with its credentials."""
+        ways = None if proxy is None else {to_hop(proxy, b"http"), to_hop(proxy, b"https")}
+        with self._lock:
+            self._scheduler.close_idle(None if ways is None else lambda route: route.proxy in ways)
+        self._settle()
+
     def close(self) -> None:
         """Close idle connections now, and those in use when their response ends."""
         with self._lock:
             self._scheduler.close()
         self._settle()
+
+    def _renew_in_child(self) -> None:
+        """In the child of a fork: begin again, with no connections and a lock that is free.
+
+        The connections see to themselves (`HTTP11Connection._renew_in_child`).
+        """
+        self._lock = threading.Lock()
+        self._orphans = deque()
+        self._scheduler.abandon()
+        self._scheduler = self._make_scheduler()
 
     def __enter__(self) -> ConnectionPool:
         return self

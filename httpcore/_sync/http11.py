@@ -18,6 +18,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from .._backends.base import NetworkStream
+from .._backends.fork import LostStream, renew_in_child
 from .._config import NO_TIMEOUTS, read_timeouts
 from .._exceptions import (
     MAYBE_PROCESSED,
@@ -92,7 +93,8 @@ class HTTP11Connection(ConnectionInterface):
         parsing: ``"strict"`` or ``"lenient"``, see `ConnectionPool`.
 
     It takes one request at a time: a second one raises ConnectionNotAvailable until the first
-    response's body was read or closed.
+    response's body was read or closed. It belongs to the process that made it: in the child of a
+    fork it is CLOSED.
     """
 
     def __init__(
@@ -115,6 +117,7 @@ class HTTP11Connection(ConnectionInterface):
         self.doubted = False  # idle for so long that the path may be gone without a sign
         # The request whose response is not at its end, for people and error texts.
         self.serving: Request | None = None
+        renew_in_child(self)
 
     def handle_request(self, request: Request) -> Response:
         """Send `request` and return its response, the body unread.
@@ -295,7 +298,7 @@ class HTTP11Connection(ConnectionInterface):
                     return head
                 data = self._stream.read(READ_SIZE, timeout)
                 if not data:
-                    reader.feed_eof()
+                    return reader.feed_eof()
         except (NetworkError, RemoteProtocolError, TimeoutException) as exc:
             exc.phase = RESPONSE_STARTED
             raise
@@ -349,6 +352,21 @@ class HTTP11Connection(ConnectionInterface):
         except Exception as exc:
             # Nothing that a request could act on; raised, it would keep the slot from its pool.
             logger.debug("closing the connection to %s failed: %s", self._origin, exc)
+
+    def _renew_in_child(self) -> None:
+        """In the child of a fork: the connection is the parent's, and CLOSED here."""
+        self._lock = threading.Lock()
+        if self._state == "CLOSED":
+            return  # or its stream was handed to the caller, who may go on with it
+        what = f"the connection to {self._origin} belongs"
+        if self.serving is not None:
+            what = f"the response to {describe(self.serving)}, as its connection, belongs"
+        self._stream = LostStream(
+            self._stream,
+            f"{what} to the parent process; the child of a fork must send a request of its own",
+        )
+        self._state = "CLOSED"
+        self.serving = None
 
     def can_handle_request(self, origin: Origin) -> bool:
         return origin == self._origin

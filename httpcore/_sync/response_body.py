@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from .._backends.base import NetworkStream
+from .._backends.fork import keep_in_child
 from .._exceptions import (
     RESPONSE_STARTED,
     NetworkError,
@@ -24,7 +25,7 @@ from .._exceptions import (
     TimeoutException,
 )
 from .._models import Request, describe
-from .._pool import ACTIVE
+from .._pool import ACTIVE, CLOSED
 from .._trace import Trace
 
 if TYPE_CHECKING:
@@ -366,6 +367,7 @@ class ResponseBody:
             self._pool._forget(self)
         connection._state = "CLOSED"  # to HTTP; the stream lives on
         stream = connection._stream
+        keep_in_child(stream.get_extra_info("socket"))
         self._upgraded = UpgradedStream(stream, leftover) if leftover else stream
         return self._upgraded
 
@@ -373,10 +375,11 @@ class ResponseBody:
         slot = getattr(self, "slot", None)  # missing when __init__ was interrupted
         if slot is None or self._pool is None:
             return
+        gone = slot.state == CLOSED  # in the child of a fork: the response is the parent's
         # Releasing it here could deadlock: the garbage collector runs anywhere.
         self._pool._orphaned(slot)
         self.slot = None
-        if self._reader is not None:
+        if self._reader is not None and not gone:
             warnings.warn(
                 f"unread response to {describe(self._request)} was dropped: read it to the end or "
                 "close it",

@@ -449,7 +449,6 @@ NOT_BUILT_YET = {
     "AsyncHTTPProxy",
     "AsyncSOCKSProxy",
     "HTTP2Connection",
-    "SOCKSProxy",
     "TrioBackend",
 }
 # An interface that nothing implements yet.

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import http.client
+import ipaddress
 import select
 import socket
 import ssl
@@ -150,3 +151,99 @@ def _relay(peer: Peer, upstream: socket.socket) -> None:
                 upstream.sendall(data)
             else:
                 peer.send(data)
+
+
+@dataclass
+class SocksRequest:
+    """What one client asked a SOCKS server for."""
+
+    version: int
+    host: str
+    port: int
+    user: str | None
+    password: str | None
+    by_name: bool
+
+
+class SocksServer(ScriptedServer):
+    """SOCKS 4, 4A and 5 on one port. Start it as a context manager.
+
+    Attributes:
+        requests: what was asked for, in order.
+        credentials: (user, password) to insist on, or None.
+        reply: the code to answer with; None to connect.
+        hosts: names that it connects elsewhere: {"origin.test": "127.0.0.1"}.
+    """
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(self._converse, **options)
+        self.requests: list[SocksRequest] = []
+        self.credentials: tuple[str, str] | None = None
+        self.reply: int | None = None
+        self.hosts: dict[str, str] = {}
+
+    def __enter__(self) -> SocksServer:
+        self.start()
+        return self
+
+    @property
+    def address(self) -> str:
+        return f"{self.host}:{self.port}"
+
+    def _converse(self, peer: Peer) -> None:
+        version = peer.recv_exactly(1)[0]
+        asked = self._read_5(peer) if version == 5 else self._read_4(peer)
+        if asked is None:
+            return
+        self.requests.append(asked)
+        if self.reply is not None:
+            peer.send(self._answer(version, self.reply))
+            return
+        upstream = socket.create_connection(
+            (self.hosts.get(asked.host, asked.host), asked.port), UPSTREAM_TIMEOUT
+        )
+        with upstream:
+            peer.send(self._answer(version, 0 if version == 5 else 90))
+            _relay(peer, upstream)
+
+    def _answer(self, version: int, code: int) -> bytes:
+        if version == 5:
+            # Bound to a name, which is rare and has to be read to its end.
+            return bytes([5, code, 0, 3, 4]) + b"here" + b"\x00\x50"
+        return bytes([0, code]) + bytes(6)
+
+    def _read_5(self, peer: Peer) -> SocksRequest | None:
+        offered = peer.recv_exactly(peer.recv_exactly(1)[0])
+        user = password = None
+        wanted = 0 if self.credentials is None else 2
+        if wanted not in offered:
+            peer.send(b"\x05\xff")
+            return None
+        peer.send(bytes([5, wanted]))
+        if wanted:
+            peer.recv_exactly(1)
+            user = peer.recv_exactly(peer.recv_exactly(1)[0]).decode()
+            password = peer.recv_exactly(peer.recv_exactly(1)[0]).decode()
+            right = (user, password) == self.credentials
+            peer.send(b"\x01\x00" if right else b"\x01\x01")
+            if not right:
+                return None
+        kind = peer.recv_exactly(4)[3]
+        size = {1: 4, 4: 16}.get(kind) or peer.recv_exactly(1)[0]
+        raw = peer.recv_exactly(size)
+        host = raw.decode() if kind == 3 else str(ipaddress.ip_address(raw))
+        port = int.from_bytes(peer.recv_exactly(2), "big")
+        return SocksRequest(5, host, port, user, password, kind == 3)
+
+    def _read_4(self, peer: Peer) -> SocksRequest | None:
+        head = peer.recv_exactly(7)
+        user = _until_nul(peer)
+        named = head[3:6] == bytes(3) and head[6] != 0
+        host = _until_nul(peer) if named else str(ipaddress.ip_address(head[3:]))
+        return SocksRequest(4, host, int.from_bytes(head[1:3], "big"), user, None, named)
+
+
+def _until_nul(peer: Peer) -> str:
+    found = peer.recv_until(b"\0")
+    assert found is not None
+    return found[:-1].decode()

@@ -1,0 +1,179 @@
+"""TLS inside another stream: to an https origin through the TLS of an https proxy.
+
+Owns: pumping records between an `ssl.SSLObject` and a stream. Must not know: sockets, proxies,
+HTTP. The ssl module can lay TLS over a socket, but not over another TLS session; so here it
+works on memory, and the stream below carries the records.
+
+Sources: the ssl module's "Memory BIO support"; RFC 8446 sections 4.6.1 (tickets come at any
+time) and 6.1 (close_notify).
+"""
+
+from __future__ import annotations
+
+import ssl
+import time
+from collections.abc import Callable
+from typing import Any
+
+from .._exceptions import (
+    MAYBE_PROCESSED,
+    ConnectTimeout,
+    NetworkError,
+    ReadError,
+    ReadTimeout,
+    TimeoutException,
+    TLSError,
+    WriteError,
+)
+from .base import NetworkStream
+from .tcp import seconds
+
+# Bytes asked for in one read of the stream below: one record and its overhead, RFC 8446 5.2.
+RECORD_SIZE = 16384 + 256 + 5
+
+
+class TLSInTLSStream(NetworkStream):
+    """A TLS session on top of another stream, which it owns.
+
+    Parameters:
+        below: the stream that carries the records.
+        ssl_context, server_hostname: as for `NetworkStream.start_tls`.
+        timeout: seconds for the handshake; None for ever.
+
+    Attributes:
+        peer: who is at the other end, for error texts.
+        unclean_eof: True once the peer ended without close_notify.
+
+    Raises ConnectTimeout, TLSError; the stream below is closed then.
+    """
+
+    __slots__ = ("_below", "_ended", "_incoming", "_object", "_outgoing", "peer", "unclean_eof")
+
+    def __init__(
+        self,
+        below: NetworkStream,
+        ssl_context: ssl.SSLContext,
+        server_hostname: str | None,
+        timeout: float | None,
+    ) -> None:
+        self._below = below
+        self._incoming = ssl.MemoryBIO()
+        self._outgoing = ssl.MemoryBIO()
+        self.peer: str = getattr(below, "peer", "the peer")
+        self.unclean_eof = False
+        self._ended = False
+        try:
+            self._object = ssl_context.wrap_bio(
+                self._incoming, self._outgoing, server_hostname=server_hostname
+            )
+            self._pump(self._object.do_handshake, timeout)
+        except BaseException as exc:
+            below.close()
+            if isinstance(exc, TimeoutException):
+                raise ConnectTimeout(
+                    f"TLS handshake with {self.peer} timed out: not done within {seconds(timeout)}"
+                ) from exc
+            if isinstance(exc, (OSError, ValueError, NetworkError)):
+                raise TLSError(f"TLS handshake with {self.peer} failed: {exc}") from exc
+            raise
+
+    def _pump(self, action: Callable[[], Any], timeout: float | None) -> Any:
+        """`action()`, with records carried to and fro until it is done.
+
+        Raises what `action` and the stream below raise.
+        """
+        deadline = None if timeout is None else time.monotonic() + timeout
+        while True:
+            try:
+                result = action()
+            except ssl.SSLWantReadError:
+                self._flush(deadline)
+                data = self._below.read(RECORD_SIZE, _left(deadline))
+                if data:
+                    self._incoming.write(data)
+                else:
+                    self._incoming.write_eof()
+            except ssl.SSLError:
+                self._flush(deadline)  # the alert that says why
+                raise
+            else:
+                self._flush(deadline)
+                return result
+
+    def _flush(self, deadline: float | None) -> None:
+        if self._outgoing.pending:
+            self._below.write(self._outgoing.read(), _left(deadline))
+
+    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        try:
+            data: bytes = self._pump(lambda: self._object.read(max_bytes), timeout)
+            self._ended = not data  # after close_notify, ssl gives b"" and does not raise
+            return data
+        except ssl.SSLError as exc:
+            return self._end_or_raise(exc)
+
+    def readinto(self, buffer: memoryview, timeout: float | None = None) -> int:
+        """As `read`, into `buffer`; 0 at the end of the stream."""
+        try:
+            count: int = self._pump(lambda: self._object.read(len(buffer), buffer), timeout)
+            self._ended = not count
+            return count
+        except ssl.SSLError as exc:
+            return len(self._end_or_raise(exc))
+
+    def _end_or_raise(self, exc: ssl.SSLError) -> bytes:
+        self._ended = True
+        if isinstance(exc, (ssl.SSLEOFError, ssl.SSLZeroReturnError)):
+            self.unclean_eof = isinstance(exc, ssl.SSLEOFError)
+            return b""
+        raise ReadError(f"read from {self.peer} failed: {exc}") from exc
+
+    def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        view = memoryview(buffer)
+        try:
+            while view:
+                view = view[self._pump(lambda: self._object.write(view), timeout) :]  # noqa: B023
+        except ssl.SSLError as exc:
+            raise WriteError(f"write to {self.peer} failed: {exc}") from exc
+        except (NetworkError, TimeoutException) as exc:
+            exc.phase = MAYBE_PROCESSED  # records before this one may have arrived
+            raise
+
+    def close(self) -> None:
+        self._below.close()
+
+    def start_tls(
+        self,
+        ssl_context: ssl.SSLContext,
+        server_hostname: str | None = None,
+        timeout: float | None = None,
+    ) -> NetworkStream:
+        return TLSInTLSStream(self, ssl_context, server_hostname, timeout)
+
+    def get_extra_info(self, info: str) -> Any:
+        if info == "ssl_object":
+            return self._object
+        if info == "is_readable":
+            return self._is_readable()
+        return self._below.get_extra_info(info)
+
+    def _is_readable(self) -> bool:
+        """Whether data or an end has arrived; tickets and other records of TLS itself are not."""
+        if self._ended or self._object.pending():
+            return True
+        if not (self._incoming.pending or self._below.get_extra_info("is_readable")):
+            return False
+        try:
+            self.read(1, 0)
+        except ReadTimeout:
+            return False
+        except NetworkError:
+            return True
+        return True
+
+    def __repr__(self) -> str:
+        return f"<httpcore.TLSInTLSStream [{self.peer}]>"
+
+
+def _left(deadline: float | None) -> float | None:
+    return None if deadline is None else max(0.0, deadline - time.monotonic())

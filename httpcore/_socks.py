@@ -1,0 +1,143 @@
+"""How a SOCKS proxy is asked for a connection.
+
+Owns: the messages of SOCKS 4, 4A and 5, their order, and what a refusal means. Must not know:
+sockets, locks, clocks, how a name is resolved.
+
+    socks5, socks4      the name is resolved by us, the proxy gets an address
+    socks5h, socks4a    the proxy resolves it: no look-up of the origin is made by us
+
+Each message is read to its exact length, and not a byte of what follows it.
+
+Sources: RFC 1928 (SOCKS 5), RFC 1929 (user name and password), the memos of SOCKS 4 and 4A
+(openssh.com/txt/socks4.protocol, socks4a.protocol); curl for the meaning of the four names.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Generator
+from typing import Any
+
+from ._exceptions import NetworkError, ProxyConnectTimeout, ProxyError, TimeoutException
+from ._proxy import MAX_SOCKS_FIELD, SOCKS_4, Hop, Read, Rename, Step, Write
+
+RESOLVED_HERE = (b"socks5", b"socks4")
+
+CONNECT = b"\x01"
+NO_LOGIN, PASSWORD = 0, 2  # RFC 1928 section 3
+IPV4, NAME, IPV6 = 1, 3, 4  # RFC 1928 section 5
+GRANTED_4 = 90
+
+_REFUSALS = {
+    1: "general failure of the SOCKS server",
+    2: "its rules do not allow it",
+    3: "network unreachable",
+    4: "host unreachable",
+    5: "connection refused",
+    6: "TTL expired",
+    7: "command not supported",
+    8: "address type not supported",
+    # SOCKS 4, whose numbers begin elsewhere
+    91: "rejected or failed",
+    92: "it cannot reach our identd",
+    93: "our identd gives another user",
+}
+
+Refusal = str  # why a proxy did not connect; "" when it did
+
+
+class _Broken(Exception):
+    """SOCKS cannot say it, or the proxy does not speak SOCKS, or it ended in the middle."""
+
+
+def connect(stream: Any, hop: Hop, host: str, port: int) -> Generator[Step, Any, None]:
+    """Ask the proxy at the other end of `stream` for a connection to `host`:`port`.
+
+    Parameters:
+        host: an address, or for socks5h and socks4a a name.
+
+    Raises ProxyError: it refused, ended or broke SOCKS; ProxyConnectTimeout.
+    """
+    where = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    what = f"connect to {where} at the proxy {hop}"
+    ask = _ask_4 if hop.scheme in SOCKS_4 else _ask_5
+    try:
+        refusal = yield from ask(stream, hop, host, port)
+    except TimeoutException as exc:
+        raise ProxyConnectTimeout(f"{what} timed out: {exc}") from exc
+    except (NetworkError, _Broken) as exc:
+        raise ProxyError(f"{what} failed: {exc}") from exc
+    if refusal:
+        raise ProxyError(f"{what} was refused: {refusal}")
+    yield Rename(stream, f"{where} through the proxy {hop}")
+
+
+def _ask_5(stream: Any, hop: Hop, host: str, port: int) -> Generator[Step, Any, Refusal]:
+    """RFC 1928 sections 3 to 6."""
+    offered = [NO_LOGIN] if hop.auth is None else [NO_LOGIN, PASSWORD]
+    yield Write(stream, bytes([5, len(offered), *offered]))
+    chosen = (yield from _read(stream, 2, first=5))[1]
+    if chosen not in offered:
+        return "it wants a user name and a password" if hop.auth is None else "it takes no password"
+    if chosen == PASSWORD and hop.auth is not None:
+        user, password = hop.auth
+        yield Write(stream, b"\x01" + _counted(user) + _counted(password))
+        if (yield from _read(stream, 2))[1]:
+            return "the user name or the password is wrong"
+    yield Write(stream, b"\x05" + CONNECT + b"\0" + _address_5(host) + port.to_bytes(2, "big"))
+    reply = yield from _read(stream, 5, first=5)
+    if reply[1]:
+        return _REFUSALS.get(reply[1], f"reply code {reply[1]}")
+    # The address that the proxy connects from follows, of which one byte is here already.
+    size = {IPV4: 4, IPV6: 16, NAME: 1 + reply[4]}.get(reply[3])
+    if size is None:
+        raise _Broken(f"its reply has an address of the unknown type {reply[3]}")
+    yield from _read(stream, size + 2 - 1)
+    return ""
+
+
+def _ask_4(stream: Any, hop: Hop, host: str, port: int) -> Generator[Step, Any, Refusal]:
+    user = hop.auth[0] if hop.auth is not None else b""
+    address = _ip(host)
+    if address is not None and address.version == 6:
+        raise _Broken("SOCKS 4 knows no IPv6; use socks5:// or socks5h://")
+    # 4A: an address that cannot be, 0.0.0.x, says that a name follows.
+    numbers = bytes([0, 0, 0, 1]) if address is None else address.packed
+    message = b"\x04" + CONNECT + port.to_bytes(2, "big") + numbers + user + b"\0"
+    yield Write(stream, message if address is not None else message + host.encode("ascii") + b"\0")
+    reply = yield from _read(stream, 8, first=0)
+    code = reply[1]
+    return "" if code == GRANTED_4 else _REFUSALS.get(code, f"reply code {code}")
+
+
+def _ip(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    try:
+        return ipaddress.ip_address(host.partition("%")[0])
+    except ValueError:
+        return None
+
+
+def _address_5(host: str) -> bytes:
+    address = _ip(host)
+    if address is None:
+        return bytes([NAME]) + _counted(host.encode("ascii"))
+    return bytes([IPV4 if address.version == 4 else IPV6]) + address.packed
+
+
+def _counted(value: bytes) -> bytes:
+    if len(value) > MAX_SOCKS_FIELD:  # a host name; user and password were checked before
+        raise _Broken(f"SOCKS 5 takes names of at most {MAX_SOCKS_FIELD} bytes")
+    return bytes([len(value)]) + value
+
+
+def _read(stream: Any, count: int, first: int | None = None) -> Generator[Step, Any, bytes]:
+    """Exactly `count` bytes, of which the first is to be `first`."""
+    data = b""
+    while len(data) < count:
+        part = yield Read(stream, count - len(data))
+        if not part:
+            raise _Broken(f"it closed the connection after {len(data)} bytes of an answer")
+        data += part
+        if first is not None and data[0] != first:
+            raise _Broken(f"it does not speak SOCKS: its answer begins with 0x{data[:1].hex()}")
+    return data
