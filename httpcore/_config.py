@@ -38,6 +38,8 @@ class TimeoutConfig:
     Parameters:
         timeout: for all of connect, read, write and pool, where these are not given.
         connect_timeout, read_timeout, write_timeout, pool_timeout: each on its own.
+        total_timeout: for the whole request, from the wait for a connection to the last byte of
+            the body, whatever the others say.
 
     Raises InvalidTimeout (a LocalProtocolError and ValueError) for a negative or NaN value,
     TypeError for one that is no number.
@@ -47,6 +49,7 @@ class TimeoutConfig:
     read_timeout: float | None
     write_timeout: float | None
     pool_timeout: float | None
+    total_timeout: float | None
 
     def __init__(
         self,
@@ -56,7 +59,9 @@ class TimeoutConfig:
         read_timeout: float | None = _UNSET,
         write_timeout: float | None = _UNSET,
         pool_timeout: float | None = _UNSET,
+        total_timeout: float | None = None,
     ) -> None:
+        object.__setattr__(self, "total_timeout", check_timeout(total_timeout, "total"))
         for name, value in (
             ("connect", connect_timeout),
             ("read", read_timeout),
@@ -73,6 +78,7 @@ class TimeoutConfig:
             "read": self.read_timeout,
             "write": self.write_timeout,
             "pool": self.pool_timeout,
+            "total": self.total_timeout,
         }
 
 
@@ -155,28 +161,29 @@ def read_resolve(resolve: Any) -> dict[tuple[bytes, int], str]:
     return found
 
 
-NO_TIMEOUTS: tuple[None, None, None, None] = (None, None, None, None)
+Timeouts = tuple["float | None", "float | None", "float | None", "float | None", "float | None"]
+
+NO_TIMEOUTS: Timeouts = (None, None, None, None, None)
 
 
-def read_timeouts(
-    timeout: Any,
-) -> tuple[float | None, float | None, float | None, float | None]:
-    """A request's ``extensions["timeout"]`` as (connect, read, write, pool), checked."""
+def read_timeouts(timeout: Any) -> Timeouts:
+    """A request's ``extensions["timeout"]`` as (connect, read, write, pool, total), checked."""
     try:
         get = timeout.get
     except AttributeError:
         raise TypeError(
-            "extensions['timeout'] must be a dict of connect, read, write and pool seconds, "
+            "extensions['timeout'] must be a dict of connect, read, write, pool and total seconds, "
             f"not {type(timeout).__name__}"
         ) from None
-    values = get("connect"), get("read"), get("write"), get("pool")
+    values = get("connect"), get("read"), get("write"), get("pool"), get("total")
     for value in values:
         if value is not None and not (type(value) is float and 0.0 <= value <= 9e9):
-            connect, read, write, pool = values
+            connect, read, write, pool, total = values
             return (
                 check_timeout(connect, "connect"),
                 check_timeout(read, "read"),
                 check_timeout(write, "write"),
                 check_timeout(pool, "pool"),
+                check_timeout(total, "total"),
             )
     return values

@@ -43,27 +43,30 @@ def test_ssl_config_defaults() -> None:
 @pytest.mark.parametrize(
     ("config", "expected"),
     [
-        (httpcore.TimeoutConfig(), (None, None, None, None)),
-        (httpcore.TimeoutConfig(5), (5, 5, 5, 5)),
-        (httpcore.TimeoutConfig(5, read_timeout=1), (5, 1, 5, 5)),
-        (httpcore.TimeoutConfig(5, read_timeout=None), (5, None, 5, 5)),
+        (httpcore.TimeoutConfig(), (None, None, None, None, None)),
+        (httpcore.TimeoutConfig(5), (5, 5, 5, 5, None)),
+        (httpcore.TimeoutConfig(5, read_timeout=1), (5, 1, 5, 5, None)),
+        (httpcore.TimeoutConfig(5, read_timeout=None), (5, None, 5, 5, None)),
+        (httpcore.TimeoutConfig(5, total_timeout=9), (5, 5, 5, 5, 9)),
         (
             httpcore.TimeoutConfig(
                 connect_timeout=1, read_timeout=2, write_timeout=3.5, pool_timeout=0
             ),
-            (1, 2, 3.5, 0),
+            (1, 2, 3.5, 0, None),
         ),
     ],
 )
 def test_timeout_config(config: httpcore.TimeoutConfig, expected: tuple[float | None, ...]) -> None:
     extension = config.as_extension()
-    assert tuple(extension[key] for key in ("connect", "read", "write", "pool")) == expected
+    keys = ("connect", "read", "write", "pool", "total")
+    assert tuple(extension[key] for key in keys) == expected
     assert read_timeouts(extension) == expected
     assert (
         config.connect_timeout,
         config.read_timeout,
         config.write_timeout,
         config.pool_timeout,
+        config.total_timeout,
     ) == expected
 
 
@@ -92,17 +95,17 @@ def test_check_timeout(value: float | None, expected: float | None) -> None:
 @pytest.mark.parametrize(
     ("extension", "expected"),
     [
-        ({}, (None, None, None, None)),
-        ({"read": 1.5, "unknown": "ignored"}, (None, 1.5, None, None)),
-        ({"connect": 1.0, "read": 2.0, "write": 3.0, "pool": 4.0}, (1.0, 2.0, 3.0, 4.0)),
-        ({"connect": 1, "pool": math.inf}, (1, None, None, None)),
+        ({}, (None, None, None, None, None)),
+        ({"read": 1.5, "unknown": "ignored"}, (None, 1.5, None, None, None)),
+        ({"connect": 1.0, "read": 2.0, "write": 3.0, "pool": 4.0}, (1.0, 2.0, 3.0, 4.0, None)),
+        ({"connect": 1, "pool": math.inf, "total": 5}, (1, None, None, None, 5)),
     ],
 )
 def test_read_timeouts(extension: dict[str, Any], expected: tuple[float | None, ...]) -> None:
     assert read_timeouts(extension) == expected
 
 
-@pytest.mark.parametrize("name", ["connect", "read", "write", "pool"])
+@pytest.mark.parametrize("name", ["connect", "read", "write", "pool", "total"])
 def test_read_timeouts_names_the_wrong_one(name: str) -> None:
     with pytest.raises(InvalidTimeout, match=f"{name} timeout"):
         read_timeouts({name: -1.0})

@@ -134,6 +134,16 @@ class SyncStream(NetworkStream):
         if sent != len(buffer):
             self._write_rest(memoryview(buffer), sent, timeout)
 
+    def write_some(self, buffer: memoryview, timeout: float | None = None) -> int:
+        """Send what is taken at once, at least one byte; returns how many."""
+        try:
+            if timeout != self._timeout:
+                self._sock.settimeout(timeout)
+                self._timeout = timeout
+            return self._send(buffer)
+        except (OSError, ValueError) as exc:
+            raise self._write_failure(exc, 0, len(buffer), timeout) from exc
+
     def _write_rest(self, buffer: memoryview, sent: int, timeout: float | None) -> None:
         while sent < len(buffer):
             try:

@@ -24,6 +24,7 @@ from .._models import Origin, Proxy, Request, Response, to_server_name
 from .._proxy import FORWARDED, Hop, Read, Rename, Tell, Write, forwarded, to_hop
 from .._ssl import default_ssl_context
 from .._trace import Trace
+from .deadline import Deadline
 from .http11 import HTTP11Connection, prepare
 from .interfaces import ConnectionInterface
 
@@ -95,15 +96,19 @@ class HTTPConnection(ConnectionInterface):
             if connection is None:
                 timeout = request.extensions.get("timeout")
                 timeouts = NO_TIMEOUTS if timeout is None else read_timeouts(timeout)
-                connection = self.connect(timeouts[0], request.extensions)
+                deadline = None if timeouts[4] is None else Deadline(timeouts[4])
+                connection = self.connect(timeouts[0], request.extensions, deadline)
         return connection.handle_prepared(prepared)
 
-    def connect(self, timeout: float | None, extensions: Any) -> HTTP11Connection:
-        """Open the connection within `timeout` seconds; Connect* on failure."""
+    def connect(
+        self, timeout: float | None, extensions: Any, deadline: Deadline | None = None
+    ) -> HTTP11Connection:
+        """Open the connection within `timeout` seconds an attempt, and all before `deadline`;
+        Connect* on failure."""
         dialed = None
         try:
             plan = self.plan(extensions.get("sni_hostname"))
-            dialed = carry_out(plan, self._backend, timeout, extensions.get("trace"))
+            dialed = carry_out(plan, self._backend, timeout, extensions.get("trace"), deadline)
             if dialed.protocol == "h2":
                 raise RemoteProtocolError(f"{self._origin} chose HTTP/2, which was not offered")
             connection = HTTP11Connection(
@@ -208,11 +213,16 @@ OPENING = (OpenTCP, OpenUnix, StartTLS)
 
 
 def carry_out(
-    plan: Plan, backend: NetworkBackend, timeout: float | None, trace: Trace | None
+    plan: Plan,
+    backend: NetworkBackend,
+    timeout: float | None,
+    trace: Trace | None,
+    deadline: Deadline | None = None,
 ) -> Dialed:
-    """Run the dial script with blocking calls; each attempt has `timeout` seconds in all."""
+    """Run the dial script with blocking calls; each attempt has `timeout` seconds in all, and
+    all of them together have until `deadline`."""
     script = dial(plan)
-    deadline = None  # of this attempt
+    end = None  # of this attempt
     fresh = True  # an attempt begins with the next step
     stream = None  # the last that was opened, to be closed when something fails
     step = next(script)
@@ -221,9 +231,13 @@ def carry_out(
             left = timeout
             if timeout is not None:
                 if fresh:
-                    deadline = time.monotonic() + timeout
-                elif deadline is not None:
-                    left = max(SHORTEST_STEP, deadline - time.monotonic())
+                    end = time.monotonic() + timeout
+                elif end is not None:
+                    left = max(SHORTEST_STEP, end - time.monotonic())
+            if deadline is not None:
+                left = max(SHORTEST_STEP, deadline.left(left))
+                if type(step) is Sleep:
+                    step = Sleep(min(step.seconds, left))
             fresh = type(step) is Sleep
             try:
                 result = _carry_out_step(step, backend, left, trace)

@@ -30,6 +30,7 @@ from .._config import (
     PoolLimits,
     SSLConfig,
     TimeoutConfig,
+    Timeouts,
     check_timeout,
     read_resolve,
     read_timeouts,
@@ -40,6 +41,7 @@ from .._exceptions import (
     NetworkError,
     PoolTimeout,
     RemoteProtocolError,
+    TimeoutException,
     UnsupportedProtocol,
 )
 from .._models import (
@@ -55,7 +57,8 @@ from .._pool import ACTIVE, DIALING, Route, Scheduler, Slot, Waiter
 from .._proxy import forwarded, to_hop
 from .._ssl import create_ssl_context
 from .connection import TLS_SCHEMES, HTTPConnection, refuse_http2
-from .http11 import HTTP11Connection, Prepared, Timeouts, prepare
+from .deadline import Deadline
+from .http11 import HTTP11Connection, Prepared, prepare
 from .interfaces import ConnectionInterface, RequestInterface
 from .response_body import ResponseBody
 
@@ -103,6 +106,9 @@ class ConnectionPool(RequestInterface):
             that DNS changes are seen; None for no limit.
         parsing: ``"strict"`` reads responses as h11 does; ``"lenient"`` repairs or skips
             malformed header lines, as requests can read them.
+        timeout: seconds for requests that bring none in ``extensions["timeout"]``, with the same
+            keys: connect, read, write, pool, and total, which covers all of a request from
+            the wait for a connection to the last byte of the body.
         resolver: looks up host names in place of the system, see `SyncBackend`.
         resolve: where to find certain hosts, ``{"example.com:443": "127.0.0.1"}``, as curl's
             ``--resolve``. Name checks, SNI and Host are still those of the name. For a tunnel
@@ -129,6 +135,7 @@ class ConnectionPool(RequestInterface):
         max_connections_per_host: int | None = None,
         max_age: float | None = None,
         parsing: str = "strict",
+        timeout: Mapping[str, float | None] | None = None,
         resolver: Resolver | None = None,
         resolve: Mapping[str, str] | None = None,
     ) -> None:
@@ -157,7 +164,7 @@ class ConnectionPool(RequestInterface):
         self._parsing = parsing
         self._max_connections = _count(max_connections, "max_connections", 1)
         self._max_per_host = _count(max_connections_per_host, "max_connections_per_host", 1)
-        self._default_timeouts: Timeouts = NO_TIMEOUTS
+        self._default_timeouts = NO_TIMEOUTS if timeout is None else read_timeouts(timeout)
         self._make_scheduler = partial(
             Scheduler,
             max_connections=self._max_connections,
@@ -196,16 +203,19 @@ class ConnectionPool(RequestInterface):
         prepared = prepare(request)
         timeout = request.extensions.get("timeout") if request.extensions else None
         timeouts = self._default_timeouts if timeout is None else read_timeouts(timeout)
+        deadline = None if timeouts[4] is None else Deadline(timeouts[4])
         mark = 0 if prepared.content is not None else _position(request.stream)
         fresh = False
         while True:
             body = ResponseBody(self, request)
             connection: HTTP11Connection | None = None
             try:
-                connection = self._check_out(route, body, timeouts, fresh)
-                return connection.exchange(prepared, timeouts, body)
+                connection = self._check_out(route, body, timeouts, fresh, deadline)
+                return connection.exchange(prepared, timeouts, body, deadline)
             except BaseException as exc:
                 body._abort()
+                if deadline is not None and isinstance(exc, TimeoutException):
+                    deadline.explain(exc)
                 if fresh or not _may_replay(exc, prepared, connection, mark):
                     raise
             if prepared.content is None and mark is not None:
@@ -241,7 +251,12 @@ class ConnectionPool(RequestInterface):
         return Route(scheme, url.host, port, context, None, uds)
 
     def _check_out(
-        self, route: Route, body: ResponseBody, timeouts: Timeouts, fresh: bool
+        self,
+        route: Route,
+        body: ResponseBody,
+        timeouts: Timeouts,
+        fresh: bool,
+        deadline: Deadline | None,
     ) -> HTTP11Connection:
         """A live connection for `body`, which owns its slot from here on."""
         scheduler = self._scheduler
@@ -257,10 +272,10 @@ class ConnectionPool(RequestInterface):
             if scheduler.closing or scheduler.woken or self._orphans:
                 self._settle()
             if waiter is not None:
-                self._wait(waiter, timeouts[3])
+                self._wait(waiter, deadline.left(timeouts[3]) if deadline else timeouts[3])
             slot = body.slot
             if slot.state is DIALING:
-                return self._dial(route, body, slot, timeouts[0])
+                return self._dial(route, body, slot, timeouts[0], deadline)
             connection: HTTP11Connection = slot.connection._connection
             if not connection.is_readable():
                 connection.doubted = now - slot.idle_since > DOUBT_AFTER
@@ -310,7 +325,12 @@ class ConnectionPool(RequestInterface):
         )
 
     def _dial(
-        self, route: Route, body: ResponseBody, slot: Slot, timeout: float | None
+        self,
+        route: Route,
+        body: ResponseBody,
+        slot: Slot,
+        timeout: float | None,
+        deadline: Deadline | None,
     ) -> HTTP11Connection:
         connection = self.create_connection(Origin(route.scheme, route.host, route.port))
         hop: Any = route.proxy
@@ -324,7 +344,7 @@ class ConnectionPool(RequestInterface):
         if route.scheme in TLS_SCHEMES and connection._ssl_context is None:
             connection._ssl_context = self._make_ssl_context()
         slot.connection = connection
-        opened = connection.connect(timeout, body._request.extensions)
+        opened = connection.connect(timeout, body._request.extensions, deadline)
         with self._lock:
             self._scheduler.dialed(body, connection, time.monotonic())
         return opened

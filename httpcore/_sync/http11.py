@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 
 from .._backends.base import NetworkStream
 from .._backends.fork import LostStream, renew_in_child
-from .._config import NO_TIMEOUTS, read_timeouts
+from .._config import NO_TIMEOUTS, Timeouts, read_timeouts
 from .._exceptions import (
     MAYBE_PROCESSED,
     NOT_SENT,
@@ -37,12 +37,11 @@ from .._exceptions import (
 from .._h1 import CHUNKED, LAST_CHUNK, Head, HeadReader, encode_chunk, encode_request, read_head
 from .._models import ByteStream, Origin, Request, Response, describe
 from .._trace import Trace, check_hooks
+from .deadline import Deadline, DeadlineStream
 from .interfaces import ConnectionInterface
 from .response_body import READ_SIZE, ResponseBody
 
 logger = logging.getLogger("httpcore.http11")
-
-Timeouts = tuple["float | None", "float | None", "float | None", "float | None"]
 
 # Bytes per write of a body, and the largest body that leaves together with its head. Copying
 # this much costs less than a second system call and a second packet.
@@ -142,15 +141,24 @@ class HTTP11Connection(ConnectionInterface):
             if self._state not in ("NEW", "IDLE"):
                 raise ConnectionNotAvailable(f"the connection to {self._origin} is {self._state}")
             self._state = "ACTIVE"
-        return self.exchange(prepared, timeouts, ResponseBody(None, request))
+        deadline = None if timeouts[4] is None else Deadline(timeouts[4])
+        return self.exchange(prepared, timeouts, ResponseBody(None, request), deadline)
 
-    def exchange(self, prepared: Prepared, timeouts: Timeouts, body: ResponseBody) -> Response:
+    def exchange(
+        self,
+        prepared: Prepared,
+        timeouts: Timeouts,
+        body: ResponseBody,
+        deadline: Deadline | None = None,
+    ) -> Response:
         """Send one prepared request and read the response's head; the caller has made sure
         that nobody else uses the connection. Closes it on failure, unless nothing was sent."""
         request = prepared.request
         body._connection = self
         body._trace = request.extensions.get("trace") if request.extensions else None
         self._state = "ACTIVE"
+        if deadline is not None:
+            self._stream = DeadlineStream(self._stream, deadline)
         self._request_count += 1
         self._untouched = True
         self.serving = request
@@ -313,6 +321,8 @@ class HTTP11Connection(ConnectionInterface):
         body._keep_for = head.keep_alive_timeout
         reused = self._request_count > 1
         stream = self._stream
+        if type(stream) is DeadlineStream:
+            stream = stream.stream
         if body._trace is not None:
             body._trace("http11.receive_response_body.started", {"request": body._request})
         if head.rest:
@@ -339,9 +349,15 @@ class HTTP11Connection(ConnectionInterface):
 
     def _idle(self) -> None:
         self._state = "IDLE"
+        self._drop_deadline()
         self.serving = None
         if self._keepalive_expiry is not None:
             self._expires = time.monotonic() + self._keepalive_expiry
+
+    def _drop_deadline(self) -> None:
+        """The request is over: the next one, or whoever takes the stream over, has another."""
+        if type(self._stream) is DeadlineStream:
+            self._stream = self._stream.stream
 
     def close(self) -> None:
         """Close the connection; a body that is being read fails then. Any thread may."""

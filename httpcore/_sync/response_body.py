@@ -187,6 +187,11 @@ class ResponseBody:
         return count
 
     @property
+    def buffered(self) -> int:
+        """Bytes that have arrived and were not read yet: as many can be had without waiting."""
+        return len(self._pending) - self._offset
+
+    @property
     def trailers(self) -> list[tuple[bytes, bytes]]:
         """The trailer fields, once the body has ended (RFC 9110 section 6.5)."""
         fields: list[tuple[bytes, bytes]] = self._reader.trailers
@@ -366,6 +371,7 @@ class ResponseBody:
         if self._pool is not None:
             self._pool._forget(self)
         connection._state = "CLOSED"  # to HTTP; the stream lives on
+        connection._drop_deadline()
         stream = connection._stream
         keep_in_child(stream.get_extra_info("socket"))
         self._upgraded = UpgradedStream(stream, leftover) if leftover else stream

@@ -1,0 +1,134 @@
+"""One deadline over many reads and writes.
+
+Owns: the moment at which a request's total time is over, and the stream that keeps to it. Must
+not know: HTTP, pools. A request without a total never meets any of this.
+
+A read timeout says how long a peer may be silent; a peer that sends a byte now and then is never
+silent, and can hold a request for ever (psf/requests#3099). So with a total, each read and write
+gets what is left of it.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+from .._backends.base import NetworkStream
+from .._exceptions import (
+    MAYBE_PROCESSED,
+    NetworkError,
+    ReadTimeout,
+    TimeoutException,
+    WriteTimeout,
+)
+
+if TYPE_CHECKING:
+    import ssl
+
+# Bytes per write to a stream that cannot say how far it got: small, because the deadline is only
+# looked at in between.
+PIECE = 16384
+
+
+class Deadline:
+    """When a request is over, `total` seconds from now."""
+
+    __slots__ = ("at", "total")
+
+    def __init__(self, total: float) -> None:
+        self.total = total
+        self.at = time.monotonic() + total
+
+    def left(self, timeout: float | None = None) -> float:
+        """Seconds until it, or until `timeout` seconds from now if that is sooner; 0 at least."""
+        left = max(0.0, self.at - time.monotonic())
+        return left if timeout is None else min(left, timeout)
+
+    @property
+    def passed(self) -> bool:
+        return time.monotonic() >= self.at
+
+    def explain(self, exc: TimeoutException) -> None:
+        """If it was this deadline that `exc` met, say so in its text."""
+        text = f"the total of {self.total:g} s is over"
+        if self.passed and text not in str(exc):
+            exc.args = (f"{exc} ({text})" if str(exc) else text,)
+
+
+class DeadlineStream(NetworkStream):
+    """A stream on which every read and write ends at the deadline.
+
+    Attributes:
+        stream: the stream itself.
+    """
+
+    __slots__ = ("_deadline", "_write_some", "stream")
+
+    def __init__(self, stream: NetworkStream, deadline: Deadline) -> None:
+        self.stream = stream
+        self._deadline = deadline
+        self._write_some = getattr(stream, "write_some", None)
+
+    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        try:
+            return self.stream.read(max_bytes, self._left(timeout, ReadTimeout))
+        except TimeoutException as exc:
+            self._deadline.explain(exc)
+            raise
+
+    def readinto(self, buffer: memoryview, timeout: float | None = None) -> int:
+        """As `read`, into `buffer`."""
+        readinto = getattr(self.stream, "readinto", None)
+        if readinto is None:
+            data = self.read(len(buffer), timeout)
+            buffer[: len(data)] = data
+            return len(data)
+        try:
+            count: int = readinto(buffer, self._left(timeout, ReadTimeout))
+            return count
+        except TimeoutException as exc:
+            self._deadline.explain(exc)
+            raise
+
+    def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        view = memoryview(buffer)
+        sent = False
+        try:
+            while view:
+                left = self._left(timeout, WriteTimeout)
+                if self._write_some is not None:
+                    view = view[self._write_some(view, left) :]
+                else:
+                    self.stream.write(bytes(view[:PIECE]), left)
+                    view = view[PIECE:]
+                sent = True
+        except (NetworkError, TimeoutException) as exc:
+            if sent:
+                exc.phase = MAYBE_PROCESSED
+            if isinstance(exc, TimeoutException):
+                self._deadline.explain(exc)
+            raise
+
+    def _left(self, timeout: float | None, kind: type[TimeoutException]) -> float:
+        left = self._deadline.left(timeout)
+        if left <= 0 and timeout != 0:  # zero asks for what is there already
+            raise kind()
+        return left
+
+    def close(self) -> None:
+        self.stream.close()
+
+    def start_tls(
+        self,
+        ssl_context: ssl.SSLContext,
+        server_hostname: str | None = None,
+        timeout: float | None = None,
+    ) -> NetworkStream:
+        return self.stream.start_tls(ssl_context, server_hostname, timeout)
+
+    def get_extra_info(self, info: str) -> Any:
+        return self.stream.get_extra_info(info)
+
+    @property
+    def unclean_eof(self) -> bool:
+        return bool(getattr(self.stream, "unclean_eof", False))
