@@ -1,33 +1,48 @@
-"""TLS contexts: built once per (verify, cert, identity of the files), never changed after.
+"""TLS contexts: built once per (settings, identity of the files), never changed after.
 
-Owns: the cache of contexts and what goes into one. Must not know: connections or requests.
+Owns: the cache of contexts, what goes into one, and which roots `verify` means. Must not know:
+connections or requests.
 
 Loading a CA bundle costs milliseconds and a megabyte on OpenSSL 3 (python/cpython#95031), so
 a context is built when the first TLS connection needs it and then shared. Changing a shared
 context was the cause of wrong client certificates and crashes (psf/requests#6726), so nobody
 does. A file that is rewritten in place has a new identity and so gets a new context.
 
-Sources: RFC 8446, RFC 7301 (ALPN), OpenSSL's SSL_CTX_set_default_verify_paths(3) for
-SSL_CERT_FILE and SSL_CERT_DIR.
+`ssl.SSLContext` is looked up at each call, because truststore.inject_into_ssl() replaces it.
+
+Sources: RFC 8446, RFC 7301 (ALPN), RFC 9110 section 4.3.4 (no common names), OpenSSL's
+SSL_CTX_set_default_verify_paths(3) for SSL_CERT_FILE and SSL_CERT_DIR,
+`ssl.create_default_context` for the verify flags.
 """
 
 from __future__ import annotations
 
 import os
 import ssl
+import sys
 import threading
-from typing import Union
+import weakref
+from typing import Any, Union
 
 import certifi
 
 Verify = Union[bool, str, "os.PathLike[str]"]
 Cert = Union[str, "os.PathLike[str]", tuple[str, str], tuple[str, str, str], None]
+Directory = Union[str, "os.PathLike[str]", None]
 
-# How many contexts are kept, each about 1 MB with a full CA bundle. A process that rotates
-# certificates for ever must not keep them all; the oldest goes first.
+# How many contexts are kept for nobody, each about 1 MB with a full CA bundle. A process that
+# rotates certificates for ever must not keep them all; the oldest goes first.
 MAX_CONTEXTS = 64
 
+# What `ssl.create_default_context` sets beyond OpenSSL's own defaults, since Python 3.13.
+_VERIFY_FLAGS = (
+    ssl.VERIFY_X509_PARTIAL_CHAIN | ssl.VERIFY_X509_STRICT if sys.version_info >= (3, 13) else 0
+)
+
 _contexts: dict[object, ssl.SSLContext] = {}
+# All that somebody uses, so that past MAX_CONTEXTS too equal settings find the same context, and
+# by it the connections that were made with it.
+_in_use: weakref.WeakValueDictionary[object, ssl.SSLContext] = weakref.WeakValueDictionary()
 _lock = threading.Lock()
 
 
@@ -50,18 +65,32 @@ def default_ssl_context() -> ssl.SSLContext:
     return create_ssl_context()
 
 
-def create_ssl_context(verify: Verify = True, cert: Cert = None) -> ssl.SSLContext:
+def create_ssl_context(
+    verify: Verify = True,
+    cert: Cert = None,
+    *,
+    ca_dir: Directory = None,
+    ca_data: str | bytes | None = None,
+    minimum_version: int | None = None,
+    maximum_version: int | None = None,
+    check_hostname: bool = True,
+) -> ssl.SSLContext:
     """The shared context for these settings; built on the first call for them.
 
     Parameters:
-        verify: True verifies against certifi's roots (or SSL_CERT_FILE / SSL_CERT_DIR), a
-            path against that bundle file or hashed directory, False not at all.
+        verify: True verifies against certifi's roots (or SSL_CERT_FILE / SSL_CERT_DIR, or the
+            system's where truststore was injected), a path against that bundle file or hashed
+            directory, False not at all.
         cert: client certificate: a PEM file with the key inside, ``(cert, key)`` or
             ``(cert, key, password)``.
+        ca_dir: a hashed directory to trust, too; where `verify` is True, in place of its roots.
+        ca_data: certificates to trust, PEM text or DER bytes, likewise.
+        minimum_version, maximum_version: `ssl.TLSVersion`; None for TLS 1.2 and for the newest.
+        check_hostname: False verifies that the certificate is good, not that it is the host's.
 
     Returns:
         A context that is never changed after this; do not change it either. A file that was
-        rewritten since (other inode, size or modification time) leads to a new one.
+        rewritten since (other inode, size or time) leads to a new one.
 
     Raises:
         OSError: a file is missing, naming it. ssl.SSLError: a file is not what it should be.
@@ -70,16 +99,65 @@ def create_ssl_context(verify: Verify = True, cert: Cert = None) -> ssl.SSLConte
     Thread-safe: each context is built once, however many threads ask.
     """
     key = _key(verify, cert)
+    more: dict[str, Any] = {}
+    if (
+        ca_dir is not None
+        or ca_data is not None
+        or minimum_version is not None
+        or maximum_version is not None
+        or not check_hostname
+    ):
+        directory = None if ca_dir is None else os.fspath(ca_dir)
+        key = (
+            key, _identity(directory), ca_data, minimum_version, maximum_version, check_hostname
+        )  # fmt: skip
+        more = {
+            "ca_dir": directory,
+            "ca_data": ca_data,
+            "minimum_version": minimum_version,
+            "maximum_version": maximum_version,
+            "check_hostname": check_hostname,
+        }
     context = _contexts.get(key)
     if context is None:
         with _lock:
             context = _contexts.get(key)
             if context is None:
-                context = _build(verify, cert)
+                context = _in_use.get(key)
+                if context is None:
+                    context = _in_use[key] = _build(verify, cert, **more)
                 while len(_contexts) >= MAX_CONTEXTS:
                     del _contexts[next(iter(_contexts))]
                 _contexts[key] = context
     return context
+
+
+def load_roots(
+    context: ssl.SSLContext,
+    verify: Verify = True,
+    *,
+    ca_dir: Directory = None,
+    ca_data: str | bytes | None = None,
+) -> None:
+    """Make `context`, which the caller made, trust what `create_ssl_context` would.
+
+    Parameters: see `create_ssl_context`. Roots add up to those that `context` has. Where `verify`
+    is True and nothing else is said, a context that has the system's trust (truststore's) is left
+    as it is.
+
+    Raises OSError and ssl.SSLError as `create_ssl_context` does. Thread-safe unless `context`
+    is in use elsewhere.
+    """
+    if verify is False or verify is None:
+        return
+    if verify is not True:
+        _load_roots(context, os.fspath(verify))
+    elif not ca_dir and not ca_data:
+        _load_default_roots(context)
+    if ca_dir:
+        _load_roots(context, os.fspath(ca_dir))
+    if ca_data:
+        context.load_verify_locations(cadata=ca_data)
 
 
 def _key(verify: Verify, cert: Cert) -> object:
@@ -118,20 +196,37 @@ def _identity(path: str | None) -> object:
         status = os.stat(path)
     except OSError:
         return path  # building will say what is wrong
-    return (path, status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
+    # The last one tells a rewrite whose writer put the old time back.
+    return (
+        path, status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
+    )  # fmt: skip
 
 
-def _build(verify: Verify, cert: Cert) -> ssl.SSLContext:
+def _build(
+    verify: Verify,
+    cert: Cert,
+    ca_dir: str | None = None,
+    ca_data: str | bytes | None = None,
+    minimum_version: Any = None,
+    maximum_version: Any = None,
+    check_hostname: bool = True,
+) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.minimum_version = minimum_version or ssl.TLSVersion.TLSv1_2
+    if maximum_version:
+        context.maximum_version = maximum_version
+    context.verify_flags |= _VERIFY_FLAGS
+    context.hostname_checks_common_name = False
     if verify is False or verify is None:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
-    elif verify is True:
-        _load_default_roots(context)
     else:
-        _load_roots(context, os.fspath(verify))
+        context.check_hostname = check_hostname
+        load_roots(context, verify, ca_dir=ca_dir, ca_data=ca_data)
     # RFC 7301: without it, servers that speak more than HTTP/1.1 have to guess.
     context.set_alpn_protocols(["http/1.1"])
+    # RFC 8446 section 4.6.2: servers that ask for a certificate for some paths only.
+    context.post_handshake_auth = True
     key_log = os.environ.get("SSLKEYLOGFILE")
     if key_log:
         context.keylog_filename = key_log
@@ -141,6 +236,8 @@ def _build(verify: Verify, cert: Cert) -> ssl.SSLContext:
 
 
 def _load_default_roots(context: ssl.SSLContext) -> None:
+    if _trusts_the_system(context):
+        return
     # As OpenSSL does: either variable replaces the built-in roots, which are certifi's here.
     file = os.environ.get("SSL_CERT_FILE") or None
     directory = os.environ.get("SSL_CERT_DIR") or None
@@ -153,6 +250,17 @@ def _load_default_roots(context: ssl.SSLContext) -> None:
         for part in directory.split(os.pathsep):
             if os.path.isdir(part):
                 context.load_verify_locations(capath=part)
+
+
+def _trusts_the_system(context: Any) -> bool:
+    """Whether its trust is none that is loaded into it: truststore's says so in this way."""
+    stats = getattr(context, "cert_store_stats", None)
+    if stats is not None:
+        try:
+            stats()
+        except NotImplementedError:
+            return True
+    return False
 
 
 def _load_roots(context: ssl.SSLContext, path: str) -> None:

@@ -32,6 +32,7 @@ from .base import SOCKET_OPTION, NetworkBackend, NetworkStream
 from .fork import close_in_child, is_closed_in_child
 from .tcp import Resolver, look_up, open_tcp, seconds
 from .tls_in_tls import TLSInTLSStream
+from .tls_sessions import Key, forget_session, keep_session, session_for
 
 if sys.platform == "linux":
     import fcntl
@@ -81,10 +82,21 @@ class SyncStream(NetworkStream):
             have been cut short by somebody else (RFC 8446 section 6.1).
     """
 
-    __slots__ = ("_poll", "_recv", "_send", "_sock", "_timeout", "_tls", "peer", "unclean_eof")
+    __slots__ = (
+        "_poll",
+        "_recv",
+        "_resumable",
+        "_send",
+        "_sock",
+        "_timeout",
+        "_tls",
+        "peer",
+        "unclean_eof",
+    )
 
     def __init__(self, sock: socket.socket, peer: str) -> None:
         self._sock = sock
+        self._resumable: tuple[Any, Key] | None = None  # context and key of its TLS session
         self._tls = isinstance(sock, ssl.SSLSocket)
         # SSLSocket.recv and .send are Python functions around these two.
         self._recv: Callable[[int], bytes] = sock.read if self._tls else sock.recv  # type: ignore[attr-defined]
@@ -125,9 +137,11 @@ class SyncStream(NetworkStream):
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
         try:
-            if timeout != self._timeout:
+            # Asked of the socket itself: whoever reads a response may find the socket and set a
+            # timeout of their own, which must end with that response.
+            if timeout != self._sock.gettimeout():
                 self._sock.settimeout(timeout)
-                self._timeout = timeout
+            self._timeout = timeout
             sent = self._send(buffer)
         except (OSError, ValueError) as exc:
             raise self._write_failure(exc, 0, len(buffer), timeout) from exc
@@ -178,6 +192,9 @@ class SyncStream(NetworkStream):
         if self._tls:
             return TLSInTLSStream(self, ssl_context, server_hostname, timeout)
         sock = self._sock
+        key = (server_hostname, self.peer)
+        session = session_for(ssl_context, key)
+        options = {} if session is None else {"session": session}
         try:
             sock.settimeout(timeout)
             # A missing close_notify is reported, not swallowed: a body that only ends with
@@ -187,6 +204,7 @@ class SyncStream(NetworkStream):
                 server_hostname=server_hostname,
                 suppress_ragged_eofs=False,
                 do_handshake_on_connect=False,
+                **options,
             )
             if isinstance(sock, socket.socket) and is_closed_in_child(self._sock):
                 close_in_child(sock)  # it has taken the descriptor over
@@ -194,6 +212,7 @@ class SyncStream(NetworkStream):
         except BaseException as exc:
             sock.close()
             self._sock.close()
+            forget_session(ssl_context, key)
             if isinstance(exc, (TimeoutError, *_SEND_AGAIN)):
                 raise ConnectTimeout(
                     f"TLS handshake with {self.peer} timed out: not done within {seconds(timeout)}"
@@ -201,7 +220,14 @@ class SyncStream(NetworkStream):
             if isinstance(exc, (OSError, ValueError)):
                 raise TLSError(f"TLS handshake with {self.peer} failed: {exc}") from exc
             raise
-        return SyncStream(sock, self.peer)
+        stream = SyncStream(sock, self.peer)
+        stream._resumable = ssl_context, key
+        return stream
+
+    def keep_session(self) -> None:
+        """Keep the TLS session for the next connection to this peer; once data was read."""
+        if self._resumable is not None:
+            keep_session(*self._resumable, self._sock)
 
     def get_extra_info(self, info: str) -> Any:
         if info == "is_readable":

@@ -27,6 +27,7 @@ from .._exceptions import (
 )
 from .base import NetworkStream
 from .tcp import seconds
+from .tls_sessions import forget_session, keep_session, session_for
 
 # Bytes asked for in one read of the stream below: one record and its overhead, RFC 8446 5.2.
 RECORD_SIZE = 16384 + 256 + 5
@@ -47,7 +48,16 @@ class TLSInTLSStream(NetworkStream):
     Raises ConnectTimeout, TLSError; the stream below is closed then.
     """
 
-    __slots__ = ("_below", "_ended", "_incoming", "_object", "_outgoing", "peer", "unclean_eof")
+    __slots__ = (
+        "_below",
+        "_ended",
+        "_incoming",
+        "_object",
+        "_outgoing",
+        "_resumable",
+        "peer",
+        "unclean_eof",
+    )
 
     def __init__(
         self,
@@ -62,13 +72,19 @@ class TLSInTLSStream(NetworkStream):
         self.peer: str = getattr(below, "peer", "the peer")
         self.unclean_eof = False
         self._ended = False
+        key = (server_hostname, self.peer)
+        self._resumable = ssl_context, key
         try:
             self._object = ssl_context.wrap_bio(
-                self._incoming, self._outgoing, server_hostname=server_hostname
+                self._incoming,
+                self._outgoing,
+                server_hostname=server_hostname,
+                session=session_for(ssl_context, key),
             )
             self._pump(self._object.do_handshake, timeout)
         except BaseException as exc:
             below.close()
+            forget_session(ssl_context, key)
             if isinstance(exc, TimeoutException):
                 raise ConnectTimeout(
                     f"TLS handshake with {self.peer} timed out: not done within {seconds(timeout)}"
@@ -149,6 +165,10 @@ class TLSInTLSStream(NetworkStream):
         timeout: float | None = None,
     ) -> NetworkStream:
         return TLSInTLSStream(self, ssl_context, server_hostname, timeout)
+
+    def keep_session(self) -> None:
+        """Keep the TLS session for the next connection to this peer; once data was read."""
+        keep_session(*self._resumable, self._object)
 
     def get_extra_info(self, info: str) -> Any:
         if info == "ssl_object":

@@ -350,9 +350,17 @@ class HTTP11Connection(ConnectionInterface):
     def _idle(self) -> None:
         self._state = "IDLE"
         self._drop_deadline()
+        if self._request_count == 1:
+            self._keep_session()
         self.serving = None
         if self._keepalive_expiry is not None:
             self._expires = time.monotonic() + self._keepalive_expiry
+
+    def _keep_session(self) -> None:
+        """The peer has answered, so the next connection to it may resume this one's TLS."""
+        keep = getattr(self._stream, "keep_session", None)
+        if keep is not None:
+            keep()
 
     def _drop_deadline(self) -> None:
         """The request is over: the next one, or whoever takes the stream over, has another."""

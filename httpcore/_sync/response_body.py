@@ -333,6 +333,8 @@ class ResponseBody:
             else:
                 # Closed before there is room for another, so that there is never one too many.
                 reusable = False
+                if self.complete:
+                    connection._keep_session()
                 connection.close()
         if pool is not None:
             pool._release(self, reusable, self._keep_for)

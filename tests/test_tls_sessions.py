@@ -1,0 +1,202 @@
+"""Resumed TLS sessions: when they are, and when they must not be.
+
+Owns: `httpcore._backends.tls_sessions`, and the pool's part in it. Must not know: contexts.
+"""
+
+from __future__ import annotations
+
+import gc
+import ssl
+import weakref
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import trustme
+
+import httpcore
+from httpcore._backends import tls_sessions
+from httpcore._backends.tls_sessions import (
+    MAX_SESSIONS,
+    forget_session,
+    keep_session,
+    session_for,
+)
+from tests.support import tls
+from tests.support.proxies import ProxyServer
+from tests.support.servers import LocalServer, Peer, ScriptedServer
+
+Serve = Callable[..., ScriptedServer]
+
+VERSIONS = [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3]
+
+
+@pytest.fixture(params=VERSIONS, ids=lambda version: version.name)
+def resuming_server(request: Any, ca: trustme.CA) -> Iterator[LocalServer]:
+    context = tls.server_context(ca)
+    context.minimum_version = context.maximum_version = request.param
+    with LocalServer(tls=context) as server:
+        yield server
+
+
+def client_context(ca: trustme.CA) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    ca.configure_trust(context)
+    return context
+
+
+def reused(pool: httpcore.ConnectionPool, url: str, **extensions: Any) -> bool:
+    """Whether a new connection to `url` resumes a session."""
+    pool.close()
+    response = pool.request("GET", url, extensions=extensions)
+    found: bool = response.extensions["network_stream"].get_extra_info("ssl_object").session_reused
+    return found
+
+
+def test_the_second_connection_resumes(resuming_server: LocalServer, ca: trustme.CA) -> None:
+    with httpcore.ConnectionPool(ssl_context=client_context(ca)) as pool:
+        assert [reused(pool, resuming_server.url) for _ in range(4)] == [False, True, True, True]
+    assert resuming_server.accepted == 4
+
+
+def test_a_connection_that_the_server_closes_is_resumed(serve: Serve, ca: trustme.CA) -> None:
+    """Servers that close each connection are where it is worth most."""
+
+    seen: list[Any] = []
+
+    def handler(peer: Peer) -> None:
+        assert isinstance(peer.sock, ssl.SSLSocket)
+        seen.append(peer.sock.session_reused)
+        peer.recv_request()
+        peer.respond(200, b"bye", [("Connection", "close")])
+
+    server = serve(handler, tls=tls.server_context(ca))
+    with httpcore.ConnectionPool(ssl_context=client_context(ca)) as pool:
+        for _ in range(2):
+            assert pool.request("GET", server.url).content == b"bye"
+    assert seen == [False, True]
+
+
+def test_nothing_is_resumed_elsewhere(resuming_server: LocalServer, ca: trustme.CA) -> None:
+    """Another context, another name, another road: a full handshake."""
+    port = resuming_server.port
+    local = {f"example.test:{port}": "127.0.0.1", f"a.example.test:{port}": "127.0.0.1"}
+    mine, other = client_context(ca), client_context(ca)
+    with httpcore.ConnectionPool(ssl_context=mine, resolve=local) as pool:
+        assert not reused(pool, f"https://example.test:{port}")
+        assert reused(pool, f"https://example.test:{port}")
+        assert not reused(pool, f"https://a.example.test:{port}")
+        assert not reused(pool, f"https://example.test:{port}", ssl_context=other)
+        assert not reused(pool, f"https://example.test:{port}", sni_hostname="localhost")
+        with ProxyServer() as proxy:
+            through = httpcore.Proxy(proxy.url)
+            assert not reused(pool, f"https://example.test:{port}", proxy=through)
+            assert reused(pool, f"https://example.test:{port}", proxy=through)
+        assert reused(pool, f"https://example.test:{port}")
+
+
+def test_a_resumed_session_is_still_of_the_name_that_was_checked(
+    resuming_server: LocalServer, ca: trustme.CA
+) -> None:
+    """OpenSSL does not look at the certificate again, so a wrong name must not get that far."""
+    wrong = f"elsewhere.invalid:{resuming_server.port}"
+    with httpcore.ConnectionPool(
+        ssl_context=client_context(ca), resolve={wrong: "127.0.0.1"}
+    ) as pool:
+        assert not reused(pool, resuming_server.url)
+        for _ in range(2):
+            with pytest.raises(httpcore.ConnectError, match="certificate verify failed"):
+                pool.request("GET", f"https://{wrong}")
+    resuming_server.handshake_errors.clear()
+
+
+def test_inside_the_tls_of_a_proxy(resuming_server: LocalServer, ca: trustme.CA) -> None:
+    context = client_context(ca)
+    with ProxyServer(tls=tls.server_context(ca)) as proxy:
+        with httpcore.HTTPProxy(proxy.url, ssl_context=context, proxy_ssl_context=context) as pool:
+            assert [reused(pool, resuming_server.url) for _ in range(3)] == [False, True, True]
+
+
+def test_a_server_that_forgot_the_session(serve: Serve, ca: trustme.CA) -> None:
+    """A restarted server has new keys: the handshake is a full one, and nothing fails."""
+
+    def handler(peer: Peer) -> None:
+        while peer.recv_request() is not None:
+            peer.respond(200, b"ok")
+
+    server = serve(handler, tls=tls.server_context(ca))
+    with httpcore.ConnectionPool(ssl_context=client_context(ca)) as pool:
+        assert [reused(pool, server.url) for _ in range(2)] == [False, True]
+        server.tls = tls.server_context(ca)
+        assert [reused(pool, server.url) for _ in range(2)] == [False, True]
+
+
+class Session:
+    def __init__(self, has_ticket: bool = True, id: bytes = b"") -> None:
+        self.has_ticket = has_ticket
+        self.id = id
+
+
+class Socket:
+    def __init__(self, session: Any) -> None:
+        self.session = session
+
+
+class Context:
+    pass
+
+
+KEY = ("name", "peer:443")
+
+
+@pytest.mark.parametrize(
+    ("session", "kept"),
+    [
+        (Session(), True),
+        (Session(False, b"id"), True),
+        (Session(False), False),
+        (None, False),
+    ],
+)
+def test_what_can_be_resumed_is_kept(session: Any, kept: bool) -> None:
+    context = Context()
+    keep_session(context, KEY, Socket(session))
+    assert session_for(context, KEY) is (session if kept else None)
+    forget_session(context, KEY)
+    assert session_for(context, KEY) is None
+    forget_session(context, KEY)
+
+
+def test_a_socket_without_sessions() -> None:
+    context = Context()
+    keep_session(context, KEY, object())
+    assert session_for(context, KEY) is None
+
+
+def test_sessions_go_with_their_context() -> None:
+    context = Context()
+    keep_session(context, KEY, Socket(Session()))
+    gone = weakref.ref(context)
+    before = len(tls_sessions._kept)
+    del context
+    gc.collect()
+    assert gone() is None
+    assert len(tls_sessions._kept) == before - 1
+
+
+def test_there_is_a_limit() -> None:
+    context = Context()
+    for number in range(MAX_SESSIONS + 5):
+        keep_session(context, (None, str(number)), Socket(Session()))
+    assert len(tls_sessions._kept[context]) == MAX_SESSIONS
+    assert session_for(context, (None, "4")) is None
+    assert session_for(context, (None, "5")) is not None
+
+
+def test_a_context_that_cannot_be_a_key() -> None:
+    class Odd:
+        __slots__ = ()
+
+    keep_session(Odd(), KEY, Socket(Session()))
+    assert session_for(Odd(), KEY) is None
+    forget_session(Odd(), KEY)
