@@ -55,7 +55,7 @@ from ._exceptions import (
 
 # Nouns
 from ._models import URL, Origin, Proxy, Request, Response
-from ._ssl import create_ssl_context, default_ssl_context
+from ._ssl import create_ssl_context, default_ssl_context, load_roots
 
 # Pools and connections
 from ._sync import (
@@ -124,6 +124,7 @@ __all__ = [
     "WriteTimeout",
     "create_ssl_context",
     "default_ssl_context",
+    "load_roots",
     "request",
     "stream",
 ]

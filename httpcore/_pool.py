@@ -47,7 +47,6 @@ while an owner may hold a slot or wait for one, call `release(owner, ...)` once 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable
 from heapq import heapify, heappop, heappush, heapreplace
 from sys import maxsize
 from typing import Any, NamedTuple, Protocol
@@ -392,12 +391,12 @@ class Scheduler:
             self._withdraw(waiter)
             self._mutating = False
 
-    def close_idle(self, of: Callable[[Route], bool] | None = None) -> None:
-        """Closes all idle slots, or those `of` certain routes. (No waiter can use the room: see
-        invariant 4.)"""
+    def close_idle(self, proxies: frozenset[object] | None = None) -> None:
+        """Closes all idle slots, or only those whose route goes through one of `proxies`. (No
+        waiter can use the room: see invariant 4.)"""
         if self._mutating:
             self._repair(self._latest)
-        chosen = [slot for slot in self._idle if of is None or of(slot.route)]
+        chosen = [slot for slot in self._idle if proxies is None or slot.route.proxy in proxies]
         self._mutating = True
         for slot in chosen:
             self._close(slot)

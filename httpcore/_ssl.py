@@ -39,6 +39,9 @@ _VERIFY_FLAGS = (
     ssl.VERIFY_X509_PARTIAL_CHAIN | ssl.VERIFY_X509_STRICT if sys.version_info >= (3, 13) else 0
 )
 
+# The arguments of `create_ssl_context` after the first two, where they are not given.
+_NOTHING_MORE = (None, None, None, None, True)
+
 _contexts: dict[object, ssl.SSLContext] = {}
 # All that somebody uses, so that past MAX_CONTEXTS too equal settings find the same context, and
 # by it the connections that were made with it.
@@ -85,7 +88,8 @@ def create_ssl_context(
             ``(cert, key, password)``.
         ca_dir: a hashed directory to trust, too; where `verify` is True, in place of its roots.
         ca_data: certificates to trust, PEM text or DER bytes, likewise.
-        minimum_version, maximum_version: `ssl.TLSVersion`; None for TLS 1.2 and for the newest.
+        minimum_version, maximum_version: `ssl.TLSVersion`; None for Python's own, which are
+            TLS 1.2 and the newest.
         check_hostname: False verifies that the certificate is good, not that it is the host's.
 
     Returns:
@@ -99,25 +103,9 @@ def create_ssl_context(
     Thread-safe: each context is built once, however many threads ask.
     """
     key = _key(verify, cert)
-    more: dict[str, Any] = {}
-    if (
-        ca_dir is not None
-        or ca_data is not None
-        or minimum_version is not None
-        or maximum_version is not None
-        or not check_hostname
-    ):
-        directory = None if ca_dir is None else os.fspath(ca_dir)
-        key = (
-            key, _identity(directory), ca_data, minimum_version, maximum_version, check_hostname
-        )  # fmt: skip
-        more = {
-            "ca_dir": directory,
-            "ca_data": ca_data,
-            "minimum_version": minimum_version,
-            "maximum_version": maximum_version,
-            "check_hostname": check_hostname,
-        }
+    more = (ca_dir, ca_data, minimum_version, maximum_version, check_hostname)
+    if more != _NOTHING_MORE:
+        key = (key, _identity(None if ca_dir is None else os.fspath(ca_dir)), *more[1:])
     context = _contexts.get(key)
     if context is None:
         with _lock:
@@ -125,7 +113,7 @@ def create_ssl_context(
             if context is None:
                 context = _in_use.get(key)
                 if context is None:
-                    context = _in_use[key] = _build(verify, cert, **more)
+                    context = _in_use[key] = _build(verify, cert, *more)
                 while len(_contexts) >= MAX_CONTEXTS:
                     del _contexts[next(iter(_contexts))]
                 _contexts[key] = context
@@ -205,18 +193,20 @@ def _identity(path: str | None) -> object:
 def _build(
     verify: Verify,
     cert: Cert,
-    ca_dir: str | None = None,
-    ca_data: str | bytes | None = None,
-    minimum_version: Any = None,
-    maximum_version: Any = None,
-    check_hostname: bool = True,
+    ca_dir: Directory,
+    ca_data: str | bytes | None,
+    minimum_version: Any,
+    maximum_version: Any,
+    check_hostname: bool,
 ) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.minimum_version = minimum_version or ssl.TLSVersion.TLSv1_2
-    if maximum_version:
+    if minimum_version is not None:
+        context.minimum_version = minimum_version
+    if maximum_version is not None:
         context.maximum_version = maximum_version
     context.verify_flags |= _VERIFY_FLAGS
-    context.hostname_checks_common_name = False
+    if ssl.HAS_NEVER_CHECK_COMMON_NAME:
+        context.hostname_checks_common_name = False
     if verify is False or verify is None:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
@@ -273,8 +263,13 @@ def _load_roots(context: ssl.SSLContext, path: str) -> None:
 
 
 def _load_cert(context: ssl.SSLContext, cert: Cert) -> None:
-    parts = [os.fspath(cert)] if isinstance(cert, (str, os.PathLike)) else list(cert or ())
-    for path, what in zip(parts[:2], ("certificate", "key"), strict=False):
+    parts: list[Any] = [cert] if isinstance(cert, (str, os.PathLike)) else list(cert or ())
+    file, key, password = (*parts, None, None)[:3]
+    for path, what in ((file, "certificate"), (key, "key")):
         if path and not os.path.exists(path):
             raise FileNotFoundError(f"TLS client {what} file not found: {path}")
-    context.load_cert_chain(*parts)
+
+    def no_password() -> str:  # without this, OpenSSL asks for it on the terminal
+        raise ssl.SSLError(f"the TLS client key in {key or file} is encrypted: give its password")
+
+    context.load_cert_chain(file, key, no_password if password is None else password)

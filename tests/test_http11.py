@@ -19,7 +19,7 @@ import pytest
 import httpcore
 from httpcore._exceptions import ConflictingLengths, IncompleteBody, ServerDisconnected
 from httpcore._sync import http11, response_body
-from httpcore._sync.http11 import WRITE_SIZE
+from httpcore._sync.request_body import WRITE_SIZE
 from httpcore._sync.response_body import DRAIN_LIMIT, READ_SIZE
 from tests.support.servers import pattern
 

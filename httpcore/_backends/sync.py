@@ -9,10 +9,12 @@ Sources: ip(7), tcp(7), RFC 9293 section 3.8.4 (keep-alives), OpenSSL's SSL_get_
 
 from __future__ import annotations
 
+import math
 import select
 import socket
 import ssl
 import sys
+import time
 from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
@@ -158,6 +160,41 @@ class SyncStream(NetworkStream):
         except (OSError, ValueError) as exc:
             raise self._write_failure(exc, 0, len(buffer), timeout) from exc
 
+    def write_until_readable(
+        self, buffer: memoryview, timeout: float | None = None, until: float | None = None
+    ) -> int:
+        """Send `buffer`, or as much of it as goes before the peer says something.
+
+        Parameters:
+            timeout: seconds without a byte being taken, after which WriteTimeout is raised.
+            until: by `time.monotonic`, when it is raised however many were.
+
+        Returns how many bytes were sent: less than all means that there is something to read.
+        """
+        sent = 0
+        try:
+            if self._timeout != 0:
+                self._sock.settimeout(0)
+                self._timeout = 0
+            poller = select.poll()
+            poller.register(self._sock.fileno(), select.POLLIN | select.POLLOUT)
+            while sent < len(buffer):
+                events = poller.poll(_milliseconds(timeout, until))
+                if not events:
+                    raise TimeoutError("timed out")
+                if events[0][1] & select.POLLIN:
+                    return sent
+                try:
+                    sent += self._send(buffer[sent:])
+                except _SEND_AGAIN:
+                    pass  # room, but not for a whole TLS record
+        except (OSError, ValueError) as exc:
+            raise self._write_failure(exc, sent, len(buffer), timeout) from exc
+        return sent
+
+    if not hasattr(select, "poll"):  # pragma: no cover - Windows, where uploads are not listened to
+        write_until_readable = None  # type: ignore[assignment]
+
     def _write_rest(self, buffer: memoryview, sent: int, timeout: float | None) -> None:
         while sent < len(buffer):
             try:
@@ -301,6 +338,14 @@ def _make_poll(fileno: int) -> Callable[[], Any]:
         poller.register(fileno, select.POLLIN | select.POLLHUP | select.POLLERR)
         return partial(poller.poll, 0)
     return lambda: select.select([fileno], [], [], 0)[0]  # pragma: no cover - Windows
+
+
+def _milliseconds(timeout: float | None, until: float | None) -> int | None:
+    """For poll(2), rounded up: until what comes first, or None for ever."""
+    if until is not None:
+        left = max(0.0, until - time.monotonic())
+        timeout = left if timeout is None else min(left, timeout)
+    return None if timeout is None else math.ceil(timeout * 1000)
 
 
 class SyncBackend(NetworkBackend):

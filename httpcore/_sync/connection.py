@@ -25,8 +25,9 @@ from .._proxy import FORWARDED, Hop, Read, Rename, Tell, Write, forwarded, to_ho
 from .._ssl import default_ssl_context
 from .._trace import Trace
 from .deadline import Deadline
-from .http11 import HTTP11Connection, prepare
+from .http11 import HTTP11Connection
 from .interfaces import ConnectionInterface
+from .request_body import prepare
 
 if TYPE_CHECKING:
     import ssl

@@ -58,8 +58,9 @@ from .._proxy import forwarded, to_hop
 from .._ssl import create_ssl_context
 from .connection import TLS_SCHEMES, HTTPConnection, refuse_http2
 from .deadline import Deadline
-from .http11 import HTTP11Connection, Prepared, prepare
+from .http11 import HTTP11Connection
 from .interfaces import ConnectionInterface, RequestInterface
+from .request_body import Prepared, prepare
 from .response_body import ResponseBody
 
 if TYPE_CHECKING:
@@ -439,9 +440,11 @@ class ConnectionPool(RequestInterface):
 
     def close_idle(self, proxy: Proxy | None = None) -> None:
         """Close idle connections now: all, or those through `proxy` with its credentials."""
-        ways = None if proxy is None else {to_hop(proxy, b"http"), to_hop(proxy, b"https")}
+        hops = None
+        if proxy is not None:
+            hops = frozenset(to_hop(proxy, scheme) for scheme in (b"http", b"https"))
         with self._lock:
-            self._scheduler.close_idle(None if ways is None else lambda route: route.proxy in ways)
+            self._scheduler.close_idle(hops)
         self._settle()
 
     def close(self) -> None:

@@ -62,12 +62,15 @@ class DeadlineStream(NetworkStream):
         stream: the stream itself.
     """
 
-    __slots__ = ("_deadline", "_write_some", "stream")
+    __slots__ = ("_deadline", "_write_listening", "_write_some", "stream", "write_until_readable")
 
     def __init__(self, stream: NetworkStream, deadline: Deadline) -> None:
         self.stream = stream
         self._deadline = deadline
         self._write_some = getattr(stream, "write_some", None)
+        self._write_listening = getattr(stream, "write_until_readable", None)
+        # None tells that the stream cannot do that.
+        self.write_until_readable = None if self._write_listening is None else self._write_until
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
         try:
@@ -107,6 +110,16 @@ class DeadlineStream(NetworkStream):
                 exc.phase = MAYBE_PROCESSED
             if isinstance(exc, TimeoutException):
                 self._deadline.explain(exc)
+            raise
+
+    def _write_until(self, buffer: memoryview, timeout: float | None = None) -> int:
+        assert self._write_listening is not None
+        try:
+            self._left(timeout, WriteTimeout)
+            sent: int = self._write_listening(buffer, timeout, self._deadline.at)
+            return sent
+        except TimeoutException as exc:
+            self._deadline.explain(exc)
             raise
 
     def _left(self, timeout: float | None, kind: type[TimeoutException]) -> float:

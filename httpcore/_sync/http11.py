@@ -1,8 +1,8 @@
 """One HTTP/1.1 connection: writing a request, and reading the head of its response.
 
 Owns: the order of reads and writes on one stream, and the state of the connection. Must not
-know: how a connection is chosen or opened; how HTTP is framed (that is `_h1`); what becomes
-of the response's body (`response_body`).
+know: how a connection is chosen or opened; how HTTP is framed (that is `_h1`); how a long body
+is sent (`request_body`); what becomes of the response's body (`response_body`).
 
 Sources: RFC 9112 sections 6 (bodies), 9.3 (reuse), 9.6 (tear-down); RFC 9110 section 9.3.6
 (CONNECT).
@@ -14,8 +14,6 @@ import logging
 import threading
 import time
 import types
-from collections.abc import Iterator
-from typing import Any, NamedTuple
 
 from .._backends.base import NetworkStream
 from .._backends.fork import LostStream, renew_in_child
@@ -34,52 +32,19 @@ from .._exceptions import (
     TimeoutException,
     WriteError,
 )
-from .._h1 import CHUNKED, LAST_CHUNK, Head, HeadReader, encode_chunk, encode_request, read_head
-from .._models import ByteStream, Origin, Request, Response, describe
-from .._trace import Trace, check_hooks
+from .._h1 import Head, HeadReader, read_head
+from .._models import Origin, Request, Response, describe
+from .._trace import Trace
 from .deadline import Deadline, DeadlineStream
 from .interfaces import ConnectionInterface
+from .request_body import WRITE_SIZE, Prepared, Upload, expects_continue, prepare
 from .response_body import READ_SIZE, ResponseBody
 
 logger = logging.getLogger("httpcore.http11")
 
-# Bytes per write of a body, and the largest body that leaves together with its head. Copying
-# this much costs less than a second system call and a second packet.
-WRITE_SIZE = 131072
 # Seconds in which a live path acknowledges a small request: three times the initial
 # retransmission timeout of RFC 6298, so that two packets may get lost.
 ACK_PATIENCE = 3.0
-
-NO_PARTS: Iterator[bytes] = iter(())
-
-
-class Prepared(NamedTuple):
-    """A request, checked and encoded; made before a connection is taken for it."""
-
-    request: Request
-    head: bytes
-    length: int  # 0 none, CHUNKED, or the Content-Length in bytes
-    special: bool  # CONNECT or Upgrade: the connection may change hands
-    content: bytes | None  # the body when it is all there, else None
-
-
-def prepare(request: Request) -> Prepared:
-    """Encode the head and check it against the body.
-
-    Raises LocalProtocolError or TypeError; nothing has been sent then.
-    """
-    head, length, special = encode_request(request.method, request.url.target, request.headers)
-    if request.extensions:
-        check_hooks(request.extensions)
-    stream = request.stream
-    if type(stream) is not ByteStream:
-        return Prepared(request, head, length, special, None)
-    content = stream._content
-    if length != len(content) and length != CHUNKED:
-        raise LocalProtocolError(
-            f"the body has {len(content)} bytes, but the headers announce {length}"
-        )
-    return Prepared(request, head, length, special, content)
 
 
 class HTTP11Connection(ConnectionInterface):
@@ -113,6 +78,7 @@ class HTTP11Connection(ConnectionInterface):
         self._expires: float | None = None
         self._lock = threading.Lock()
         self._untouched = True  # nothing of the current request was written yet
+        self._upload: Upload | None = None  # of the current request, when it takes a while
         self.doubted = False  # idle for so long that the path may be gone without a sign
         # The request whose response is not at its end, for people and error texts.
         self.serving: Request | None = None
@@ -162,10 +128,13 @@ class HTTP11Connection(ConnectionInterface):
         self._request_count += 1
         self._untouched = True
         self.serving = request
+        self._upload = None
         try:
             failure = self._send(prepared, timeouts[2], body._trace)
             head = self._receive_head(prepared, timeouts[1], body._trace, failure)
-            return self._respond(head, timeouts[1], body, failure is None)
+            upload: Upload | None = self._upload
+            all_sent = failure is None and (upload is None or not upload.stopped)
+            return self._respond(head, timeouts[1], body, all_sent)
         except BaseException:
             if not body.closed:  # else the connection may be somebody else's by now
                 if self._untouched:
@@ -184,16 +153,16 @@ class HTTP11Connection(ConnectionInterface):
             trace("http11.send_request_headers.started", {"request": prepared.request})
         head = prepared.head
         content = prepared.content
-        parts: Iterator[bytes] = NO_PARTS
         first = head
         try:
-            if content is not None and prepared.length == len(content) <= WRITE_SIZE:
-                if content:
+            if content is None or prepared.length != len(content) or len(content) > WRITE_SIZE:
+                self._upload = Upload(self._stream, prepared, self._lenient)
+                first = self._upload.first()
+            elif content:
+                if expects_continue(prepared):
+                    self._upload = Upload(self._stream, prepared, self._lenient)
+                else:
                     first = head + content
-            else:
-                # The first block leaves in the same segment as the head.
-                parts = framed_parts(prepared)
-                first = head + next(parts, b"")
             self._untouched = False
             self._stream.write(first, timeout)
         except BaseException as exc:
@@ -204,22 +173,18 @@ class HTTP11Connection(ConnectionInterface):
             raise
         if trace is not None:
             trace("http11.send_request_headers.complete", {"return_value": None})
-        elif parts is NO_PARTS:
+        elif self._upload is None:
             return None
-        return self._send_rest(parts, prepared, timeout, trace)
+        return self._send_rest(prepared, timeout, trace)
 
     def _send_rest(
-        self,
-        parts: Iterator[bytes],
-        prepared: Prepared,
-        timeout: float | None,
-        trace: Trace | None,
+        self, prepared: Prepared, timeout: float | None, trace: Trace | None
     ) -> WriteError | None:
         if trace is not None:
             trace("http11.send_request_body.started", {"request": prepared.request})
         try:
-            for part in parts:
-                self._stream.write(part, timeout)
+            if self._upload is not None:
+                self._upload.send_rest(timeout)
         except BaseException as exc:
             if trace is not None:
                 trace("http11.send_request_body.failed", {"exception": exc})
@@ -244,14 +209,10 @@ class HTTP11Connection(ConnectionInterface):
         if trace is not None:
             trace("http11.receive_response_headers.started", {"request": prepared.request})
         try:
-            if self.doubted and prepared.length == 0:
-                data = self._read_doubted(prepared.request, timeout)
+            if self._upload is not None and self._upload.reader is not None:
+                head = self._upload.head or self._go_on(self._upload.reader, timeout)
             else:
-                data = self._stream.read(READ_SIZE, timeout)
-            method = prepared.request.method
-            head = None if prepared.special else read_head(data, method, self._lenient)
-            if head is None:
-                head = self._receive_unusual_head(prepared, data, timeout)
+                head = self._read_head(prepared, timeout)
         except BaseException as exc:
             if trace is not None:
                 trace("http11.receive_response_headers.failed", {"exception": exc})
@@ -264,6 +225,16 @@ class HTTP11Connection(ConnectionInterface):
                 {"return_value": (head.http_version, head.status, head.reason, head.headers)},
             )
         return head
+
+    def _read_head(self, prepared: Prepared, timeout: float | None) -> Head:
+        if self.doubted and prepared.length == 0:
+            data = self._read_doubted(prepared.request, timeout)
+        else:
+            data = self._stream.read(READ_SIZE, timeout)
+        head = None
+        if not prepared.special:
+            head = read_head(data, prepared.request.method, self._lenient)
+        return head or self._receive_unusual_head(prepared, data, timeout)
 
     def _read_doubted(self, request: Request, timeout: float | None) -> bytes:
         """The first read after a long silence. NATs and firewalls forget idle connections and
@@ -299,9 +270,13 @@ class HTTP11Connection(ConnectionInterface):
             lenient=self._lenient,
             informational=request.extensions.get("informational"),
         )
+        return self._go_on(reader, timeout, data)
+
+    def _go_on(self, reader: HeadReader, timeout: float | None, data: bytes = b"") -> Head:
+        """Read the rest of a head that `reader` has begun with, and then `data`."""
         try:
             while True:
-                head = reader.feed(data)
+                head = reader.feed(data) if data else None
                 if head is not None:
                     return head
                 data = self._stream.read(READ_SIZE, timeout)
@@ -435,55 +410,3 @@ class HTTP11Connection(ConnectionInterface):
         traceback: types.TracebackType | None = None,
     ) -> None:
         self.close()
-
-
-# Request bodies
-
-
-def framed_parts(prepared: Prepared) -> Iterator[bytes]:
-    """The body's blocks as they go on the wire.
-
-    Raises LocalProtocolError when the body is not as long as its Content-Length, TypeError
-    when it gives anything but bytes.
-    """
-    if prepared.length == CHUNKED:
-        for part in body_parts(prepared):
-            if part:  # an empty chunk would say that the body has ended
-                yield encode_chunk(part)
-        yield LAST_CHUNK
-        return
-    left = prepared.length
-    for part in body_parts(prepared):
-        left -= len(part)
-        if left < 0:
-            raise LocalProtocolError(
-                f"the body is longer than its announced {prepared.length} bytes"
-            )
-        yield part
-    if left:
-        raise LocalProtocolError(
-            f"the body ended after {prepared.length - left} of its announced "
-            f"{prepared.length} bytes"
-        )
-
-
-def body_parts(prepared: Prepared) -> Iterator[bytes]:
-    """The body's blocks: slices of bytes, reads of a file, or what an iterable gives."""
-    content = prepared.content
-    if content is not None:
-        for start in range(0, len(content), WRITE_SIZE):
-            yield content[start : start + WRITE_SIZE]
-        return
-    source: Any = prepared.request.stream
-    parts = iter(lambda: source.read(WRITE_SIZE), b"") if hasattr(source, "read") else source
-    if hasattr(parts, "__aiter__") and not hasattr(parts, "__iter__"):
-        raise TypeError("an asynchronous request body cannot be sent by a synchronous client")
-    for part in parts:
-        if type(part) is not bytes:
-            if not isinstance(part, (bytes, bytearray, memoryview)):
-                kind = type(part).__name__
-                raise TypeError(
-                    f"the request body gave {kind}, not bytes; open files in binary mode"
-                )
-            part = bytes(part)
-        yield part

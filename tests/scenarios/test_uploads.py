@@ -1,0 +1,334 @@
+"""Rows 15 and 24: answers that come while a body is being sent, and before it is."""
+
+from __future__ import annotations
+
+import io
+import ssl
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+import httpcore
+from httpcore._sync import request_body
+from tests.support.proxies import ProxyServer
+from tests.support.servers import LocalServer, Peer, ScriptedServer
+
+Serve = Callable[..., ScriptedServer]
+
+GIB = 1024 * 1024 * 1024
+MIB = 1024 * 1024
+
+
+class Endless(io.RawIOBase):
+    """A file of one GiB that takes no memory; counts what was read of it."""
+
+    def __init__(self) -> None:
+        self.given = 0
+
+    def read(self, size: int = -1) -> bytes:
+        size = min(size, GIB - self.given)
+        self.given += size
+        return bytes(size)
+
+
+class Parts:
+    """The same as an iterable."""
+
+    def __init__(self) -> None:
+        self.given = 0
+
+    def __iter__(self) -> Iterator[bytes]:
+        block = bytes(65536)
+        for _ in range(GIB // len(block)):
+            self.given += len(block)
+            yield block
+
+
+def post(
+    pool: httpcore.ConnectionPool, url: str, content: Any, *headers: tuple[str, str], **extra: Any
+) -> httpcore.Response:
+    extensions = {"timeout": {"connect": 20.0, "read": 20.0, "write": 20.0}, **extra}
+    return pool.request("POST", url, headers=[*headers], content=content, extensions=extensions)
+
+
+ANSWER = b"HTTP/1.1 413 Content Too Large\r\nContent-Length: 9\r\n%b\r\ntoo large"
+
+
+def refuse_and_close(peer: Peer) -> None:
+    peer.recv_head()
+    peer.recv_exactly(65536)
+    peer.send(ANSWER % b"Connection: close\r\n")
+
+
+def refuse_and_reset(peer: Peer) -> None:
+    peer.recv_head()
+    peer.recv_exactly(65536)
+    peer.send(ANSWER % b"Connection: close\r\n")
+    peer.reset()
+
+
+def refuse_and_stop_reading(peer: Peer) -> None:
+    peer.recv_head()
+    peer.recv_exactly(65536)
+    peer.send(ANSWER % b"")
+    peer.server.event().wait(20)
+
+
+def refuse_and_read_on(peer: Peer) -> None:
+    """As servers do that want to be able to reuse the connection."""
+    peer.recv_head()
+    peer.recv_exactly(65536)
+    peer.send(ANSWER % b"")
+    peer.wait_closed()
+
+
+@pytest.mark.parametrize("body", [Endless, Parts])
+@pytest.mark.parametrize(
+    "handler", [refuse_and_close, refuse_and_stop_reading, refuse_and_read_on, refuse_and_reset]
+)
+@pytest.mark.parametrize("secure", [False, True])
+def test_row_15_an_early_answer(
+    serve: Serve,
+    server_tls_context: ssl.SSLContext,
+    client_tls_context: ssl.SSLContext,
+    body: Any,
+    handler: Any,
+    secure: bool,
+) -> None:
+    """ "Server answers 413 after 64 KiB of a 1 GiB body and closes: the caller gets the 413 with
+    its body, < 10 MiB was sent, connection not reused" """
+    server = serve(handler, tls=server_tls_context if secure else None)
+    content = body()
+    with httpcore.ConnectionPool(ssl_context=client_tls_context) as pool:
+        response = post(pool, server.url, content, ("Content-Length", str(GIB)))
+        assert (response.status, response.content) == (413, b"too large")
+        assert content.given < 10 * MIB
+        assert pool.stats()["connections"] == 0
+    server.disconnects.clear()
+
+
+def test_row_15_through_the_tls_of_a_proxy(
+    serve: Serve, server_tls_context: ssl.SSLContext, client_tls_context: ssl.SSLContext
+) -> None:
+    server = serve(refuse_and_read_on, tls=server_tls_context)
+    content = Parts()
+    with ProxyServer(tls=server_tls_context) as proxy:
+        with httpcore.HTTPProxy(
+            proxy.url, ssl_context=client_tls_context, proxy_ssl_context=client_tls_context
+        ) as pool:
+            response = post(pool, server.url, content)
+            assert (response.status, response.content) == (413, b"too large")
+            assert content.given < 10 * MIB
+
+
+def test_row_15_a_body_in_memory(serve: Serve) -> None:
+    server = serve(refuse_and_stop_reading)
+    with httpcore.ConnectionPool() as pool:
+        response = post(pool, server.url, bytes(64 * MIB))
+        assert response.status == 413
+
+
+def test_a_total_bounds_it_too(serve: Serve) -> None:
+    server = serve(refuse_and_stop_reading)
+    with httpcore.ConnectionPool(timeout={"total": 20.0}) as pool:
+        response = pool.request("POST", server.url, content=Parts())
+        assert response.status == 413
+
+
+def test_a_redirect_that_closes_stops_the_upload(serve: Serve) -> None:
+    def handler(peer: Peer) -> None:
+        peer.recv_head()
+        peer.send(b"HTTP/1.1 307 Temporary Redirect\r\nLocation: /\r\nConnection: close\r\n")
+        peer.send(b"Content-Length: 0\r\n\r\n")
+        peer.wait_closed()
+
+    server = serve(handler)
+    content = Parts()
+    with httpcore.ConnectionPool() as pool:
+        assert post(pool, server.url, content).status == 307
+        assert content.given < 10 * MIB
+
+
+@pytest.mark.parametrize("status", [200, 307])
+def test_an_early_answer_that_wants_the_body_gets_it(serve: Serve, status: int) -> None:
+    """Servers that answer while they read, such as ones that echo, are sent all of it."""
+    size = 20 * MIB
+    received: list[int] = []
+
+    def handler(peer: Peer) -> None:
+        for _ in range(2):
+            request = peer.recv_request_head()
+            assert request is not None
+            peer.send(b"HTTP/1.1 %d Early\r\nContent-Length: 2\r\n\r\nok" % status)
+            received.append(sum(map(len, peer.iter_body(request))))
+
+    server = serve(handler)
+    with httpcore.ConnectionPool() as pool:
+        for _ in range(2):
+            response = post(pool, server.url, (bytes(65536) for _ in range(size // 65536)))
+            assert (response.status, response.content) == (status, b"ok")
+    assert server.wait_for(lambda: server.open == 0)
+    assert received == [size, size]
+    assert server.accepted == 1
+
+
+def test_interim_responses_while_sending(serve: Serve) -> None:
+    """102 and 103 are told, and do not stop an upload; the final answer is read after it."""
+    hints: list[int] = []
+
+    def handler(peer: Peer) -> None:
+        request = peer.recv_request_head()
+        assert request is not None
+        for position, _ in enumerate(peer.iter_body(request)):
+            if position == 1:
+                peer.send(b"HTTP/1.1 102 Processing\r\n\r\nHTTP/1.1 103 Early Hin")
+        peer.send(b"ts\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+
+    server = serve(handler)
+    with httpcore.ConnectionPool() as pool:
+        response = post(
+            pool,
+            server.url,
+            (bytes(65536) for _ in range(300)),
+            informational=lambda status, headers: hints.append(status),
+        )
+        assert response.content == b"ok"
+    assert hints == [102, 103]
+
+
+@pytest.mark.parametrize("said", [b"", b"HTTP/1.1 103 Early Hints\r\n\r\n", b"HTTP/1.1 413 Too"])
+def test_a_server_that_goes_away_without_an_answer(serve: Serve, said: bytes) -> None:
+    def handler(peer: Peer) -> None:
+        peer.recv_exactly(65536)
+        peer.send(said)
+        peer.shutdown_write()
+        peer.wait_closed()
+
+    server = serve(handler)
+    content = Parts()
+    with httpcore.ConnectionPool() as pool:
+        with pytest.raises((httpcore.WriteError, httpcore.RemoteProtocolError)) as caught:
+            post(pool, server.url, content)
+        assert caught.value.phase == "maybe_processed"
+        assert pool.stats()["connections"] == 0
+    assert content.given < 10 * MIB
+
+
+# --- Expect: 100-continue ---
+
+EXPECT = ("Expect", "100-continue")
+
+
+@pytest.mark.parametrize("go_ahead", [b"HTTP/1.1 100 Continue\r\n\r\n", b"HTTP/1.1 100\r\n\r\n"])
+@pytest.mark.parametrize("content", [b"small", bytes(500_000), "parts"])
+def test_row_24_no_byte_of_the_body_before_100(serve: Serve, go_ahead: bytes, content: Any) -> None:
+    """ "With the header set: no body byte before 100 or 1 s"; "`HTTP/1.1 100` with no reason,
+    ... leave the connection clean for the next request" """
+
+    def handler(peer: Peer) -> None:
+        request = peer.recv_request_head()
+        assert request is not None
+        assert not peer._buffer  # nothing came with the head
+        peer.sock.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            peer.sock.recv(1)
+        peer.sock.setblocking(True)
+        peer.send(go_ahead)
+        size = sum(map(len, peer.iter_body(request)))
+        peer.respond(200, b"%d" % size)
+        assert peer.recv_request() is not None
+        peer.respond(200, b"next")
+
+    server = serve(handler)
+    size = 300 if content == "parts" else len(content)
+    body = (bytes(100) for _ in range(3)) if content == "parts" else content
+    with httpcore.ConnectionPool() as pool:
+        assert post(pool, server.url, body, EXPECT).content == b"%d" % size
+        assert post(pool, server.url, b"x").content == b"next"
+    assert server.accepted == 1
+
+
+@pytest.mark.parametrize("status", [401, 413, 417, 200])
+def test_row_24_a_final_answer_means_no_body_at_all(serve: Serve, status: int) -> None:
+    """ "a final 4xx means no body at all" """
+    leftovers: list[bytes] = []
+
+    def handler(peer: Peer) -> None:
+        peer.recv_head()
+        peer.respond(status, b"no")
+        leftovers.append(peer.wait_closed())
+
+    server = serve(handler)
+    with httpcore.ConnectionPool() as pool:
+        response = post(pool, server.url, b"x" * 1000, EXPECT)
+        assert (response.status, response.content) == (status, b"no")
+        # Whether the server still waits for the body, nobody knows.
+        assert pool.stats()["connections"] == 0
+    assert server.wait_for(lambda: server.open == 0)
+    assert leftovers == [b""]
+
+
+def test_row_24_a_server_that_does_not_know_it(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """ "no body byte before ... 1 s": then it is sent."""
+    assert request_body.CONTINUE_PATIENCE == 1.0
+    monkeypatch.setattr(request_body, "CONTINUE_PATIENCE", 0.05)
+
+    def handler(peer: Peer) -> None:
+        while (request := peer.recv_request()) is not None:
+            peer.respond(200, request.body)
+
+    server = serve(handler)
+    with httpcore.ConnectionPool() as pool:
+        assert post(pool, server.url, b"hello", EXPECT).content == b"hello"
+        assert post(pool, server.url, b"again", EXPECT).content == b"again"
+    assert server.accepted == 1
+
+
+def test_row_24_a_late_100_is_no_answer(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(request_body, "CONTINUE_PATIENCE", 0.01)
+
+    def handler(peer: Peer) -> None:
+        request = peer.recv_request()
+        assert request is not None
+        peer.send(b"HTTP/1.1 100 Continue\r\n\r\n")
+        peer.respond(200, request.body)
+
+    with httpcore.ConnectionPool() as pool:
+        assert post(pool, serve(handler).url, b"hello", EXPECT).content == b"hello"
+
+
+def test_row_24_nothing_to_send(serve: Serve) -> None:
+    """ "zero-length body with 200 in the interim slot ... leave[s] the connection clean" """
+
+    def handler(peer: Peer) -> None:
+        while peer.recv_request() is not None:
+            peer.respond(200, b"ok")
+
+    server = serve(handler)
+    with httpcore.ConnectionPool() as pool:
+        for _ in range(2):
+            assert post(pool, server.url, b"", EXPECT, ("Content-Length", "0")).content == b"ok"
+    assert server.accepted == 1
+
+
+def test_row_24_the_server_goes_away_instead(serve: Serve) -> None:
+    def handler(peer: Peer) -> None:
+        peer.recv_head()
+
+    server = serve(handler)
+    with httpcore.ConnectionPool() as pool:
+        with pytest.raises((httpcore.WriteError, httpcore.RemoteProtocolError)):
+            post(pool, server.url, b"hello", EXPECT)
+        assert pool.stats()["connections"] == 0
+
+
+def test_other_expectations_are_sent_and_not_waited_for(server: LocalServer) -> None:
+    with httpcore.ConnectionPool() as pool:
+        start = threading.active_count()
+        response = post(pool, server.url + "/upload", b"hello", ("Expect", "nothing"))
+        assert response.status == 200
+        assert threading.active_count() <= start + 1
