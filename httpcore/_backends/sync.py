@@ -359,6 +359,8 @@ class SyncBackend(NetworkBackend):
             there is a connect timeout it runs in a thread of its own.
     """
 
+    _resolver: Resolver | None = None  # also for subclasses that do not call our constructor
+
     def __init__(self, resolver: Resolver | None = None) -> None:
         self._resolver = resolver
 
