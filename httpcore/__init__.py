@@ -59,6 +59,7 @@ from ._ssl import create_ssl_context, default_ssl_context, load_roots
 
 # Pools and connections
 from ._sync import (
+    CancelToken,
     ConnectionInterface,
     ConnectionPool,
     HTTP2Connection,
@@ -86,6 +87,7 @@ __all__ = [
     "AsyncNetworkBackend",
     "AsyncNetworkStream",
     "AsyncSOCKSProxy",
+    "CancelToken",
     "ConnectError",
     "ConnectTimeout",
     "ConnectionInterface",

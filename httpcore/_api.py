@@ -29,7 +29,8 @@ def request(
 
     Parameters, exceptions: see `ConnectionPool.request`. Thread-safe.
     """
-    with ConnectionPool() as pool:
+    pool = ConnectionPool()
+    try:
         return pool.request(
             method,
             url,
@@ -39,6 +40,8 @@ def request(
             stream=stream,
             extensions=extensions,
         )
+    finally:
+        pool.retire()  # the response may still be unread
 
 
 @contextmanager

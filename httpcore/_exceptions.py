@@ -24,6 +24,7 @@ Owns: the exception classes. Must not know: anything else of the package.
         │   ├── NameResolutionError the host name has no address               not_sent
         │   ├── ProxyConnectError   no connection to the proxy (a ProxyError)  not_sent
         │   └── TLSError            handshake or certificate refused           not_sent
+        ├── Aborted                 we were told to stop, by another thread    maybe_processed
         ├── ReadError               the network failed while reading           maybe_processed
         └── WriteError              the network failed while writing           maybe_processed
 
@@ -180,6 +181,10 @@ class ProxyConnectTimeout(ConnectTimeout, ProxyError):
 
 class TLSError(ConnectError):
     """The TLS handshake failed or the certificate was refused."""
+
+
+class Aborted(NetworkError):
+    """Another thread closed the response or the pool, or cancelled the request."""
 
 
 class ReadError(NetworkError):

@@ -426,8 +426,8 @@ class Request:
         extensions: optional extras: ``timeout`` (dict of connect, read, write, pool in
             seconds), ``trace``, ``sni_hostname``, ``ssl_context``, ``target``, ``proxy``
             (a `Proxy`, or None for direct, in place of the pool's own), ``uds`` (the path of
-            a Unix socket to connect to), ``informational`` (called with status and headers of
-            each 1xx response).
+            a Unix socket to connect to), ``cancel`` (a `CancelToken`), ``informational``
+            (called with status and headers of each 1xx response).
 
     Raises:
         TypeError: a field of the wrong type, named in the message.

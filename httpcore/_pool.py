@@ -85,6 +85,7 @@ class Owner(Protocol):
     """Anything that may hold a slot. The pool refers to an owner only while it waits."""
 
     slot: Slot | None
+    aborted: bool  # the caller's; not looked at here
 
 
 class _Line:
@@ -111,12 +112,14 @@ class Slot:
         expires: While idle, when it must be closed, in seconds; infinity for never.
         idle_since: When it became idle last (before that: when dialing began), in seconds.
         served: Responses that were read to the end so far.
+        aborted: Free for the caller: its owner is to give up.
     """
 
     __slots__ = (
         "_due",
         "_line",
         "_retires",
+        "aborted",
         "connection",
         "created",
         "expires",
@@ -133,6 +136,7 @@ class Slot:
         self.created = now
         self.expires = _FOREVER
         self.served = 0
+        self.aborted = False
         self._line = line
         self._retires = _FOREVER  # created + max_age
         self.idle_since = now
@@ -433,6 +437,14 @@ class Scheduler:
             "dialing": states.count(DIALING),
             "waiting": len(self._waiting),
         }
+
+    def waiters(self) -> list[Waiter]:
+        """The waiters, the oldest first."""
+        return list(self._waiting.values())
+
+    def waiter_of(self, owner: Owner) -> Waiter | None:
+        """The place of `owner` in the queue, or None."""
+        return self._waiting.get(id(owner))
 
     def slots(self) -> list[Slot]:
         """The slots of the pool, the oldest first."""

@@ -270,6 +270,7 @@ def _load_cert(context: ssl.SSLContext, cert: Cert) -> None:
             raise FileNotFoundError(f"TLS client {what} file not found: {path}")
 
     def no_password() -> str:  # without this, OpenSSL asks for it on the terminal
-        raise ssl.SSLError(f"the TLS client key in {key or file} is encrypted: give its password")
+        text = f"the TLS client key in {key or file} is encrypted: give its password"
+        raise ssl.SSLError(ssl.SSL_ERROR_SSL, text)
 
     context.load_cert_chain(file, key, no_password if password is None else password)

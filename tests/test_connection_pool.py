@@ -1453,37 +1453,37 @@ def test_pool_manager_wants_its_config_objects(name: str) -> None:
 # --- closing ---
 
 
-def test_close_ends_idle_connections_now_and_busy_ones_later() -> None:
+def test_retire_ends_idle_connections_now_and_busy_ones_later() -> None:
     streams = [stream_of(length(b"1")), stream_of(length(b"", 1), b"2")]
     pool = httpcore.ConnectionPool(network_backend=Backend(*streams))
     pool.request("GET", "http://a/")
     response = pool.request("GET", "http://b/", stream=True)
-    pool.close()
+    pool.retire()
     assert [stream.closed for stream in streams] == [True, False]
     assert counts(pool) == (1, 0)
     assert response.read() == b"2"
     assert streams[1].closed
     assert counts(pool) == (0, 0)
-    pool.close()
+    pool.retire()
 
 
-def test_close_lets_those_who_wait_finish() -> None:
+def test_retire_lets_those_who_wait_finish() -> None:
     streams = [stream_of(length(b"", 1), b"1"), stream_of(length(b"2"), length(b"3"))]
     pool = WatchedPool(max_connections=1, network_backend=Backend(*streams))
     response = pool.request("GET", "http://a/", stream=True)
     threads = [pool.in_background("http://a/") for _ in range(2)]
-    pool.close()
+    pool.retire()
     assert response.read() == b"1"
     assert streams[0].closed
     assert [thread.result().content for thread in threads] == [b"2", b"3"]
-    pool.close()
+    pool.retire()
     assert streams[1].closed
 
 
-def test_close_meets_connections_that_are_being_opened() -> None:
+def test_retire_meets_connections_that_are_being_opened() -> None:
     class Closing(Backend):
         def connect_tcp(self, *args: Any, **kwargs: Any) -> Any:
-            pool.close()
+            pool.retire()
             return super().connect_tcp(*args, **kwargs)
 
     stream = stream_of(length(b"1"))

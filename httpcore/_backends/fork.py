@@ -16,7 +16,8 @@ any of its own code runs:
   ever. Hence nothing here waits for a lock, or believes that an operation was finished.
 
 No request pays for this: nobody compares process ids. The price is that a fork that Python does
-not see (in uWSGI: without ``py-call-osafterfork``) is not noticed.
+not see (in uWSGI: without ``py-call-osafterfork``) is not noticed. And a socket that another thread
+has made, but not yet listed here, stays open in the child, where nobody can use it.
 
 Sources: fork(2), close(2), `os.register_at_fork`.
 """

@@ -32,6 +32,7 @@ from .._exceptions import (
 )
 from .base import SOCKET_OPTION, NetworkBackend, NetworkStream
 from .fork import close_in_child, is_closed_in_child
+from .interrupt import goes_on, shut_down, waits
 from .tcp import Resolver, look_up, open_tcp, seconds
 from .tls_in_tls import TLSInTLSStream
 from .tls_sessions import Key, forget_session, keep_session, session_for
@@ -220,6 +221,10 @@ class SyncStream(NetworkStream):
     def close(self) -> None:
         self._sock.close()
 
+    def abort(self) -> None:
+        """End what another thread is doing on this stream; it has to close it then."""
+        shut_down(self._sock)
+
     def start_tls(
         self,
         ssl_context: ssl.SSLContext,
@@ -245,7 +250,11 @@ class SyncStream(NetworkStream):
             )
             if isinstance(sock, socket.socket) and is_closed_in_child(self._sock):
                 close_in_child(sock)  # it has taken the descriptor over
-            sock.do_handshake()
+            waits(partial(shut_down, sock))
+            try:
+                sock.do_handshake()
+            finally:
+                goes_on()
         except BaseException as exc:
             sock.close()
             self._sock.close()

@@ -26,6 +26,7 @@ from typing import Any
 from .._exceptions import ConnectError, ConnectTimeout, NameResolutionError
 from .._race import Address, Race, interleave
 from .fork import close_in_child
+from .interrupt import goes_on, shut_down, waits
 
 # Takes host, port and the seconds that are left (None: no limit), returns IP addresses as text.
 Resolver = Callable[[str, int, "float | None"], Iterable[str]]
@@ -78,19 +79,29 @@ class _Heat:
         self._options = options
         self._sockets: dict[int, socket.socket] = {}
         self._tried: list[str] = []
+        self._ended = False
         self._failure: OSError = OSError("no address could be tried")
 
     @property
     def tried(self) -> str:
         return ", ".join(self._tried)
 
+    def wake(self) -> None:
+        """Called by another thread: nobody is to win."""
+        self._ended = True
+        for sock in list(self._sockets.values()):
+            shut_down(sock)
+
     def run(self, deadline: float | None) -> socket.socket:
         """The winner, blocking with what is left until `deadline`. TimeoutError when time is
         over, else the last failure's OSError."""
+        waits(self.wake)
         try:
             while True:
                 now = time.monotonic()
                 left = None if deadline is None else max(0.0, deadline - now)
+                if self._ended:
+                    raise OSError("another thread ended it")
                 address = self._race.next(now)
                 if address is not None:
                     winner = self._begin(address, left)
@@ -100,12 +111,13 @@ class _Heat:
                     raise TimeoutError("timed out")
                 else:
                     pause = self._race.pause(now)
-                    waits = [each for each in (pause, left) if each is not None]
-                    winner = self._await(min(waits) if waits else None)
+                    limits = [each for each in (pause, left) if each is not None]
+                    winner = self._await(min(limits) if limits else None)
                 if winner is not None:
                     winner.settimeout(left)
                     return winner
         finally:
+            goes_on()
             for sock in self._sockets.values():
                 sock.close()
 
@@ -122,7 +134,9 @@ class _Heat:
                 sock.bind((self._local_address, 0))
             if self._alone:  # nobody to race with
                 sock.settimeout(left)
+                self._sockets[sock.fileno()] = sock
                 sock.connect(address.address)
+                self._sockets.clear()
                 return sock
             sock.settimeout(0)
             problem = sock.connect_ex(address.address)
@@ -133,6 +147,7 @@ class _Heat:
                 raise OSError(problem, os.strerror(problem))
             return sock
         except OSError as exc:
+            self._sockets.pop(sock.fileno() if sock is not None else -1, None)
             if sock is not None:
                 sock.close()
             if self._alone:
@@ -248,8 +263,7 @@ def _ask_resolver(
 def _in_time(work: Callable[[], list[Address]], host: str, timeout: float) -> list[Address]:
     """`work()` in a thread of its own; ConnectTimeout when it takes longer than `timeout`."""
     outcome: list[Any] = []
-    done = threading.Lock()
-    done.acquire()
+    done = threading.Event()
 
     def run() -> None:
         try:
@@ -257,10 +271,17 @@ def _in_time(work: Callable[[], list[Address]], host: str, timeout: float) -> li
         except BaseException as exc:
             outcome.append(exc)
         finally:
-            done.release()
+            done.set()
 
     threading.Thread(target=run, name=f"look up {host}", daemon=True).start()
-    if not done.acquire(timeout=timeout):
+    waits(done.set)
+    try:
+        in_time = done.wait(timeout)
+    finally:
+        goes_on()
+    if not outcome:
+        if in_time:
+            raise ConnectError(f"look up {host} failed: another thread ended it")
         raise ConnectTimeout(f"look up {host} timed out after {seconds(timeout)}")
     [result] = outcome
     if isinstance(result, BaseException):

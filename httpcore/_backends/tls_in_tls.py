@@ -26,6 +26,7 @@ from .._exceptions import (
     WriteError,
 )
 from .base import NetworkStream
+from .interrupt import abort
 from .tcp import seconds
 from .tls_sessions import forget_session, keep_session, session_for
 
@@ -181,6 +182,10 @@ class TLSInTLSStream(NetworkStream):
 
     def close(self) -> None:
         self._below.close()
+
+    def abort(self) -> None:
+        """End what another thread is doing on this stream; it has to close it then."""
+        abort(self._below)
 
     def start_tls(
         self,

@@ -1,5 +1,6 @@
 """The synchronous shells: waiting and locking. They decide nothing."""
 
+from .cancel_token import CancelToken
 from .connection import HTTPConnection
 from .connection_pool import ConnectionPool, PoolManager
 from .http2 import HTTP2Connection
@@ -9,6 +10,7 @@ from .interfaces import ConnectionInterface
 from .socks_proxy import SOCKSProxy
 
 __all__ = [
+    "CancelToken",
     "ConnectionInterface",
     "ConnectionPool",
     "HTTP2Connection",

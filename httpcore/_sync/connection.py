@@ -11,15 +11,25 @@ import logging
 import threading
 import time
 import types
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from .._backends.base import SOCKET_OPTION, NetworkBackend
 from .._backends.fork import renew_in_child
+from .._backends.interrupt import abort, interrupt
 from .._backends.sync import SyncBackend
 from .._config import NO_TIMEOUTS, read_timeouts
 from .._dial import Dialed, OpenTCP, OpenUnix, Plan, Resolve, Sleep, StartTLS, Step, dial
-from .._exceptions import NotBuiltYet, RemoteProtocolError
+from .._exceptions import (
+    NOT_SENT,
+    Aborted,
+    ConnectError,
+    NetworkError,
+    NotBuiltYet,
+    ProxyError,
+    RemoteProtocolError,
+    TimeoutException,
+)
 from .._models import Origin, Proxy, Request, Response, to_server_name
 from .._proxy import FORWARDED, Hop, Read, Rename, Tell, Write, forwarded, to_hop
 from .._ssl import default_ssl_context
@@ -78,6 +88,9 @@ class HTTPConnection(ConnectionInterface):
         self._parsing = parsing
         self._connection: HTTP11Connection | None = None
         self._failed = False
+        self.aborted = False  # another thread wants this to end
+        self._opener = 0  # the thread that opens it
+        self._opening: Any = None  # the stream, as far as it is open
         self._lock = threading.Lock()
         renew_in_child(self)
 
@@ -107,9 +120,12 @@ class HTTPConnection(ConnectionInterface):
         """Open the connection within `timeout` seconds an attempt, and all before `deadline`;
         Connect* on failure."""
         dialed = None
+        self._opener = threading.get_ident()
         try:
             plan = self.plan(extensions.get("sni_hostname"))
-            dialed = carry_out(plan, self._backend, timeout, extensions.get("trace"), deadline)
+            dialed = carry_out(
+                plan, self._backend, timeout, extensions.get("trace"), deadline, self._watch
+            )
             if dialed.protocol == "h2":
                 raise RemoteProtocolError(f"{self._origin} chose HTTP/2, which was not offered")
             connection = HTTP11Connection(
@@ -117,13 +133,38 @@ class HTTPConnection(ConnectionInterface):
             )
             logger.debug("connected to %s", self._origin)
             self._connection = connection
+            if self.aborted:
+                connection.abort()
             return connection
         except BaseException as exc:
             self._failed = True
+            if self.aborted and isinstance(exc, (NetworkError, TimeoutException, ProxyError)):
+                aborted = Aborted(f"connecting to {self._origin} was ended by another thread")
+                aborted.phase = NOT_SENT
+                raise aborted from exc
             if dialed is not None:
                 dialed.stream.close()
             logger.debug("connect to %s failed: %s", self._origin, exc)
             raise
+
+    def _watch(self, stream: Any) -> None:
+        """Called before each step of dialling, with the stream so far."""
+        self._opening = stream
+        if self.aborted:
+            raise ConnectError(f"connecting to {self._origin} was ended by another thread")
+
+    def abort(self) -> None:
+        """End, from another thread, whatever is going on: opening, sending, receiving. It fails
+        there with `Aborted`."""
+        self.aborted = True
+        connection, opening = self._connection, self._opening
+        if connection is not None:
+            connection.abort()
+        elif opening is not None:
+            abort(opening)
+            interrupt(self._opener)  # a handshake has taken the stream's socket over
+        elif self._opener:
+            interrupt(self._opener)
 
     def plan(self, server_hostname: Any) -> Plan:
         """What the dial script is to do; `server_hostname` is the request's, or None."""
@@ -161,6 +202,7 @@ class HTTPConnection(ConnectionInterface):
     def _renew_in_child(self) -> None:
         """In the child of a fork: `_connection`, if there is one, sees to itself."""
         self._lock = threading.Lock()
+        self._opener, self._opening = 0, None
 
     def close(self) -> None:
         if self._connection is not None:
@@ -219,9 +261,11 @@ def carry_out(
     timeout: float | None,
     trace: Trace | None,
     deadline: Deadline | None = None,
+    watch: Callable[[Any], None] | None = None,
 ) -> Dialed:
     """Run the dial script with blocking calls; each attempt has `timeout` seconds in all, and
-    all of them together have until `deadline`."""
+    all of them together have until `deadline`. `watch` is called before each step, with the
+    stream so far; what it raises ends it."""
     script = dial(plan)
     end = None  # of this attempt
     fresh = True  # an attempt begins with the next step
@@ -240,6 +284,8 @@ def carry_out(
                 if type(step) is Sleep:
                     step = Sleep(min(step.seconds, left))
             fresh = type(step) is Sleep
+            if watch is not None:
+                watch(stream)
             try:
                 result = _carry_out_step(step, backend, left, trace)
                 if type(step) in OPENING:

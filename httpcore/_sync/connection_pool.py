@@ -38,6 +38,7 @@ from .._config import (
 from .._exceptions import (
     NOT_SENT,
     RESPONSE_STARTED,
+    Aborted,
     NetworkError,
     PoolTimeout,
     RemoteProtocolError,
@@ -56,6 +57,7 @@ from .._models import (
 from .._pool import ACTIVE, DIALING, Route, Scheduler, Slot, Waiter
 from .._proxy import forwarded, to_hop
 from .._ssl import create_ssl_context
+from .cancel_token import attach
 from .connection import TLS_SCHEMES, HTTPConnection, refuse_http2
 from .deadline import Deadline
 from .http11 import HTTP11Connection
@@ -206,17 +208,24 @@ class ConnectionPool(RequestInterface):
         timeouts = self._default_timeouts if timeout is None else read_timeouts(timeout)
         deadline = None if timeouts[4] is None else Deadline(timeouts[4])
         mark = 0 if prepared.content is not None else _position(request.stream)
+        cancel = request.extensions.get("cancel") if request.extensions else None
         fresh = False
         while True:
             body = ResponseBody(self, request)
             connection: HTTP11Connection | None = None
             try:
+                if cancel is not None and attach(cancel, body):
+                    raise PoolTimeout("aborted before there was a connection")
                 connection = self._check_out(route, body, timeouts, fresh, deadline)
                 return connection.exchange(prepared, timeouts, body, deadline)
             except BaseException as exc:
                 body._abort()
                 if deadline is not None and isinstance(exc, TimeoutException):
                     deadline.explain(exc)
+                if isinstance(exc, Aborted):
+                    raise
+                if body.aborted:
+                    raise body._explain_abort(exc) from exc
                 if fresh or not _may_replay(exc, prepared, connection, mark):
                     raise
             if prepared.content is None and mark is not None:
@@ -274,6 +283,8 @@ class ConnectionPool(RequestInterface):
                 self._settle()
             if waiter is not None:
                 self._wait(waiter, deadline.left(timeouts[3]) if deadline else timeouts[3])
+            if body.aborted:
+                raise PoolTimeout("aborted before there was a connection")
             slot = body.slot
             if slot.state is DIALING:
                 return self._dial(route, body, slot, timeouts[0], deadline)
@@ -287,7 +298,7 @@ class ConnectionPool(RequestInterface):
     def _wait(self, waiter: Waiter, timeout: float | None) -> None:
         deadline = None if timeout is None else time.monotonic() + timeout
         try:
-            while not waiter.served:
+            while not waiter.served and not waiter.owner.aborted:
                 left = LONGEST_SLEEP
                 if deadline is not None:
                     left = min(left, deadline - time.monotonic())
@@ -345,6 +356,8 @@ class ConnectionPool(RequestInterface):
         if route.scheme in TLS_SCHEMES and connection._ssl_context is None:
             connection._ssl_context = self._make_ssl_context()
         slot.connection = connection
+        if slot.aborted or body.aborted:
+            connection.aborted = True
         opened = connection.connect(timeout, body._request.extensions, deadline)
         with self._lock:
             self._scheduler.dialed(body, connection, time.monotonic())
@@ -447,11 +460,38 @@ class ConnectionPool(RequestInterface):
             self._scheduler.close_idle(hops)
         self._settle()
 
-    def close(self) -> None:
-        """Close idle connections now, and those in use when their response ends."""
+    def retire(self) -> None:
+        """Close idle connections now, and those in use when their response ends. The pool stays
+        usable."""
         with self._lock:
             self._scheduler.close()
         self._settle()
+
+    def close(self) -> None:
+        """Close all connections now, and end the requests that are under way: wherever they are,
+        they raise `httpcore.NetworkError` (more precisely `httpcore.exceptions.Aborted`) at once.
+
+        Thread-safe. The pool stays usable. See `retire` for letting responses end.
+        """
+        with self._lock:
+            self._scheduler.close()
+            for waiter in self._scheduler.waiters():
+                waiter.owner.aborted = True
+                _wake(waiter)
+            for slot in self._scheduler.slots():
+                _abort(slot)
+        self._settle()
+
+    def _interrupt(self, owner: Any) -> None:
+        """Let `owner` see, wherever it is, that it is not to go on."""
+        # Under the lock its connection cannot become somebody else's meanwhile.
+        with self._lock:
+            waiter = self._scheduler.waiter_of(owner)
+            if waiter is not None:
+                _wake(waiter)
+            slot = owner.slot
+            if slot is not None and slot.state in (ACTIVE, DIALING):
+                _abort(slot)
 
     def _renew_in_child(self) -> None:
         """In the child of a fork: begin again, with no connections and a lock that is free.
@@ -518,10 +558,24 @@ class PoolManager(ConnectionPool):
 class _Heir:
     """Holds the slot of an owner that is gone, just long enough to release it."""
 
-    __slots__ = ("slot",)
+    __slots__ = ("aborted", "slot")
 
     def __init__(self, slot: Slot) -> None:
         self.slot: Slot | None = slot
+        self.aborted = False
+
+
+def _wake(waiter: Waiter) -> None:
+    if waiter.event is not None:  # else it has not gone to sleep yet, and will look
+        with contextlib.suppress(RuntimeError):  # it was woken already
+            waiter.event.release()
+
+
+def _abort(slot: Slot) -> None:
+    """End what is going on on this slot's connection."""
+    slot.aborted = True
+    if slot.connection is not None:  # else it is about to be made, and its maker will look
+        slot.connection.abort()
 
 
 def _count(value: Any, name: str, least: int) -> int | None:

@@ -14,6 +14,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from .._backends.base import NetworkStream
+from .._backends.interrupt import abort
 from .._exceptions import (
     MAYBE_PROCESSED,
     NetworkError,
@@ -130,6 +131,10 @@ class DeadlineStream(NetworkStream):
 
     def close(self) -> None:
         self.stream.close()
+
+    def abort(self) -> None:
+        """End what another thread is doing on the stream."""
+        abort(self.stream)
 
     def start_tls(
         self,

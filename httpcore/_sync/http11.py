@@ -17,6 +17,7 @@ import types
 
 from .._backends.base import NetworkStream
 from .._backends.fork import LostStream, renew_in_child
+from .._backends.interrupt import abort
 from .._config import NO_TIMEOUTS, Timeouts, read_timeouts
 from .._exceptions import (
     MAYBE_PROCESSED,
@@ -79,6 +80,7 @@ class HTTP11Connection(ConnectionInterface):
         self._lock = threading.Lock()
         self._untouched = True  # nothing of the current request was written yet
         self._upload: Upload | None = None  # of the current request, when it takes a while
+        self.aborted = False  # another thread wants this to end
         self.doubted = False  # idle for so long that the path may be gone without a sign
         # The request whose response is not at its end, for people and error texts.
         self.serving: Request | None = None
@@ -130,16 +132,20 @@ class HTTP11Connection(ConnectionInterface):
         self.serving = request
         self._upload = None
         try:
+            if body.aborted or self.aborted:
+                raise ReadError("aborted before it was sent")
             failure = self._send(prepared, timeouts[2], body._trace)
             head = self._receive_head(prepared, timeouts[1], body._trace, failure)
             upload: Upload | None = self._upload
             all_sent = failure is None and (upload is None or not upload.stopped)
             return self._respond(head, timeouts[1], body, all_sent)
-        except BaseException:
+        except BaseException as exc:
             if not body.closed:  # else the connection may be somebody else's by now
                 if self._untouched:
                     self._request_count -= 1
-                body._give_back(self._untouched)
+                body._give_back(self._untouched and not self.aborted)
+            if body.aborted or self.aborted:
+                raise body._explain_abort(exc) from exc
             raise
 
     # Sending
@@ -330,6 +336,12 @@ class HTTP11Connection(ConnectionInterface):
         self.serving = None
         if self._keepalive_expiry is not None:
             self._expires = time.monotonic() + self._keepalive_expiry
+
+    def abort(self) -> None:
+        """End, from another thread, what is being sent or received; it fails there with
+        `Aborted`, and closes the connection."""
+        self.aborted = True
+        abort(self._stream)
 
     def _keep_session(self) -> None:
         """The peer has answered, so the next connection to it may resume this one's TLS."""

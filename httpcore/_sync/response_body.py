@@ -19,7 +19,9 @@ from .._backends.base import NetworkStream
 from .._backends.fork import keep_in_child
 from .._exceptions import (
     RESPONSE_STARTED,
+    Aborted,
     NetworkError,
+    ProtocolError,
     ReadError,
     RemoteProtocolError,
     TimeoutException,
@@ -75,6 +77,8 @@ class ResponseBody:
         "_timeout",
         "_trace",
         "_upgraded",
+        "_within",
+        "aborted",
         "closed",
         "complete",
         "slot",
@@ -94,6 +98,8 @@ class ResponseBody:
         self._reusable = False
         self._keep_for: float | None = None
         self._upgraded: NetworkStream | None = None
+        self._within = False  # a thread is reading from the connection
+        self.aborted = False  # another thread wants this to end
         self.closed = False
         self.complete = False
         self.unclean_tls_eof = False
@@ -166,6 +172,9 @@ class ResponseBody:
         read away so that the connection can be used again; else the connection is closed."""
         if self.closed:
             return
+        if self._within:
+            self.abort()  # whoever reads fails, and gives the connection back
+            return
         if self._upgraded is not None:
             self.closed = True
             self._upgraded.close()
@@ -173,6 +182,23 @@ class ResponseBody:
             self._abort()
         self._pending = b""
         self._offset = 0
+
+    def abort(self) -> None:
+        """End the request, from another thread, wherever it is: waiting for a connection,
+        connecting, sending, receiving. It fails there with `Aborted`."""
+        self.aborted = True
+        if self._pool is not None:
+            self._pool._interrupt(self)
+        elif self._connection is not None and not self.closed:
+            self._connection.abort()
+
+    def _explain_abort(self, exc: BaseException) -> BaseException:
+        """What to raise for `exc`, which came because another thread ended the request."""
+        if not isinstance(exc, (NetworkError, ProtocolError, TimeoutException)):
+            return exc
+        error = Aborted(f"{describe(self._request)} was ended by another thread")
+        error.phase = exc.phase
+        return error
 
     @property
     def remaining(self) -> int | None:
@@ -245,6 +271,7 @@ class ResponseBody:
         if connection is None or self.closed:
             raise ReadError(f"the response to {describe(self._request)} was closed while unread")
         reader = self._reader
+        self._within = True
         try:
             part: bytes = b""
             while not part and not reader.done:
@@ -252,14 +279,17 @@ class ResponseBody:
                 if data:
                     part = reader.feed(data)
                 else:
-                    reader.feed_eof()
-                    self.unclean_tls_eof = getattr(connection._stream, "unclean_eof", False)
+                    self._note_end(connection)
             if reader.done:
                 self._end()
             return part
         except BaseException as exc:
-            self._fail(exc)
-            raise
+            failure = self._fail(exc)
+            if failure is exc:
+                raise
+            raise failure from exc
+        finally:
+            self._within = False
 
     def _receive_into(self, view: memoryview, position: int) -> int:
         connection = self._connection
@@ -270,20 +300,32 @@ class ResponseBody:
             return len(part)
         reader = self._reader
         rest = view[position:]
+        self._within = True
         try:
             count: int = readinto(rest, self._timeout)
             if count:
                 reader.took(count)
             else:
-                reader.feed_eof()
+                assert connection is not None
+                self._note_end(connection)
             if reader.done:
                 self._end()
             return count
         except BaseException as exc:
-            self._fail(exc)
-            raise
+            failure = self._fail(exc)
+            if failure is exc:
+                raise
+            raise failure from exc
         finally:
+            self._within = False
             rest.release()  # a traceback would keep it, and with it the whole buffer
+
+    def _note_end(self, connection: HTTP11Connection) -> None:
+        """The stream has ended; whether the body has, its framing says."""
+        if self.aborted or connection.aborted:  # it was we who ended the stream
+            raise ReadError("aborted while the body was read")
+        self._reader.feed_eof()
+        self.unclean_tls_eof = getattr(connection._stream, "unclean_eof", False)
 
     def _end(self) -> None:
         """All of the body has arrived."""
@@ -293,17 +335,20 @@ class ResponseBody:
         # What came after the end was not asked for: the next request must not see it.
         self._give_back(self._reusable and not self._reader.excess)
 
-    def _fail(self, exc: BaseException) -> None:
-        """The body cannot be read to its end."""
+    def _fail(self, exc: BaseException) -> BaseException:
+        """The body cannot be read to its end; returns what to raise."""
         if isinstance(exc, (NetworkError, RemoteProtocolError, TimeoutException)):
             exc.phase = RESPONSE_STARTED
-        if self.closed:
-            return
-        try:
-            if self._trace is not None:
-                self._trace("http11.receive_response_body.failed", {"exception": exc})
-        finally:
-            self._abort()
+        connection = self._connection
+        if self.aborted or (connection is not None and connection.aborted):
+            exc = self._explain_abort(exc)
+        if not self.closed:
+            try:
+                if self._trace is not None:
+                    self._trace("http11.receive_response_body.failed", {"exception": exc})
+            finally:
+                self._abort()
+        return exc
 
     def _abort(self) -> None:
         """The body will not be read to its end: close the connection."""

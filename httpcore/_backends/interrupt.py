@@ -1,0 +1,57 @@
+"""Waking a thread that waits for the network, from another thread.
+
+Owns: what each thread waits on while it opens a connection. Must not know: pools, HTTP.
+
+An open connection is woken by shutting it down (`SyncStream.abort`). Before there is one, a thread
+waits for a look-up, for several sockets at once, or in a handshake. It says here how it can be
+woken, then looks whether it was meant to be; who wakes it does so in the other order. So neither
+can miss the other.
+
+Closing a socket would not do: a thread that waits on it is not woken by that, and the number of
+the descriptor may be another file's when it is.
+
+Sources: shutdown(2), close(2) ("Multithreaded processes and close()").
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import threading
+from collections.abc import Callable
+from typing import Any
+
+# By thread. Each operation on it is one step, so there is no lock to be held over a fork.
+_waiting: dict[int, Callable[[], None]] = {}
+
+
+def waits(wake: Callable[[], None]) -> None:
+    """From now on `interrupt` calls `wake` to end what this thread waits for."""
+    _waiting[threading.get_ident()] = wake
+
+
+def goes_on() -> None:
+    """This thread waits for nothing any more."""
+    _waiting.pop(threading.get_ident(), None)
+
+
+def interrupt(thread: int) -> None:
+    """Wake the thread with this identifier, if it waits for the network."""
+    wake = _waiting.get(thread)
+    if wake is not None:
+        wake()
+
+
+def abort(stream: Any) -> None:
+    """End what another thread is doing on `stream`, a `NetworkStream` of whatever make."""
+    end = getattr(stream, "abort", None)
+    if end is None:
+        end = stream.close
+    end()
+
+
+def shut_down(sock: socket.socket) -> None:
+    """End all reads and writes on `sock`, those that are under way too."""
+    # The base class's method: SSLSocket's would drop the TLS state that a reader is using.
+    with contextlib.suppress(OSError):
+        socket.socket.shutdown(sock, socket.SHUT_RDWR)
