@@ -55,6 +55,7 @@ from ._exceptions import (
 
 # Nouns
 from ._models import URL, Origin, Proxy, Request, Response
+from ._retries import RetryConfig
 from ._ssl import create_ssl_context, default_ssl_context, load_roots
 
 # Pools and connections
@@ -115,6 +116,7 @@ __all__ = [
     "RemoteProtocolError",
     "Request",
     "Response",
+    "RetryConfig",
     "SOCKSProxy",
     "SSLConfig",
     "SyncBackend",

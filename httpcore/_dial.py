@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from . import _proxy, _socks
 from ._exceptions import ConnectError, ConnectTimeout, ProxyConnectError, ProxyConnectTimeout
 from ._models import check_host
-from ._proxy import SOCKS, SOCKS_4, Hop, Read, Rename, Tell, Write
+from ._proxy import SOCKS, Hop, Read, Rename, Resolve, Tell, Write
 
 if TYPE_CHECKING:
     from ._backends.base import SOCKET_OPTION
@@ -45,14 +45,6 @@ class StartTLS(NamedTuple):
     ssl_context: Any  # an ssl.SSLContext, handed on unseen
     server_hostname: str
     room: str = "connection"  # the part of trace names before the dot
-
-
-class Resolve(NamedTuple):
-    """Asks for the addresses of a name, as text; or for the name itself, where nobody here can
-    look it up."""
-
-    host: str
-    port: int
 
 
 class Sleep(NamedTuple):
@@ -127,21 +119,12 @@ def _attempt(plan: Plan, host: str) -> Generator[Step, Any, Dialed]:
 def _go_through(hop: Hop, plan: Plan, host: str) -> Generator[Step, Any, Any]:
     """A stream to `host`, or to the proxy that forwards to it."""
     target = plan.address or host
-    if hop.scheme in _socks.RESOLVED_HERE and plan.address is None:
-        target = _pick((yield Resolve(host, plan.port)), hop)
     stream = yield from _reach(hop, plan)
     if hop.scheme in SOCKS:
         yield from _socks.connect(stream, hop, target, plan.port)
     elif not hop.forwards:
         yield from _proxy.connect(stream, hop, target.encode("ascii"), plan.port)
     return stream
-
-
-def _pick(addresses: list[str], hop: Hop) -> str:
-    """The address that the proxy is asked for: the first, and for SOCKS 4 the first IPv4 one."""
-    if hop.scheme in SOCKS_4:
-        return next((each for each in addresses if ":" not in each), addresses[0])
-    return addresses[0]
 
 
 def _reach(hop: Hop, plan: Plan) -> Generator[Step, Any, Any]:

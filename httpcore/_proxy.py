@@ -143,6 +143,14 @@ class Read(NamedTuple):
     max_bytes: int
 
 
+class Resolve(NamedTuple):
+    """Asks for the addresses of a name, as text; or for the name itself, where nobody here can
+    look it up."""
+
+    host: str
+    port: int
+
+
 class Tell(NamedTuple):
     """Something for the trace, by its full name."""
 
@@ -157,7 +165,7 @@ class Rename(NamedTuple):
     peer: str
 
 
-Step = Write | Read | Tell | Rename
+Step = Write | Read | Resolve | Tell | Rename
 
 
 def connect(stream: Any, hop: Hop, host: bytes, port: int) -> Generator[Step, Any, None]:

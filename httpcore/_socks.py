@@ -19,7 +19,7 @@ from collections.abc import Generator
 from typing import Any
 
 from ._exceptions import NetworkError, ProxyConnectTimeout, ProxyError, TimeoutException
-from ._proxy import MAX_SOCKS_FIELD, SOCKS_4, Hop, Read, Rename, Step, Write
+from ._proxy import MAX_SOCKS_FIELD, SOCKS_4, Hop, Read, Rename, Resolve, Step, Write
 
 RESOLVED_HERE = (b"socks5", b"socks4")
 
@@ -54,26 +54,44 @@ def connect(stream: Any, hop: Hop, host: str, port: int) -> Generator[Step, Any,
     """Ask the proxy at the other end of `stream` for a connection to `host`:`port`.
 
     Parameters:
-        host: an address, or for socks5h and socks4a a name.
+        host: a name or an address.
 
-    Raises ProxyError: it refused, ended or broke SOCKS; ProxyConnectTimeout.
+    Raises ProxyError: it refused, ended or broke SOCKS; ProxyConnectTimeout; and what a look-up
+    raises.
     """
     where = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     what = f"connect to {where} at the proxy {hop}"
+    if hop.scheme not in SOCKS_4:
+        yield from _told_apart(what, _log_in(stream, hop))
+    # Not before: a proxy that is none need not wait for a name that cannot be found.
+    if hop.scheme in RESOLVED_HERE and _ip(host) is None:
+        host = _pick((yield Resolve(host, port)), hop)
     ask = _ask_4 if hop.scheme in SOCKS_4 else _ask_5
+    yield from _told_apart(what, ask(stream, hop, host, port))
+    yield Rename(stream, f"{where} through the proxy {hop}")
+
+
+def _told_apart(what: str, work: Generator[Step, Any, Refusal]) -> Generator[Step, Any, None]:
+    """`work`, its failures told as those of the proxy."""
     try:
-        refusal = yield from ask(stream, hop, host, port)
+        refusal = yield from work
     except TimeoutException as exc:
         raise ProxyConnectTimeout(f"{what} timed out: {exc}") from exc
     except (NetworkError, _Broken) as exc:
         raise ProxyError(f"{what} failed: {exc}") from exc
     if refusal:
         raise ProxyError(f"{what} was refused: {refusal}")
-    yield Rename(stream, f"{where} through the proxy {hop}")
 
 
-def _ask_5(stream: Any, hop: Hop, host: str, port: int) -> Generator[Step, Any, Refusal]:
-    """RFC 1928 sections 3 to 6."""
+def _pick(addresses: list[str], hop: Hop) -> str:
+    """The address that the proxy is asked for: the first, and for SOCKS 4 the first IPv4 one."""
+    if hop.scheme in SOCKS_4:
+        return next((each for each in addresses if ":" not in each), addresses[0])
+    return addresses[0]
+
+
+def _log_in(stream: Any, hop: Hop) -> Generator[Step, Any, Refusal]:
+    """RFC 1928 section 3, RFC 1929."""
     offered = [NO_LOGIN] if hop.auth is None else [NO_LOGIN, PASSWORD]
     yield Write(stream, bytes([5, len(offered), *offered]))
     chosen = (yield from _read(stream, 2, first=5))[1]
@@ -84,6 +102,11 @@ def _ask_5(stream: Any, hop: Hop, host: str, port: int) -> Generator[Step, Any, 
         yield Write(stream, b"\x01" + _counted(user) + _counted(password))
         if (yield from _read(stream, 2))[1]:
             return "the user name or the password is wrong"
+    return ""
+
+
+def _ask_5(stream: Any, hop: Hop, host: str, port: int) -> Generator[Step, Any, Refusal]:
+    """RFC 1928 sections 4 to 6."""
     yield Write(stream, b"\x05" + CONNECT + b"\0" + _address_5(host) + port.to_bytes(2, "big"))
     reply = yield from _read(stream, 5, first=5)
     if reply[1]:

@@ -31,7 +31,7 @@ ORDER: list[set[str]] = [
     {"_models"},
     {"_trace", "_ssl"},
     {"_config"},
-    {"_h1", "_h2", "_pool", "_race"},
+    {"_h1", "_h2", "_pool", "_race", "_retries"},
     {"_proxy"},
     {"_socks"},
     {"_dial"},
@@ -40,7 +40,7 @@ ORDER: list[set[str]] = [
     {"_api", "aio"},
     {"__init__"},
 ]
-SANS_IO = ["_h1", "_h2", "_pool", "_proxy", "_socks", "_dial", "_race"]
+SANS_IO = ["_h1", "_h2", "_pool", "_proxy", "_socks", "_dial", "_race", "_retries"]
 IO = {"socket", "ssl", "threading", "_thread", "time", "select", "selectors", "asyncio"}
 PURE = ["_exceptions", "_models", "_trace"]  # below the line of I/O as well
 

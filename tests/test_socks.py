@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 import httpcore
-from httpcore._dial import OpenTCP, Plan, Resolve, dial
+from httpcore._dial import OpenTCP, Plan, dial
 from httpcore._exceptions import (
     NameResolutionError,
     ProxyConnectError,
@@ -23,7 +23,7 @@ from httpcore._exceptions import (
     ReadTimeout,
     TLSError,
 )
-from httpcore._proxy import Hop, Read, Rename, Write
+from httpcore._proxy import Hop, Read, Rename, Resolve, Write
 from httpcore._socks import connect
 from tests.support.proxies import SocksServer
 from tests.support.servers import LocalServer, Peer, ScriptedServer
@@ -187,27 +187,35 @@ def test_socks_4_knows_no_ipv6() -> None:
 
 
 @pytest.mark.parametrize(
-    ("scheme", "resolved", "asked"),
+    ("scheme", "resolved", "sent"),
     [
-        (b"socks5", ["::1", "192.0.2.1"], "[::1]:80"),
-        (b"socks4", ["::1", "192.0.2.1"], "192.0.2.1:80"),
-        (b"socks5", ["origin.test"], "origin.test:80"),  # the backend cannot say
-        (b"socks5h", None, "origin.test:80"),
-        (b"socks4a", None, "origin.test:80"),
+        (b"socks5", ["::1", "192.0.2.1"], b"\x04" + bytes(15) + b"\x01"),
+        (b"socks5", ["origin.test"], b"\x03\x0borigin.test"),  # the backend cannot say
+        (b"socks4", ["::1", "192.0.2.1"], b"\xc0\x00\x02\x01\x00"),
+        (b"socks5h", None, b"\x03\x0borigin.test"),
+        (b"socks4a", None, b"\x00\x00\x00\x01\x00origin.test\x00"),
     ],
 )
-def test_who_resolves_the_name(scheme: bytes, resolved: list[str] | None, asked: str) -> None:
+def test_who_resolves_the_name(scheme: bytes, resolved: list[str] | None, sent: bytes) -> None:
+    """After the proxy has said that it is one."""
     script = dial(Plan(b"origin.test", 80, None, hop=hop(scheme)))
     step = next(script)
+    assert step == OpenTCP("proxy.test", 1080, None, None)
+    step = script.send(STREAM)
+    if scheme.startswith(b"socks5"):
+        assert step == Write(STREAM, b"\x05\x01\x00")
+        assert script.send(None) == Read(STREAM, 2)
+        step = script.send(b"\x05\x00")
     if resolved is not None:
         assert step == Resolve("origin.test", 80)
         step = script.send(resolved)
-    assert step == OpenTCP("proxy.test", 1080, None, None)
-    step = script.send(STREAM)
-    while not isinstance(step, Read):
-        step = script.send(None)
-    with pytest.raises(ProxyError, match=f"connect to {asked}".replace("[", r"\[")):
-        script.send(b"")
+    assert isinstance(step, Write)
+    assert sent in step.data
+
+
+def test_an_address_is_not_looked_up() -> None:
+    steps = run(connect(STREAM, hop(b"socks5"), "192.0.2.1", 80), b"\x05\x00" + FROM_V4)
+    assert not any(isinstance(step, Resolve) for step in steps)
 
 
 # --- the shell ---

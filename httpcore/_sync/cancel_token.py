@@ -30,6 +30,7 @@ class CancelToken:
 
     def __init__(self) -> None:
         self.cancelled = False
+        self._event = threading.Event()  # for who waits between two attempts
         self._lock = threading.Lock()
         self._bodies: weakref.WeakSet[ResponseBody] = weakref.WeakSet()
         renew_in_child(self)
@@ -37,6 +38,7 @@ class CancelToken:
     def cancel(self) -> None:
         """End the requests. Returns at once; they fail in their own threads."""
         self.cancelled = True
+        self._event.set()
         with self._lock:
             bodies = list(self._bodies)
         for body in bodies:
@@ -51,6 +53,10 @@ class CancelToken:
     def _renew_in_child(self) -> None:
         """In the child of a fork, where the thread that holds the lock does not exist."""
         self._lock = threading.Lock()
+
+    def sleep(self, seconds: float) -> None:
+        """Wait, but no longer than until `cancel`."""
+        self._event.wait(seconds)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} [{'cancelled' if self.cancelled else 'not cancelled'}]>"

@@ -19,7 +19,7 @@ from .._backends.fork import renew_in_child
 from .._backends.interrupt import abort, interrupt
 from .._backends.sync import SyncBackend
 from .._config import NO_TIMEOUTS, read_timeouts
-from .._dial import Dialed, OpenTCP, OpenUnix, Plan, Resolve, Sleep, StartTLS, Step, dial
+from .._dial import Dialed, OpenTCP, OpenUnix, Plan, Sleep, StartTLS, Step, dial
 from .._exceptions import (
     NOT_SENT,
     Aborted,
@@ -31,7 +31,7 @@ from .._exceptions import (
     TimeoutException,
 )
 from .._models import Origin, Proxy, Request, Response, to_server_name
-from .._proxy import FORWARDED, Hop, Read, Rename, Tell, Write, forwarded, to_hop
+from .._proxy import FORWARDED, Hop, Read, Rename, Resolve, Tell, Write, forwarded, to_hop
 from .._ssl import default_ssl_context
 from .._trace import Trace
 from .deadline import Deadline

@@ -12,7 +12,9 @@ Sources: RFC 9110 section 9.2.2 (which requests may be sent again), RFC 9112 sec
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
+import random
 import threading
 import time
 import types
@@ -39,6 +41,8 @@ from .._exceptions import (
     NOT_SENT,
     RESPONSE_STARTED,
     Aborted,
+    ConnectError,
+    ConnectTimeout,
     NetworkError,
     PoolTimeout,
     RemoteProtocolError,
@@ -56,6 +60,7 @@ from .._models import (
 )
 from .._pool import ACTIVE, DIALING, Route, Scheduler, Slot, Waiter
 from .._proxy import forwarded, to_hop
+from .._retries import IDEMPOTENT, Retries, RetryBudget, RetryConfig
 from .._ssl import create_ssl_context
 from .cancel_token import attach
 from .connection import TLS_SCHEMES, HTTPConnection, refuse_http2
@@ -68,8 +73,10 @@ from .response_body import ResponseBody
 if TYPE_CHECKING:
     import ssl
 
-# RFC 9110 section 9.2.2: repeating these has the effect of doing them once.
-IDEMPOTENT = frozenset({b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"PUT", b"DELETE"})
+logger = logging.getLogger("httpcore.pool")
+
+jitter = random.random  # it only spreads retries; nobody has to be unable to guess it
+
 PLAIN_SCHEMES = (b"http", b"ws")
 
 # Seconds of silence after which a path may be gone without a sign (a NAT that forgot it, a laptop
@@ -99,7 +106,8 @@ class ConnectionPool(RequestInterface):
         keepalive_expiry: seconds a connection may be idle and still be reused; None for no
             limit. What the server says in ``Keep-Alive: timeout=`` holds as well.
         http1, http2: HTTP/2 is not built yet.
-        retries: how often to try again when connecting fails.
+        retries: how often to try again when connecting fails; or a `RetryConfig`, which says
+            when to send a request again for whatever reason.
         local_address: local address to connect from; it also picks the address family.
         uds: path of a Unix socket to connect to instead of the URL's host.
         network_backend: what opens sockets; by default `SyncBackend()`.
@@ -129,7 +137,7 @@ class ConnectionPool(RequestInterface):
         keepalive_expiry: float | None = None,
         http1: bool = True,
         http2: bool = False,
-        retries: int = 0,
+        retries: int | RetryConfig = 0,
         local_address: str | None = None,
         uds: str | None = None,
         network_backend: NetworkBackend | None = None,
@@ -156,7 +164,9 @@ class ConnectionPool(RequestInterface):
         self._ssl_context = ssl_context
         self._proxy = proxy
         self._keepalive_expiry = check_timeout(keepalive_expiry, "keepalive_expiry")
-        self._retries = _count(retries, "retries", 0) or 0
+        self._retry_config = retries if isinstance(retries, RetryConfig) else None
+        self._retry_budget = RetryBudget(self._retry_config) if self._retry_config else None
+        self._retries = 0 if self._retry_config else _count(retries, "retries", 0) or 0
         self._local_address = local_address
         self._uds = uds
         self._network_backend = (
@@ -208,6 +218,20 @@ class ConnectionPool(RequestInterface):
         timeouts = self._default_timeouts if timeout is None else read_timeouts(timeout)
         deadline = None if timeouts[4] is None else Deadline(timeouts[4])
         mark = 0 if prepared.content is not None else _position(request.stream)
+        if self._retry_config is not None:
+            return self._send_repeatedly(request, route, prepared, timeouts, deadline, mark)
+        return self._send(request, route, prepared, timeouts, deadline, mark)
+
+    def _send(
+        self,
+        request: Request,
+        route: Route,
+        prepared: Prepared,
+        timeouts: Timeouts,
+        deadline: Deadline | None,
+        mark: int | None,
+    ) -> Response:
+        """Send it once, or twice when the connection was one that had died of idleness."""
         cancel = request.extensions.get("cancel") if request.extensions else None
         fresh = False
         while True:
@@ -231,6 +255,58 @@ class ConnectionPool(RequestInterface):
             if prepared.content is None and mark is not None:
                 request.stream.seek(mark)
             fresh = True
+
+    def _send_repeatedly(
+        self,
+        request: Request,
+        route: Route,
+        prepared: Prepared,
+        timeouts: Timeouts,
+        deadline: Deadline | None,
+        mark: int | None,
+    ) -> Response:
+        """Send it as often as the pool's `RetryConfig`, its budget, the body and the deadline
+        allow."""
+        assert self._retry_config is not None and self._retry_budget is not None
+        retries = Retries(self._retry_config, request.method)
+        with self._lock:
+            self._retry_budget.earn()
+        while True:
+            try:
+                response = self._send(request, route, prepared, timeouts, deadline, mark)
+            except Exception as exc:
+                delay = retries.after_failure(exc, jitter())
+                if delay is None or not self._may_repeat(exc, prepared, mark, delay, deadline):
+                    raise
+                logger.debug("retry %d in %.3g s after %s", retries.made, delay, exc)
+            else:
+                status, headers = response.status, response.headers
+                delay = retries.after_status(status, headers, jitter(), time.time())
+                if delay is None or not self._may_repeat(None, prepared, mark, delay, deadline):
+                    return response
+                logger.debug("retry %d in %.3g s after status %d", retries.made, delay, status)
+                response.close()
+            if prepared.content is None and mark is not None:
+                request.stream.seek(mark)
+            cancel = request.extensions.get("cancel")
+            (self._network_backend if cancel is None else cancel).sleep(delay)
+
+    def _may_repeat(
+        self,
+        exc: Exception | None,
+        prepared: Prepared,
+        mark: int | None,
+        delay: float,
+        deadline: Deadline | None,
+    ) -> bool:
+        if deadline is not None and delay >= deadline.left():
+            return False
+        untouched = isinstance(exc, (ConnectError, ConnectTimeout))  # the body was not asked for
+        if prepared.content is None and mark is None and prepared.length != 0 and not untouched:
+            return False
+        with self._lock:
+            assert self._retry_budget is not None
+            return self._retry_budget.spend()
 
     def _route(self, request: Request) -> Route:
         url = request.url
