@@ -11,15 +11,21 @@ overridden themselves.
 
 from __future__ import annotations
 
+import warnings
 from typing import TYPE_CHECKING, Any
 
 import requests.adapters
 import urllib3
-from requests.exceptions import ProxyError
+from requests.exceptions import InvalidURL, RequestException
+from requests.utils import get_auth_from_url
+from urllib3.exceptions import URLSchemeUnknown
+from urllib3.util import parse_url
 
-from . import _response
-from ._pools import MIN_IDLE, HostPool, PoolManager, Road, Settings, Transports, adopt
+from . import _proxies, _response, _unix
+from ._managers import PoolManager, ProxyManager, adopt, leave
+from ._pools import HostPool
 from ._raw import RawResponse
+from ._settings import MIN_IDLE, Road, Settings, Transports
 
 if TYPE_CHECKING:
     import ssl
@@ -33,6 +39,10 @@ if TYPE_CHECKING:
 # to at a time; past it the notes are thrown away and made again.
 _MAX_FOUND = 1024
 
+# Managers that have no mind of their own about which pool to give, so that a pool once found
+# need not be asked for again.
+_PREDICTABLE = (PoolManager, ProxyManager, urllib3.PoolManager, urllib3.ProxyManager)
+
 # requests' stubs leave out the hooks that are public by use only.
 _Stock: Any = requests.adapters.HTTPAdapter
 
@@ -44,8 +54,15 @@ class _Found:
 
     def __init__(self, manager: urllib3.PoolManager) -> None:
         self.manager = manager
-        self.keywords = dict(manager.connection_pool_kw)
+        self.keywords = {
+            name: dict(value) if type(value) is dict else value  # proxy headers, changed in place
+            for name, value in manager.connection_pool_kw.items()
+        }
         self.pools: dict[Any, HostPool] = {}
+
+    def __reduce__(self) -> Any:
+        """None, to a copy of what refers to it: a subclass may pickle its whole __dict__."""
+        return type(None), ()
 
 
 class HTTPAdapter(_Stock):  # type: ignore[misc]
@@ -73,16 +90,32 @@ class HTTPAdapter(_Stock):  # type: ignore[misc]
         pool_timeout: seconds a request may wait for a connection before
             `requests.ConnectTimeout`; None for ever.
         trace: called with each trace event's name and details, see httpcore's trace extension.
+        respect_no_proxy: True lets ``proxies["no_proxy"]``, or else the variables ``no_proxy`` and
+            ``NO_PROXY``, decide over every proxy, explicit ones too; requests itself asks them
+            for proxies from the environment only. Entries, separated by commas: ``*``, a name
+            (with all names below it), an address, a network such as ``10.0.0.0/8``, each of these
+            but the last also with ``:port``. Nothing is looked up in DNS for it.
+
+    Proxies are what requests makes of ``proxies=`` and the environment: http origins are asked for
+    at the proxy, https ones through a tunnel. `Proxy-Authorization`, from the proxy's URL or from
+    the caller, goes to the proxy and nowhere else. A refused tunnel is a
+    `requests.exceptions.ProxyError`, whose ``args[0].reason`` has the proxy's answer: ``status``,
+    ``headers`` (byte pairs) and ``body``. socks5, socks5h, socks4 and socks4a proxies work without
+    PySocks; those with an ``h`` or ``a`` resolve the origin's name. https:// proxies are not built
+    yet.
+
+    ``http+unix://%2Frun%2Fdocker.sock/path`` goes to that Unix socket, never through a proxy, once
+    mounted: ``s.mount("http+unix://", HTTPAdapter())``.
 
     Raises TypeError or ValueError for an argument that cannot be.
     """
 
     __attrs__ = [*_Stock.__attrs__, "_settings"]
 
-    # A subclass's __attrs__ may leave it out; then the defaults hold after unpickling.
     _settings: Settings | None = None
     _transports: Transports | None = None
     _found: _Found | None = None
+    _found_through: dict[str, _Found] | None = None  # by proxy
 
     def __init__(
         self,
@@ -100,6 +133,7 @@ class HTTPAdapter(_Stock):  # type: ignore[misc]
         network_backend: httpcore.NetworkBackend | None = None,
         pool_timeout: float | None = None,
         trace: Callable[..., Any] | None = None,
+        respect_no_proxy: bool = False,
     ) -> None:
         self._settings = Settings(
             ssl_context=ssl_context,
@@ -111,6 +145,7 @@ class HTTPAdapter(_Stock):  # type: ignore[misc]
             network_backend=network_backend,
             pool_timeout=pool_timeout,
             trace=trace,
+            respect_no_proxy=respect_no_proxy,
         )
         max_idle = max(MIN_IDLE, pool_connections * pool_maxsize)
         self._transports = Transports(self._settings, max_idle)
@@ -142,6 +177,11 @@ class HTTPAdapter(_Stock):  # type: ignore[misc]
 
         Override it to add urllib3's keywords (``ssl_context``, ``source_address``,
         ``assert_hostname``, ...) and call this, or to build a `urllib3.PoolManager` of your own.
+        All of them are honoured but ``blocksize``, which has no effect: httpcore chooses how much
+        to read and write at a time. Changes of ``poolmanager.connection_pool_kw`` hold from the
+        next request on.
+
+        Raises TypeError for a keyword that nobody knows.
         """
         self._pool_connections = connections
         self._pool_maxsize = maxsize
@@ -155,11 +195,57 @@ class HTTPAdapter(_Stock):  # type: ignore[misc]
         )
 
     def proxy_manager_for(self, proxy: str, **proxy_kwargs: Any) -> Any:
-        """Not built yet: raises `requests.exceptions.ProxyError`. Never goes direct instead."""
-        raise ProxyError(
-            f"cannot use the proxy {_masked(proxy)}: httpcore_requests.HTTPAdapter has no proxy "
-            "support yet; mount requests.adapters.HTTPAdapter for this URL, or pass proxies={}"
-        )
+        """The manager for `proxy`, made when first asked for and kept in `self.proxy_manager`.
+
+        Override it to add urllib3's keywords (``ssl_context``, ``source_address``, ...) and call
+        this, or to return a `urllib3.ProxyManager` of your own.
+
+        Of the managers made here no more are kept than there may be idle connections (100, where
+        the pool's size does not say more), the newest; older ones are cleared.
+
+        Raises InvalidProxyURL, or InvalidSchema for a kind of proxy that is not built yet.
+        """
+        manager = self.proxy_manager.get(proxy)
+        if manager is None:
+            manager = self._new_proxy_manager(proxy, proxy_kwargs)
+            self.proxy_manager[proxy] = manager
+            for old in list(self.proxy_manager)[: -self._own_transports().max_idle]:
+                self._forget_proxy(old)
+        return manager
+
+    def _new_proxy_manager(self, proxy: str, keywords: dict[str, Any]) -> Any:
+        url = parse_url(_proxies.normalized(proxy))
+        keywords = {
+            "num_pools": self._pool_connections,
+            "maxsize": self._pool_maxsize,
+            "block": self._pool_block,
+            **keywords,
+        }
+        transports = self._own_transports()
+        if (url.scheme or "").startswith("socks"):
+            user, password = get_auth_from_url(proxy)
+            # Looked up at each call: yt-dlp puts its own there. urllib3's would need PySocks.
+            socks: Any = requests.adapters.SOCKSProxyManager
+            if socks.__module__ not in _STOCK_SOCKS:
+                return socks(proxy, username=user, password=password, **keywords)
+            _proxies.refuse_unspoken(url)
+            way = _proxies.socks_to_core(url, user, password)
+            return PoolManager(transports, through=way, **keywords)
+        _proxies.refuse_unspoken(url)
+        headers = _proxies.headers_for(url, lambda: self.proxy_headers(proxy))
+        put_there: Any = urllib3.poolmanager.ProxyManager  # tests put theirs there
+        if put_there is not ProxyManager.__base__:
+            return put_there(proxy_url=proxy, proxy_headers=headers, **keywords)
+        return ProxyManager(transports, proxy, proxy_headers=headers, **keywords)
+
+    def _forget_proxy(self, proxy: str) -> None:
+        manager = self.proxy_manager.pop(proxy, None)
+        if self._found_through is not None:
+            self._found_through.pop(proxy, None)
+        if manager is not None:
+            manager.clear()
+            if type(manager) is urllib3.ProxyManager:  # a subclass made it, and we adopted it
+                leave(manager, self._own_transports())
 
     def get_connection_with_tls_context(
         self,
@@ -170,64 +256,132 @@ class HTTPAdapter(_Stock):  # type: ignore[misc]
     ) -> Any:
         """The pool for `request` and its TLS settings."""
         url: Any = request.url
-        manager = self.poolmanager
+        manager: Any = self.poolmanager
         found = self._found
-        # Looked up at each call: yt-dlp puts its own in the place of requests' select_proxy.
-        if proxies and requests.adapters.select_proxy(url, proxies):  # type: ignore[attr-defined]
-            return self._slowly(request, verify, proxies, cert)
-        key = None
-        hook = self.build_connection_pool_key_attributes
+        proxy = self._choose_proxy(request, proxies) if proxies else None
+        predictable = getattr(self.build_connection_pool_key_attributes, "__func__", None)
+        if proxy is not None:
+            manager, found = self._found_for(proxy)
         # Where the authority ends; "https://" has 8 characters. A URL that was put in by hand may
-        # have no path, and then goes the long way.
-        end = url.find("/", 8) if type(url) is str else -1
-        if end > 0 and getattr(hook, "__func__", None) is _BUILD_KEY:
-            key = (url[:end], verify, cert)  # all that a pool depends on
-            if (
-                found is not None
-                and found.manager is manager
-                and found.keywords == manager.connection_pool_kw
-            ):
-                pool = found.pools.get(key) if not isinstance(cert, list) else None
-                if pool is not None:
-                    return pool
-        pool = self._slowly(request, verify, None, cert)
-        if key is not None and type(pool) is HostPool and not isinstance(cert, list):
-            self._remember(key, pool)
+        # have no path, and then goes the long way; so does http+unix.
+        end = url.find("/", 8) if type(url) is str and url[4:5] != "+" else -1
+        if end < 0 or predictable is not _BUILD_KEY or isinstance(cert, list):
+            return self._slowly(request, verify, proxy, cert)
+        key = (url[:end], verify, cert)  # all that a pool depends on
+        if (
+            found is not None
+            and found.manager is manager
+            and found.keywords == manager.connection_pool_kw
+        ):
+            pool = found.pools.get(key)
+            if pool is not None:
+                return pool
+        pool = self._slowly(request, verify, proxy, cert)
+        if type(pool) is HostPool:
+            self._remember(key, pool, proxy)
         return pool
 
-    def _slowly(
-        self, request: Any, verify: Any, proxies: Mapping[str, str] | None, cert: Any
-    ) -> Any:
-        adopt(self.poolmanager, self._own_transports())
-        try:
-            return super().get_connection_with_tls_context(
-                request,
-                verify,
-                proxies=proxies,
-                cert=tuple(cert) if isinstance(cert, list) else cert,
-            )
-        except ProxyError as exc:
-            exc.request = request
-            raise
+    def _found_for(self, proxy: str) -> tuple[Any, _Found | None]:
+        found = self._found_through
+        hook = getattr(self.proxy_manager_for, "__func__", None)
+        if found is None or hook is not _MANAGER_FOR:
+            return None, None
+        return self.proxy_manager.get(proxy), found.get(proxy)
 
-    def _remember(self, key: Any, pool: HostPool) -> None:
-        manager = self.poolmanager
-        if type(manager) not in (PoolManager, urllib3.PoolManager):
-            return  # it may have a mind of its own about which pool to give
-        found = self._found
+    def _remember(self, key: Any, pool: HostPool, proxy: str | None) -> None:
+        if proxy is None:
+            manager, found = self.poolmanager, self._found
+        else:
+            if self._found_through is None:
+                self._found_through = {}
+            manager, found = self._found_for(proxy)
+        if type(manager) not in _PREDICTABLE:
+            return
         if (
             found is None
             or found.manager is not manager
             or found.keywords != manager.connection_pool_kw
             or len(found.pools) >= _MAX_FOUND
         ):
-            found = self._found = _Found(manager)
+            found = _Found(manager)
+            if proxy is None:
+                self._found = found
+            elif self._found_through is not None:
+                # Full only if threads raced with `_forget_proxy`: it takes away what it drops.
+                if len(self._found_through) >= _MAX_FOUND:
+                    self._found_through.clear()
+                self._found_through[proxy] = found
         found.pools[key] = pool
+
+    def _slowly(self, request: Any, verify: Any, proxy: str | None, cert: Any) -> Any:
+        """The pool for `request`, by way of all hooks and managers."""
+        if isinstance(cert, list):
+            cert = tuple(cert)
+        try:
+            if proxy is not None:
+                return self._pool_through(proxy, request, verify, cert)
+            adopt(self.poolmanager, self._own_transports())
+            if _unix.is_unix(request.url):
+                return self._unix_pool(request.url)
+            return super().get_connection_with_tls_context(request, verify, cert=cert)
+        except URLSchemeUnknown as exc:
+            raise InvalidURL(_unspoken(request.url), request=request) from exc
+        except RequestException as exc:
+            exc.request = exc.request or request
+            raise
+
+    def _pool_through(self, proxy: str, request: Any, verify: Any, cert: Any) -> Any:
+        manager = self._manager_through(proxy)
+        try:
+            host, more = self.build_connection_pool_key_attributes(request, verify, cert)
+        except ValueError as exc:
+            raise InvalidURL(exc, request=request) from exc
+        scheme = host.get("scheme", "http")
+        # urllib3's manager would have the proxy fetch whatever it is.
+        if isinstance(manager, urllib3.ProxyManager) and scheme not in _proxies.DEFAULT_PORTS:
+            raise URLSchemeUnknown(scheme)
+        return manager.connection_from_host(**host, pool_kwargs=more)
+
+    def _manager_through(self, proxy: str) -> Any:
+        manager = self.proxy_manager_for(_proxies.normalized(proxy))
+        if isinstance(manager, urllib3.PoolManager):
+            adopt(manager, self._own_transports())
+        return manager
+
+    def _unix_pool(self, url: str) -> Any:
+        pool = self.poolmanager.connection_from_host(_unix.path_of(url), scheme=_unix.SCHEME)
+        _unix.teach_urljoin()
+        return pool
+
+    def _choose_proxy(self, request: Any, proxies: Mapping[str, str]) -> str | None:
+        """The proxy for `request`; none but that one gets to see its credentials."""
+        proxy = self._proxy_for(request.url, proxies)
+        if _proxies.AUTHORIZATION in request.headers:
+            _proxies.withhold(request.headers, proxy, proxies)
+        return proxy
+
+    def _proxy_for(self, url: Any, proxies: Mapping[str, str]) -> str | None:
+        if _unix.is_unix(url):
+            return None
+        # Looked up at each call: yt-dlp puts its own in the place of requests' select_proxy.
+        proxy: str | None = requests.adapters.select_proxy(url, proxies)  # type: ignore[attr-defined]
+        if proxy and self._own_transports().settings.respect_no_proxy:
+            return None if _proxies.is_exempt(url, proxies) else proxy
+        return proxy or None
 
     def get_connection(self, url: str, proxies: Mapping[str, str] | None = None) -> Any:
         """Deprecated by requests; the pool for `url`."""
-        adopt(self.poolmanager, self._own_transports())
-        return super().get_connection(url, proxies)
+        proxy = self._proxy_for(url, proxies) if proxies else None
+        if proxy is None:
+            adopt(self.poolmanager, self._own_transports())
+            return super().get_connection(url)
+        warnings.warn(
+            "get_connection() is deprecated by requests: override or call "
+            "get_connection_with_tls_context() instead",
+            DeprecationWarning,
+            stacklevel=2,
+        )
+        return self._manager_through(proxy).connection_from_url(url)
 
     def cert_verify(self, conn: Any, url: str, verify: bool | str | None, cert: Any) -> None:
         """Write `verify` and `cert` onto the pool `conn`, which reads them at each request."""
@@ -254,12 +408,14 @@ class HTTPAdapter(_Stock):  # type: ignore[misc]
     def request_url(
         self, request: requests.PreparedRequest, proxies: Mapping[str, str] | None
     ) -> str:
-        """The request target: path and query."""
+        """The request target: path and query, or the whole URL for a proxy that forwards it."""
         url = request.url
         if not proxies and type(request) is requests.PreparedRequest and type(url) is str:
             start = url.find("/", 8)
-            if start > 0 and "#" not in url and "?" not in url[:start]:
+            if start > 0 and url[4] != "+" and "#" not in url and "?" not in url[:start]:
                 return url[start:]
+        elif proxies and self._proxy_for(url, proxies) is None:
+            proxies = None
         target: str = super().request_url(request, proxies)
         return target
 
@@ -276,32 +432,35 @@ class HTTPAdapter(_Stock):  # type: ignore[misc]
         The adapter stays usable: the next request opens a new pool.
         """
         super().close()
-        self._found = None
+        self._found = self._found_through = None
         self._own_transports().close()
 
     # -- pickling
 
     def __getstate__(self) -> dict[str, Any]:
         state: dict[str, Any] = super().__getstate__()
-        settings = state.get("_settings")
-        if settings is not None and settings.ssl_context is not None:
-            raise TypeError(
-                "an HTTPAdapter with an ssl_context cannot be pickled or copied: an SSLContext "
-                "cannot; pass verify= and cert= paths instead, or mount a new adapter"
-            )
+        state["_settings"] = self._settings  # which a subclass's __attrs__ may leave out
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self._settings = state.get("_settings")
         max_idle = state.get("_pool_connections", 0) * state.get("_pool_maxsize", 0)
         self._transports = Transports(self._settings or Settings(), max(MIN_IDLE, max_idle))
-        super().__setstate__(state)
+        # What was found is another adapter's; a subclass's __getstate__ may have copied it along.
+        super().__setstate__({k: v for k, v in state.items() if k not in _NOT_COPIED})
 
 
 _BUILD_KEY = HTTPAdapter.build_connection_pool_key_attributes
+_MANAGER_FOR = HTTPAdapter.proxy_manager_for
+
+_NOT_COPIED = frozenset(["_transports", "_found", "_found_through"])
+
+# Where requests' own SOCKSProxyManager is from: urllib3, or requests where PySocks is missing.
+_STOCK_SOCKS = ("urllib3.contrib.socks", "requests.adapters")
 
 
-def _masked(proxy: str) -> str:
-    """`proxy` without its password."""
-    scheme, separator, rest = proxy.rpartition("://")
-    return scheme + separator + rest.rpartition("@")[2]
+def _unspoken(url: str) -> str:
+    scheme = url.partition(":")[0].lower()
+    if scheme == "https+unix":
+        return "https+unix:// is not supported: no TLS is spoken on Unix sockets, use http+unix://"
+    return f"cannot fetch {scheme}:// URLs: HTTPAdapter speaks http, https and http+unix"

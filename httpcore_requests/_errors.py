@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 NOT_SENT = finer.NOT_SENT
 MAYBE_PROCESSED = finer.MAYBE_PROCESSED
 RESPONSE_STARTED = finer.RESPONSE_STARTED
+_PHASES = (NOT_SENT, MAYBE_PROCESSED, RESPONSE_STARTED)  # in the order they come
 
 # Everything a pool or a body may raise on purpose; NotImplementedError and TypeError are the
 # caller's mistakes and pass as they are.
@@ -105,7 +106,22 @@ class SSLError(_Told, theirs.SSLError):
 
 
 class ProxyError(_Told, theirs.ProxyError):
-    """The proxy failed or refused."""
+    """The proxy could not be reached, failed or refused.
+
+    Attributes:
+        original_error: what urllib3 puts there: its own error where there was no connection to
+            the proxy, an OSError where there was one.
+        status: what the proxy answered to CONNECT, or None where there was no answer.
+        headers, body: of that answer, as bytes; the body as far as it came, 64 KiB at most.
+    """
+
+    status: int | None = None
+    headers: tuple[tuple[bytes, bytes], ...] = ()
+    body: bytes = b""
+
+
+class LocationParseError(_Told, theirs.LocationParseError):
+    """The URL cannot be one."""
 
 
 class InvalidHeader(_Told, theirs.InvalidHeader):
@@ -136,16 +152,57 @@ class NotRetriedError(_Told, theirs.MaxRetryError):
     """
 
 
-def not_retried(error: Exception, pool: object, url: str | None) -> NotRetriedError:
+class MaxRetryError(_Told, theirs.MaxRetryError):
+    """Retries were made, and the last attempt failed too.
+
+    Its ``phase`` is that of the attempt that got furthest, ``reason.phase`` the last one's.
+    """
+
+
+def not_retried(error: Exception, pool: object, url: str | None, phase: str) -> NotRetriedError:
     """`error` in the wrapping that requests unpacks, without the words of a retry."""
+    return tell(NotRetriedError, str(error), phase, pool=pool, url=url, reason=error)
+
+
+def retried(failure: theirs.MaxRetryError, phase: str) -> MaxRetryError:
+    """`failure` with a phase, and with a text that pickling keeps."""
     return tell(
-        NotRetriedError,
-        str(error),
-        getattr(error, "phase", NOT_SENT),
-        pool=pool,
-        url=url,
-        reason=error,
+        MaxRetryError,
+        str(failure),
+        phase,
+        pool=failure.pool,
+        url=failure.url,
+        reason=failure.reason,
     )
+
+
+def phase(error: BaseException) -> str | None:
+    """How far the request got before `error`: ``"not_sent"``, ``"maybe_processed"`` (the server
+    may have acted on it) or ``"response_started"``.
+
+    Parameters:
+        error: what a session raised, or anything under it.
+
+    Returns None where that is not known: for errors that requests raises before it comes to the
+    adapter (no such URL), and for those of other adapters. Thread-safe.
+    """
+    passed: list[BaseException] = []
+    seen: BaseException | None = error
+    while seen is not None and seen not in passed:
+        passed.append(seen)
+        found = getattr(seen, "phase", None)
+        if found in _PHASES:
+            return str(found)
+        if getattr(seen, "response", None) is not None:
+            return RESPONSE_STARTED
+        inner = seen.args[0] if seen.args else None
+        seen = inner if isinstance(inner, BaseException) else seen.__cause__ or seen.__context__
+    return None
+
+
+def furthest(*phases: str) -> str:
+    """The phase that is the latest in the life of a request."""
+    return max(phases, key=_PHASES.index)
 
 
 def from_request(exc: Exception, pool: HostPool, url: str) -> Exception:
@@ -192,7 +249,7 @@ def _timed_out(exc: Exception, text: str, phase: str, pool: HostPool, url: str) 
     # requests has no class for a write that timed out; of what it has, ReadTimeout is the one
     # that says "the server was too slow, and may have acted".
     what = "Write" if isinstance(exc, httpcore.WriteTimeout) else "Read"
-    text = f"{pool.host}:{pool.port}: {what} timed out." + (f" ({text})" if text else "")
+    text = f"{pool.peer}: {what} timed out." + (f" ({text})" if text else "")
     return tell(ReadTimeoutError, _noted(text, phase), phase, pool=pool, url=url)
 
 
@@ -227,7 +284,33 @@ def _we_broke(exc: Exception, text: str, phase: str, pool: HostPool, url: str) -
 
 
 def _proxy_failed(exc: Exception, text: str, phase: str, pool: HostPool, url: str) -> Exception:
-    return tell(ProxyError, text, phase, original_error=exc)
+    cause = exc.__cause__
+    original: Exception
+    if isinstance(exc, finer.ProxyConnectTimeout) and pool.proxy is None:
+        # Through SOCKS, which to urllib3 is part of connecting to the origin.
+        return tell(ConnectTimeoutError, text, phase)
+    if isinstance(cause, httpcore.TimeoutException) and not isinstance(
+        cause, httpcore.ConnectTimeout
+    ):
+        # The proxy is there, and silent: to urllib3 that is a read timeout.
+        return tell(ReadTimeoutError, text, phase, pool=pool, url=url)
+    if isinstance(exc, finer.ProxyConnectTimeout):
+        original = tell(ConnectTimeoutError, text, phase)
+    elif isinstance(exc, finer.ProxyConnectError):
+        reached: Any = cause or exc
+        original = _connect_failed(reached, text, phase, pool, url)
+    else:
+        original = OSError(text)
+    facts: Any = exc  # an httpcore.ProxyError, in each of its kinds
+    return tell(
+        ProxyError,
+        text,
+        phase,
+        original_error=original,
+        status=facts.status,
+        headers=tuple(facts.headers),
+        body=facts.body,
+    )
 
 
 def _bad_scheme(exc: Exception, text: str, phase: str, pool: HostPool, url: str) -> Exception:
@@ -242,11 +325,11 @@ def _teller(exc: Exception) -> Teller:
 
 
 _BY_CLASS: list[tuple[type[Exception], Teller]] = [
+    (httpcore.ProxyError, _proxy_failed),  # first: some are ConnectErrors or timeouts too
     (httpcore.ConnectError, _connect_failed),
     (httpcore.TimeoutException, _timed_out),
     (httpcore.LocalProtocolError, _we_broke),
     (httpcore.ProtocolError, _server_broke),
-    (httpcore.ProxyError, _proxy_failed),
     (httpcore.UnsupportedProtocol, _bad_scheme),
 ]
 

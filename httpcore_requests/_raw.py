@@ -18,16 +18,13 @@ from __future__ import annotations
 import io
 import socket
 from functools import cached_property
-from http.client import HTTPMessage
 from typing import TYPE_CHECKING, Any
 
 import urllib3.exceptions
 from urllib3 import HTTPHeaderDict, HTTPResponse
 from urllib3.response import BytesQueueBuffer
 
-from httpcore import exceptions as finer
-
-from ._errors import FAILURES, from_body
+from ._wire import READ_SIZE, BodyFile, Connection, OriginalResponse
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -38,185 +35,8 @@ if TYPE_CHECKING:
 
     from ._pools import HostPool
 
-# Bytes asked for when the caller names no number: what one read of a socket gives at most.
-READ_SIZE = 65536
-
 # RFC 9110 section 6.4.1: these never have a body, whatever Content-Length says.
 _BODILESS = frozenset([204, 304])
-
-
-class BodyFile:
-    """The file-like object under `raw`: our body, with urllib3's exceptions.
-
-    It must have no attribute ``fp``: urllib3 would take it for an `http.client.HTTPResponse`
-    and remove the chunk framing a second time.
-
-    Attributes:
-        body: the httpcore body object.
-        left: bytes still to be read where Content-Length says so, else None.
-        closed: True once everything was read, or after close().
-        enforce: False forgives a body that ends before its Content-Length.
-    """
-
-    __slots__ = ("__weakref__", "_pool", "body", "closed", "enforce", "left")
-
-    def __init__(self, body: Any, left: int | None, enforce: bool, pool: HostPool | None) -> None:
-        self.body = body
-        self.left = left
-        self.enforce = enforce
-        self.closed = False
-        self._pool = pool
-
-    def read(self, amt: int | None = None) -> bytes:
-        """`amt` bytes, fewer only at the end; all the rest without `amt`."""
-        if self.closed:
-            return b""
-        if not self.enforce:
-            return self._read_forgiving(amt)
-        try:
-            data: bytes = self.body.read() if amt is None else self.body.read(amt)
-        except FAILURES as exc:
-            raise self.failed(exc)
-        self.took(len(data), amt is None or (not data and amt != 0))
-        return data
-
-    def read1(self, amt: int | None = None) -> bytes:
-        """What has arrived, at least one byte before the end, at most `amt`."""
-        if self.closed:
-            return b""
-        try:
-            data: bytes = self.body.read1(READ_SIZE if amt is None or amt < 0 else amt)
-        except FAILURES as exc:
-            if not self.enforce and isinstance(exc, finer.IncompleteBody):
-                self.closed = True
-                return b""
-            raise self.failed(exc)
-        self.took(len(data), not data and amt != 0)
-        return data
-
-    def readinto(self, buffer: Any) -> int:
-        """Like `read1`, into `buffer`, without a copy."""
-        if self.closed:
-            return 0
-        try:
-            count: int = self.body.readinto(buffer)
-        except FAILURES as exc:
-            if not self.enforce and isinstance(exc, finer.IncompleteBody):
-                self.closed = True
-                return 0
-            raise self.failed(exc)
-        self.took(count, not count and len(buffer) != 0)
-        return count
-
-    def _read_forgiving(self, amt: int | None) -> bytes:
-        pieces = io.BytesIO()
-        while amt is None or pieces.tell() < amt:
-            piece = self.read1(READ_SIZE if amt is None else amt - pieces.tell())
-            if not piece:
-                break
-            pieces.write(piece)
-        return pieces.getvalue()
-
-    def took(self, count: int, ended: bool) -> None:
-        """Note that `count` bytes were read, and whether that was the end."""
-        if self.left is not None:
-            self.left -= count
-            ended = ended or self.left <= 0
-        if ended:
-            self.closed = True
-
-    def failed(self, exc: Exception) -> Exception:
-        """The exception to raise for `exc`; nothing more can be read."""
-        self.closed = True
-        return from_body(exc, self._pool)
-
-    def close(self) -> None:
-        self.closed = True
-        self.body.close()
-
-    def isclosed(self) -> bool:
-        return self.closed
-
-    def readable(self) -> bool:
-        return True
-
-    def __iter__(self) -> Any:
-        return iter(self.read1, b"")
-
-
-class Connection:
-    """Where ``raw.connection.sock`` and ``raw._connection.sock`` are found while streaming."""
-
-    def __init__(self, wire: BodyFile, network_stream: Any, pool: HostPool) -> None:
-        self._wire = wire
-        self._network_stream = network_stream
-        self.host = pool.host
-        self.port = pool.port
-
-    @property
-    def sock(self) -> Any:
-        """The socket, an `ssl.SSLSocket` under TLS; None once the connection went back."""
-        if self._wire.body.closed or self._network_stream is None:
-            return None
-        get = self._network_stream.get_extra_info
-        sock = get("socket")
-        return sock if hasattr(sock, "getpeercert") else get("ssl_object") or sock
-
-    def close(self) -> None:
-        self._wire.close()
-
-
-class OriginalResponse:
-    """What libraries look for in ``raw._original_response``, an `http.client.HTTPResponse`.
-
-    It is false when the response sets no cookie: requests then does no cookie work at all.
-    """
-
-    def __init__(self, raw: RawResponse, wire: BodyFile, method: str) -> None:
-        self._wire = wire
-        self._fields = raw.fields
-        self._method = method
-        self._sets_cookies = raw.sets_cookies
-        self.version = raw.version
-        self.status = self.code = raw.status
-        self.reason = raw.reason
-        self.chunked = raw.chunked
-        self.fp = None
-
-    def __bool__(self) -> bool:
-        return self._sets_cookies
-
-    @cached_property
-    def msg(self) -> HTTPMessage:
-        message: Any = HTTPMessage()
-        # The list that a parsed message has; adding fields one by one is four calls for each.
-        message._headers.extend(self._fields)
-        found: HTTPMessage = message
-        return found
-
-    @property
-    def headers(self) -> HTTPMessage:
-        return self.msg
-
-    def info(self) -> HTTPMessage:
-        return self.msg
-
-    def getheader(self, name: str, default: Any = None) -> Any:
-        values = self.msg.get_all(name)
-        return ", ".join(values) if values else default
-
-    def getheaders(self) -> list[tuple[str, str]]:
-        return list(self._fields)
-
-    def isclosed(self) -> bool:
-        return self._wire.closed
-
-    @property
-    def closed(self) -> bool:
-        return self._wire.closed
-
-    def close(self) -> None:
-        self._wire.close()
 
 
 class RawResponse(HTTPResponse):
@@ -248,6 +68,7 @@ class RawResponse(HTTPResponse):
     _uncached_read_occurred = False
     _sock_shutdown = None
     _connection_gone = False
+    _was_closed = False
 
     def __init__(
         self,
@@ -287,12 +108,11 @@ class RawResponse(HTTPResponse):
             length = _length(folded)
         self.length_remaining = length
         self.decode_content = decode_content
-        self._fp = self._wire = BodyFile(response.stream, length, enforce, pool)
+        self._fp = self._wire = BodyFile(response, length, enforce, pool, fields, method)
         self._fp_bytes_read = 0
         self._encoded = "content-encoding" in folded
         self.sets_cookies = "set-cookie" in folded or "set-cookie2" in folded
         self._extensions = extensions
-        self._method = method
         self._pool = pool
         self._request_url = url
         if retries is not None and retries.history:
@@ -316,7 +136,7 @@ class RawResponse(HTTPResponse):
 
     @cached_property
     def _original_response(self) -> OriginalResponse:  # type: ignore[override]
-        return OriginalResponse(self, self._wire, self._method)
+        return OriginalResponse(self._wire, self.sets_cookies)
 
     @cached_property
     def _decoded_buffer(self) -> BytesQueueBuffer:  # type: ignore[override]
@@ -354,10 +174,10 @@ class RawResponse(HTTPResponse):
 
     @property
     def _connection(self) -> Any:
-        if self._connection_gone or self._wire.body.closed or self._pool is None:
+        if self._connection_gone or self._wire.closed or self._pool is None:
             return None
         pool: Any = self._pool
-        return Connection(self._wire, self.network_stream, pool)
+        return Connection(self._wire, pool)
 
     @_connection.setter
     def _connection(self, value: Any) -> None:
@@ -433,7 +253,9 @@ class RawResponse(HTTPResponse):
         return count
 
     def supports_chunked_reads(self) -> bool:
-        return self.chunked if self._fp is self._wire else super().supports_chunked_reads()
+        """Whether `read_chunked` may be used. What replaced `_fp` has no framing to be read,
+        even where it passes on our file's ``fp``."""
+        return self._fp is self._wire
 
     def read_chunked(
         self, amt: int | None = None, decode_content: bool | None = None
@@ -448,32 +270,29 @@ class RawResponse(HTTPResponse):
     # -- letting go
 
     def release_conn(self) -> None:
-        """Give the connection back; what has not been read is given up."""
+        """Give the connection back; what has not arrived is given up."""
         if not self._wire.body.closed:
             self._wire.close()
+        self._connection_gone = True
 
     def close(self) -> None:
         if self._fp is not self._wire and self._fp is not None:
             self._fp.close()
         self._wire.close()
+        self._was_closed = True
         if not self.auto_close:
             io.IOBase.close(self)
 
     def shutdown(self) -> None:
         """Stop a read that another thread is in: shuts the reading half of the socket."""
+        if self._was_closed:
+            raise ValueError("cannot shut down the socket of a response that was closed")
         connection = self._connection
         if connection is None or connection.sock is None:
             raise RuntimeError(
-                "Cannot shutdown as connection has already been released to the pool"
+                "cannot shut down the socket: the connection was already released to the pool"
             )
         connection.sock.shutdown(socket.SHUT_RD)
-
-    def fileno(self) -> int:
-        connection = self._connection
-        if connection is None or connection.sock is None:
-            raise OSError("the response has no socket any more")
-        number: int = connection.sock.fileno()
-        return number
 
     def __del__(self) -> None:
         """Nothing: io.IOBase would close a response that was dropped, and then nobody would be

@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 # Bytes per read of a file that gives text; binary files are read by the core.
 BLOCK_SIZE = 65536
 
+# An absolute URL without user and with a path; the path goes out as a plain one would.
+_PLAIN_ABSOLUTE = re.compile(r"(?i:(https?://[a-z0-9\-.:\[\]]+))(/.*)", re.DOTALL).fullmatch
+
 # A target in characters that all may stand there: it goes out as it is.
 _PLAIN_TARGET = re.compile(r"/[A-Za-z0-9\-._~!$&'()*+,;=:@/?%]*").fullmatch
 
@@ -49,8 +52,12 @@ def encode_target(url: str) -> bytes:
     Raises urllib3's LocationParseError for what is no URL.
     """
     if _PLAIN_TARGET(url) is None:
+        absolute = _PLAIN_ABSOLUTE(url)
         if url.startswith("/"):
             url = _encode_target(url)
+        elif absolute is not None:
+            path = absolute.group(2)
+            url = absolute.group(1) + (path if _PLAIN_TARGET(path) else _encode_target(path))
         else:
             url = parse_url(url)._replace(fragment=None).url
     try:

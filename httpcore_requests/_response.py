@@ -29,6 +29,7 @@ from requests.structures import CaseInsensitiveDict
 from requests.utils import get_encoding_from_headers
 
 from ._raw import RawResponse
+from ._request import is_replayable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -91,9 +92,10 @@ class Response(_Stock):  # type: ignore[misc]
                 raise self._content_error
             try:
                 if self._reads_at_once():
-                    content = self._content = self._read_rest()
+                    data = self._read_rest()
+                    self._content = data
                     self._content_consumed = True
-                    return content
+                    return data
                 else:
                     return self._join_pieces()
             except (requests.RequestException, OSError) as exc:
@@ -124,40 +126,48 @@ class Response(_Stock):  # type: ignore[misc]
             data: bytes = self.raw.read_rest()
             return data
         except urllib3.exceptions.ProtocolError as exc:
-            raise _with_partial(ChunkedEncodingError(exc)) from exc
+            raise self._explain(ChunkedEncodingError(exc)) from exc
         except urllib3.exceptions.DecodeError as exc:
-            raise ContentDecodingError(exc) from exc
+            # The rest is of no use, and who called `session.get` has nothing to close.
+            self.raw.release_conn()
+            raise self._explain(ContentDecodingError(exc)) from exc
         except urllib3.exceptions.ReadTimeoutError as exc:
-            raise ConnectionError(exc) from exc
+            raise self._explain(ConnectionError(exc)) from exc
         except urllib3.exceptions.SSLError as exc:
-            raise SSLError(exc) from exc
+            raise self._explain(SSLError(exc)) from exc
 
     def iter_content(self, chunk_size: int | None = 1, decode_unicode: bool = False) -> Any:
         """The body in pieces, as `requests.Response.iter_content` gives it.
 
-        A body that breaks off raises `ChunkedEncodingError` with ``partial``, the number of
+        Raises requests' exceptions, with ``request`` and ``response`` (its head; no body). Where
+        the body broke off that is `ChunkedEncodingError`, and its ``partial`` is the number of
         bytes that did arrive.
         """
         pieces = super().iter_content(chunk_size, decode_unicode)
-        return pieces if self._content_consumed else _telling_partial(pieces)
+        return pieces if self._content_consumed else self._explaining(pieces)
+
+    def _explaining(self, pieces: Iterator[Any]) -> Iterator[Any]:
+        try:
+            yield from pieces
+        except requests.RequestException as exc:
+            self._content_error = self._explain(exc)
+            raise exc from exc.args[0]
+
+    def _explain(self, error: Any) -> Any:
+        """Add what requests leaves out of `error` when it comes while a body is read."""
+        if isinstance(error, ChunkedEncodingError):
+            error.partial = getattr(error.args[0], "partial", None)  # type: ignore[attr-defined]
+        error.request = self.request
+        # Not `self`: handlers that log `error.response.text` would run into the same error.
+        state = {name: getattr(self, name) for name in _Stock.__attrs__}
+        error.response = _Stock()
+        error.response.__setstate__({**state, "_content": b""})
+        return error
 
     def __reduce__(self) -> Any:
         if type(self) is not Response:
             return super().__reduce__()
         return (requests.Response, (), self.__getstate__())
-
-
-def _telling_partial(pieces: Iterator[Any]) -> Iterator[Any]:
-    try:
-        yield from pieces
-    except ChunkedEncodingError as exc:
-        _with_partial(exc)
-        raise
-
-
-def _with_partial(error: ChunkedEncodingError) -> ChunkedEncodingError:
-    error.partial = getattr(error.args[0], "partial", None)  # type: ignore[attr-defined]
-    return error
 
 
 def build(adapter: Any, request: requests.PreparedRequest, raw: RawResponse) -> Response:
@@ -186,7 +196,20 @@ def build(adapter: Any, request: requests.PreparedRequest, raw: RawResponse) -> 
         response._cookie_source = (request, raw)
     response.request = request
     response.connection = adapter
+    if request.body is not None and type(request.body) is not bytes:
+        _forbid_repeating(request)
     return response
+
+
+def _forbid_repeating(request: Any) -> None:
+    """Tell requests if the body is gone, so that it will not follow a 307 with an empty one.
+
+    It looks at this attribute before it sends a body again. A position that is no number is its
+    own sign for a file that could not tell; for an iterator it notes nothing, and sends what is
+    left of it (RFC 9110 section 15.4.8: the same body).
+    """
+    if not is_replayable(request.body, request._body_position):
+        request._body_position = object()
 
 
 def _encoding(content_type: str) -> str | None:

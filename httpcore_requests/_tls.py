@@ -1,38 +1,27 @@
 """From urllib3's TLS settings to one TLS context.
 
-Owns: what `cert_reqs`, `ca_certs`, `assert_hostname` and their kin mean, and the contexts that
-are built for settings beyond (verify, cert). Must not know: pools, requests.
+Owns: what `cert_reqs`, `ca_certs`, `assert_hostname` and their kin mean. Must not know: pools,
+requests, how contexts are built (that is httpcore) or fitted (that is `_contexts`).
 
 A context is part of a connection's route, so two requests share a connection only when all
-settings behind their contexts are equal. A context that a caller brings is used as it is and
-never changed; a setting that would need to change it is refused by name.
+settings behind their contexts are equal: equal settings find the same context, and a file that
+was rewritten is another setting.
 
-Sources: urllib3's `HTTPSConnection` for the meaning of each setting, RFC 9110 section 4.3.4
-for why a host name must be checked.
+Sources: urllib3's `HTTPSConnection` for the meaning of each setting.
 """
 
 from __future__ import annotations
 
 import os
 import ssl
-import threading
 from typing import Any, NamedTuple
 
-import urllib3.exceptions
-from urllib3.util.ssl_ import (
-    assert_fingerprint,
-    create_urllib3_context,
-    resolve_cert_reqs,
-    resolve_ssl_version,
-)
-from urllib3.util.ssl_match_hostname import CertificateError, match_hostname
+from urllib3.util.ssl_ import resolve_cert_reqs, resolve_ssl_version
 
 import httpcore
 
+from ._contexts import ONE_VERSION, Ask, FittedContext, Roots, borrow, fit, is_verifying
 from ._errors import tls_failed
-
-# How many built contexts are kept, each up to 1 MB with a full CA bundle; the oldest goes first.
-MAX_CONTEXTS = 64
 
 
 class TLSSettings(NamedTuple):
@@ -60,8 +49,9 @@ class TLSPlan(NamedTuple):
     Attributes:
         settings: what it was made from.
         given: the caller's own context, or None.
-        verify, cert: arguments for `httpcore.create_ssl_context`, when `simple`.
+        verify, cert: arguments for `httpcore.create_ssl_context`.
         simple: nothing but `verify` and `cert` is set.
+        ask, roots: all else that is set.
         unverified: nobody checks the server's certificate; the user is warned.
         server_name: SNI in place of the host, or None.
     """
@@ -71,6 +61,8 @@ class TLSPlan(NamedTuple):
     verify: bool | str
     cert: Any
     simple: bool
+    ask: Ask
+    roots: Roots
     unverified: bool
     server_name: str | None
 
@@ -81,48 +73,101 @@ def plan(settings: TLSSettings, own_context: ssl.SSLContext | None) -> TLSPlan:
     Parameters:
         own_context: the adapter's ``ssl_context``, used where the settings name none.
 
-    Raises urllib3's SSLError when a caller's context would have to be changed.
+    Raises urllib3's SSLError for settings that cannot be, or contradict the adapter's context.
     """
     given = settings.ssl_context or own_context
-    required = resolve_cert_reqs(settings.cert_reqs)
-    unverified = required == ssl.CERT_NONE
-    verify: bool | str = not unverified
-    if verify:
-        verify = _expanded(settings.ca_cert_dir) or _expanded(settings.ca_certs) or True
-    cert: Any = None
-    if settings.cert_file:
-        cert = settings.cert_file
-        if settings.key_file or settings.key_password:
-            # load_cert_chain() takes the certificate's own file where no key file is named.
-            key = settings.key_file or settings.cert_file
-            cert = (settings.cert_file, key, settings.key_password)
-            if settings.key_password is None:
-                cert = cert[:2]
-    simple = given is None and _is_simple(settings)
-    if given is not None:
-        _refuse_changes(given, settings, unverified)
-    unchecked = unverified and settings.assert_fingerprint is None
-    return TLSPlan(settings, given, verify, cert, simple, unchecked, settings.server_hostname)
+    verifies = _verifies(settings, given)
+    ask = Ask(
+        verifies,
+        # False is a wish; "" says nothing, as in urllib3.
+        False if settings.assert_hostname is False else settings.assert_hostname or None,
+        settings.assert_fingerprint or None,
+        *_versions(settings),
+    )
+    roots = _roots(settings)
+    cert = _cert(settings)
+    if settings.ssl_context is None and own_context is not None:
+        _refuse_contradictions(own_context, settings, ask)
+    return TLSPlan(
+        settings,
+        given,
+        roots.verify if verifies else False,
+        cert,
+        given is None and roots[1:] == (None, None) and ask == Ask(verifies),
+        ask,
+        roots,
+        not verifies and ask.fingerprint is None,
+        _server_name(settings.server_hostname),
+    )
+
+
+def _verifies(settings: TLSSettings, given: ssl.SSLContext | None) -> bool:
+    if settings.cert_reqs is None and given is not None:
+        return is_verifying(given)
+    try:
+        # CERT_OPTIONAL differs for servers only.
+        return resolve_cert_reqs(settings.cert_reqs) != ssl.CERT_NONE
+    except AttributeError:
+        text = f"cert_reqs={settings.cert_reqs!r} is none of ssl's CERT_*"
+        raise tls_failed(text, None) from None
+
+
+def _versions(settings: TLSSettings) -> tuple[Any, Any]:
+    lowest, highest = settings.ssl_minimum_version, settings.ssl_maximum_version
+    if settings.ssl_version is None:
+        return lowest, highest
+    try:
+        protocol = resolve_ssl_version(settings.ssl_version)
+    except AttributeError:
+        text = f"ssl_version={settings.ssl_version!r} is none of ssl's PROTOCOL_*"
+        raise tls_failed(text, None) from None
+    if protocol in (ssl.PROTOCOL_TLS, ssl.PROTOCOL_TLS_CLIENT):
+        return lowest, highest
+    if protocol not in ONE_VERSION:
+        raise tls_failed(f"ssl_version={settings.ssl_version!r} is no version of TLS", None)
+    if lowest is not None or highest is not None:
+        raise tls_failed(
+            "ssl_version says all that ssl_minimum_version and ssl_maximum_version say: "
+            "they cannot be given together",
+            None,
+        )
+    return ONE_VERSION[protocol], ONE_VERSION[protocol]
+
+
+def _roots(settings: TLSSettings) -> Roots:
+    file, directory = _expanded(settings.ca_certs), _expanded(settings.ca_cert_dir)
+    if file is None and not settings.ca_cert_data:
+        return Roots(directory or True)
+    return Roots(file or True, directory, settings.ca_cert_data or None)
 
 
 def _expanded(path: str | None) -> str | None:
     return os.path.expanduser(path) if path else None
 
 
-def _is_simple(settings: TLSSettings) -> bool:
-    return (
-        not settings.ca_cert_data
-        and not (settings.ca_certs and settings.ca_cert_dir)
-        and settings.ssl_version is None
-        and settings.ssl_minimum_version is None
-        and settings.ssl_maximum_version is None
-        and settings.assert_hostname is None
-        and settings.assert_fingerprint is None
-    )
+def _cert(settings: TLSSettings) -> Any:
+    if not settings.cert_file:
+        return None
+    if settings.key_password is not None:
+        # load_cert_chain() takes the certificate's own file where no key file is named.
+        return (settings.cert_file, settings.key_file or settings.cert_file, settings.key_password)
+    return (settings.cert_file, settings.key_file) if settings.key_file else settings.cert_file
 
 
-def _refuse_changes(given: ssl.SSLContext, settings: TLSSettings, unverified: bool) -> None:
-    if unverified and given.verify_mode != ssl.CERT_NONE and not settings.assert_fingerprint:
+def _server_name(name: str | None) -> str | None:
+    # As for hosts: a last dot is for DNS (RFC 6066 section 3), brackets are for URLs.
+    return name and (name.strip("[]").rstrip(".") or name)
+
+
+def _refuse_contradictions(own: ssl.SSLContext, settings: TLSSettings, ask: Ask) -> None:
+    """The adapter's own context is what it is: a request that wants it otherwise is refused."""
+    if ask.verifies and not is_verifying(own):
+        raise tls_failed(
+            "verify=True cannot be honoured together with an ssl_context that does not verify "
+            "(CERT_NONE): ask for verify=False as well",
+            None,
+        )
+    if not ask.verifies and is_verifying(own) and ask.fingerprint is None:
         raise tls_failed(
             "verify=False cannot be honoured together with an ssl_context that verifies: "
             "set check_hostname and verify_mode on the context itself",
@@ -134,140 +179,57 @@ def _refuse_changes(given: ssl.SSLContext, settings: TLSSettings, unverified: bo
             "load it into the context itself",
             None,
         )
-    if settings.assert_hostname is not None and given.check_hostname:
+    named = [settings.ca_certs, settings.ca_cert_dir]
+    named = [path for path in named if path and path not in _of_the_environment()]
+    if ask.verifies and (named or settings.ca_cert_data):
         raise tls_failed(
-            "assert_hostname cannot be honoured together with an ssl_context that checks the "
-            "host name: set check_hostname=False on the context itself",
+            f"verify={named[0] if named else 'ca_cert_data'!r} cannot be added to the ssl_context "
+            "that was given: load it into the context itself",
             None,
         )
+
+
+def _of_the_environment() -> tuple[str | None, ...]:
+    # requests hands these in as `verify` where the program said nothing, and the program said
+    # that its context is to decide.
+    return os.environ.get("REQUESTS_CA_BUNDLE"), os.environ.get("CURL_CA_BUNDLE")
 
 
 def context_for(plan: TLSPlan) -> ssl.SSLContext:
     """The context for `plan`; asked for at each request, because files may have changed.
 
-    Raises urllib3's SSLError when a file cannot be loaded.
+    Raises urllib3's SSLError when a file cannot be loaded, or a caller's context cannot be made
+    to do what is asked.
     """
-    if plan.simple:
-        try:
-            return httpcore.create_ssl_context(plan.verify, plan.cert)
-        except (OSError, ValueError) as exc:  # ssl.SSLError is an OSError
-            raise tls_failed(f"cannot prepare TLS: {exc}", exc) from exc
-    checks = plan.settings.assert_hostname, plan.settings.assert_fingerprint
-    if plan.given is not None and checks == (None, None):
-        return plan.given
-    return _built(plan)
-
-
-_built_contexts: dict[object, ssl.SSLContext] = {}
-_lock = threading.Lock()
-
-
-def _built(plan: TLSPlan) -> ssl.SSLContext:
-    settings = plan.settings
-    key = (settings, plan.given, *map(_identity, settings[2:4]), *map(_identity, settings[5:7]))
-    with _lock:
-        context = _built_contexts.get(key)
-        if context is None:
-            try:
-                context = _build(plan)
-            except (OSError, ValueError) as exc:
-                raise tls_failed(f"cannot prepare TLS: {exc}", exc) from exc
-            while len(_built_contexts) >= MAX_CONTEXTS:
-                del _built_contexts[next(iter(_built_contexts))]
-            _built_contexts[key] = context
-    return context
-
-
-def _identity(path: object) -> object:
-    """What tells this file from another under the same name."""
-    if not isinstance(path, str):
-        return path
     try:
-        status = os.stat(os.path.expanduser(path))
-    except OSError:
-        return path
-    return (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
+        if plan.simple:
+            return httpcore.create_ssl_context(plan.verify, plan.cert)
+        context: Any = _ours(plan) if plan.given is None else _theirs(plan, plan.given)
+    except (OSError, ValueError) as exc:  # ssl.SSLError is an OSError
+        raise tls_failed(f"cannot prepare TLS: {exc}", exc) from exc
+    return context  # type: ignore[no-any-return]
 
 
-def _build(plan: TLSPlan) -> ssl.SSLContext:
-    settings = plan.settings
-    if plan.given is not None:
-        return _CheckingContext(plan.given, settings)  # type: ignore[return-value]
-    context = create_urllib3_context(
-        ssl_version=None
-        if settings.ssl_version is None
-        else resolve_ssl_version(settings.ssl_version),
-        cert_reqs=resolve_cert_reqs(settings.cert_reqs),
-        ssl_minimum_version=settings.ssl_minimum_version,
-        ssl_maximum_version=settings.ssl_maximum_version,
+def _ours(plan: TLSPlan) -> ssl.SSLContext | FittedContext:
+    ask, roots = plan.ask, plan.roots
+    context = httpcore.create_ssl_context(
+        plan.verify,
+        plan.cert,
+        ca_dir=roots.ca_dir,
+        ca_data=roots.ca_data,
+        minimum_version=ask.minimum_version,
+        maximum_version=ask.maximum_version,
+        check_hostname=ask.by_openssl,
     )
-    context.set_alpn_protocols(["http/1.1"])
-    _load_roots(context, plan)
-    if plan.cert is not None:
-        parts = (plan.cert,) if isinstance(plan.cert, str) else plan.cert
-        context.load_cert_chain(*parts)
-    if settings.assert_hostname is None and settings.assert_fingerprint is None:
+    if ask.fingerprint is None and not (ask.verifies and ask.hostname):
         return context
-    # As in urllib3: what is asserted stands in place of the name that was connected to.
-    context.check_hostname = False
-    context.verify_mode = resolve_cert_reqs(settings.cert_reqs)
-    return _CheckingContext(context, settings)  # type: ignore[return-value]
+    return fit(context, ask)
 
 
-def _load_roots(context: ssl.SSLContext, plan: TLSPlan) -> None:
-    settings = plan.settings
-    if plan.verify is False:
-        return
-    if settings.ca_certs or settings.ca_cert_dir or settings.ca_cert_data:
-        context.load_verify_locations(
-            _expanded(settings.ca_certs), _expanded(settings.ca_cert_dir), settings.ca_cert_data
-        )
-    else:
-        # The roots that verify=True means, as der bytes from the shared default context.
-        roots = httpcore.default_ssl_context().get_ca_certs(binary_form=True)
-        context.load_verify_locations(cadata=b"".join(roots))
-
-
-class _CheckingContext:
-    """A context that checks, right after the handshake, what OpenSSL does not.
-
-    That is urllib3's `assert_hostname` (another name than the one connected to) and
-    `assert_fingerprint`. It is no `ssl.SSLContext`: that class cannot be copied, and a context
-    that a caller brought is not changed. It has what a connection asks of one.
-    """
-
-    def __init__(self, context: ssl.SSLContext, settings: TLSSettings) -> None:
-        self._context = context
-        self._hostname = settings.assert_hostname
-        self._fingerprint = settings.assert_fingerprint
-
-    def wrap_socket(
-        self, sock: Any, do_handshake_on_connect: bool = True, **options: Any
-    ) -> ssl.SSLSocket:
-        wrapped = self._context.wrap_socket(sock, do_handshake_on_connect=False, **options)
-
-        def handshake(block: bool = False) -> None:
-            del wrapped.do_handshake  # the function and the socket hold each other
-            wrapped.do_handshake(block)
-            self._check(wrapped)
-
-        wrapped.do_handshake = handshake  # type: ignore[method-assign]
-        if do_handshake_on_connect:
-            wrapped.do_handshake()
-        return wrapped
-
-    def _check(self, sock: ssl.SSLSocket) -> None:
-        if self._fingerprint is not None:
-            try:
-                assert_fingerprint(sock.getpeercert(binary_form=True), self._fingerprint)
-            except urllib3.exceptions.SSLError as exc:
-                raise ssl.SSLError(str(exc)) from exc
-        elif isinstance(self._hostname, str):
-            certificate: Any = sock.getpeercert()
-            try:
-                match_hostname(certificate, self._hostname)
-            except CertificateError as exc:
-                raise ssl.SSLCertVerificationError(str(exc)) from exc
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._context, name)
+def _theirs(plan: TLSPlan, given: ssl.SSLContext) -> FittedContext:
+    ask = plan.ask
+    if plan.settings.cert_reqs is None and is_verifying(given) is not ask.verifies:
+        ask = ask._replace(verifies=not ask.verifies)  # changed by its owner since
+    if given is plan.settings.ssl_context:
+        return borrow(given, ask, plan.roots, plan.cert)
+    return fit(given, ask, alone=True)

@@ -355,21 +355,6 @@ def test_streamed_response_dropped_or_closed_does_not_hang(server: LocalServer) 
         assert session.get(server.url + "/").ok
 
 
-def test_proxy_is_refused_and_never_bypassed(
-    session: requests.Session, server: LocalServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with pytest.raises(requests.exceptions.ProxyError, match="no proxy support yet") as caught:
-        session.get(server.url, proxies={"http": "http://user:secret@127.0.0.1:9"})
-    assert "secret" not in str(caught.value)
-    assert caught.value.request is not None
-    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
-    with pytest.raises(requests.exceptions.ProxyError):
-        session.get(server.url)
-    monkeypatch.setenv("no_proxy", "127.0.0.1")
-    assert session.get(server.url).ok
-    assert len(server.requests) == 1
-
-
 def test_http2_is_refused() -> None:
     with pytest.raises(NotImplementedError, match="HTTP/2"):
         HTTPAdapter(http2=True)

@@ -6,17 +6,27 @@ Owns: class, text, phase, cause and pickling of each failure, seen through a ses
 from __future__ import annotations
 
 import errno
+import gc
 import http.client
 import pickle
+import re
 import socket
 import ssl
+import warnings
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 import requests
 import urllib3.exceptions
-from requests.exceptions import ChunkedEncodingError, InvalidHeader, InvalidURL
+from requests.exceptions import (
+    ChunkedEncodingError,
+    ContentDecodingError,
+    InvalidHeader,
+    InvalidURL,
+)
+from urllib3.exceptions import HTTPError
+from urllib3.util.retry import Retry
 
 import httpcore
 import httpcore_requests
@@ -384,3 +394,331 @@ def test_timeouts_that_cannot_be(session: requests.Session, server: LocalServer)
         with pytest.raises(ValueError):
             session.get(server.url, timeout=timeout)  # type: ignore[arg-type]
     assert server.requests == []
+
+
+# ---------------------------------------------------------------------------------------------
+# Every failure, through the stock adapter and ours
+
+
+class Failing:
+    """A handler that fails each request in the way that its path names."""
+
+    BODIES = {
+        "cut-length": b"Content-Length: 10\r\n\r\nhalf.",
+        "cut-chunk": b"Transfer-Encoding: chunked\r\n\r\n9\r\nhalf.",
+        "no-last-chunk": b"Transfer-Encoding: chunked\r\n\r\n5\r\nhalf.\r\n",
+        "no-gzip": b"Content-Encoding: gzip\r\nContent-Length: 8\r\n\r\nno gzip!",
+        "no-gzip-pending": b"Content-Encoding: gzip\r\nContent-Length: 80\r\n\r\nno gzip!",
+        "cut-gzip": b"Content-Encoding: gzip\r\nContent-Length: 80\r\n\r\n\x1f\x8b",
+        "six-codings": b"Content-Encoding: gzip, gzip, gzip, gzip, gzip, gzip\r\n"
+        b"Content-Length: 1\r\n\r\nx",
+    }
+
+    def __call__(self, peer: Peer) -> None:
+        request = peer.recv_request_head()
+        if request is None:
+            return
+        if request.path == "/unread":
+            peer.server.event().wait(5)
+            return
+        list(peer.iter_body(request))
+        how = request.path[1:]
+        if how in self.BODIES:
+            peer.send(b"HTTP/1.1 200 OK\r\nX-Kept: yes\r\n" + self.BODIES[how])
+        elif how == "nonsense":
+            peer.send(b"nonsense\r\n\r\n")
+        elif how == "two-lengths":
+            peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab")
+        elif how == "around":
+            peer.respond(302, b"", [("Location", "/around"), ("Connection", "close")])
+        elif how == "busy":
+            peer.respond(503, b"busy", [("Connection", "close")])
+        elif how in ("half-head-reset", "half-head-silent"):
+            peer.send(b"HTTP/1.1 200 OK\r\nContent-Le")
+        elif how == "silent-body":
+            peer.send(b"HTTP/1.1 200 OK\r\nX-Kept: yes\r\nContent-Length: 10\r\n\r\nhalf.")
+        if how in ("silent", "silent-body", "half-head-silent", "no-gzip-pending"):
+            peer.wait_closed()
+        elif how in ("reset", "half-head-reset"):
+            peer.reset()
+
+
+class Case(NamedTuple):
+    """What is told: the class, that of the stock adapter, the text, and the phase."""
+
+    ours: type[BaseException]
+    stock: type[BaseException]
+    text: str  # a pattern
+    phase: str | None
+    options: dict[str, Any] = {}
+
+
+def like(told: type[BaseException], text: str, phase: str | None, **options: Any) -> Case:
+    """A failure that both adapters tell in the same class."""
+    return Case(told, told, text, phase, options)
+
+
+LOST = "; the request may have been processed"
+NOT_SENT, MAYBE_PROCESSED, RESPONSE_STARTED = "not_sent", "maybe_processed", "response_started"
+CONNECTION_ERROR = requests.ConnectionError
+REFUSED = rf"connect to \S+ \(127.0.0.1\) failed: \[Errno {errno.ECONNREFUSED}\] Connection refused"
+AGAIN = Retry(1, status_forcelist=[503])
+
+# Where the two classes differ, the reason stands there.
+CASES = {
+    "refused": like(CONNECTION_ERROR, REFUSED, NOT_SENT),
+    "refused-twice": like(
+        CONNECTION_ERROR, f".*: Max retries exceeded .*{REFUSED}.*", NOT_SENT, max_retries=AGAIN
+    ),
+    "no-such-name": like(CONNECTION_ERROR, "look up nowhere.test failed: .*", NOT_SENT),
+    "black-hole": like(requests.ConnectTimeout, "connect to .* timed out after .* s", NOT_SENT),
+    "untrusted": like(
+        requests.exceptions.SSLError, "TLS .* failed: .*CERTIFICATE_VERIFY_FAILED.*", NOT_SENT
+    ),
+    # A handshake belongs to connecting: nothing was sent, and the connect timeout bounds it.
+    "silent-handshake": Case(
+        requests.ConnectTimeout, requests.ReadTimeout, "TLS .* timed out.*", NOT_SENT
+    ),
+    "proxy-refused": like(requests.exceptions.ProxyError, ".*Connection refused", NOT_SENT),
+    "tunnel-refused": like(requests.exceptions.ProxyError, ".* 403 Forbidden", NOT_SENT),
+    "/dropped": like(CONNECTION_ERROR, f".* closed the connection .*{LOST}", MAYBE_PROCESSED),
+    "/reset": like(CONNECTION_ERROR, f".*reset by peer{LOST}", MAYBE_PROCESSED),
+    "/silent": like(requests.ReadTimeout, rf"\S+: Read timed out\. .*{LOST}", MAYBE_PROCESSED),
+    # The stock adapter calls it a broken connection; it is the server that is too slow.
+    "/unread": Case(
+        requests.ReadTimeout, CONNECTION_ERROR, rf"\S+: Write timed out\. .*{LOST}", MAYBE_PROCESSED
+    ),
+    "/nonsense": like(CONNECTION_ERROR, ".*nonsense.*", RESPONSE_STARTED),
+    "/half-head-reset": like(CONNECTION_ERROR, ".*reset by peer", RESPONSE_STARTED),
+    "/half-head-silent": like(requests.ReadTimeout, ".*Read timed out.*", RESPONSE_STARTED),
+    "/two-lengths": like(InvalidHeader, ".*Content-Length.*", RESPONSE_STARTED),
+    "/busy": like(
+        requests.exceptions.RetryError, ".*Max retries exceeded.*too many 503 error responses.*",
+        RESPONSE_STARTED, max_retries=AGAIN,
+    ),
+    "/around": like(requests.TooManyRedirects, "Exceeded 3 redirects.", RESPONSE_STARTED),
+    # The stock adapter lets an exception of http.client out, and one of urllib3.
+    "bad-header": Case(InvalidHeader, ValueError, ".*X-Line.*line break.*", NOT_SENT),
+    "bad-host": Case(
+        InvalidURL,
+        urllib3.exceptions.LocationParseError,
+        "Failed to parse: 'abbb.*', label empty or too long",
+        NOT_SENT,
+    ),
+}  # fmt: skip
+
+BODY_CASES = {
+    "/cut-length": like(ChunkedEncodingError, ".* 5 of 10 body bytes", RESPONSE_STARTED),
+    "/cut-chunk": like(
+        ChunkedEncodingError, ".* after 5 body bytes, chunk incomplete", RESPONSE_STARTED
+    ),
+    "/no-last-chunk": like(ChunkedEncodingError, ".* after 5 body bytes.*", RESPONSE_STARTED),
+    "/silent-body": like(CONNECTION_ERROR, "Read timed out.*", RESPONSE_STARTED),
+    "/no-gzip": like(ContentDecodingError, ".*failed to decode.*", RESPONSE_STARTED),
+    "/cut-gzip": like(ChunkedEncodingError, ".* 2 of 80 body bytes", RESPONSE_STARTED),
+    "/six-codings": like(ContentDecodingError, "Too many.*", RESPONSE_STARTED),
+}
+
+
+class Aim:
+    """Sends the request that fails as `case` says, through whichever adapter."""
+
+    def __init__(self, request: pytest.FixtureRequest, case: str) -> None:
+        self.fixture = request.getfixturevalue
+        self.case = case
+        slow = "silent" in case or case == "/unread"
+        self.options: dict[str, Any] = {"timeout": 0.1 if slow else 5}
+        prepare = getattr(self, case.replace("-", "_"), None)
+        if prepare is not None:
+            self.url = prepare()
+        else:
+            self.url = self.fixture("serve")(Failing()).url + case
+
+    def refused(self) -> str:
+        return f"http://127.0.0.1:{self.fixture('closed_port')}/"
+
+    refused_twice = refused
+
+    def no_such_name(self) -> str:
+        def fail(*args: Any, **kwargs: Any) -> None:
+            raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+        self.fixture("monkeypatch").setattr(socket, "getaddrinfo", fail)
+        return "http://nowhere.test/"
+
+    def black_hole(self) -> str:
+        host, port = self.fixture("black_hole")
+        self.options["timeout"] = (0.1, 5)
+        return f"http://{host}:{port}/"
+
+    def untrusted(self) -> str:
+        url: str = self.fixture("tls_server").url
+        return url
+
+    def silent_handshake(self) -> str:
+        url: str = self.fixture("serve")(lambda peer: peer.wait_closed() and None).url
+        return url.replace("http:", "https:")
+
+    def proxy_refused(self) -> str:
+        self.options["proxies"] = {"http": f"http://127.0.0.1:{self.fixture('closed_port')}"}
+        return "http://origin.test/"
+
+    def tunnel_refused(self) -> str:
+        proxy = self.fixture("proxy")
+        proxy.refusal = b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n"
+        self.options["proxies"] = {"https": proxy.url}
+        return "https://origin.test/"
+
+    def bad_header(self) -> str:
+        url: str = self.fixture("server").url
+        return url
+
+    def bad_host(self) -> str:
+        return "http://a" + 64 * "b" + ".test/"
+
+    def failure(self, adapter: Any, way: Any = None) -> tuple[Any, requests.PreparedRequest]:
+        """What is raised, and the request that was sent."""
+        with requests.Session() as session:
+            session.max_redirects = 3
+            for scheme in ("http://", "https://"):
+                session.mount(scheme, adapter)
+            large = {"method": "PUT", "data": pattern(24 * 1024 * 1024)}
+            kind: dict[str, Any] = large if self.case == "/unread" else {"method": "GET"}
+            prepared = session.prepare_request(requests.Request(url="http://x.test/", **kind))
+            prepared.url = self.url
+            if self.case == "bad-header":
+                prepared.headers["X-Line"] = "a\r\nInjected: b"
+            with pytest.raises((requests.RequestException, ValueError, HTTPError)) as caught:
+                self.send(session, prepared, way)
+        return caught.value, prepared
+
+    def send(self, session: requests.Session, prepared: Any, way: Any) -> None:
+        if way is None:
+            session.send(prepared, **self.options)
+            return
+        with session.send(prepared, stream=True, **self.options) as response:
+            way(response)
+
+    def stock_class(self, way: Any = None, **options: Any) -> type[BaseException] | None:
+        """That of the stock adapter's exception; it leaves sockets to the garbage collector."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ResourceWarning)
+            try:
+                error, _ = self.failure(requests.adapters.HTTPAdapter(**options), way)
+            except pytest.fail.Exception:
+                return None
+            told = type(error)
+            del error
+            gc.collect()
+        return told
+
+
+def check_told(error: Any, case: Case) -> None:
+    """The text, and that nothing of it is lost in a pickle."""
+    assert re.fullmatch(case.text, str(error), re.DOTALL), str(error)
+    assert ("retries" in str(error)) is ("max_retries" in case.options)
+    assert "object at 0x" not in str(error)
+    assert (LOST in str(error)) is (case.phase == MAYBE_PROCESSED)
+    for protocol in range(pickle.HIGHEST_PROTOCOL + 1):
+        again = pickle.loads(pickle.dumps(error, protocol))
+        assert (type(again), str(again)) == (type(error), str(error))
+        assert again.request.url == error.request.url
+        assert httpcore_requests.phase(again) == httpcore_requests.phase(error)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_each_failure_is_told_in_requests_exceptions(
+    request: pytest.FixtureRequest, name: str
+) -> None:
+    case = CASES[name]
+    aim = Aim(request, name)
+    error, prepared = aim.failure(HTTPAdapter(**case.options))
+    assert type(error) is case.ours
+    check_told(error, case)
+    assert httpcore_requests.phase(error) == case.phase
+    if name == "/around":
+        assert (error.response.status_code, error.request.url) == (302, prepared.url)
+    else:
+        assert (error.request, error.response) == (prepared, None)
+    assert aim.stock_class(**case.options) is case.stock
+
+
+READING: dict[str, Callable[[requests.Response], Any] | None] = {
+    "get": None,
+    "content": lambda response: response.content,
+    "text": lambda response: response.text,
+    "iter_content": lambda response: list(response.iter_content(3)),
+    "iter_content-none": lambda response: list(response.iter_content(None)),
+    "iter_content-text": lambda response: list(response.iter_content(3, decode_unicode=True)),
+    "iter_lines": lambda response: list(response.iter_lines()),
+}
+
+
+@pytest.mark.parametrize("way", READING)
+@pytest.mark.parametrize("name", BODY_CASES)
+def test_each_failure_of_a_body_is_told_in_requests_exceptions(
+    request: pytest.FixtureRequest, name: str, way: str
+) -> None:
+    """With the request, and with the head of the response, which the stock adapter leaves out."""
+    case = BODY_CASES[name]
+    aim = Aim(request, name)
+    adapter = HTTPAdapter()
+    error, prepared = aim.failure(adapter, way=READING[way])
+    assert type(error) is case.ours
+    check_told(error, case)
+    assert httpcore_requests.phase(error) == RESPONSE_STARTED
+    assert error.__cause__ is error.args[0]
+    assert error.request is prepared
+    assert (error.response.status_code, error.response.headers["X-Kept"]) == (200, "yes")
+    assert (error.response.content, error.response.url) == (b"", prepared.url)
+    assert pickle.loads(pickle.dumps(error)).response.headers == error.response.headers
+    assert adapter.pool.stats()["active"] == 0
+    assert aim.stock_class(READING[way]) is case.stock
+
+
+RAW = {
+    "read": lambda raw: raw.read(decode_content=True),
+    "read-amt": lambda raw: [raw.read(3, decode_content=True) for _ in range(9)],
+    "read1": lambda raw: [raw.read1(decode_content=True) for _ in range(9)],
+    "stream": lambda raw: list(raw.stream(3, decode_content=True)),
+    "data": lambda raw: raw.data,
+}
+
+
+@pytest.mark.parametrize("way", RAW)
+@pytest.mark.parametrize("name", BODY_CASES)
+def test_each_failure_of_raw_is_told_in_urllib3s(
+    request: pytest.FixtureRequest, name: str, way: str
+) -> None:
+    aim = Aim(request, name)
+
+    def read(response: requests.Response) -> None:
+        response.raw.decode_content = True
+        RAW[way](response.raw)
+
+    error, _ = aim.failure(HTTPAdapter(), read)
+    by_stock = aim.stock_class(read)
+    if by_stock is None:  # urllib3's read1 takes what was cut for the whole
+        assert (name, way) == ("/cut-length", "read1")
+    else:
+        assert isinstance(error, by_stock)
+    again = pickle.loads(pickle.dumps(error))
+    assert (type(again), str(again)) == (type(error), str(error))
+
+
+def test_a_body_that_broke_off_stays_broken(session: requests.Session, serve: Serve) -> None:
+    """... for `.content`, after an iteration that failed."""
+    with session.get(serve(answering(TRUNCATED["length"][0])).url, stream=True) as response:
+        for use in (lambda: list(response.iter_content(3)), lambda: response.content):
+            with pytest.raises(ChunkedEncodingError, match="5 of 10 body bytes"):
+                use()
+
+
+def test_what_could_not_be_decoded_is_put_away(session: requests.Session, serve: Serve) -> None:
+    """Nobody has the response that `session.get` did not return: it is not left unread."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        with pytest.raises(ContentDecodingError):
+            session.get(serve(Failing()).url + "/no-gzip-pending", timeout=5)
+        gc.collect()
+    assert caught == []

@@ -156,7 +156,7 @@ def test_fp_may_be_replaced(session: requests.Session, server: LocalServer) -> N
 
     for path in FRAMINGS:
         response = session.get(server.url + path, stream=True)
-        assert not hasattr(response.raw._fp, "fp")
+        assert response.raw._fp.fp is not None
         tee = response.raw._fp = Tee(response.raw._fp)
         assert response.content == pattern(100_000) == tee.seen
 
@@ -194,6 +194,10 @@ def test_sockets(session: requests.Session, tls_server: LocalServer, ca_bundle: 
     assert raw.connection is None
     with pytest.raises(OSError, match="no socket"):
         raw.fileno()
+    with pytest.raises(ValueError, match="closed"):
+        raw.shutdown()
+    raw = session.get(tls_server.url + "/bytes/10", stream=True, verify=ca_bundle).raw
+    raw.read()
     with pytest.raises(RuntimeError, match="released"):
         raw.shutdown()
 

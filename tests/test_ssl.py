@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import os
 import ssl
+import sys
 import threading
+import weakref
 from pathlib import Path
 from typing import Any
 
 import certifi
 import pytest
+import trustme
 from cryptography.hazmat.primitives import serialization
 
 import httpcore
@@ -25,6 +28,7 @@ from tests.support import tls
 def empty_cache(monkeypatch: pytest.MonkeyPatch) -> dict[object, ssl.SSLContext]:
     cache: dict[object, ssl.SSLContext] = {}
     monkeypatch.setattr(_ssl, "_contexts", cache)
+    monkeypatch.setattr(_ssl, "_in_use", weakref.WeakValueDictionary())
     return cache
 
 
@@ -64,18 +68,38 @@ def test_a_directory_of_hashed_certificates(tmp_path: Path) -> None:
     assert context.get_ca_certs() == []  # OpenSSL looks into it when it needs one
 
 
-def test_alpn_offers_http11(server_tls_context: ssl.SSLContext, ca_bundle: str) -> None:
+def shake(context: ssl.SSLContext, server_context: ssl.SSLContext) -> ssl.SSLObject:
+    """A connection of `context` to a server on "localhost", in memory, after its handshake."""
     to_client, to_server = ssl.MemoryBIO(), ssl.MemoryBIO()
-    client = create_ssl_context(ca_bundle).wrap_bio(
-        to_client, to_server, server_hostname="localhost"
-    )
-    server = server_tls_context.wrap_bio(to_server, to_client, server_side=True)
+    client = context.wrap_bio(to_client, to_server, server_hostname="localhost")
+    server = server_context.wrap_bio(to_server, to_client, server_side=True)
     for side in (client, server, client):
         try:
             side.do_handshake()
         except ssl.SSLWantReadError:
             pass
+    return client
+
+
+def test_alpn_offers_http11(server_tls_context: ssl.SSLContext, ca_bundle: str) -> None:
+    client = shake(create_ssl_context(ca_bundle), server_tls_context)
     assert client.selected_alpn_protocol() == "http/1.1"
+
+
+def test_a_common_name_is_no_host_name(ca: trustme.CA, ca_bundle: str) -> None:
+    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    ca.issue_cert("someone@example.test", common_name="localhost").configure_cert(server)
+    with pytest.raises(ssl.SSLCertVerificationError, match="localhost"):
+        shake(create_ssl_context(ca_bundle), server)
+
+
+def test_a_certificate_may_be_asked_for_after_the_handshake() -> None:
+    assert create_ssl_context().post_handshake_auth
+
+
+@pytest.mark.skipif(sys.version_info < (3, 13), reason="Python's own flags, and they are of 3.13")
+def test_verify_flags_are_those_of_python() -> None:
+    assert create_ssl_context().verify_flags == ssl.create_default_context().verify_flags
 
 
 def test_client_certificates_in_every_spelling(client_cert: tls.ClientCert) -> None:
@@ -112,6 +136,92 @@ def test_an_encrypted_key_needs_its_password(client_cert: tls.ClientCert, tmp_pa
     assert create_ssl_context(cert=(client_cert.cert, key, "sesame")) is right
 
 
+def test_an_encrypted_key_without_its_password_asks_nobody(
+    client_cert: tls.ClientCert, tmp_path: Path
+) -> None:
+    key = encrypted(client_cert, tmp_path / "key.pem", "sesame")
+    with pytest.raises(ssl.SSLError) as caught:
+        create_ssl_context(cert=(client_cert.cert, key))
+    assert str(caught.value) == f"the TLS client key in {key} is encrypted: give its password"
+
+
+# --- more than verify and cert ---
+
+
+def certificates(context: ssl.SSLContext) -> int:
+    return context.cert_store_stats()["x509"]
+
+
+def test_further_roots_stand_in_place_of_the_default_ones(ca: trustme.CA, tmp_path: Path) -> None:
+    pem = ca.cert_pem.bytes().decode()
+    for data in (pem, ssl.PEM_cert_to_DER_cert(pem)):
+        context = create_ssl_context(ca_data=data)
+        assert certificates(context) == 1
+        assert create_ssl_context(ca_data=data) is context
+    assert certificates(create_ssl_context(ca_dir=tmp_path)) == 0
+    assert create_ssl_context(ca_dir=tmp_path) is create_ssl_context(ca_dir=str(tmp_path))
+
+
+def test_further_roots_add_up_to_a_bundle(ca_bundle: str, tmp_path: Path) -> None:
+    other = trustme.CA().cert_pem.bytes().decode()
+    context = create_ssl_context(ca_bundle, ca_dir=tmp_path, ca_data=other)
+    assert certificates(context) == 2
+    assert context is not create_ssl_context(ca_bundle)
+    with pytest.raises(FileNotFoundError, match="/no/such"):
+        create_ssl_context(ca_bundle, ca_dir="/no/such")
+
+
+def test_versions() -> None:
+    context = create_ssl_context(
+        minimum_version=ssl.TLSVersion.TLSv1_3, maximum_version=ssl.TLSVersion.TLSv1_3
+    )
+    assert context.minimum_version == context.maximum_version == ssl.TLSVersion.TLSv1_3
+    assert create_ssl_context(minimum_version=ssl.TLSVersion.TLSv1_3) is not context
+    assert create_ssl_context() is not context
+
+
+def test_without_the_name(ca_bundle: str) -> None:
+    context = create_ssl_context(ca_bundle, check_hostname=False)
+    assert (context.verify_mode, context.check_hostname) == (ssl.CERT_REQUIRED, False)
+    assert context is not create_ssl_context(ca_bundle)
+
+
+def test_roots_for_a_context_of_ones_own(ca: trustme.CA, ca_bundle: str) -> None:
+    mine = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    httpcore.load_roots(mine, False)
+    assert certificates(mine) == 0
+    httpcore.load_roots(mine, ca_bundle)
+    assert certificates(mine) == 1
+    httpcore.load_roots(mine, ca_data=trustme.CA().cert_pem.bytes().decode())
+    assert certificates(mine) == 2
+    httpcore.load_roots(mine)
+    assert certificates(mine) == 2 + certificates(create_ssl_context())
+
+
+class SystemContext(ssl.SSLContext):
+    """As truststore's: its trust is elsewhere."""
+
+    verify_flags: Any = 0  # Python's own finds its class by name, and here that is another one
+
+    def cert_store_stats(self) -> dict[str, int]:
+        raise NotImplementedError
+
+    @property
+    def held(self) -> int:
+        return super().cert_store_stats()["x509"]
+
+
+def test_no_default_roots_for_a_context_that_trusts_the_system(
+    monkeypatch: pytest.MonkeyPatch, ca_bundle: str
+) -> None:
+    monkeypatch.setattr(ssl, "SSLContext", SystemContext)
+    context: Any = create_ssl_context()
+    assert isinstance(context, SystemContext)
+    assert context.held == 0
+    asked: Any = create_ssl_context(ca_bundle)
+    assert asked.held == 1  # this was asked for
+
+
 # --- when a new one is made ---
 
 
@@ -131,7 +241,10 @@ def test_same_size_and_another_time_is_another_file(ca_bundle: str, tmp_path: Pa
     path.write_bytes(Path(ca_bundle).read_bytes())
     first = create_ssl_context(path)
     os.utime(path, ns=(1, 1))
-    assert create_ssl_context(path) is not first
+    second = create_ssl_context(path)
+    assert second is not first
+    os.utime(path, ns=(1, 1))  # as a tool does that puts the old times back
+    assert create_ssl_context(path) is not second
 
 
 def test_truststore_replacing_the_class_leads_to_a_new_context(
@@ -139,6 +252,8 @@ def test_truststore_replacing_the_class_leads_to_a_new_context(
 ) -> None:
     class Injected:
         """As truststore's: it has the methods, and is no subclass in the C sense."""
+
+        verify_flags = 0
 
         def __init__(self, protocol: int) -> None:
             self.protocol = protocol
@@ -161,11 +276,23 @@ def test_the_cache_is_bounded_oldest_first(
     folders = [tmp_path / name for name in "abc"]
     for folder in folders:
         folder.mkdir()
-    first, second, third = (create_ssl_context(folder) for folder in folders)
+    first = weakref.ref(create_ssl_context(folders[0]))
+    second, third = (create_ssl_context(folder) for folder in folders[1:])
     assert len(empty_cache) == 2
+    assert first() is None
     assert create_ssl_context(folders[1]) is second
     assert create_ssl_context(folders[2]) is third
-    assert create_ssl_context(folders[0]) is not first
+
+
+def test_one_that_is_in_use_is_found_again_whatever_its_age(
+    empty_cache: dict[object, ssl.SSLContext], monkeypatch: pytest.MonkeyPatch, ca_bundle: str
+) -> None:
+    monkeypatch.setattr(_ssl, "MAX_CONTEXTS", 1)
+    used = create_ssl_context(ca_bundle)
+    create_ssl_context(False)
+    assert used not in empty_cache.values()
+    assert create_ssl_context(ca_bundle) is used
+    assert len(empty_cache) == 1
 
 
 def test_many_threads_build_one_context(monkeypatch: pytest.MonkeyPatch) -> None:

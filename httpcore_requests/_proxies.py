@@ -1,0 +1,288 @@
+"""Which proxy a request goes through, and what of it the proxy may see.
+
+Owns: the reading of proxy URLs, the rules of `no_proxy`, and whose `Proxy-Authorization` is whose.
+Must not know: pools, connections, how a proxy is spoken to (that is httpcore).
+
+A proxy URL may hold a password. No text made here shows more of one than scheme, host and port,
+and nothing at all of one that cannot be parsed, for then nobody knows where its password is.
+
+Sources: RFC 9110 section 11.7.2 (Proxy-Authorization is for the next proxy only), curl's manual
+on NO_PROXY and Go's x/net/http/httpproxy for the rules that are in use, psf/requests#5000, #4871.
+"""
+
+from __future__ import annotations
+
+import functools
+import ipaddress
+import os
+import re
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit
+
+import requests.utils
+from requests.auth import _basic_auth_str
+from requests.exceptions import InvalidProxyURL, InvalidSchema
+from urllib3.exceptions import LocationValueError
+from urllib3.util import Url, parse_url
+
+import httpcore
+
+SPOKEN = "http"
+SOCKS = frozenset(["socks4", "socks4a", "socks5", "socks5h"])
+_NOT_BUILT = frozenset(["https"])
+
+_requests: Any = requests.utils  # its stubs leave types out
+
+DEFAULT_PORTS = {"http": 80, "https": 443}
+
+# Addresses and lists of rules whose reading is kept: more than a program uses at a time.
+_MAX_READ = 1024
+
+AUTHORIZATION = "Proxy-Authorization"
+
+
+# -- proxy URLs
+
+
+def normalized(proxy: Any) -> str:
+    """`proxy` with a scheme, as requests hands it to `proxy_manager_for`.
+
+    Raises InvalidProxyURL for what has no host or is no URL.
+    """
+    try:
+        text: str = _requests.prepend_scheme_if_needed(proxy, SPOKEN)
+        usable = bool(parse_url(text).host)
+    except (AttributeError, TypeError, LocationValueError):
+        usable = False
+    # Raised out here: chained to urllib3's error it would bring the whole URL along.
+    if not usable:
+        raise InvalidProxyURL(
+            "the URL of a proxy is malformed, or its host is missing; it should be like "
+            "http://user:password@proxy.example:3128 (it is not shown, for it may hold a password)"
+        )
+    return text
+
+
+def refuse_unspoken(url: Url) -> None:
+    """Refuse a proxy that is not of a scheme that is spoken.
+
+    Raises InvalidSchema for kinds that are to come, InvalidProxyURL for all others.
+    """
+    if url.scheme == SPOKEN or url.scheme in SOCKS:
+        return
+    if url.scheme in _NOT_BUILT:
+        raise InvalidSchema(
+            f"cannot use the proxy {shown(url)}: {url.scheme}:// proxies are not built yet in "
+            "httpcore_requests.HTTPAdapter, only http and SOCKS ones; mount "
+            "requests.adapters.HTTPAdapter for what has to go through it"
+        )
+    raise InvalidProxyURL(
+        f"cannot use the proxy {shown(url)}: {url.scheme!r} is no scheme of a proxy; "
+        "http, socks5, socks5h, socks4 and socks4a are spoken"
+    )
+
+
+def headers_for(url: Url, make: Callable[[], Any]) -> Any:
+    """The headers for the proxy at `url` that `make` makes of its credentials.
+
+    Raises InvalidProxyURL where requests cannot encode them.
+    """
+    try:
+        return make()
+    except UnicodeEncodeError:
+        pass  # it shows what it could not encode, so it is not even chained
+    raise InvalidProxyURL(
+        f"user or password for the proxy {shown(url)} have characters outside latin-1, which "
+        "requests cannot send; override proxy_headers() to encode them"
+    )
+
+
+def shown(url: Url) -> str:
+    """`url` without user, password and path."""
+    return Url(url.scheme, None, url.host, url.port).url
+
+
+def to_core(url: Url, headers: Mapping[str, Any]) -> httpcore.Proxy:
+    """The HTTP proxy at `url`; `headers` are for it alone, credentials among them."""
+    lines = [(_to_bytes(name), _to_bytes(value)) for name, value in headers.items()]
+    return httpcore.Proxy(_address_of(url), headers=lines)
+
+
+def socks_to_core(url: Url, user: str, password: str) -> httpcore.Proxy:
+    """The SOCKS proxy at `url`; an empty `user` means that none is told.
+
+    Who resolves the origin's name is in the scheme: the proxy for socks5h and socks4a.
+
+    Raises InvalidProxyURL for credentials that SOCKS 5 cannot carry.
+    """
+    auth = (user.encode(), password.encode()) if user else None
+    # RFC 1929 section 2: each has a length of one byte, which is not 0.
+    if auth and str(url.scheme).startswith("socks5") and not all(0 < len(a) < 256 for a in auth):
+        raise InvalidProxyURL(
+            f"user and password for the proxy {shown(url)} must have 1 to 255 bytes each"
+        )
+    return httpcore.Proxy(_address_of(url), auth=auth)
+
+
+def _address_of(url: Url) -> httpcore.URL:
+    return httpcore.URL(
+        scheme=(url.scheme or SPOKEN).encode("ascii"),
+        host=_bare(url.host or "").encode("ascii"),
+        port=url.port,
+        target=b"/",
+    )
+
+
+def _to_bytes(value: Any) -> bytes:
+    return value if isinstance(value, bytes) else str(value).encode("latin-1")
+
+
+def _bare(host: str) -> str:
+    return host[1:-1] if host.startswith("[") and host.endswith("]") else host
+
+
+_ABSOLUTE = re.compile(rb"(?i:([a-z][a-z0-9+.\-]*)://)([^/?#]*)(.*)", re.DOTALL).fullmatch
+
+
+def split_absolute(target: bytes) -> tuple[tuple[bytes, bytes, int], bytes]:
+    """((scheme, host, port), target) of an absolute-form `target`.
+
+    Raises urllib3's LocationValueError unless it is an http URL: nothing else is forwarded.
+    """
+    match = _ABSOLUTE(target)
+    if match is None or match.group(1).lower() != b"http":
+        raise LocationValueError("only an http:// URL can be forwarded by a proxy")
+    return _origin(match.group(2)), match.group(3) or b"/"
+
+
+@functools.lru_cache(_MAX_READ)
+def _origin(authority: bytes) -> tuple[bytes, bytes, int]:
+    url = parse_url("http://" + authority.decode("ascii"))
+    if not url.host:
+        raise LocationValueError("No host specified.")
+    return b"http", _bare(url.host).encode("ascii"), url.port or DEFAULT_PORTS["http"]
+
+
+# -- whose credentials
+
+
+def withhold(headers: Any, proxy: str | None, proxies: Mapping[str, Any]) -> None:
+    """Take a Proxy-Authorization out of `headers` that is not for the next hop.
+
+    requests puts one there after a redirect, for ``proxies[scheme]``, whichever proxy the request
+    then takes: another one, by a key like ``http://host``, or none, where ``no_proxy`` says so.
+    What a caller put there himself is for the proxy too, and no origin is one.
+
+    Parameters:
+        headers: the request's, which holds one; changed in place.
+        proxy: the URL of the proxy that the request takes; None for none.
+        proxies: all that it could have taken.
+    """
+    if proxy is None or headers[AUTHORIZATION] in _credentials_of_others(proxy, proxies):
+        del headers[AUTHORIZATION]
+
+
+def _credentials_of_others(proxy: str, proxies: Mapping[str, Any]) -> list[str]:
+    found = []
+    for other in proxies.values():
+        if isinstance(other, str) and other != proxy:
+            try:
+                found.append(_basic_auth_str(*_requests.get_auth_from_url(other)))
+            except ValueError:
+                pass  # no URL, or not latin-1: so requests could not make a header of it either
+    return found
+
+
+# -- no_proxy
+
+
+def is_exempt(url: str, proxies: Mapping[str, Any]) -> bool:
+    """Whether ``proxies["no_proxy"]``, or else the environment, exempts `url` from proxies."""
+    rules = proxies.get("no_proxy")
+    if rules is None:
+        rules = os.environ.get("no_proxy") or os.environ.get("NO_PROXY")
+    parts = urlsplit(url)
+    if not rules or parts.hostname is None:
+        return False
+    try:
+        port = parts.port or DEFAULT_PORTS.get(parts.scheme)
+    except ValueError:
+        return False  # who uses the URL says what is wrong with it
+    return bypasses(rules, parts.hostname, port)
+
+
+class _Rule(NamedTuple):
+    """One entry: a name with all below it, or a network; and a port, or None for all."""
+
+    name: str
+    network: Any  # ipaddress.IPv4Network | ipaddress.IPv6Network | None
+    port: int | None
+
+
+def bypasses(no_proxy: str, host: str, port: int | None) -> bool:
+    """Whether `no_proxy` says that `host` is to be reached without a proxy.
+
+    Parameters:
+        no_proxy: entries, separated by commas or white space. ``*`` means every host;
+            ``example.com``, ``.example.com`` and ``*.example.com`` that name and all names below
+            it; an address, or a network such as ``10.0.0.0/8``, what it says; each of these but
+            networks may end in ``:port``. Letters' case does not matter. What is none of these
+            is passed over.
+        host: a name or an address, as it stands in the URL. A name is never looked up, so it is
+            in no network.
+        port: of the URL, its scheme's where it names none.
+    """
+    name = _bare(host).lower().removesuffix(".")
+    address = _address(name)
+    return any(_matches(rule, name, address, port) for rule in _read(no_proxy))
+
+
+def _matches(rule: _Rule, name: str, address: Any, port: int | None) -> bool:
+    if rule.port is not None and rule.port != port:
+        return False
+    if rule.name == "*":
+        return True
+    if address is not None:
+        return rule.network is not None and address in rule.network
+    return rule.network is None and (name == rule.name or name.endswith("." + rule.name))
+
+
+@functools.lru_cache(_MAX_READ)
+def _read(no_proxy: str) -> tuple[_Rule, ...]:
+    rules = (_read_one(entry) for entry in re.split(r"[,\s]+", no_proxy.lower()))
+    return tuple(rule for rule in rules if rule is not None)
+
+
+def _read_one(entry: str) -> _Rule | None:
+    if "/" in entry:
+        network = _network(entry)
+        return None if network is None else _Rule("", network, None)
+    name, port = _split_port(entry)
+    name = name.removeprefix("*.").lstrip(".").removesuffix(".") if name != "*" else name
+    return _Rule(name, _network(name), port) if name else None
+
+
+def _split_port(entry: str) -> tuple[str, int | None]:
+    host, colon, port = entry.rpartition(":")
+    # More than one colon is an IPv6 address, which has a port only behind its bracket.
+    if colon and port.isdecimal() and (":" not in host or host.endswith("]")):
+        return _bare(host), int(port)
+    return _bare(entry), None
+
+
+def _network(text: str) -> Any:
+    try:
+        network = ipaddress.ip_network(text, strict=False)
+    except ValueError:
+        return None
+    return network
+
+
+def _address(name: str) -> Any:
+    try:
+        address = ipaddress.ip_address(name.partition("%")[0])
+    except ValueError:
+        return None
+    # RFC 4291 section 2.5.5.2: an IPv4 address in IPv6 clothing is that address.
+    return getattr(address, "ipv4_mapped", None) or address

@@ -1,0 +1,286 @@
+"""What comes after an attempt: the policy for another one, or the error that is told.
+
+Owns: how a urllib3 `Retry` policy is asked, how far what it counts got, and what of a body may be
+sent again. Must not know: how a request is sent, connections, requests.
+
+The policy decides, a subclass with all that it overrides; three things are added to it:
+
+- A failure counts by how far the request got. Where nothing was sent it is a connect error,
+  whatever broke and whatever the method: ``connect`` limits it. Where the server may have acted,
+  only ``allowed_methods`` are repeated.
+- A body is sent again from where it started, or not at all: an iterator, a pipe, a file that does
+  not go back keep the first failure, or the response that would have been repeated.
+- "Max retries exceeded" is said only where there was a retry.
+
+Sources: urllib3's `HTTPConnectionPool.urlopen` for the order of steps, RFC 9110 section 9.2.2 for
+what may be repeated, section 15.4 for redirects.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any
+
+from urllib3 import HTTPHeaderDict
+from urllib3.exceptions import (
+    ConnectTimeoutError,
+    HTTPError,
+    MaxRetryError,
+    ProxyError,
+    SSLError,
+    UnrewindableBodyError,
+)
+from urllib3.util.request import rewind_body
+
+import httpcore
+
+from ._errors import (
+    NOT_SENT,
+    RESPONSE_STARTED,
+    InvalidHeader,
+    ProtocolError,
+    from_request,
+    furthest,
+    not_retried,
+    retried,
+    tell,
+)
+from ._request import is_replayable
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from urllib3.util.retry import Retry
+
+    from ._pools import HostPool
+    from ._raw import RawResponse
+
+# urllib3's name: pip and others filter and rewrite the retry warning there.
+log = logging.getLogger("urllib3.connectionpool")
+
+# Bytes of an unread answer that are worth reading away; more cost longer than a new connection.
+DRAIN_LIMIT = 65536
+
+# Failures before the first byte of a body was asked for.
+_BEFORE_THE_BODY = (
+    httpcore.ConnectError,
+    httpcore.ConnectTimeout,
+    httpcore.PoolTimeout,
+    httpcore.ProxyError,
+)
+
+# What requests' `send` sorts only when it comes in a MaxRetryError; bare, these reach the caller
+# as urllib3's, or without their request.
+_TOLD_WRAPPED = (ConnectTimeoutError, ProxyError)
+
+# What describes a body that a redirect leaves behind.
+_ABOUT_THE_BODY = frozenset(
+    [
+        "content-encoding",
+        "content-language",
+        "content-length",
+        "content-location",
+        "content-type",
+        "digest",
+        "last-modified",
+        "transfer-encoding",
+    ]
+)
+
+
+def after_failure(
+    exc: Exception,
+    pool: HostPool,
+    retries: Retry,
+    method: str,
+    url: str,
+    body: Any,
+    body_pos: Any,
+) -> Retry:
+    """The policy for the next attempt, the body ready for it; raises when there is none.
+
+    Parameters:
+        exc: one of `FAILURES`.
+        body_pos: where `body` stood before it was first sent, if it is a file that could tell.
+    """
+    error: Any = from_request(exc, pool, url)
+    if isinstance(error, (ValueError, InvalidHeader)):
+        raise error from exc  # the request itself is wrong
+    in_place = isinstance(exc, _BEFORE_THE_BODY)
+    if not in_place and not is_replayable(body, body_pos):
+        raise _told(error, pool, url, retries) from exc
+    try:
+        again = _count(error, exc, pool, retries, method, url)
+    except HTTPError as failure:
+        cause = failure.reason if isinstance(failure, MaxRetryError) else exc
+        raise _told(failure, pool, url, retries, error.phase) from cause
+    if not in_place and not _rewound(body, body_pos):
+        raise _told(error, pool, url, retries) from exc
+    again.sleep()
+    log.warning(
+        "Retrying (%r) after connection broken by '%r': %s",
+        again,
+        error,
+        url,
+        extra={"__urllib3-retry-warning": {"host": pool.host}},
+    )
+    return again
+
+
+def _count(
+    error: Any, exc: Exception, pool: HostPool, retries: Retry, method: str, url: str
+) -> Retry:
+    """`retries` less this failure; raises `error` or MaxRetryError when they are used up."""
+    unsent = error.phase == NOT_SENT
+    # A connection that TLS broke counts under `other`, which asks for no method.
+    if isinstance(error, SSLError) and not unsent and not retries._is_method_retryable(method):
+        raise error
+    again = retries.increment(method, url, error=error, _pool=pool, _stacktrace=exc.__traceback__)
+    if not unsent or again.connect is None or retries._is_connection_error(error):
+        return again
+    # A failed handshake, or a proxy that refuses: urllib3 counts these under `other` alone. They
+    # are what `connect` is for, too: nothing was sent.
+    if again.connect is False:
+        raise error
+    again = again.new(connect=again.connect - 1)
+    if again.is_exhausted():
+        raise MaxRetryError(pool, url, error)
+    return again
+
+
+def after_status(
+    raw: RawResponse,
+    pool: HostPool,
+    retries: Retry,
+    method: str,
+    url: str,
+    body: Any,
+    body_pos: Any,
+) -> Retry | None:
+    """The policy for asking again because of the response's status; None to keep it."""
+    has_retry_after = "retry-after" in raw.folded and bool(raw.folded["retry-after"][1])
+    if not retries.is_retry(method, raw.status, has_retry_after):
+        return None
+    if not is_replayable(body, body_pos):
+        return None
+    try:
+        again = retries.increment(method, url, response=raw, _pool=pool)
+    except MaxRetryError as failure:
+        if not retries.raise_on_status:
+            return None
+        _put_away(raw)
+        raise _told(failure, pool, url, retries, RESPONSE_STARTED) from failure.reason
+    if not _rewound(body, body_pos):
+        return None
+    _put_away(raw)
+    again.sleep(raw)
+    log.debug("Retry: %s", url)
+    return again
+
+
+def after_redirect(
+    raw: RawResponse,
+    pool: HostPool,
+    retries: Retry,
+    method: str,
+    url: str,
+    location: str,
+    body: Any,
+    body_pos: Any,
+) -> Retry | None:
+    """The policy for following a redirect to `location`; None to keep the response.
+
+    Raises UnrewindableBodyError for a body that would have to be sent again and cannot.
+    """
+    try:
+        again = retries.increment(method, url, response=raw, _pool=pool)
+    except MaxRetryError as failure:
+        if not retries.raise_on_redirect:
+            return None
+        _put_away(raw)
+        raise _told(failure, pool, url, retries, RESPONSE_STARTED) from failure.reason
+    _put_away(raw)
+    # A file that could not tell its position has one that is no number; `urlopen` says so.
+    if body_pos is None and not is_replayable(body, body_pos):
+        raise UnrewindableBodyError(
+            f"cannot follow the redirect to {location}: the body, {type(body).__name__}, "
+            "cannot be sent again"
+        )
+    again.sleep_for_retry(raw)
+    log.debug("Redirecting %s -> %s", url, location)
+    return again
+
+
+def _put_away(raw: RawResponse) -> None:
+    """Done with a response that is not handed out: read away a short rest, so that the connection
+    serves the next attempt, or close it. An error page may be long, or have no end."""
+    wire = raw._wire
+    budget = DRAIN_LIMIT
+    if wire.left is None or wire.left <= budget:
+        try:
+            while budget > 0 and not wire.closed:
+                budget -= len(wire.read1(budget))
+        except HTTPError:
+            pass  # it broke off, or is late: not worth keeping
+    raw.close()
+
+
+def refuse_spent(body: Any) -> None:
+    """Raise ProtocolError for a generator that has run: its body went with an earlier request.
+
+    What comes here again with one (a digest handler, a caller's own loop) would send nothing in
+    its place, and be told that all is well.
+    """
+    if getattr(body, "gi_frame", body) is None:
+        raise tell(
+            ProtocolError,
+            "cannot send the body again: it is a generator, and an earlier request used it up",
+            NOT_SENT,
+        )
+
+
+def _rewound(body: Any, body_pos: Any) -> bool:
+    """Put a file back to where it was before it was sent; False if it does not go back."""
+    if not isinstance(body_pos, int) or not hasattr(body, "seek"):
+        return True
+    try:
+        rewind_body(body, body_pos)
+    except (UnrewindableBodyError, ValueError):  # the second: it was closed meanwhile
+        return False
+    return True
+
+
+def _told(
+    failure: Exception, pool: HostPool, url: str, retries: Retry, phase: str | None = None
+) -> Exception:
+    """`failure` as requests' `send` can sort it, and no word of retries if there was none.
+
+    Its phase is that of the attempt that got furthest: the last one may have been refused after
+    an earlier one was read.
+    """
+    past = [getattr(entry.error, "phase", RESPONSE_STARTED) for entry in retries.history]
+    if phase is None:
+        phase = getattr(failure, "phase", NOT_SENT)
+    phase = furthest(str(phase), *past)
+    if type(failure) is MaxRetryError:
+        if retries.history or failure.reason is None:
+            return retried(failure, phase)
+        return not_retried(failure.reason, pool, url, phase)
+    if isinstance(failure, _TOLD_WRAPPED):
+        return not_retried(failure, pool, url, phase)
+    if hasattr(failure, "phase"):
+        failure.phase = phase
+    return failure
+
+
+def without_body(headers: Mapping[str, str]) -> HTTPHeaderDict:
+    """`headers` for a request that leaves the body behind."""
+    return without(headers, _ABOUT_THE_BODY)
+
+
+def without(headers: Mapping[str, str], names: Any) -> HTTPHeaderDict:
+    """`headers` less those called one of `names`, in any case."""
+    kept = HTTPHeaderDict(headers)
+    for name in names:
+        kept.pop(name, None)
+    return kept

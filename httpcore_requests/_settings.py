@@ -1,0 +1,201 @@
+"""What an adapter and its pools were told, checked, and the httpcore pools that follow from it.
+
+Owns: the adapter's own settings, which of urllib3's keywords are known, and the httpcore pools of
+one adapter. Must not know: requests, retries, single requests.
+
+A keyword that cannot be honoured is refused by name, at the latest by the first request that
+would need it: what is silently ignored is sooner or later somebody's security.
+
+Sources: urllib3's `PoolKey`, which lists every keyword that its pools take.
+"""
+
+from __future__ import annotations
+
+import socket
+import ssl
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from urllib3.poolmanager import PoolKey
+
+import httpcore
+
+from ._fork import renew_in_child
+from ._tls import TLSSettings
+
+# Idle connections kept over all hosts, where pool_connections * pool_maxsize is less. Many
+# threads on one host need theirs kept (psf/requests#3167 and its kin), and each costs a file
+# descriptor; keepalive_expiry takes back what is not used.
+MIN_IDLE = 100
+
+# What a pool hands on to its connections; urllib3 calls it conn_kw. `blocksize` (bytes per read and
+# write in http.client) is accepted and has no effect: httpcore chooses its own sizes.
+_OF_CONNECTIONS = frozenset([*TLSSettings._fields, "source_address", "socket_options", "blocksize"])
+
+# All that a pool manager may be given. `_socks_options` is left out: it says where to connect, and
+# without urllib3's SOCKS pools a request would go there directly. urllib3 drops `strict` itself.
+_OF_MANAGERS = frozenset(
+    [
+        *(name.removeprefix("key_") for name in PoolKey._fields if name != "key__socks_options"),
+        "strict",
+    ]
+)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What an adapter was told about its connections; see `HTTPAdapter`."""
+
+    ssl_context: ssl.SSLContext | None = None
+    http2: bool = False
+    max_connections: int | None = None
+    keepalive_expiry: float | None = 60.0
+    max_age: float | None = None
+    parsing: str = "lenient"
+    network_backend: httpcore.NetworkBackend | None = None
+    pool_timeout: float | None = None
+    trace: Callable[..., Any] | None = None
+    respect_no_proxy: bool = False
+
+    def __post_init__(self) -> None:
+        check_context(self.ssl_context)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Asked for by pickle and deepcopy, of the adapter too."""
+        if self.ssl_context is not None:
+            raise TypeError(
+                "an HTTPAdapter with an ssl_context cannot be pickled or deep-copied, because an "
+                "SSLContext cannot: pass verify= and cert= paths instead, or make the context in "
+                "an overridden init_poolmanager(), which every copy calls anew"
+            )
+        return self.__dict__
+
+
+def check_context(context: object) -> None:
+    """Refuse what is no TLS context, with TypeError. pyOpenSSL's and truststore's are taken."""
+    if context is not None and not hasattr(context, "wrap_socket"):
+        raise TypeError(f"ssl_context must be an ssl.SSLContext, not {type(context).__name__}")
+
+
+def check_keywords(keywords: Mapping[str, Any]) -> None:
+    """Refuse what is no keyword of a `urllib3.PoolManager`, with TypeError."""
+    _refuse_unknown(keywords, _OF_MANAGERS)
+    check_context(keywords.get("ssl_context"))
+
+
+def check_connection_keywords(keywords: Mapping[str, Any]) -> None:
+    """Refuse what is no keyword of a `urllib3.HTTPSConnectionPool`, with TypeError."""
+    _refuse_unknown(keywords, _OF_CONNECTIONS)
+    check_context(keywords.get("ssl_context"))
+
+
+def _refuse_unknown(keywords: Mapping[str, Any], known: frozenset[str]) -> None:
+    unknown = keywords.keys() - known
+    if unknown:
+        names = ", ".join(sorted(map(repr, unknown)))
+        raise TypeError(
+            f"the pool manager was given {names}, which HTTPAdapter does not know and so cannot "
+            "honour; urllib3's PoolManager and HTTPSConnectionPool document what there is"
+        )
+
+
+class Road(NamedTuple):
+    """What differs between the httpcore pools of one adapter; nearly always there is one."""
+
+    max_per_host: int | None = None
+    local_address: str | None = None
+    socket_options: tuple[Any, ...] | None = None
+
+
+def road_for(maxsize: int, block: bool, keywords: Mapping[str, Any]) -> Road:
+    """The road that urllib3's `keywords` ask for.
+
+    Raises ValueError for a `source_address` that is no (host, port), or has a fixed port.
+    """
+    options = keywords.get("socket_options")
+    return Road(
+        max_per_host=maxsize if block and maxsize > 0 else None,
+        local_address=_local_address(keywords.get("source_address")),
+        socket_options=None if options is None else tuple(map(tuple, options)),
+    )
+
+
+def _local_address(source: Any) -> str | None:
+    if source is None:
+        return None
+    if not isinstance(source, (tuple, list)) or len(source) != 2:
+        raise ValueError(f"source_address={source!r}: it must be (host, 0)")
+    if source[1]:
+        raise ValueError(
+            f"source_address={source!r}: a fixed source port cannot be used for more than one "
+            "connection and is not supported; use port 0"
+        )
+    return str(source[0])
+
+
+def without_ip(road: Road) -> Road:
+    """`road` for a Unix socket: no address to come from, no options of TCP and IP."""
+    options: Iterable[Any] = road.socket_options or ()
+    kept = tuple(option for option in options if option[0] == socket.SOL_SOCKET)
+    return Road(road.max_per_host, None, kept or None)
+
+
+class Transports:
+    """The httpcore pools of one adapter, made when first needed. Thread-safe."""
+
+    def __init__(self, settings: Settings, max_idle: int = MIN_IDLE) -> None:
+        self.settings = settings
+        self.max_idle = max_idle
+        self.open: dict[Road, httpcore.ConnectionPool] = {}
+        self._lock = threading.Lock()
+        renew_in_child(self, "_lock", threading.Lock)
+
+    def pool(self, road: Road) -> httpcore.ConnectionPool:
+        """The pool for `road`."""
+        with self._lock:
+            pool = self.open.get(road)
+            if pool is None:
+                pool = self.open[road] = self._make(road)
+        return pool
+
+    def _make(self, road: Road) -> httpcore.ConnectionPool:
+        settings = self.settings
+        return httpcore.ConnectionPool(
+            ssl_context=settings.ssl_context,
+            max_connections=settings.max_connections,
+            max_keepalive_connections=self.max_idle,
+            keepalive_expiry=settings.keepalive_expiry,
+            http2=settings.http2,
+            local_address=road.local_address,
+            network_backend=settings.network_backend,
+            socket_options=road.socket_options,
+            max_connections_per_host=road.max_per_host,
+            max_age=settings.max_age,
+            parsing=settings.parsing,
+        )
+
+    def leave(self, proxy: httpcore.Proxy) -> None:
+        """Close the idle connections that go through `proxy`."""
+        with self._lock:
+            pools = list(self.open.values())
+        for pool in pools:
+            pool.close_idle(proxy)
+
+    def close(self) -> None:
+        """Close idle connections now, busy ones when their response ends. Usable afterwards:
+        the next request makes a new pool."""
+        with self._lock:
+            pools, self.open = list(self.open.values()), {}
+        for pool in pools:
+            pool.retire()
+
+    def __reduce__(self) -> Any:
+        """A copy has the same settings, and no connections."""
+        return Transports, (self.settings, self.max_idle)
+
+    def __del__(self) -> None:
+        # An adapter that is dropped, never closed, gives its sockets back.
+        for pool in self.open.values():
+            pool.retire()

@@ -1,0 +1,61 @@
+"""``http+unix://%2Frun%2Fdocker.sock/path``: URLs whose host is a Unix socket.
+
+Owns: how such a URL is read, and what the world has to know about the scheme. Must not know:
+pools, connections.
+
+The host is the percent-encoded path of the socket, in either case of hex digits. There is no port,
+no TLS and no proxy: a socket is on this machine. RFC 9110 section 7.2 wants a Host all the same;
+it is ``localhost``, as docker's own client and requests-unixsocket have it.
+
+Sources: requests-unixsocket, which introduced the form; docker's `unixconn`; unix(7).
+"""
+
+from __future__ import annotations
+
+import os
+import urllib.parse
+from typing import Any
+from urllib.parse import unquote_to_bytes
+
+from urllib3.exceptions import LocationValueError
+from urllib3.poolmanager import key_fn_by_scheme
+
+SCHEME = "http+unix"
+HOST = "localhost"
+
+
+def is_unix(url: object) -> bool:
+    """Whether `url` is of this scheme."""
+    return isinstance(url, str) and url[:10].lower() == "http+unix:"
+
+
+def path_of(url: str) -> str:
+    """The path of the socket that `url` names.
+
+    Raises urllib3's LocationValueError where there is none, or one that no system can have.
+    """
+    authority = url.partition("://")[2]
+    for end in "/?#":
+        authority = authority.partition(end)[0]
+    path = os.fsdecode(unquote_to_bytes(authority.rpartition("@")[2]))
+    if not path:
+        raise LocationValueError(f"{SCHEME}:// needs the path of a socket, as in {SCHEME}://%2Fa/b")
+    if "\0" in path:
+        raise LocationValueError(f"the path of the socket, {path!r}, has a NUL in it")
+    return path
+
+
+def pool_key(context: dict[str, Any]) -> Any:
+    """urllib3's key for a pool, except that the case of a path matters."""
+    return key_fn_by_scheme["http"]({**context, "host": os.fsencode(context["host"]).hex()})
+
+
+def teach_urljoin() -> None:
+    """Make a relative Location lead to a path on the same socket.
+
+    requests resolves it by `urllib.parse.urljoin`, which knows relative URLs only for the schemes
+    in these lists; they are how a program adds its own.
+    """
+    for known in (urllib.parse.uses_relative, urllib.parse.uses_netloc):
+        if SCHEME not in known:
+            known.append(SCHEME)

@@ -1,0 +1,434 @@
+"""What libraries find under `response.raw`: `_fp`, `_original_response`, `connection.sock`.
+
+Owns: the file that gives the body, and the faces of http.client and the socket behind it.
+Must not know: decoding, how pieces are handed on, retries.
+
+In urllib3 ``raw._fp`` and ``raw._original_response`` are one `http.client.HTTPResponse`, and
+``raw._fp.fp.raw._sock`` is its socket. Authentication by channel binding, certificate pinning,
+docker and users who stop a stream go all that way, so it leads to the same things here. Nothing
+of it is made before somebody looks.
+
+Sources: the documentation of `http.client.HTTPResponse`, `socket.SocketIO` and `io.RawIOBase`;
+docker's ``api/client.py`` and ``types/daemon.py``, requests_ntlm, requests_kerberos for what is
+called.
+"""
+
+from __future__ import annotations
+
+import io
+import socket
+from functools import cached_property
+from http.client import HTTPMessage
+from typing import TYPE_CHECKING, Any
+
+from httpcore import exceptions as finer
+
+from ._errors import FAILURES, from_body
+
+if TYPE_CHECKING:
+    import httpcore
+
+    from ._pools import HostPool
+
+# Bytes asked for when the caller names no number: what one read of a socket gives at most.
+READ_SIZE = 65536
+
+# RFC 9110 section 15.2.2: the connection belongs to another protocol from here on.
+SWITCHING_PROTOCOLS = 101
+
+Fields = list[tuple[str, str]]
+
+
+class BodyFile:
+    """The file-like object under `raw`: our body, with urllib3's exceptions.
+
+    Whatever else an `http.client.HTTPResponse` has is there too: it comes from an
+    `OriginalResponse` made for the occasion. urllib3 takes a file with an attribute ``fp`` for
+    one whose chunk framing is still there; `RawResponse` sees to it that it does not look.
+
+    Attributes:
+        body: the httpcore body object.
+        response: the httpcore response it came with.
+        left: bytes still to be read where Content-Length says so, else None.
+        closed: True once everything was read, or after close().
+        enforce: False forgives a body that ends before its Content-Length.
+        fields: the header lines.
+        method: of the request.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "_pool",
+        "body",
+        "closed",
+        "enforce",
+        "fields",
+        "left",
+        "method",
+        "response",
+    )
+
+    def __init__(
+        self,
+        response: httpcore.Response,
+        left: int | None,
+        enforce: bool,
+        pool: HostPool | None,
+        fields: Fields,
+        method: str,
+    ) -> None:
+        self.response = response
+        self.body: Any = response.stream
+        self.left = left
+        self.enforce = enforce
+        self.closed = False
+        self.fields = fields
+        self.method = method
+        self._pool = pool
+
+    # -- reading
+
+    def read(self, amt: int | None = None) -> bytes:
+        """`amt` bytes, fewer only at the end; all the rest without `amt`."""
+        if self.closed:
+            return b""
+        if not self.enforce:
+            return self._read_forgiving(amt)
+        try:
+            data: bytes = self.body.read() if amt is None else self.body.read(amt)
+        except FAILURES as exc:
+            raise self.failed(exc)
+        self.took(len(data), amt is None or (not data and amt != 0))
+        return data
+
+    def read1(self, amt: int | None = None) -> bytes:
+        """What has arrived, at least one byte before the end, at most `amt`."""
+        if self.closed:
+            return b""
+        try:
+            data: bytes = self.body.read1(READ_SIZE if amt is None or amt < 0 else amt)
+        except FAILURES as exc:
+            if not self.enforce and isinstance(exc, finer.IncompleteBody):
+                self.closed = True
+                return b""
+            raise self.failed(exc)
+        self.took(len(data), not data and amt != 0)
+        return data
+
+    def readinto(self, buffer: Any) -> int:
+        """Like `read1`, into `buffer`, without a copy."""
+        if self.closed:
+            return 0
+        try:
+            count: int = self.body.readinto(buffer)
+        except FAILURES as exc:
+            if not self.enforce and isinstance(exc, finer.IncompleteBody):
+                self.closed = True
+                return 0
+            raise self.failed(exc)
+        self.took(count, not count and len(buffer) != 0)
+        return count
+
+    def readline(self, limit: int = -1) -> bytes:
+        """Up to and with the next line end, `limit` bytes at most."""
+        line = io.BytesIO()
+        while limit < 0 or line.tell() < limit:
+            byte = self.read1(1)
+            line.write(byte)
+            if byte in (b"", b"\n"):
+                break
+        return line.getvalue()
+
+    def _read_forgiving(self, amt: int | None) -> bytes:
+        pieces = io.BytesIO()
+        while amt is None or pieces.tell() < amt:
+            piece = self.read1(READ_SIZE if amt is None else amt - pieces.tell())
+            if not piece:
+                break
+            pieces.write(piece)
+        return pieces.getvalue()
+
+    def took(self, count: int, ended: bool) -> None:
+        """Note that `count` bytes were read, and whether that was the end."""
+        if self.left is not None:
+            self.left -= count
+            ended = ended or self.left <= 0
+        if ended:
+            self.closed = True
+
+    def failed(self, exc: Exception) -> Exception:
+        """The exception to raise for `exc`; nothing more can be read."""
+        self.closed = True
+        return from_body(exc, self._pool)
+
+    def close(self) -> None:
+        self.closed = True
+        self.body.close()
+
+    def isclosed(self) -> bool:
+        return self.closed
+
+    def readable(self) -> bool:
+        return True
+
+    def __iter__(self) -> Any:
+        return iter(self.read1, b"")
+
+    # -- what else an http.client.HTTPResponse has
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(OriginalResponse(self, True), name)
+
+    @property
+    def sock(self) -> Any:
+        """The socket, under TLS an `ssl.SSLSocket`; None where there is none any more.
+
+        Where all of the body has arrived but was not read yet, the connection is back in its
+        pool and may serve somebody else: then it is a `PastSocket`.
+        """
+        stream = self.response.extensions.get("network_stream")
+        if self.closed or stream is None:
+            return None
+        get = stream.get_extra_info
+        sock = get("socket")
+        if not hasattr(sock, "getpeercert"):
+            sock = get("ssl_object") or sock
+        return PastSocket(sock) if self.body.closed and sock is not None else sock
+
+
+class PastSocket:
+    """The socket that a response came from and that is not the response's any more.
+
+    What it knows can be asked for (certificate, addresses, TLS version). What would change it
+    does nothing: there is nothing left on the way to stop or to wait for.
+    """
+
+    def __init__(self, sock: Any) -> None:
+        self._sock = sock
+
+    def __getattr__(self, name: str) -> Any:
+        if name in _CHANGES:
+            return _do_nothing
+        return getattr(self._sock, name)
+
+    def __repr__(self) -> str:
+        return f"<PastSocket of {self._sock!r}>"
+
+
+_CHANGES = frozenset(
+    ["close", "detach", "setblocking", "setsockopt", "settimeout", "shutdown", "unwrap"]
+)
+
+
+def _do_nothing(*args: Any, **kwargs: Any) -> None:
+    return None
+
+
+class Connection:
+    """Where ``raw.connection.sock`` and ``raw._connection.sock`` are found until the body was
+    read."""
+
+    def __init__(self, wire: BodyFile, pool: HostPool) -> None:
+        self._wire = wire
+        self.host = pool.host
+        self.port = pool.port
+
+    @property
+    def sock(self) -> Any:
+        """The socket; None once everything was read."""
+        return self._wire.sock
+
+    @property
+    def is_closed(self) -> bool:
+        return self.sock is None
+
+    @property
+    def is_connected(self) -> bool:
+        return self.sock is not None
+
+    @property
+    def is_verified(self) -> bool:
+        """Whether the server's certificate was checked against an authority."""
+        context = getattr(self.sock, "context", None)
+        return bool(getattr(context, "verify_mode", 0))
+
+    def close(self) -> None:
+        self._wire.close()
+
+
+class SocketFile(socket.SocketIO):
+    """What is found at ``raw._fp.fp`` and at ``raw._fp.fp.raw``.
+
+    Reads what http.client's would: the body, without its chunk framing, or after an upgrade
+    what the other protocol sends. Closing it ends the response; dropping it does not.
+    """
+
+    def __init__(self, wire: BodyFile, sock: Any) -> None:
+        super().__init__(sock, "rb")
+        self._wire = wire
+
+    @property
+    def raw(self) -> SocketFile:
+        return self
+
+    @property
+    def sock(self) -> Any:
+        return self._sock  # type: ignore[attr-defined]
+
+    def readinto(self, buffer: Any) -> int:
+        wire = self._wire
+        if wire.response.status != SWITCHING_PROTOCOLS:
+            return wire.readinto(buffer)
+        stream = wire.response.extensions["network_stream"]
+        try:
+            data: bytes = stream.read(len(buffer), self.sock.gettimeout())
+        except FAILURES as exc:
+            raise wire.failed(exc)
+        buffer[: len(data)] = data
+        return len(data)
+
+    def close(self) -> None:
+        io.RawIOBase.close(self)
+        self._wire.close()
+
+    def __del__(self) -> None:
+        """Nothing: io.IOBase would close the response when somebody has merely looked."""
+
+
+class OriginalResponse:
+    """What libraries look for in ``raw._original_response``, an `http.client.HTTPResponse`.
+
+    Parameters:
+        wire: the body, and what is known of its head.
+        matters: what it is in a condition. False when the response sets no cookie: requests
+            then does no cookie work at all.
+    """
+
+    def __init__(self, wire: BodyFile, matters: bool) -> None:
+        self._wire = wire
+        self._matters = matters
+
+    def __bool__(self) -> bool:
+        return self._matters
+
+    # -- the head
+
+    @property
+    def version(self) -> int:
+        return 10 if self._wire.response.extensions.get("http_version") == b"HTTP/1.0" else 11
+
+    @property
+    def status(self) -> int:
+        return self._wire.response.status
+
+    @property
+    def code(self) -> int:
+        return self._wire.response.status
+
+    def getcode(self) -> int:
+        return self._wire.response.status
+
+    @property
+    def reason(self) -> str:
+        phrase: bytes = self._wire.response.extensions.get("reason_phrase", b"")
+        return phrase.decode("latin-1")
+
+    @cached_property
+    def msg(self) -> HTTPMessage:
+        message: Any = HTTPMessage()
+        # The list that a parsed message has; adding fields one by one is four calls for each.
+        message._headers.extend(self._wire.fields)
+        found: HTTPMessage = message
+        return found
+
+    @property
+    def headers(self) -> HTTPMessage:
+        return self.msg
+
+    def info(self) -> HTTPMessage:
+        return self.msg
+
+    def getheader(self, name: str, default: Any = None) -> Any:
+        values = self.msg.get_all(name)
+        return ", ".join(values) if values else default
+
+    def getheaders(self) -> Fields:
+        return list(self._wire.fields)
+
+    @property
+    def _method(self) -> str:
+        return self._wire.method
+
+    # -- how the body is framed
+
+    @property
+    def chunked(self) -> bool:
+        codings = self.getheader("Transfer-Encoding", "")
+        return self._wire.left is None and "chunked" in codings.lower()
+
+    @property
+    def chunk_left(self) -> int | None:
+        """Bytes that can be read without waiting; None where there are none.
+
+        http.client has the rest of the current chunk here. docker reads one byte, then this
+        many, to hand on what has come.
+        """
+        ready: int = self._wire.body.buffered
+        return ready or None if self.chunked else None
+
+    @property
+    def length(self) -> int | None:
+        """Bytes still to be read, or None where nobody knows."""
+        return self._wire.left
+
+    @property
+    def will_close(self) -> bool:
+        said = self.getheader("Connection", "").lower()
+        if self.version == 10:
+            return "keep-alive" not in said
+        return "close" in said or (self._wire.left is None and not self.chunked)
+
+    # -- the file
+
+    @property
+    def fp(self) -> SocketFile | None:
+        """The file of the socket; None once everything was read."""
+        return None if self._wire.closed else SocketFile(self._wire, self._wire.sock)
+
+    @property
+    def peer(self) -> Any:
+        """(host, port) of the other end while the connection is open.
+
+        http.client has no such thing; a recipe that many follow patches it in.
+        """
+        stream = self._wire.response.extensions.get("network_stream")
+        return None if stream is None else stream.get_extra_info("server_addr")
+
+    @property
+    def closed(self) -> bool:
+        return self._wire.closed
+
+    def isclosed(self) -> bool:
+        return self._wire.closed
+
+    def close(self) -> None:
+        self._wire.close()
+
+    def read(self, amt: int | None = None) -> bytes:
+        return self._wire.read(amt)
+
+    def read1(self, amt: int | None = None) -> bytes:
+        return self._wire.read1(amt)
+
+    def readinto(self, buffer: Any) -> int:
+        return self._wire.readinto(buffer)
+
+    def fileno(self) -> int:
+        sock = self._wire.sock
+        if sock is None:
+            raise OSError("the response has no socket any more")
+        number: int = sock.fileno()
+        return number
+
+    def flush(self) -> None:
+        """Nothing to do: it is there for `io`."""

@@ -1,0 +1,855 @@
+"""HTTP proxies through `requests`: managers, what goes over the wire, what failures become.
+
+Owns: `_proxies`, `ProxyManager` and the adapter's hooks for them. Credentials and `no_proxy` are
+in tests/scenarios/test_proxies.py. Where requests' own adapter does something, it does it here as
+well, and the two are compared.
+"""
+
+from __future__ import annotations
+
+import pickle
+import ssl
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import requests
+import requests.adapters
+import urllib3
+from requests.exceptions import (
+    ConnectTimeout,
+    InvalidProxyURL,
+    InvalidSchema,
+    InvalidURL,
+    ProxyError,
+    ReadTimeout,
+    SSLError,
+)
+from urllib3.util.retry import Retry
+
+import httpcore
+from httpcore_requests import HTTPAdapter
+from httpcore_requests._proxies import bypasses
+from tests.support.proxies import ProxyServer, SocksServer
+from tests.support.servers import LocalServer, Peer, ScriptedServer
+
+Serve = Callable[..., ScriptedServer]
+Make = Callable[..., requests.Session]
+
+STOCK = requests.adapters.HTTPAdapter
+
+
+@pytest.fixture
+def make() -> Iterator[Make]:
+    """`make(adapter)`: a session that sends everything through it, and ends with the test."""
+    made: list[requests.Session] = []
+
+    def session(adapter: requests.adapters.HTTPAdapter | None = None) -> requests.Session:
+        one = requests.Session()
+        made.append(one)
+        adapter = HTTPAdapter() if adapter is None else adapter
+        one.mount("http://", adapter)
+        one.mount("https://", adapter)
+        return one
+
+    yield session
+    for one in made:
+        one.close()
+
+
+def with_secret(proxy: ProxyServer) -> str:
+    return proxy.url.replace("://", "://user:secret@")
+
+
+def both(proxy: str) -> dict[str, str]:
+    return {"http": proxy, "https": proxy}
+
+
+# --- over the wire
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_a_forwarded_request_is_the_one_that_urllib3_sends(
+    make: Make, proxy: ProxyServer, server: LocalServer, method: str
+) -> None:
+    url = proxy.url.replace("://", "://user:pass@")
+    body = b"abc" if method == "POST" else None
+    for adapter in (STOCK(), HTTPAdapter()):
+        session = make(adapter)
+        response = session.request(method, server.url + "/echo?a=%20", data=body, proxies=both(url))
+        assert (response.status_code, response.headers["Via"]) == (200, "1.1 test")
+        assert response.json()["body"] == ("abc" if body else "")
+    theirs, ours = proxy.requests
+    assert ours.line == theirs.line == f"{method} {server.url}/echo?a=%20 HTTP/1.1".encode()
+    assert sorted(ours.headers) == sorted(theirs.headers)
+    assert ours.header(b"proxy-authorization") == b"Basic dXNlcjpwYXNz"
+
+
+def test_a_tunnel_is_asked_for_as_by_urllib3_and_kept(
+    make: Make, proxy: ProxyServer, tls_server: LocalServer, ca_bundle: str
+) -> None:
+    url = proxy.url.replace("://", "://user:pass@")
+    proxy.credentials = ("user", "pass")
+    for adapter in (STOCK(), HTTPAdapter()):
+        session = make(adapter)
+        for _ in range(2):
+            target = tls_server.url + "/echo"
+            response = session.get(target, proxies=both(url), verify=ca_bundle)
+            assert "Proxy-Authorization" not in dict(response.json()["headers"])
+    theirs, ours = proxy.requests
+    # Python before 3.12 asks with HTTP/1.0.
+    assert ours.line == theirs.line.replace(b"HTTP/1.0", b"HTTP/1.1")
+    assert ours.header(b"proxy-authorization") == theirs.header(b"proxy-authorization")
+    assert ours.header(b"host") == b"127.0.0.1:%d" % tls_server.port
+    assert proxy.tunnels == 2
+
+
+@pytest.mark.parametrize("road", ["direct", "forwarded", "tunnelled"])
+def test_the_target_on_the_wire_is_the_one_given(
+    make: Make,
+    proxy: ProxyServer,
+    server: LocalServer,
+    tls_server: LocalServer,
+    ca_bundle: str,
+    road: str,
+) -> None:
+    origin = tls_server if road == "tunnelled" else server
+    proxies = {} if road == "direct" else both(proxy.url)
+    prepared = requests.Request("GET", origin.url + "/").prepare()
+    # Set here, because preparing a request already rewrites its URL.
+    prepared.url = origin.url + "//a/../b%2fc;d?x=%7E#fragment"
+    make().send(prepared, proxies=proxies, verify=ca_bundle)
+    assert origin.requests[0].target == b"//a/../b%2fc;d?x=%7E"
+
+
+def test_one_connection_to_the_proxy_serves_all_http_origins(
+    make: Make, proxy: ProxyServer, server: LocalServer
+) -> None:
+    proxy.hosts = {"a.test": "127.0.0.1", "b.test": "127.0.0.1"}
+    session = make()
+    for host in ("a.test", "b.test", "A.test"):
+        response = session.get(f"http://{host}:{server.port}/", proxies=both(proxy.url))
+        assert response.ok
+    assert proxy.accepted == 1
+    hosts = [request.header("host") for request in server.requests]
+    assert hosts == [b"%b.test:%d" % (name, server.port) for name in (b"a", b"b", b"a")]
+
+
+def test_direct_and_proxied_requests_do_not_share_connections(
+    make: Make, proxy: ProxyServer, server: LocalServer
+) -> None:
+    session = make()
+    for proxies in ({}, both(proxy.url), {}, both(proxy.url)):
+        assert session.get(server.url, proxies=proxies).ok
+    assert len(proxy.requests) == 2
+    assert session.get_adapter("http://").pool.stats()["idle"] == 2
+
+
+def test_a_request_url_hook_that_gives_a_path_asks_the_proxy_itself(
+    make: Make, server: LocalServer
+) -> None:
+    """As in urllib3: what is for the proxy itself needs no credentials for going through it."""
+    seen = []
+    for base in (STOCK, HTTPAdapter):
+
+        class Paths(base):  # type: ignore[misc, valid-type]
+            def request_url(self, request: Any, proxies: Any) -> str:
+                path: str = request.path_url
+                return path
+
+        proxies = {"http": server.url.replace("://", "://user:pass@")}
+        response = make(Paths()).get("http://origin.test/echo", proxies=proxies)
+        seen.append((response.json()["target"], sorted(map(tuple, response.json()["headers"]))))
+    assert seen[0] == seen[1]
+    assert seen[0][0] == "/echo"
+
+
+def test_proxies_from_the_environment(
+    make: Make,
+    proxy: ProxyServer,
+    server: LocalServer,
+    tls_server: LocalServer,
+    ca_bundle: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    session = make()
+    monkeypatch.setenv("HTTP_PROXY", proxy.url)
+    session.get(server.url)
+    assert len(proxy.requests) == 1
+    session.get(tls_server.url, verify=ca_bundle)
+    assert len(proxy.requests) == 1
+    monkeypatch.setenv("ALL_PROXY", proxy.url)
+    session.get(tls_server.url, verify=ca_bundle)
+    assert len(proxy.requests) == 2
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    session.get(server.url)
+    assert len(proxy.requests) == 2
+    session.trust_env = False
+    monkeypatch.delenv("NO_PROXY")
+    session.get(server.url)
+    assert len(proxy.requests) == 2
+
+
+# --- managers
+
+
+def test_proxy_managers_are_what_requests_promises(proxy: ProxyServer) -> None:
+    called = []
+
+    class Adapter(HTTPAdapter):
+        def proxy_headers(self, proxy: str) -> dict[str, str]:
+            called.append(proxy)
+            return {"X-Proxy": "1"}
+
+    adapter = Adapter(pool_connections=7, pool_maxsize=3, pool_block=True)
+    manager = adapter.proxy_manager_for(proxy.url, proxy_ssl_context=None, retries=2)
+    assert isinstance(manager, urllib3.ProxyManager)
+    assert adapter.proxy_manager == {proxy.url: manager}
+    assert adapter.proxy_manager_for(proxy.url) is manager
+    assert called == [proxy.url]
+    assert manager.proxy_headers == {"X-Proxy": "1"}
+    keywords = manager.connection_pool_kw
+    assert (keywords["maxsize"], keywords["block"], keywords["retries"].total) == (3, True, 2)
+    assert manager.pools._maxsize == 7
+    pool = manager.connection_from_url("https://origin.test")
+    assert (pool.scheme, pool.host, pool.proxy.port) == ("https", "origin.test", proxy.port)
+    pool = manager.connection_from_url("http://origin.test")
+    assert (pool.scheme, pool.host, pool.port) == ("http", "127.0.0.1", proxy.port)
+    adapter.close()
+    assert len(manager.pools) == 0
+
+
+def test_a_pickled_adapter_has_no_managers(
+    make: Make, proxy: ProxyServer, server: LocalServer
+) -> None:
+    session = make()
+    session.get(server.url, proxies=both(with_secret(proxy)))
+    data = pickle.dumps(session)
+    assert b"secret" not in data
+    with pickle.loads(data) as copy:
+        assert copy.get_adapter("http://").proxy_manager == {}
+        assert copy.get(server.url, proxies=both(with_secret(proxy))).ok
+    assert len(proxy.requests) == 2
+
+
+@pytest.mark.parametrize("base", [STOCK, HTTPAdapter])
+def test_https_is_never_forwarded_by_an_http_proxy(
+    make: Make, proxy: ProxyServer, tls_server: LocalServer, ca_bundle: str, base: Any
+) -> None:
+    """urllib3 forwards https only to https proxies, and only if told so."""
+
+    class Forwarding(base):  # type: ignore[misc]
+        def proxy_manager_for(self, *args: Any, **kw: Any) -> Any:
+            return super().proxy_manager_for(*args, use_forwarding_for_https=True, **kw)
+
+    session = make(Forwarding())
+    assert session.get(tls_server.url, proxies=both(proxy.url), verify=ca_bundle).ok
+    assert proxy.tunnels == 1
+
+
+def test_a_subclass_adds_keywords_and_calls_super(
+    make: Make, serve: Serve, tls_server: LocalServer, client_tls_context: ssl.SSLContext
+) -> None:
+    peers: list[Any] = []
+
+    class Proxying(ProxyServer):
+        def _converse(self, peer: Peer) -> None:
+            peers.append(peer.sock.getpeername()[0])
+            super()._converse(peer)
+
+    class Adapter(HTTPAdapter):
+        def proxy_manager_for(self, *args: Any, **kw: Any) -> Any:
+            kw["ssl_context"] = kw["proxy_ssl_context"] = client_tls_context
+            kw["source_address"] = ("127.0.0.3", 0)
+            return super().proxy_manager_for(*args, **kw)
+
+    with Proxying() as proxy:
+        session = make(Adapter())
+        for _ in range(2):
+            assert session.get(tls_server.url, proxies=both(proxy.url)).ok
+        session.close()
+    assert peers == ["127.0.0.3"]
+
+
+def test_a_subclass_builds_urllib3s_manager_without_super(
+    make: Make,
+    proxy: ProxyServer,
+    server: LocalServer,
+    tls_server: LocalServer,
+    client_tls_context: ssl.SSLContext,
+) -> None:
+    class Adapter(HTTPAdapter):
+        def proxy_manager_for(self, proxy: str, **kw: Any) -> Any:
+            if proxy not in self.proxy_manager:
+                self.proxy_manager[proxy] = urllib3.ProxyManager(
+                    proxy, ssl_context=client_tls_context, proxy_headers={"X-Mine": "1"}
+                )
+            return self.proxy_manager[proxy]
+
+    session = make(Adapter())
+    for url in (server.url, tls_server.url):
+        response = session.get(url, proxies=both(proxy.url))
+        assert type(response.raw).__name__ == "RawResponse"
+    assert [request.header(b"X-Mine") for request in proxy.requests] == [b"1", b"1"]
+    assert len(session.get_adapter("http://").proxy_manager) == 1
+
+
+def test_a_manager_with_its_own_classes_goes_over_urllib3(make: Make, server: LocalServer) -> None:
+    class Adapter(HTTPAdapter):
+        def proxy_manager_for(self, proxy: str, **kw: Any) -> Any:
+            manager = urllib3.PoolManager()
+            manager.pool_classes_by_scheme = dict(manager.pool_classes_by_scheme)
+            self.proxy_manager[proxy] = manager
+            return manager
+
+    session = make(Adapter())
+    response = session.get(server.url, proxies=both("socks5://user:pass@h.test:1080"))
+    assert type(response.raw) is urllib3.HTTPResponse
+
+
+def test_requests_own_names_are_looked_up_at_each_call(
+    make: Make, proxy: ProxyServer, server: LocalServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = make()
+    assert session.get(server.url, proxies=both(proxy.url)).ok
+    with monkeypatch.context() as patched:
+        patched.setattr("requests.adapters.select_proxy", lambda url, proxies: None)
+        assert session.get(server.url, proxies=both(proxy.url)).ok
+    assert len(proxy.requests) == 1
+
+    made: list[Any] = []
+
+    class Socks(urllib3.PoolManager):
+        def __init__(self, url: str, **kw: Any) -> None:
+            made.append((url, kw.pop("username"), kw.pop("password"), kw["maxsize"]))
+            super().__init__(**kw)
+            self.pool_classes_by_scheme = dict(self.pool_classes_by_scheme)
+
+    monkeypatch.setattr("requests.adapters.SOCKSProxyManager", Socks)
+    url = "socks5h://us%20er:pass@h.test:1080"
+    response = session.get(server.url, proxies=both(url))
+    assert type(response.raw) is urllib3.HTTPResponse
+    assert made == [(url, "us er", "pass", 10)]
+
+
+def test_a_pool_once_found_is_not_asked_for_again(
+    make: Make, proxy: ProxyServer, server: LocalServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = make()
+    session.get(server.url, proxies=both(proxy.url))
+    manager = session.get_adapter("http://").proxy_manager[proxy.url]
+    asked: list[Any] = []
+    find = manager.connection_from_host
+    monkeypatch.setattr(
+        manager, "connection_from_host", lambda *a, **kw: asked.append(kw) or find(*a, **kw)
+    )
+    session.get(server.url + "/echo", proxies=both(proxy.url))
+    assert asked == []
+    # What was found holds only as long as what it rests on.
+    manager.proxy_headers["X-New"] = "1"
+    session.get(server.url, proxies=both(proxy.url))
+    assert len(asked) == 1
+    assert proxy.requests[-1].header(b"X-New") == b"1"
+    session.get_adapter("http://").proxy_manager.clear()
+    session.get(server.url, proxies=both(proxy.url))
+    assert proxy.requests[-1].header(b"X-New") is None
+
+
+def test_managers_and_their_connections_are_bounded(
+    make: Make, proxy: ProxyServer, server: LocalServer
+) -> None:
+    adapter = HTTPAdapter()
+    session = make(adapter)
+    count = 130
+    for number in range(count):
+        url = proxy.url.replace("://", f"://user{number}:pass@")
+        assert session.get(server.url, proxies=both(url)).ok
+    assert proxy.accepted == count
+    assert len(adapter.proxy_manager) == len(adapter._found_through or ()) == 100
+    assert adapter.pool.stats()["connections"] == 100
+
+
+def test_a_dropped_manager_gives_up_its_connections(
+    make: Make, proxy: ProxyServer, server: LocalServer
+) -> None:
+    adapter = HTTPAdapter()
+    adapter._transports.max_idle = 2  # and so of managers
+    session = make(adapter)
+    ways = [both(proxy.url.replace("://", f"://{user}:pass@")) for user in "abc"]
+    for number in (0, 1, 0, 2):  # the oldest manager is not the one whose connection is oldest
+        assert session.get(server.url, proxies=ways[number]).ok
+    assert len(adapter.proxy_manager) == 2
+    assert session.get(server.url, proxies=ways[1]).raw.reused
+
+
+def test_a_cleared_manager_closes_its_connections_and_no_others(
+    make: Make, proxy: ProxyServer, server: LocalServer, tls_server: LocalServer, ca_bundle: str
+) -> None:
+    adapter = HTTPAdapter()
+    session = make(adapter)
+    for name in ("a", "b"):
+        url = proxy.url.replace("://", f"://{name}:pass@")
+        session.get(server.url, proxies=both(url))
+        session.get(tls_server.url, proxies=both(url), verify=ca_bundle)
+    session.get(server.url)
+    assert adapter.pool.stats()["idle"] == 5
+    next(iter(adapter.proxy_manager.values())).clear()
+    assert adapter.pool.stats()["idle"] == 3
+    assert session.get(server.url).raw.reused
+    url = proxy.url.replace("://", "://b:pass@")
+    assert session.get(server.url, proxies=both(url)).raw.reused
+    assert session.get(tls_server.url, proxies=both(url), verify=ca_bundle).raw.reused
+    url = proxy.url.replace("://", "://a:pass@")
+    assert not session.get(server.url, proxies=both(url)).raw.reused
+    adapter.pool.close_idle()
+    assert adapter.pool.stats()["connections"] == 0
+
+
+def test_a_dropped_manager_of_a_subclass_gives_up_its_connections_too(
+    make: Make, proxy: ProxyServer, server: LocalServer
+) -> None:
+    class Adapter(HTTPAdapter):
+        def proxy_manager_for(self, url: str, **kw: Any) -> Any:
+            if url == proxy.url:
+                return self.proxy_manager.setdefault(url, urllib3.ProxyManager(url))
+            return super().proxy_manager_for(url, **kw)
+
+    adapter = Adapter()
+    adapter._transports.max_idle = 1  # and so of managers
+    assert make(adapter).get(server.url, proxies=both(proxy.url)).ok
+    assert adapter.pool.stats()["idle"] == 1
+    adapter.proxy_manager_for("http://another.test")
+    assert list(adapter.proxy_manager) == ["http://another.test"]
+    assert adapter.pool.stats()["idle"] == 0
+
+
+@pytest.mark.filterwarnings("ignore:.*deprecated:DeprecationWarning")
+def test_the_deprecated_get_connection_knows_proxies(
+    proxy: ProxyServer, server: LocalServer
+) -> None:
+    adapter = HTTPAdapter()
+    pool = adapter.get_connection(server.url, both(proxy.url))
+    response = pool.urlopen("GET", server.url + "/bytes/5", assert_same_host=False)
+    assert len(response.data) == 5
+    assert len(proxy.requests) == 1
+    with pytest.raises(InvalidProxyURL):
+        adapter.get_connection(server.url, both("http://"))
+    adapter.close()
+
+
+def test_urllib3s_own_interface_of_the_manager(
+    proxy: ProxyServer, server: LocalServer, tls_server: LocalServer, ca_bundle: str
+) -> None:
+    adapter = HTTPAdapter()
+    manager = adapter.proxy_manager_for(proxy.url)
+    assert manager.request("GET", server.url + "/redirect/2").status == 200
+    manager.connection_pool_kw["ca_certs"] = ca_bundle
+    assert manager.request("GET", tls_server.url).status == 200
+    pool = manager.connection_from_url(server.url)
+    response = pool.urlopen("GET", server.url + "/redirect/1", assert_same_host=False)
+    assert response.status == 200
+    with pytest.raises(urllib3.exceptions.LocationValueError, match="only an http:// URL"):
+        pool.urlopen("GET", tls_server.url, assert_same_host=False)
+    adapter.close()
+
+
+# --- proxies that cannot be
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+@pytest.mark.parametrize(
+    "bad",
+    [
+        "http:///",
+        "http://",
+        "http://:80",
+        "http://user:secret@host:99999",
+        "http://user:secret@host:port",
+        "http://user:secret@[::1",
+        "http://user:secret@ h:1",
+        "h.test:1:2",
+        "ftp://user:secret@h.test",
+        "sock://user:secret@h.test",
+    ],
+)
+def test_bad_proxy_urls(make: Make, scheme: str, bad: str) -> None:
+    origin = f"{scheme}://origin.test/"
+    with pytest.raises(InvalidURL) as theirs:
+        make(STOCK()).get(origin, proxies=both(bad))
+    with pytest.raises(InvalidProxyURL) as ours:
+        make().get(origin, proxies=both(bad))
+    assert isinstance(ours.value, type(theirs.value))
+    assert "secret" not in str(ours.value)
+    assert ours.value.__context__ is None
+    assert ours.value.request.url == origin
+
+
+@pytest.mark.parametrize("kind", ["https", "HTTPS"])
+def test_kinds_of_proxies_that_are_not_built_are_named_and_never_bypassed(
+    make: Make, server: LocalServer, kind: str
+) -> None:
+    with pytest.raises(InvalidSchema, match="https:// proxies are not built") as caught:
+        make().get(server.url, proxies=both(f"{kind}://user:secret@proxy.test:1080"))
+    assert "https://proxy.test:1080" in str(caught.value)
+    assert "secret" not in str(caught.value)
+    assert caught.value.request is not None
+    assert not server.requests
+
+
+@pytest.mark.parametrize("scheme", ["ws", "ftp"])
+def test_what_a_proxy_is_not_asked_for(make: Make, proxy: ProxyServer, scheme: str) -> None:
+    session = make()
+    session.mount(f"{scheme}://", HTTPAdapter())
+    with pytest.raises(InvalidURL, match=f"cannot fetch {scheme}:// URLs"):
+        session.get(f"{scheme}://origin.test/", proxies={"all": proxy.url})
+    assert not proxy.requests
+
+
+# --- failures
+
+
+def outcome(session: requests.Session, url: str, **options: Any) -> Any:
+    with pytest.raises(requests.RequestException) as caught:
+        session.get(url, **options)
+    assert caught.value.request.url == url
+    if isinstance(session.get_adapter(url), HTTPAdapter):
+        again = pickle.loads(pickle.dumps(caught.value))
+        assert (type(again), str(again)) == (type(caught.value), str(caught.value))
+    return caught.value
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_an_unreachable_proxy(make: Make, closed_port: int, scheme: str) -> None:
+    proxies = both(f"http://user:secret@127.0.0.1:{closed_port}")
+    theirs = outcome(make(STOCK()), f"{scheme}://origin.test/", proxies=proxies)
+    ours = outcome(make(), f"{scheme}://origin.test/", proxies=proxies)
+    assert type(ours) is type(theirs) is ProxyError
+    reason = ours.args[0].reason
+    assert isinstance(reason, urllib3.exceptions.ProxyError)
+    assert isinstance(reason.original_error, type(theirs.args[0].reason.original_error))
+    assert str(ours).startswith(f"cannot reach the proxy http://127.0.0.1:{closed_port}: connect")
+    assert reason.phase == "not_sent"
+    cause = reason
+    while cause.__cause__ is not None:
+        cause = cause.__cause__
+    assert isinstance(cause, ConnectionRefusedError)
+
+
+def test_a_proxy_without_an_address(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*args: Any, **kw: Any) -> Any:
+        raise OSError(-2, "Name or service not known")
+
+    monkeypatch.setattr("socket.getaddrinfo", fail)
+    error = outcome(make(), "http://origin.test/", proxies=both("http://proxy.test"))
+    assert type(error) is ProxyError
+    assert isinstance(error.args[0].reason.original_error, urllib3.exceptions.NewConnectionError)
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_a_connect_to_the_proxy_that_times_out(
+    make: Make, black_hole: tuple[str, int], scheme: str
+) -> None:
+    options: Any = {"proxies": both("http://{}:{}".format(*black_hole)), "timeout": 0.1}
+    theirs = outcome(make(STOCK()), f"{scheme}://origin.test/", **options)
+    ours = outcome(make(), f"{scheme}://origin.test/", **options)
+    assert type(ours) is type(theirs) is ProxyError
+    assert not isinstance(ours, ConnectTimeout)
+    assert isinstance(ours.args[0].reason.original_error, urllib3.exceptions.ConnectTimeoutError)
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_a_silent_proxy_is_a_read_timeout(make: Make, serve: Serve, scheme: str) -> None:
+    silent = serve(Peer.wait_closed)
+    options: Any = {"proxies": both(silent.url), "timeout": 0.1}
+    for adapter in (STOCK(), HTTPAdapter()):
+        error = outcome(make(adapter), f"{scheme}://origin.test/", **options)
+        assert type(error) is ReadTimeout
+
+
+@pytest.mark.parametrize(
+    ("status", "reason"), [(407, b"Proxy Authentication Required"), (403, b"No"), (502, b"")]
+)
+def test_a_refused_tunnel_keeps_the_proxys_answer(
+    make: Make, proxy: ProxyServer, status: int, reason: bytes
+) -> None:
+    proxy.refusal = (
+        b"HTTP/1.1 %d %b\r\nX-Why: policy\r\nProxy-Authenticate: Basic\r\nContent-Length: 6\r\n\r\n"
+        b"not so" % (status, reason)
+    )
+    theirs = outcome(make(STOCK()), "https://origin.test/", proxies=both(proxy.url))
+    ours = outcome(make(), "https://origin.test/", proxies=both(proxy.url))
+    assert type(ours) is type(theirs) is ProxyError
+    found = ours.args[0].reason
+    assert (found.status, found.body) == (status, b"not so")
+    assert (b"X-Why", b"policy") in found.headers
+    assert isinstance(found.original_error, OSError)
+    assert f"CONNECT origin.test:443 at the proxy {proxy.url} was refused: {status}" in str(ours)
+    assert "retries" not in str(ours)
+    again = pickle.loads(pickle.dumps(ours)).args[0].reason
+    assert (again.status, again.headers, again.body) == (status, found.headers, b"not so")
+
+
+@pytest.mark.parametrize("answer", [b"", b"garbage\r\n\r\n"])
+def test_a_proxy_that_breaks_off_or_speaks_nonsense(
+    make: Make, serve: Serve, answer: bytes
+) -> None:
+    def handler(peer: Peer) -> None:
+        peer.recv_head()
+        peer.send(answer)
+
+    broken = serve(handler)
+    for adapter in (STOCK(), HTTPAdapter()):
+        error = outcome(make(adapter), "https://origin.test/", proxies=both(broken.url))
+        assert isinstance(error, requests.ConnectionError)
+    assert type(error) is ProxyError
+    assert error.args[0].reason.status is None
+
+
+def test_a_407_to_a_forwarded_request_is_a_response(
+    make: Make, proxy: ProxyServer, server: LocalServer
+) -> None:
+    proxy.credentials = ("user", "pass")
+    response = make().get(server.url, proxies=both(proxy.url))
+    assert (response.status_code, response.content) == (407, b"who are you?")
+    assert not server.requests
+
+
+def test_tls_that_fails_in_the_tunnel_is_the_origins(
+    make: Make, proxy: ProxyServer, tls_server: LocalServer
+) -> None:
+    for adapter in (STOCK(), HTTPAdapter()):
+        error = outcome(make(adapter), tls_server.url + "/", proxies=both(proxy.url))
+        assert type(error) is SSLError
+        assert not isinstance(error, ProxyError)
+    assert proxy.tunnels == 2
+
+
+def test_verify_holds_in_the_tunnel(
+    make: Make, proxy: ProxyServer, tls_server: LocalServer, ca_bundle: str
+) -> None:
+    session = make()
+    proxies = both(proxy.url)
+    with pytest.warns(urllib3.exceptions.InsecureRequestWarning):
+        session.get(tls_server.url, proxies=proxies, verify=False)
+    with pytest.raises(SSLError):  # the tunnel that nobody verified is not used
+        session.get(tls_server.url, proxies=proxies)
+    assert session.get(tls_server.url, proxies=proxies, verify=ca_bundle).ok
+    assert session.get(tls_server.url, proxies=proxies, verify=ca_bundle).raw.reused
+
+
+@pytest.mark.parametrize(
+    ("retries", "asked"),
+    [
+        (Retry(2), 3),
+        (Retry(5, other=1), 2),
+        (Retry(0), 1),
+    ],
+)
+def test_retries_count_a_refused_tunnel_as_urllib3_does(
+    make: Make, proxy: ProxyServer, retries: Retry, asked: int
+) -> None:
+    proxy.refusal = b"HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n"
+    for number, base in enumerate((STOCK, HTTPAdapter), 1):
+        session = make(base(max_retries=retries))
+        with pytest.raises(ProxyError):
+            session.post("https://origin.test/", data=b"x", proxies=both(proxy.url))
+        assert len(proxy.requests) == number * asked
+
+
+def test_retries_count_an_unreachable_proxy_as_a_connect_error(
+    make: Make, closed_port: int
+) -> None:
+    for base in (STOCK, HTTPAdapter):
+        session = make(base(max_retries=Retry(9, connect=2, other=0)))
+        with pytest.raises(ProxyError, match="Max retries exceeded"):
+            session.get("https://origin.test/", proxies=both(f"http://127.0.0.1:{closed_port}"))
+
+
+def test_an_unrepeatable_body_is_sent_once_a_tunnel_opens(
+    make: Make, proxy: ProxyServer, tls_server: LocalServer, ca_bundle: str
+) -> None:
+    proxy.refusal = b"HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n"
+
+    class OpensLater(Retry):
+        def increment(self, *args: Any, **kw: Any) -> Retry:
+            proxy.refusal = None
+            return super().increment(*args, **kw)
+
+    session = make(HTTPAdapter(max_retries=OpensLater(1)))
+    response = session.post(
+        tls_server.url + "/upload",
+        data=iter([b"a", b"b"]),
+        proxies=both(proxy.url),
+        verify=ca_bundle,
+    )
+    assert response.json()["length"] == 2
+
+
+# --- SOCKS
+
+
+@pytest.fixture
+def socks() -> Iterator[SocksServer]:
+    with SocksServer() as running:
+        yield running
+    assert not running.errors
+
+
+@pytest.mark.parametrize("kind", ["socks4", "socks4a", "socks5", "socks5h", "SOCKS5H"])
+def test_socks(
+    make: Make,
+    socks: SocksServer,
+    server: LocalServer,
+    tls_server: LocalServer,
+    ca_bundle: str,
+    kind: str,
+) -> None:
+    """Without PySocks; the names with an h or a at the end have the proxy resolve the origin's."""
+    session = make()
+    proxies = both(f"{kind}://{socks.address}")
+    for _ in range(2):
+        for origin in (server, tls_server):
+            url = origin.url.replace("127.0.0.1", "localhost") + "/echo?a=1"
+            response = session.get(url, proxies=proxies, verify=ca_bundle)
+            assert response.json()["target"] == "/echo?a=1"
+            assert type(response.raw).__name__ == "RawResponse"
+    assert response.raw.reused
+    by_name = kind.lower() in ("socks5h", "socks4a")
+    assert [request.by_name for request in socks.requests] == [by_name] * 2
+    host = "localhost" if by_name else "127.0.0.1"
+    assert [request.host for request in socks.requests] == [host] * 2
+    [manager] = session.get_adapter("http://").proxy_manager.values()
+    assert session.get_adapter("http://").pool.stats()["idle"] == 2
+    manager.clear()
+    assert session.get_adapter("http://").pool.stats()["idle"] == 0
+
+
+def test_socks_users(make: Make, socks: SocksServer, server: LocalServer) -> None:
+    session = make()
+    socks.credentials = ("us:er", "p@\u20ac")
+    url = f"socks5h://us%3Aer:p%40%E2%82%AC@{socks.address}"
+    assert session.get(server.url, proxies=both(url)).ok
+    error = outcome(
+        session, server.url + "/", proxies=both(f"socks5://us%3Aer:hush@{socks.address}")
+    )
+    assert isinstance(error, requests.ConnectionError)
+    assert "hush" not in str(error)
+    for bad in ("user:", f"user:{'hush' * 64}"):
+        with pytest.raises(InvalidProxyURL, match="1 to 255 bytes") as caught:
+            session.get(server.url, proxies=both(f"socks5://{bad}@{socks.address}"))
+        assert "hush" not in str(caught.value)
+    assert session.get(server.url, proxies=both(f"socks4a://user:@{socks.address}")).ok
+    assert socks.requests[-1].user == "user"
+
+
+def test_socks_failures(
+    make: Make,
+    serve: Serve,
+    socks: SocksServer,
+    tls_server: LocalServer,
+    closed_port: int,
+) -> None:
+    """As under urllib3 with PySocks, each is a ConnectionError; a slow proxy a ConnectTimeout."""
+    session = make()
+    url = tls_server.url + "/"
+    error = outcome(session, url, proxies=both(f"socks5://127.0.0.1:{closed_port}"))
+    assert isinstance(error, requests.ConnectionError)
+    assert f"cannot reach the proxy socks5://127.0.0.1:{closed_port}" in str(error)
+    error = outcome(session, url, proxies=both(f"socks5://{socks.address}"))
+    assert type(error) is SSLError  # the origin's certificate, through the proxy
+    socks.reply = 2
+    error = outcome(session, url, proxies=both(f"socks5://{socks.address}"))
+    assert isinstance(error, requests.ConnectionError)
+    assert "its rules do not allow it" in str(error)
+    silent = serve(Peer.wait_closed)
+    proxies = both(f"socks5://127.0.0.1:{silent.port}")
+    assert type(outcome(session, url, proxies=proxies, timeout=0.1)) is ConnectTimeout
+
+
+# --- the rules of no_proxy
+
+
+@pytest.mark.parametrize(
+    ("rules", "host", "expected"),
+    [
+        ("", "example.com", False),
+        (" , ,", "example.com", False),
+        ("*", "example.com", True),
+        ("a.test *", "10.1.2.3", True),
+        ("*:8080", "example.com", False),
+        ("*:80", "example.com", True),
+        ("example.com", "example.com", True),
+        ("example.com", "EXAMPLE.com", True),
+        ("Example.COM", "example.com", True),
+        ("example.com", "example.com.", True),
+        ("example.com.", "example.com", True),
+        ("example.com", "www.example.com", True),
+        ("example.com", "notexample.com", False),
+        ("example.com", "example.com.evil.test", False),
+        (".example.com", "example.com", True),
+        (".example.com", "www.example.com", True),
+        (".example.com", "notexample.com", False),
+        ("*.example.com", "www.example.com", True),
+        ("*.example.com", "notexample.com", False),
+        ("www.example.com", "example.com", False),
+        ("com", "example.com", True),
+        ("other.test, example.com ,third.test", "example.com", True),
+        ("other.test example.com", "example.com", True),
+        ("other.test,\texample.com\n", "example.com", True),
+        ("example.com:80", "example.com", True),
+        ("example.com:80", "www.example.com", True),
+        ("example.com:8080", "example.com", False),
+        (".example.com:80", "www.example.com", True),
+        ("10.0.0.1", "10.0.0.1", True),
+        ("10.0.0.1", "10.0.0.10", False),
+        ("0.0.1", "10.0.0.1", False),
+        (".1", "10.0.0.1", False),
+        ("10.0.0.1:80", "10.0.0.1", True),
+        ("10.0.0.1:81", "10.0.0.1", False),
+        ("10.0.0.0/8", "10.200.3.4", True),
+        ("10.0.0.1/8", "10.200.3.4", True),  # host bits set: still that network
+        ("10.0.0.0/255.0.0.0", "10.200.3.4", True),
+        ("10.0.0.0/8", "11.0.0.1", False),
+        ("10.0.0.0/8", "ten.test", False),
+        ("10.0.0.0/33", "10.0.0.1", False),
+        ("10.0.0.0/8:80", "10.0.0.1", False),
+        ("0.0.0.0/0", "192.0.2.1", True),
+        ("0.0.0.0/0", "2001:db8::1", False),
+        ("::1", "::1", True),
+        ("::1", "[::1]", True),
+        ("[::1]", "::1", True),
+        ("[::1]:80", "::1", True),
+        ("[::1]:81", "::1", False),
+        ("0:0::1", "::1", True),
+        ("2001:DB8::/32", "2001:db8:1::2", True),
+        ("2001:db8::/32", "2001:db9::1", False),
+        ("fe80::/10", "fe80::1%eth0", True),
+        ("127.0.0.0/8", "::ffff:127.0.0.1", True),
+        ("http://example.com/", "example.com", False),
+        ("example.com:http", "example.com", False),
+        ("[", "example.com", False),
+        ("bücher.test", "bücher.test", True),
+    ],
+)
+def test_rules_of_no_proxy(rules: str, host: str, expected: bool) -> None:
+    assert bypasses(rules, host, 80) is expected
+
+
+def test_rules_of_no_proxy_without_a_port() -> None:
+    assert bypasses("example.com", "example.com", None)
+    assert not bypasses("example.com:80", "example.com", None)
+
+
+def test_idle_connections_of_the_core_can_be_closed_by_proxy(
+    proxy: ProxyServer, server: LocalServer
+) -> None:
+    way = httpcore.Proxy(proxy.url)
+    with httpcore.ConnectionPool() as pool:
+        pool.request("GET", server.url)
+        pool.request("GET", server.url, extensions={"proxy": way})
+        pool.close_idle(httpcore.Proxy(proxy.url, auth=("other", "user")))
+        assert pool.stats()["idle"] == 2
+        pool.close_idle(way)
+        assert pool.stats()["idle"] == 1
+        pool.close_idle()
+        assert pool.stats()["connections"] == 0
