@@ -10,6 +10,7 @@ Sources: ip(7), tcp(7), RFC 9293 section 3.8.4 (keep-alives), OpenSSL's SSL_get_
 from __future__ import annotations
 
 import math
+import os
 import select
 import socket
 import ssl
@@ -47,6 +48,9 @@ if sys.platform == "linux":
 KEEPALIVE_IDLE = 45
 KEEPALIVE_INTERVAL = 15
 KEEPALIVE_COUNT = 4
+
+# Bytes in one sendfile(2), so that the peer is listened to now and then.
+SENDFILE_SIZE = 1024 * 1024
 
 # Bytes: one TLS record carries at most this much (RFC 8446 section 5.1). A failed first write
 # of no more than one record left nothing at the server that it could act on.
@@ -172,6 +176,18 @@ class SyncStream(NetworkStream):
 
         Returns how many bytes were sent: less than all means that there is something to read.
         """
+        return self._send_listening(
+            lambda sent: self._send(buffer[sent:]), len(buffer), timeout, until
+        )
+
+    def _send_listening(
+        self,
+        send: Callable[[int], int],
+        size: int,
+        timeout: float | None,
+        until: float | None,
+    ) -> int:
+        """Call `send` with how much went so far, until `size` bytes did or the peer speaks."""
         sent = 0
         try:
             if self._timeout != 0:
@@ -179,19 +195,50 @@ class SyncStream(NetworkStream):
                 self._timeout = 0
             poller = select.poll()
             poller.register(self._sock.fileno(), select.POLLIN | select.POLLOUT)
-            while sent < len(buffer):
+            while sent < size:
                 events = poller.poll(_milliseconds(timeout, until))
                 if not events:
                     raise TimeoutError("timed out")
                 if events[0][1] & select.POLLIN:
                     return sent
                 try:
-                    sent += self._send(buffer[sent:])
+                    count = send(sent)
                 except _SEND_AGAIN:
-                    pass  # room, but not for a whole TLS record
+                    continue  # room, but not for a whole TLS record
+                if not count:
+                    return sent  # a file that is shorter than it was
+                sent += count
         except (OSError, ValueError) as exc:
-            raise self._write_failure(exc, sent, len(buffer), timeout) from exc
+            raise self._write_failure(exc, sent, size, timeout) from exc
         return sent
+
+    def send_file(
+        self,
+        file: int,
+        offset: int,
+        count: int,
+        timeout: float | None = None,
+        until: float | None = None,
+    ) -> int:
+        """As `write_until_readable`, from `offset` of an open file by sendfile(2), which copies
+        nothing into this process.
+
+        Returns how many bytes were sent: less than `count` means that there is something to read
+        or that the file has no more.
+        """
+        out = self._sock.fileno()
+        return self._send_listening(
+            lambda sent: os.sendfile(out, file, offset + sent, min(count - sent, SENDFILE_SIZE)),
+            count,
+            timeout,
+            until,
+        )
+
+    @property
+    def sends_files(self) -> bool:
+        """Whether `send_file` can be used: not over TLS, nor where the system has no sendfile(2)
+        and poll(2)."""
+        return not self._tls and hasattr(os, "sendfile") and hasattr(select, "poll")
 
     if not hasattr(select, "poll"):  # pragma: no cover - Windows, where uploads are not listened to
         write_until_readable = None  # type: ignore[assignment]

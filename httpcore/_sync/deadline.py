@@ -123,6 +123,21 @@ class DeadlineStream(NetworkStream):
             self._deadline.explain(exc)
             raise
 
+    @property
+    def sends_files(self) -> bool:
+        return bool(getattr(self.stream, "sends_files", False))
+
+    def send_file(self, file: int, offset: int, count: int, timeout: float | None = None) -> int:
+        """As `SyncStream.send_file`."""
+        stream: Any = self.stream
+        try:
+            self._left(timeout, WriteTimeout)
+            sent: int = stream.send_file(file, offset, count, timeout, self._deadline.at)
+            return sent
+        except TimeoutException as exc:
+            self._deadline.explain(exc)
+            raise
+
     def _left(self, timeout: float | None, kind: type[TimeoutException]) -> float:
         left = self._deadline.left(timeout)
         if left <= 0 and timeout != 0:  # zero asks for what is there already

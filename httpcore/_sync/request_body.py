@@ -14,6 +14,9 @@ and 15.2 (interim responses).
 
 from __future__ import annotations
 
+import io
+import os
+import stat
 import time
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -78,6 +81,7 @@ class Upload:
 
     __slots__ = (
         "_asks",
+        "_given",
         "_may_send",
         "_parts",
         "_prepared",
@@ -95,6 +99,7 @@ class Upload:
         self._parts = framed_parts(prepared)
         self._asks = prepared.length != 0 and expects_continue(prepared)
         self._may_send = False
+        self._given = 0  # bytes of the body that left with the head
         # Streams of other makes are written to without listening.
         self._write = getattr(stream, "write_until_readable", None)
         self.lenient = lenient
@@ -107,7 +112,9 @@ class Upload:
         server is asked before."""
         if self._asks:
             return self._prepared.head
-        return self._prepared.head + next(self._parts, b"")
+        part = next(self._parts, b"")
+        self._given = len(part)
+        return self._prepared.head + part
 
     def send_rest(self, timeout: float | None) -> None:
         """Send all that follows, or stop when the server has answered that it does not want it.
@@ -116,6 +123,10 @@ class Upload:
         """
         if self._asks:
             self._await_permission(timeout)
+        file = self._file()
+        if file is not None and not self.stopped:
+            self._send_file(file, timeout)
+            return
         for part in self._parts:
             if self.stopped:
                 return
@@ -123,6 +134,42 @@ class Upload:
                 self._stream.write(part, timeout)
             else:
                 self._send_listening(part, timeout)
+
+    def _file(self) -> io.BufferedReader | None:
+        """The body, if the system can send it by itself: a regular file of known length."""
+        source = self._prepared.request.stream
+        if type(source) is not io.BufferedReader or self._prepared.length <= WRITE_SIZE:
+            return None
+        if not getattr(self._stream, "sends_files", False):
+            return None
+        try:
+            return source if stat.S_ISREG(os.fstat(source.fileno()).st_mode) else None
+        except (OSError, ValueError):
+            return None
+
+    def _send_file(self, file: io.BufferedReader, timeout: float | None) -> None:
+        stream: Any = self._stream
+        number = file.fileno()
+        offset = file.tell()
+        left = self._prepared.length - self._given
+        try:
+            while left and not self.stopped:
+                if self.head is not None:  # what comes now is its body, and nobody reads it yet
+                    part = os.pread(number, min(left, WRITE_SIZE), offset)
+                    stream.write(part, timeout)
+                    sent = len(part)
+                else:
+                    sent = stream.send_file(number, offset, left, timeout)
+                offset += sent
+                left -= sent
+                heard = left and self.head is None and self._listen(0)
+                if left and not sent and not heard:
+                    raise LocalProtocolError(
+                        f"the body ended after {self._prepared.length - left} of its announced "
+                        f"{self._prepared.length} bytes"
+                    )
+        finally:
+            file.seek(offset)
 
     def _send_listening(self, part: bytes, timeout: float | None) -> None:
         view = memoryview(part)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import io
+import os
 import ssl
 import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,7 +15,7 @@ import pytest
 import httpcore
 from httpcore._sync import request_body
 from tests.support.proxies import ProxyServer
-from tests.support.servers import LocalServer, Peer, ScriptedServer
+from tests.support.servers import LocalServer, Peer, ScriptedServer, pattern
 
 Serve = Callable[..., ScriptedServer]
 
@@ -214,6 +216,137 @@ def test_a_server_that_goes_away_without_an_answer(serve: Serve, said: bytes) ->
         assert caught.value.phase == "maybe_processed"
         assert pool.stats()["connections"] == 0
     assert content.given < 10 * MIB
+
+
+# --- files, which the system sends by itself over plain TCP ---
+
+
+@pytest.fixture
+def big_file(tmp_path: Path) -> Path:
+    path = tmp_path / "big"
+    path.write_bytes(pattern(3 * MIB))
+    return path
+
+
+@pytest.mark.parametrize("secure", [False, True])
+@pytest.mark.parametrize("offset", [0, 100, 2 * MIB])
+@pytest.mark.parametrize("headers", [[], [("Expect", "100-continue")]])
+def test_a_file_arrives_whole(
+    serve: Serve,
+    server_tls_context: ssl.SSLContext,
+    client_tls_context: ssl.SSLContext,
+    big_file: Path,
+    secure: bool,
+    offset: int,
+    headers: list[tuple[str, str]],
+) -> None:
+    def handler(peer: Peer) -> None:
+        for _ in range(2):
+            request = peer.recv_request_head()
+            assert request is not None
+            if headers:
+                peer.send(b"HTTP/1.1 100 Continue\r\n\r\n")
+            body = b"".join(peer.iter_body(request))
+            peer.respond(200, b"%d" % (body == pattern(3 * MIB)[offset:]))
+
+    server = serve(handler, tls=server_tls_context if secure else None)
+    with httpcore.ConnectionPool(
+        ssl_context=client_tls_context, timeout={"total": 30.0} if offset else None
+    ) as pool:
+        for _ in range(2):
+            with big_file.open("rb") as file:
+                file.seek(offset)
+                response = pool.request("PUT", server.url, headers=headers, content=file)
+                assert response.content == b"1"
+                assert file.tell() == 3 * MIB
+    assert server.accepted == 1
+
+
+def test_a_file_takes_no_detour(
+    serve: Serve, big_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What follows the first block is never in this process."""
+    blocks: list[int] = []
+    send_file = os.sendfile
+
+    def noted(out: int, file: int, offset: int, count: int) -> int:
+        blocks.append(offset)
+        return send_file(out, file, offset, count)
+
+    def handler(peer: Peer) -> None:
+        assert peer.recv_request() is not None
+        peer.respond(200, b"ok")
+
+    monkeypatch.setattr(os, "sendfile", noted)
+    server = serve(handler)
+    with httpcore.ConnectionPool() as pool, big_file.open("rb") as file:
+        assert pool.request("PUT", server.url, content=file).content == b"ok"
+    assert blocks[0] == request_body.WRITE_SIZE
+    assert len(blocks) >= 2
+
+
+@pytest.mark.parametrize(
+    "handler", [refuse_and_close, refuse_and_stop_reading, refuse_and_read_on, refuse_and_reset]
+)
+def test_row_15_a_file(serve: Serve, tmp_path: Path, handler: Any) -> None:
+    path = tmp_path / "huge"
+    with path.open("wb") as made:
+        made.truncate(GIB)  # sparse
+    with httpcore.ConnectionPool() as pool, path.open("rb") as file:
+        server = serve(handler)
+        response = post(pool, server.url, file)
+        assert (response.status, response.content) == (413, b"too large")
+        assert file.tell() < 10 * MIB
+    server.disconnects.clear()
+
+
+def test_a_file_is_sent_on_after_an_early_200(serve: Serve, big_file: Path) -> None:
+    received: list[bytes] = []
+
+    def handler(peer: Peer) -> None:
+        request = peer.recv_request_head()
+        assert request is not None
+        peer.send(b"HTTP/1.1 200 Early\r\nContent-Length: 2\r\n\r\nok")
+        received.append(b"".join(peer.iter_body(request)))
+
+    server = serve(handler)
+    with httpcore.ConnectionPool() as pool, big_file.open("rb") as file:
+        assert pool.request("PUT", server.url, content=file).content == b"ok"
+    assert server.wait_for(lambda: server.open == 0)
+    assert received == [pattern(3 * MIB)]
+
+
+@pytest.mark.parametrize("early", [False, True])
+def test_a_file_that_got_shorter(serve: Serve, big_file: Path, early: bool) -> None:
+    def handler(peer: Peer) -> None:
+        peer.recv_exactly(request_body.WRITE_SIZE)
+        if early:
+            peer.send(b"HTTP/1.1 200 Early\r\nContent-Length: 2\r\n\r\nok")
+        peer.wait_closed()
+
+    server = serve(handler)
+    with httpcore.ConnectionPool() as pool, big_file.open("rb") as file:
+        with pytest.raises(httpcore.LocalProtocolError, match="the body ended after 3145728 of"):
+            pool.request("PUT", server.url, headers={"Content-Length": str(4 * MIB)}, content=file)
+        assert pool.stats()["connections"] == 0
+
+
+def test_a_file_that_is_none(serve: Serve) -> None:
+    """A pipe looks like a file, and cannot be sent like one."""
+
+    def handler(peer: Peer) -> None:
+        request = peer.recv_request()
+        assert request is not None
+        peer.respond(200, b"%d" % len(request.body))
+
+    reading, writing = os.pipe()
+    size = 2 * request_body.WRITE_SIZE
+    feeder = threading.Thread(target=lambda: (os.write(writing, bytes(size)), os.close(writing)))
+    feeder.start()
+    with httpcore.ConnectionPool() as pool, open(reading, "rb") as pipe:
+        response = post(pool, serve(handler).url, pipe, ("Content-Length", str(size)))
+        assert response.content == b"%d" % size
+    feeder.join()
 
 
 # --- Expect: 100-continue ---
