@@ -13,7 +13,15 @@ from __future__ import annotations
 import os
 import re
 from base64 import b64encode
-from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import (
+    AsyncIterable,
+    AsyncIterator,
+    Callable,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote_to_bytes
@@ -605,11 +613,14 @@ class Proxy:
         auth: user name and password, sent to the proxy only.
         headers: extra headers for the proxy.
         ssl_context: how to verify an https proxy.
+        on_challenge: called with the `ProxyError` when a tunnel is refused with 407; the headers
+            it returns go with a second CONNECT on the same connection (several times, for
+            schemes such as NTLM that take several). None gives up.
 
     Raises LocalProtocolError, UnsupportedProtocol, TypeError for what cannot be.
     """
 
-    __slots__ = ("auth", "headers", "ssl_context", "url")
+    __slots__ = ("auth", "headers", "on_challenge", "ssl_context", "url")
 
     def __init__(
         self,
@@ -617,10 +628,13 @@ class Proxy:
         auth: tuple[bytes | str, bytes | str] | None = None,
         headers: HeaderTypes = None,
         ssl_context: ssl.SSLContext | None = None,
+        *,
+        on_challenge: Callable[[Any], HeaderTypes] | None = None,
     ) -> None:
         self.url = to_url(url)
         self.headers = to_headers(headers)
         self.ssl_context = ssl_context
+        self.on_challenge = on_challenge
         self.auth: tuple[bytes, bytes] | None = None
         if auth is None and not isinstance(url, URL):
             auth = _user_info(url)

@@ -27,13 +27,25 @@ from ._exceptions import (
     UnsupportedProtocol,
 )
 from ._h1 import Head, HeadReader, encode_request
-from ._models import DEFAULT_PORTS, URL, Origin, Proxy, Request, host_header
+from ._models import (
+    DEFAULT_PORTS,
+    URL,
+    HeaderList,
+    Origin,
+    Proxy,
+    Request,
+    host_header,
+    to_headers,
+)
 
 # Bytes asked for in one read of a proxy's answer; one holds every usual one.
 READ_SIZE = 4096
 # Bytes of the body of a refusal that are kept for `ProxyError.body`. It is there for people, and
 # for the challenge pages of corporate proxies; a proxy cannot make us read on for ever.
 MAX_REFUSAL = 65536
+
+# Answers to 407 for one tunnel: NTLM takes two, and one more for a stale nonce.
+MAX_CHALLENGES = 3
 
 FORWARDED = b"http"  # the scheme whose requests are forwarded; all others go through a tunnel
 HTTP = (b"http", b"https")
@@ -53,6 +65,7 @@ class Hop(NamedTuple):
         forwards: the proxy sends the request on; else it opens a tunnel.
         auth: user name and password for a SOCKS proxy, or None.
         ssl_context: how to verify an https proxy; handed on unseen, None for the default.
+        on_challenge: answers a 407, see `Proxy`.
     """
 
     scheme: bytes
@@ -62,6 +75,7 @@ class Hop(NamedTuple):
     forwards: bool
     auth: tuple[bytes, bytes] | None = None
     ssl_context: Any = None
+    on_challenge: Any = None
 
     def __str__(self) -> str:
         return str(Origin(self.scheme, self.host, self.port))
@@ -87,7 +101,9 @@ def to_hop(proxy: Any, scheme: bytes) -> Hop:
     if url.scheme in HTTP:
         context = proxy.ssl_context if url.scheme == b"https" else None
         headers = tuple(proxy.headers)
-        return Hop(url.scheme, url.host, port, headers, scheme == FORWARDED, None, context)
+        forwards = scheme == FORWARDED
+        hook = proxy.on_challenge
+        return Hop(url.scheme, url.host, port, headers, forwards, None, context, hook)
     if url.scheme not in SOCKS:
         name = url.scheme.decode("ascii", "backslashreplace")
         raise UnsupportedProtocol(
@@ -175,15 +191,20 @@ def connect(stream: Any, hop: Hop, host: bytes, port: int) -> Generator[Step, An
     ProxyConnectTimeout.
     """
     target = b"%b:%d" % (b"[%b]" % host if b":" in host else host, port)
-    headers = [(b"Host", target), *hop.headers]
-    url = URL(scheme=hop.scheme, host=hop.host, port=hop.port, target=target)
-    request = Request(b"CONNECT", url, headers=headers)
     what = f"CONNECT {target.decode('ascii')} at the proxy {hop}"
+    headers = list(hop.headers)
     try:
-        head = yield from _exchange(stream, request)
-        if not 200 <= head.status < 300:
+        for attempt in range(MAX_CHALLENGES + 1):
+            head = yield from _exchange(stream, _connect_request(hop, target, headers))
+            if 200 <= head.status < 300:
+                break
             body = yield from _read_refusal(stream, head)
-            raise _refused(what, head, body)
+            error = _refused(what, head, body)
+            answer = _answer(hop, error, head) if attempt < MAX_CHALLENGES else None
+            if answer is None:
+                raise error
+            replaced = {name.lower() for name, _ in answer}
+            headers = [line for line in headers if line[0].lower() not in replaced] + answer
     except TimeoutException as exc:
         raise ProxyConnectTimeout(f"{what} timed out: {exc}") from exc
     except (NetworkError, RemoteProtocolError) as exc:
@@ -191,6 +212,21 @@ def connect(stream: Any, hop: Hop, host: bytes, port: int) -> Generator[Step, An
     if head.rest:
         raise ProxyError(f"{what} failed: it sent data before anything was asked for in the tunnel")
     yield Rename(stream, f"{target.decode('ascii')} through the proxy {hop}")
+
+
+def _connect_request(hop: Hop, target: bytes, headers: HeaderList) -> Request:
+    url = URL(scheme=hop.scheme, host=hop.host, port=hop.port, target=target)
+    return Request(b"CONNECT", url, headers=[(b"Host", target), *headers])
+
+
+def _answer(hop: Hop, error: ProxyError, head: Head) -> HeaderList | None:
+    """The headers to try again with on the same connection; None to give up."""
+    if hop.on_challenge is None or head.status != 407:
+        return None
+    if not head.keep_alive or not head.body.done:
+        return None  # the connection is at its end; schemes that are bound to it cannot go on
+    answer = hop.on_challenge(error)
+    return None if answer is None else to_headers(answer)
 
 
 def _exchange(stream: Any, request: Request) -> Generator[Step, Any, Head]:

@@ -105,6 +105,24 @@ def test_a_407_to_a_forwarded_request_is_a_response(
     assert not server.requests
 
 
+def test_a_407_that_is_answered(
+    proxy: ProxyServer, tls_server: LocalServer, client_tls_context: ssl.SSLContext
+) -> None:
+    proxy.credentials = ("user", "pass")
+    asked: list[httpcore.ProxyError] = []
+
+    def on_challenge(error: httpcore.ProxyError) -> Any:
+        asked.append(error)
+        return httpcore.Proxy(proxy.url, auth=("user", "pass")).headers
+
+    through = httpcore.Proxy(proxy.url, on_challenge=on_challenge)
+    with httpcore.ConnectionPool(proxy=through, ssl_context=client_tls_context) as pool:
+        for _ in range(2):
+            assert pool.request("GET", tls_server.url).status == 200
+    assert [error.status for error in asked] == [407]
+    assert proxy.accepted == 1
+
+
 def test_a_refused_tunnel(proxy: ProxyServer, closed_port: int) -> None:
     proxy.refusal = b"HTTP/1.1 403 Forbidden\r\nX-Why: policy\r\nContent-Length: 6\r\n\r\nnot so"
     with httpcore.HTTPProxy(proxy.url, retries=3) as pool:

@@ -25,6 +25,7 @@ from httpcore._exceptions import (
     WriteError,
 )
 from httpcore._proxy import (
+    MAX_CHALLENGES,
     MAX_REFUSAL,
     READ_SIZE,
     Hop,
@@ -244,6 +245,56 @@ def test_a_refusal_tells_what_the_proxy_said(answers: list[Any]) -> None:
     )
     assert (error.status, error.body, error.phase) == (407, b"who?", "not_sent")
     assert error.headers[0] == (b"Proxy-Authenticate", b"Basic")
+
+
+AGAIN = REFUSAL + b"Content-Length: 4\r\n\r\nwho?"
+
+
+def challenged(answers: list[Any]) -> tuple[Hop, list[ProxyError]]:
+    seen: list[ProxyError] = []
+
+    def on_challenge(error: ProxyError) -> Any:
+        seen.append(error)
+        return answers.pop(0)
+
+    return HOP._replace(on_challenge=on_challenge), seen
+
+
+def test_a_407_is_answered_on_the_same_connection() -> None:
+    """Row 37: "a hook can answer 407 (digest/negotiate) on the same connection"."""
+    hop, seen = challenged([{"proxy-authorization": "NTLM 1"}, {"Proxy-Authorization": "NTLM 3"}])
+    steps, _ = run(connect(STREAM, hop, b"h", 1), [AGAIN, AGAIN, AGREED])
+    sent = [step.data for step in only(steps, Write)]
+    assert [part.split(b"\r\n")[2] for part in sent] == [
+        b"Proxy-Authorization: Basic c2VjcmV0",
+        b"proxy-authorization: NTLM 1",
+        b"Proxy-Authorization: NTLM 3",
+    ]
+    assert [(error.status, error.body) for error in seen] == [(407, b"who?")] * 2
+    assert seen[0].headers[0] == (b"Proxy-Authenticate", b"Basic")
+
+
+@pytest.mark.parametrize(
+    ("answers", "replies", "asked"),
+    [
+        ([None], [AGAIN], 1),
+        ([{}] * 9, [AGAIN] * (MAX_CHALLENGES + 1), MAX_CHALLENGES),
+        ([], [REFUSAL + b"Connection: close\r\nContent-Length: 0\r\n\r\n"], 0),
+        ([], [REFUSAL + b"Content-Length: 9\r\n\r\nwho?", b""], 0),
+        ([], [b"HTTP/1.1 403 No\r\nContent-Length: 0\r\n\r\n"], 0),
+    ],
+)
+def test_a_407_that_is_not_answered(answers: list[Any], replies: list[bytes], asked: int) -> None:
+    hop, seen = challenged(answers)
+    with pytest.raises(ProxyError, match=r"was refused: 40[37]"):
+        run(connect(STREAM, hop, b"h", 1), replies)
+    assert len(seen) == asked
+
+
+def test_a_hook_that_raises() -> None:
+    hop, _ = challenged([])
+    with pytest.raises(IndexError):
+        run(connect(STREAM, hop, b"h", 1), [AGAIN])
 
 
 def test_a_refusal_without_end_is_cut() -> None:
