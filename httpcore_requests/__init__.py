@@ -18,8 +18,9 @@ import requests.sessions
 from . import _fork
 from ._adapter import HTTPAdapter
 from ._errors import phase
+from ._timeout import Timeout
 
-__all__ = ["HTTPAdapter", "Session", "install", "uninstall", "phase"]
+__all__ = ["HTTPAdapter", "Session", "Timeout", "install", "uninstall", "phase"]
 
 _stock = requests.adapters.HTTPAdapter
 _modules: tuple[Any, ...] = (requests.adapters, requests.sessions)
@@ -60,6 +61,6 @@ def uninstall() -> None:
         module.HTTPAdapter = _stock
 
 
-for _public in (HTTPAdapter, Session, install, uninstall, phase):
+for _public in (HTTPAdapter, Session, Timeout, install, uninstall, phase):
     _public.__module__ = "httpcore_requests"
 del _public

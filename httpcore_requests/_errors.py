@@ -254,6 +254,8 @@ def _timed_out(exc: Exception, text: str, phase: str, pool: HostPool, url: str) 
 
 
 def _network_failed(exc: Exception, text: str, phase: str, pool: HostPool, url: str) -> Exception:
+    if isinstance(exc, finer.Aborted):
+        return tell(ProtocolError, _noted(text, phase), phase, exc)
     cause = exc.__cause__
     if isinstance(cause, ssl.SSLError):
         return tls_failed(_noted(text, phase), cause, phase)

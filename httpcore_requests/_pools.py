@@ -40,6 +40,7 @@ from ._request import (
     encode_body,
     encode_headers,
     encode_target,
+    end_of,
     to_timeouts,
 )
 from ._retries import (
@@ -51,6 +52,7 @@ from ._retries import (
     without_body,
 )
 from ._settings import Transports, check_connection_keywords, road_for, without_ip
+from ._timeout import Timeout as OurTimeout
 from ._tls import TLSPlan, TLSSettings, context_for, plan
 
 if TYPE_CHECKING:
@@ -196,13 +198,16 @@ class HostPool(HTTPConnectionPool):
         again: Retry | None = None
         enforce = response_kw.pop("enforce_content_length", True)
         target = encode_target(url)
+        end = None if timeout.total is None else end_of(timeout)
         while True:
             if again is not None:  # not the first attempt
                 retries = again
             try:
-                response = self._send(method, target, body, headers, timeout, pool_timeout, chunked)
+                response = self._send(
+                    method, target, body, headers, timeout, pool_timeout, chunked, end
+                )
             except FAILURES as exc:
-                again = after_failure(exc, self, retries, method, url, body, body_pos)
+                again = after_failure(exc, self, retries, method, url, body, body_pos, end)
                 continue
             raw = RawResponse(self, response, method, url, retries, decode_content, enforce)
             if redirect and raw.get_redirect_location():
@@ -213,7 +218,7 @@ class HostPool(HTTPConnectionPool):
                 )  # fmt: skip
             # A plain policy without counts, such as requests' default, has nothing to say here.
             elif type(retries) is not Retry or retries.total or retries.status_forcelist:
-                again = after_status(raw, self, retries, method, url, body, body_pos)
+                again = after_status(raw, self, retries, method, url, body, body_pos, end)
                 if again is not None:
                     continue
             if preload_content and raw._body is None:
@@ -243,13 +248,16 @@ class HostPool(HTTPConnectionPool):
         timeout: Timeout,
         pool_timeout: float | None,
         chunked: bool,
+        end: float | None,
     ) -> httpcore.Response:
         self.num_requests += 1
         transports = self._transports
         settings = transports.settings
         if pool_timeout is None:
             pool_timeout = settings.pool_timeout
-        extensions: dict[str, Any] = {"timeout": to_timeouts(timeout, pool_timeout)}
+        extensions: dict[str, Any] = {"timeout": to_timeouts(timeout, pool_timeout, end)}
+        if type(timeout) is OurTimeout and timeout.cancel is not None:
+            extensions["cancel"] = timeout.cancel
         if self.scheme == "https":
             self._add_tls(extensions)
         if settings.trace is not None:

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import io
 import re
+import time
 from typing import TYPE_CHECKING, Any
 
 import urllib3
@@ -24,6 +25,7 @@ from urllib3.util import SKIP_HEADER, Timeout, parse_url
 from urllib3.util.url import _encode_target
 
 from ._errors import NOT_SENT, InvalidHeader, tell
+from ._timeout import Timeout as OurTimeout
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -207,25 +209,40 @@ def is_replayable(body: Any, position: Any) -> bool:
     return not hasattr(body, "__next__")
 
 
-def to_timeouts(timeout: Timeout, pool_timeout: float | None) -> dict[str, float | None]:
-    """httpcore's four timeouts, in seconds, for urllib3's three.
+def to_timeouts(
+    timeout: Timeout, pool_timeout: float | None, end: float | None
+) -> dict[str, float | None]:
+    """httpcore's timeouts, in seconds, for those of urllib3 or our own `Timeout`.
 
-    ``total`` caps each phase, as in urllib3. ``write`` is the read timeout: a server that takes
-    nothing more is as slow as one that answers nothing, while the connect timeout, which urllib3
-    uses there, is chosen for a handshake.
+    ``write`` is the read timeout where nothing else is said: a server that takes nothing more is as
+    slow as one that answers nothing, while the connect timeout, which urllib3 uses there, is
+    chosen for a handshake.
+
+    Parameters:
+        end: by `time.monotonic`, when the ``total`` is over; None where there is none.
     """
     # Its properties would subtract the time since start_connect(), which nobody called here.
-    total: Any = timeout.total
     connect: Any = timeout._connect
     read: Any = timeout._read
-    if total is not None and total is not _DEFAULT:
-        connect = total if not isinstance(connect, (int, float)) else min(connect, total)
-        read = total if not isinstance(read, (int, float)) else min(read, total)
-    elif read is _DEFAULT:
+    if read is _DEFAULT:
         read = Timeout.resolve_default_timeout(read)
     if connect is _DEFAULT:
         connect = Timeout.resolve_default_timeout(connect)
-    return {"connect": connect, "read": read, "write": read, "pool": pool_timeout}
+    found = {"connect": connect, "read": read, "write": read, "pool": pool_timeout}
+    if end is not None:
+        found["total"] = max(0.0, end - time.monotonic())
+    if type(timeout) is OurTimeout:
+        if timeout.write is not None:
+            found["write"] = timeout.write
+        if timeout.pool is not None:
+            found["pool"] = timeout.pool
+    return found
+
+
+def end_of(timeout: Timeout) -> float | None:
+    """By `time.monotonic`, when the ``total`` of a request that begins now is over, or None."""
+    total: Any = timeout.total
+    return None if total is None or total is _DEFAULT else time.monotonic() + total
 
 
 _DEFAULT = Timeout.DEFAULT_TIMEOUT

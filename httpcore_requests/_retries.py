@@ -19,6 +19,7 @@ what may be repeated, section 15.4 for redirects.
 from __future__ import annotations
 
 import logging
+import time
 from typing import TYPE_CHECKING, Any
 
 from urllib3 import HTTPHeaderDict
@@ -33,6 +34,7 @@ from urllib3.exceptions import (
 from urllib3.util.request import rewind_body
 
 import httpcore
+from httpcore import exceptions as finer
 
 from ._errors import (
     NOT_SENT,
@@ -96,16 +98,20 @@ def after_failure(
     url: str,
     body: Any,
     body_pos: Any,
+    end: float | None = None,
 ) -> Retry:
     """The policy for the next attempt, the body ready for it; raises when there is none.
 
     Parameters:
         exc: one of `FAILURES`.
         body_pos: where `body` stood before it was first sent, if it is a file that could tell.
+        end: by `time.monotonic`, when there is no time for another attempt; None for never.
     """
     error: Any = from_request(exc, pool, url)
     if isinstance(error, (ValueError, InvalidHeader)):
         raise error from exc  # the request itself is wrong
+    if isinstance(exc, finer.Aborted):
+        raise error from exc  # it was meant
     in_place = isinstance(exc, _BEFORE_THE_BODY)
     if not in_place and not is_replayable(body, body_pos):
         raise _told(error, pool, url, retries) from exc
@@ -115,6 +121,8 @@ def after_failure(
         cause = failure.reason if isinstance(failure, MaxRetryError) else exc
         raise _told(failure, pool, url, retries, error.phase) from cause
     if not in_place and not _rewound(body, body_pos):
+        raise _told(error, pool, url, retries) from exc
+    if end is not None and time.monotonic() + again.get_backoff_time() >= end:
         raise _told(error, pool, url, retries) from exc
     again.sleep()
     log.warning(
@@ -156,6 +164,7 @@ def after_status(
     url: str,
     body: Any,
     body_pos: Any,
+    end: float | None = None,
 ) -> Retry | None:
     """The policy for asking again because of the response's status; None to keep it."""
     has_retry_after = "retry-after" in raw.folded and bool(raw.folded["retry-after"][1])
@@ -170,6 +179,10 @@ def after_status(
             return None
         _put_away(raw)
         raise _told(failure, pool, url, retries, RESPONSE_STARTED) from failure.reason
+    if end is not None:
+        wait = (again.get_retry_after(raw) or 0) if again.respect_retry_after_header else 0
+        if time.monotonic() + (wait or again.get_backoff_time()) >= end:
+            return None  # it would be too late
     if not _rewound(body, body_pos):
         return None
     _put_away(raw)
