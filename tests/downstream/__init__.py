@@ -1,0 +1,1 @@
+"""Other projects' own test suites, run with our adapter in place: see docs/downstream.rst."""

@@ -1,0 +1,121 @@
+"""The pytest plugin that a suite runs with: puts our adapter in place, and proves it was used.
+
+Owns: `install()`, counting what went through it, the checked-in list, the report. Must not
+know: which suites there are, environments.
+
+It is loaded by ``-p``, which is before any conftest and any test module is imported, so that a
+class that a suite derives from `requests.adapters.HTTPAdapter` derives from ours. It runs in
+the suite's own environment, from a directory of its own: the suite's ``tests`` package must not
+meet ours.
+
+Told by the environment: ``DOWNSTREAM_STOCK`` (1: leave requests alone), ``DOWNSTREAM_STAND_IN``
+(names that lead to this machine instead of the internet), ``DOWNSTREAM_LIST`` (the suite's list),
+``DOWNSTREAM_REPORT`` (where the report goes).
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import urllib3
+from listing import read_list
+from stand_in import internet
+
+STOCK = os.environ.get("DOWNSTREAM_STOCK") == "1"
+REPORT = Path(os.environ["DOWNSTREAM_REPORT"])
+LISTED = read_list(Path(os.environ["DOWNSTREAM_LIST"]))
+
+# Adapters made, requests sent by ours, and requests sent by urllib3's own pools: a suite that
+# brings a pool of its own does some of those.
+counts = {"adapters": 0, "ours": 0, "urllib3": 0}
+outcomes: dict[str, str] = {}
+texts: dict[str, str] = {}
+# Listed tests that do not exist.
+missing: list[str] = []
+
+
+def _counted(owner: Any, name: str, count: str) -> None:
+    under = getattr(owner, name)
+
+    @functools.wraps(under)
+    def counting(*args: Any, **kwargs: Any) -> Any:
+        counts[count] += 1
+        return under(*args, **kwargs)
+
+    setattr(owner, name, counting)
+
+
+# What tells a connection of urllib3's: our pools override its urlopen, which tests may replace.
+_counted(urllib3.connection.HTTPConnection, "request", "urllib3")
+if STOCK:
+    import requests
+
+    _counted(requests.adapters.HTTPAdapter, "init_poolmanager", "adapters")
+else:
+    import httpcore
+    import httpcore_requests
+
+    httpcore_requests.install()
+    _counted(httpcore_requests.HTTPAdapter, "init_poolmanager", "adapters")
+    _counted(httpcore.ConnectionPool, "handle_request", "ours")
+
+_internet = internet(tuple(os.environ.get("DOWNSTREAM_STAND_IN", "").split()))
+
+
+def pytest_sessionstart() -> None:
+    _internet.__enter__()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    missing.extend(set(LISTED) - {item.nodeid for item in items})
+    for item in items:
+        entry = LISTED.get(item.nodeid)
+        if entry is not None and (entry.section == "both" or not STOCK):
+            # Strict: a test that passes all the same fails the run, and its line must go.
+            item.add_marker(pytest.mark.xfail(reason=entry.reason, strict=True))
+
+
+# Of the reports on one test (setup, call, teardown) the worst says what became of it.
+_RANK = ["passed", "skipped", "listed", "failed"]
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    outcome: str = report.outcome
+    if outcome == "skipped" and hasattr(report, "wasxfail") and report.nodeid in LISTED:
+        outcome = "listed"
+    known = outcomes.get(report.nodeid, "passed")
+    outcomes[report.nodeid] = max(known, outcome, key=_RANK.index)
+    if report.failed:
+        texts[report.nodeid] = report.longreprtext
+
+
+def pytest_collectreport(report: pytest.CollectReport) -> None:
+    if report.failed:
+        outcomes[report.nodeid] = "failed"
+        texts[report.nodeid] = report.longreprtext
+
+
+@pytest.hookimpl(wrapper=True, trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> Iterator[None]:
+    yield
+    import requests.adapters
+    import requests.sessions
+
+    _internet.__exit__(None, None, None)
+    in_place = requests.adapters.HTTPAdapter is requests.sessions.HTTPAdapter
+    if not STOCK:
+        in_place = in_place and requests.adapters.HTTPAdapter is httpcore_requests.HTTPAdapter
+    report = {
+        "outcomes": outcomes,
+        "texts": texts,
+        "missing": sorted(missing),
+        "counts": counts,
+        "in_place": in_place,
+    }
+    REPORT.write_text(json.dumps(report), "utf-8")

@@ -1,0 +1,99 @@
+"""The suites: which there are, and what each needs to run.
+
+Owns: facts about other projects' tests. Must not know: how they are run.
+
+To add one: an entry here, a ``lists/NAME.txt`` (empty at first), its packages into
+``requirements.txt`` by ``scripts/downstream --bump``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Suite:
+    """One project's test suite.
+
+    Attributes:
+        name: the project on the package index; its pinned version is the one that is tested.
+        tests_of: the version whose source distribution has the tests, where that is another.
+        without: files and directories of the source distribution that must not be there.
+        needs: requirements beside the project itself, without versions.
+        plugins: pytest plugins by module name; none is found by itself.
+        arguments: further arguments for pytest.
+        environment: variables that the suite asks for.
+        stand_in: names that lead to servers on this machine, see `plugin/stand_in.py`.
+        requests: the least number of requests that our adapter must have sent. 0 where the
+            suite only makes adapters, or brings connection pools of its own.
+    """
+
+    name: str
+    tests_of: str = ""
+    without: tuple[str, ...] = ()
+    needs: tuple[str, ...] = ()
+    plugins: tuple[str, ...] = ()
+    arguments: tuple[str, ...] = ()
+    environment: tuple[tuple[str, str], ...] = ()
+    stand_in: tuple[str, ...] = ()
+    requests: int = 0
+
+
+SUITES = {
+    suite.name: suite
+    for suite in [
+        Suite(
+            "requests",
+            needs=("requests[socks]", "pytest-httpbin", "httpbin", "pytest-mock", "trustme"),
+            plugins=("pytest_httpbin.plugin", "pytest_mock"),
+            arguments=("tests",),
+            stand_in=("10.255.255.1",),
+            requests=250,
+        ),
+        Suite(
+            "requests-toolbelt",
+            needs=("betamax", "pyopenssl", "trustme"),
+            # Stands in recorded bodies for the address of whoever recorded them, and must be as
+            # long: the bodies are read by their recorded Content-Length.
+            environment=(("IPADDR", "198.51.100.100"),),
+        ),
+        Suite(
+            "responses",
+            needs=("pyyaml", "tomli-w", "pytest-asyncio", "pytest-httpserver"),
+            plugins=("pytest_asyncio.plugin", "pytest_httpserver.pytest_plugin"),
+            arguments=("--asyncio-mode=auto",),
+            requests=10,
+        ),
+        Suite(
+            "requests-mock",
+            needs=("fixtures", "purl", "testtools", "requests-futures"),
+            plugins=("requests_mock.contrib._pytest_plugin",),
+        ),
+        Suite(
+            "cachecontrol",
+            # The source distribution of 0.14.4 has an empty directory in the place of its tests.
+            # The tests of 0.14.3 are run with the code of the pinned version.
+            tests_of="0.14.3",
+            without=("cachecontrol",),
+            needs=("cachecontrol[filecache,redis]", "cherrypy", "cheroot"),
+            requests=50,
+        ),
+        Suite(
+            "betamax",
+            # Left over from a run, and in the way of the test that records it.
+            without=("tests/cassettes/test_record_once.json",),
+            needs=("httpbin", "cheroot", "trustme"),
+            plugins=("betamax.fixtures.pytest",),
+            stand_in=("httpbin.org", "api.github.com", "www.amazon.com"),
+            requests=20,
+        ),
+        # Its adapter overrides get_connection with a urllib3 pool of its own: ours must let it.
+        Suite("requests-unixsocket", needs=("waitress",)),
+    ]
+}
+
+# What the adapter itself stands on, and what every suite runs under.
+COMMON = ("h11", "h2", "certifi", "idna", "requests", "urllib3", "pytest", "pytest-timeout")
+
+# Not pinned, with the reason.
+UNPINNED = {"greenlet": "httpbin asks for another version under each version of Python"}

@@ -1,0 +1,258 @@
+"""`scripts/downstream`: that it cannot be green for nothing.
+
+Owns: the list's format, the verdict, the plugin. The suites themselves are run by the script.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import socket
+import subprocess
+import sys
+import tarfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.downstream import __main__ as command
+from tests.downstream import environment, running
+from tests.downstream.environment import Cache, IndexUnreachable, InstallFailed
+from tests.downstream.plugin import stand_in
+from tests.downstream.plugin.listing import Entry, read_list
+from tests.downstream.running import Result, judge
+from tests.downstream.suites import SUITES, Suite
+
+WANTED = {
+    "requests",
+    "requests-toolbelt",
+    "responses",
+    "requests-mock",
+    "cachecontrol",
+    "betamax",
+    "requests-unixsocket",
+}
+
+
+def test_each_suite_has_a_list_and_a_pin() -> None:
+    assert set(SUITES) == WANTED
+    assert {path.stem for path in running.LISTS.iterdir()} == WANTED
+    for name in SUITES:
+        read_list(running.LISTS / f"{name}.txt")
+        assert environment.pinned(name) != "?"
+    assert environment.pinned("no-such-thing") == "?"
+
+
+# --- the list ---
+
+
+def test_a_list(tmp_path: Path) -> None:
+    path = tmp_path / "suite.txt"
+    path.write_text(
+        "# a comment\n\n[ours]\na.py::test[x#y]  # asserts on a private\n[both]\nb.py::t  # 2\n"
+        "[both >= 3.0]\nc.py::t  # 3\n[ours >= 99.0]\nd.py::t  # 4\n"
+    )
+    assert read_list(path) == {
+        "a.py::test[x#y]": Entry("ours", "asserts on a private"),
+        "b.py::t": Entry("both", "2"),
+        "c.py::t": Entry("both", "3"),
+    }
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("a.py::t  # early", "suite.txt:1: .* below a"),
+        ("[ours]\na.py::t", "suite.txt:2: a line is"),
+        ("[ours]\na.py::t  #  ", "suite.txt:2: a line is"),
+        ("[theirs]\n", "no section"),
+        ("[both >= 3]\n", "no section"),
+        ("[ours]\na.py::t  # 1\na.py::t  # 2", "suite.txt:3: a.py::t is listed twice"),
+    ],
+)
+def test_a_bad_list(tmp_path: Path, text: str, problem: str) -> None:
+    path = tmp_path / "suite.txt"
+    path.write_text(text)
+    with pytest.raises(ValueError, match=problem):
+        read_list(path)
+
+
+# --- the verdict ---
+
+GOOD: dict[str, Any] = {
+    "outcomes": {"a": "passed", "b": "passed", "c": "skipped", "d": "listed"},
+    "texts": {},
+    "missing": [],
+    "counts": {"adapters": 2, "ours": 7, "urllib3": 3},
+    "in_place": True,
+}
+
+
+def judged(code: int | None = 0, stock: bool = False, whole: bool = True, **changes: Any) -> Result:
+    result = Result("a-suite", stock)
+    judge(result, Suite("a-suite", requests=3), code, {**GOOD, **changes}, whole)
+    return result
+
+
+def test_a_good_run() -> None:
+    result = judged()
+    assert (result.passed, result.skipped, result.listed, result.failed) == (2, 1, 1, {})
+    assert (result.requests, judged(stock=True).requests) == (7, 3)
+
+
+@pytest.mark.parametrize(
+    ("changes", "failed"),
+    [
+        ({"code": 1, "outcomes": {"a": "failed"}, "texts": {"a": "boom"}}, {"a": "boom"}),
+        ({"missing": ["z"]}, {"": "z is listed, and there is no such test"}),
+        (
+            {"counts": {"adapters": 0, "ours": 2, "urllib3": 0}},
+            {"": "no adapter was made; only 2 requests were sent, not 3"},
+        ),
+        ({"in_place": False}, {"": "at its end another adapter was in place"}),
+        ({"code": 5, "outcomes": {}}, {"": "pytest exited with 5"}),
+        ({"code": 1}, {"": "pytest exited with 1"}),
+    ],
+)
+def test_a_bad_run(changes: dict[str, Any], failed: dict[str, str]) -> None:
+    assert judged(**changes).failed == failed
+
+
+def test_a_run_without_a_report() -> None:
+    for code, how in ((3, "exited with 3"), (None, "did not end in")):
+        result = Result("a-suite", False)
+        judge(result, Suite("a-suite"), code, None, whole=True)
+        assert how in result.failed[""]
+
+
+def test_part_of_a_suite_need_not_meet_its_rules() -> None:
+    counts = {"adapters": 0, "ours": 0, "urllib3": 0}
+    assert judged(whole=False, missing=["z"], counts=counts).failed == {}
+
+
+def test_the_conclusion(capsys: pytest.CaptureFixture[str]) -> None:
+    ours = Result("a", False, passed=3, failed={f"t{n}": "text" for n in range(30)})
+    stock = Result("a", True, passed=4, failed={"t1": "text"})
+    assert command.conclude([Result("b", False, passed=1)]) == 0
+    assert capsys.readouterr().out == "1 passed, 0 failed\n"
+    assert command.conclude([ours, stock]) == 1
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[-1] == "7 passed, 31 failed"
+    assert "fails with ours only: a: t2" in lines
+    assert "fails with ours only: a: t1" not in lines
+    assert lines.count("text") == command.SHOWN_FAILURES
+
+
+# --- the cache ---
+
+
+def test_what_pip_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    said = ""
+
+    def run(*args: Any, **kwargs: Any) -> Any:
+        return subprocess.CompletedProcess(args, 1, stdout="", stderr=said)
+
+    monkeypatch.setattr(subprocess, "run", run)
+    cache = Cache(tmp_path / "cache")
+    said = "WARNING: Retrying (Retry(total=0, ...)) after connection broken by 'NewConnectionError'"
+    with pytest.raises(IndexUnreachable, match="pip download failed"):
+        cache.fetch(SUITES["requests"])
+    said = "WARNING: Retrying (Retry(total=1, ...)) after connection broken by 'ProtocolError'\nno"
+    with pytest.raises(InstallFailed, match=r"no$"):
+        cache.fetch(SUITES["requests"])
+
+
+@pytest.mark.parametrize("own", ["", "[tool.pytest.ini_options]\n"])
+def test_unpacking(tmp_path: Path, own: str) -> None:
+    """A suite without settings for pytest must not find ours, further up."""
+    cache = Cache(tmp_path / "cache")
+    suite = Suite("a-suite", tests_of="1.0", without=("left_over.txt", "package"))
+    with tarfile.open(cache.sdists / "A_Suite-1.0.tar.gz", "w:gz") as archive:
+        for name in ("left_over.txt", "package/a.py", "tests/test_a.py", "pyproject.toml"):
+            member = tarfile.TarInfo(f"a_suite-1.0/{name}")
+            member.size = len(own)
+            archive.addfile(member, io.BytesIO(own.encode()))
+    for _ in range(2):  # fresh each time
+        top = cache.unpack(suite, cache.work / "a-suite")
+        assert (top / "pytest.ini").exists() is (own == "")
+        assert not (top / "left_over.txt").exists()
+        assert not (top / "package").exists()
+        (top / "tests" / "test_a.py").unlink()
+
+
+def test_the_environment_is_clean(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("HTTPS_PROXY", "no_proxy", "REQUESTS_CA_BUNDLE", "PYTHONPATH", "PYTEST_ADDOPTS"):
+        monkeypatch.setenv(name, "x")
+    monkeypatch.setenv("KEPT", "x")
+    clean = environment.clean_environ()
+    assert "KEPT" in clean
+    assert not {"HTTPS_PROXY", "no_proxy", "REQUESTS_CA_BUNDLE", "PYTHONPATH"} & set(clean)
+
+
+# --- the plugin ---
+
+
+def test_the_tarpit() -> None:
+    genuine = socket.getaddrinfo
+    with stand_in.internet((stand_in.TARPIT,)):
+        with pytest.raises(TimeoutError):
+            socket.create_connection((stand_in.TARPIT, 80), timeout=0.05)
+        assert socket.getaddrinfo("127.0.0.1", 80)[0][4] == ("127.0.0.1", 80)
+    assert socket.getaddrinfo is genuine
+
+
+TESTS = """
+import pytest, requests
+
+def test_sends():
+    with pytest.raises(requests.ConnectionError):
+        requests.get("http://127.0.0.1:1/")
+
+def test_class():
+    assert requests.sessions.HTTPAdapter.__module__ == "WANTED"
+
+def test_listed():
+    assert False, "as the list says"
+
+def test_stale():
+    pass
+"""
+LIST = """
+[ours]
+test_it.py::test_stale  # passes all the same
+test_it.py::test_gone  # there is no such test
+[both]
+test_it.py::test_listed  # fails everywhere
+"""
+
+
+@pytest.mark.parametrize("stock", [False, True])
+def test_the_plugin(tmp_path: Path, stock: bool) -> None:
+    module = "requests.adapters" if stock else "httpcore_requests"
+    (tmp_path / "test_it.py").write_text(TESTS.replace("WANTED", module))
+    (tmp_path / "list.txt").write_text(LIST)
+    report = tmp_path / "report.json"
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "downstream_plugin", "-p", "no:cacheprovider"],
+        cwd=tmp_path,
+        env={
+            **environment.clean_environ(),
+            "PYTHONPATH": os.pathsep.join(
+                [str(running.CHECKOUT), str(environment.HERE / "plugin")]
+            ),
+            "DOWNSTREAM_STOCK": str(int(stock)),
+            "DOWNSTREAM_LIST": str(tmp_path / "list.txt"),
+            "DOWNSTREAM_REPORT": str(report),
+        },
+        capture_output=True,
+        text=True,
+        timeout=50,
+    )
+    result = Result("a-suite", stock)
+    judge(result, Suite("a-suite"), done.returncode, json.loads(report.read_text()), whole=True)
+    stale = {} if stock else {"test_it.py::test_stale"}
+    assert set(result.failed) == {"", *stale}, done.stdout
+    assert result.failed[""] == "test_it.py::test_gone is listed, and there is no such test"
+    assert (result.passed, result.listed, result.requests) == (3 if stock else 2, 1, 1)
