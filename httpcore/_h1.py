@@ -907,7 +907,10 @@ def _ask_h11(connection: h11.Connection, block: bytes) -> object:
     try:
         return connection.next_event()
     except h11.RemoteProtocolError as error:
-        raise _broken(str(error)) from error
+        text = str(error)
+        if "_SWITCH_" in text:  # h11's name for it
+            text = "it switched protocols (101) without having been asked to"
+        raise _broken(text) from error
 
 
 def _read_trailers(block: bytes, lenient: bool) -> Headers:

@@ -190,8 +190,15 @@ def test_end_of_stream(serve: Serve) -> None:
         assert stream.unclean_eof is False
 
 
+def reset_after_a_byte(peer: Peer) -> None:
+    """A reset that comes before the client is through would fail its connect."""
+    peer.recv_exactly(1)
+    peer.reset()
+
+
 def test_reset_while_reading(serve: Serve) -> None:
-    with closing(connect(serve(lambda peer: peer.reset()))) as stream:
+    with closing(connect(serve(reset_after_a_byte))) as stream:
+        stream.write(b"x", LATE)
         with pytest.raises(httpcore.ReadError) as caught:
             stream.read(1, LATE)
     assert isinstance(caught.value.__cause__, ConnectionResetError)
@@ -203,7 +210,8 @@ def test_reset_while_reading(serve: Serve) -> None:
 
 
 def test_write_after_a_reset_sent_nothing(serve: Serve) -> None:
-    with closing(connect(serve(lambda peer: peer.reset()))) as stream:
+    with closing(connect(serve(reset_after_a_byte))) as stream:
+        stream.write(b"x", LATE)
         wait_readable(stream)
         with pytest.raises(httpcore.WriteError) as caught:
             stream.write(b"x", LATE)

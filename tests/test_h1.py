@@ -841,7 +841,7 @@ class TestHeads:
         assert after == b"\x81\x05hello"
 
     def test_unasked_101(self) -> None:
-        with pytest.raises(RemoteProtocolError, match="_SWITCH_UPGRADE"):
+        with pytest.raises(RemoteProtocolError, match="without having been asked to"):
             HeadReader(b"GET").feed(b"HTTP/1.1 101 Hi\r\n\r\n")
 
     def test_connect(self) -> None:

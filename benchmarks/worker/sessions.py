@@ -13,7 +13,6 @@ from job import Job
 from peers import Requester, check
 from requests.adapters import HTTPAdapter
 
-
 #: What requests keeps for each host unless it is told otherwise.
 _DEFAULT_SIZE = 10
 
