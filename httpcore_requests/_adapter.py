@@ -74,12 +74,15 @@ class HTTPAdapter(_Stock):  # type: ignore[misc]
         pool_connections: kept for subclasses; idle connections are limited over all hosts to
             ``max(100, pool_connections * pool_maxsize)``.
         pool_maxsize: with `pool_block`, how many connections one host may have.
-        max_retries: an int (connect failures only) or any `urllib3.util.Retry`.
+        max_retries: an int or any `urllib3.util.Retry`, which decides on how far a request got:
+            what was not sent counts under ``connect`` and is repeated for any method, what may
+            have been processed for ``allowed_methods`` only (an int: for idempotent ones).
         pool_block: True makes requests beyond `pool_maxsize` wait for a connection, first
             come, first served. False opens as many as there are requests at a time, and keeps
             them: none is discarded because a pool is "full".
         ssl_context: how servers are verified, instead of `verify` paths. It is never changed;
-            a request that would need it changed (``verify=False``, ``cert=``) is refused.
+            a request that would need it changed (``verify=False``, ``cert=``, a path as `verify`
+            that is not from the environment) is refused. Names are always checked.
         http2: not built yet: True raises NotImplementedError.
         max_connections: connections open at once over all hosts, or None; more requests wait.
         keepalive_expiry: seconds an idle connection may still be used, or None for ever.

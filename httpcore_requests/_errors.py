@@ -8,6 +8,10 @@ adapters, retries, sockets.
 differences: the text is the one sentence that says what happened, ``phase`` says how far the
 request got, and the exception pickles whatever it holds. ``__cause__`` is httpcore's exception,
 whose own cause is the operating system's.
+
+A caller finds all that under requests' exception: `phase` asks for the one fact, ``args[0]`` is
+the exception from here. It is ``__context__`` too, not ``__cause__``: requests' `send`, which
+adapters inherit, raises its own while it handles ours, and nothing of ours runs in between.
 """
 
 from __future__ import annotations

@@ -47,6 +47,7 @@ from ._errors import (
     retried,
     tell,
 )
+from ._errors import ConnectTimeoutError as ConnectTimeout
 from ._request import is_replayable
 
 if TYPE_CHECKING:
@@ -143,8 +144,20 @@ def _count(
     # A connection that TLS broke counts under `other`, which asks for no method.
     if isinstance(error, SSLError) and not unsent and not retries._is_method_retryable(method):
         raise error
-    again = retries.increment(method, url, error=error, _pool=pool, _stacktrace=exc.__traceback__)
-    if not unsent or again.connect is None or retries._is_connection_error(error):
+    counted = error
+    if unsent and retries._is_read_error(error):
+        # A proxy that is silent to CONNECT. requests' users know it as a read timeout.
+        counted = tell(ConnectTimeout, str(error), NOT_SENT)
+        counted.__cause__ = exc
+    try:
+        again = retries.increment(
+            method, url, error=counted, _pool=pool, _stacktrace=exc.__traceback__
+        )
+    except HTTPError:
+        if counted is error or retries.history:
+            raise
+        raise error
+    if not unsent or again.connect is None or retries._is_connection_error(counted):
         return again
     # A failed handshake, or a proxy that refuses: urllib3 counts these under `other` alone. They
     # are what `connect` is for, too: nothing was sent.

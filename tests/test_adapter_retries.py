@@ -666,26 +666,76 @@ def test_a_long_answer_is_not_read_to_its_end(
     assert server.accepted == 2
 
 
+def test_a_long_answer_is_not_waited_for(session_with: Make, serve: Serve) -> None:
+    """Its length says that it will not be read; the server, that it will not come."""
+    waited: list[bool] = []
+
+    def handler(peer: Peer) -> None:
+        peer.recv_request()
+        if peer.number > 1:
+            peer.respond(200)
+            return
+        peer.respond(503, b"", [("Content-Length", "65537")], framing="close")
+        peer.sock.settimeout(2)
+        try:
+            peer.recv()
+        except TimeoutError:
+            waited.append(True)
+
+    assert session_with(Retry(1, status_forcelist=[503])).get(serve(handler).url).ok
+    assert not waited
+
+
+class Watched(httpcore.NetworkStream):
+    """Tells when somebody waits for bytes."""
+
+    def __init__(self, stream: httpcore.NetworkStream, waits: threading.Semaphore) -> None:
+        self.stream = stream
+        self.waits = waits
+
+    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        if timeout != 0:
+            self.waits.release()
+        return self.stream.read(max_bytes, timeout)
+
+    def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        self.stream.write(buffer, timeout)
+
+    def close(self) -> None:
+        self.stream.close()
+
+    def get_extra_info(self, info: str) -> Any:
+        return self.stream.get_extra_info(info)
+
+
+class Watching(httpcore.SyncBackend):
+    def __init__(self) -> None:
+        super().__init__()
+        self.waits = threading.Semaphore(0)
+
+    def connect_tcp(self, *args: Any, **kwargs: Any) -> httpcore.NetworkStream:
+        return Watched(super().connect_tcp(*args, **kwargs), self.waits)
+
+
 @pytest.mark.parametrize("body", [b"late", b"x" * 65536])
 def test_a_short_answer_is_read_away(serve: Serve, body: bytes) -> None:
     """... and waited for, so that the connection serves the next attempt."""
-    has_head = threading.Semaphore(0)
+    backend = Watching()
 
     def handler(peer: Peer) -> None:
         for status in (503, 503, 200):
             peer.recv_request()
+            assert backend.waits.acquire(timeout=5)
             peer.respond(status, b"", [("Content-Length", str(len(body)))], framing="close")
-            assert has_head.acquire(timeout=10)
-            peer.send(body)
-
-    def trace(name: str, info: Any) -> None:
-        if name == "http11.receive_response_headers.complete":
-            has_head.release()
+            assert backend.waits.acquire(timeout=5)
+            peer.send(body[:1])
+            assert len(body) == 1 or backend.waits.acquire(timeout=5)
+            peer.send(body[1:])
 
     server = serve(handler)
     with requests.Session() as session:
         policy = Retry(2, status_forcelist=[503])
-        session.mount("http://", HTTPAdapter(max_retries=policy, trace=trace))
+        session.mount("http://", HTTPAdapter(max_retries=policy, network_backend=backend))
         assert session.get(server.url, timeout=10).content == body
         assert server.accepted == 1
 
