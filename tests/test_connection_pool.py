@@ -1828,3 +1828,88 @@ def test_a_stream_that_cannot_be_closed_costs_no_slot(reads: list[bytes]) -> Non
         assert counts(pool) == (0, 0)
         assert pool.request("GET", "http://a/").content == b"ok"
     assert all(stream.closed for stream in streams)
+
+
+# --- replays that fail in their turn ---
+
+
+class SecondRefused(httpcore.SyncBackend):
+    """Connects once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tried = 0
+
+    def connect_tcp(self, *args: Any, **kwargs: Any) -> httpcore.NetworkStream:
+        self.tried += 1
+        if self.tried > 1:
+            raise httpcore.ConnectError("refused")
+        return super().connect_tcp(*args, **kwargs)
+
+
+def one_answer_then_none(peer: Peer) -> None:
+    peer.recv_request()
+    peer.respond(200)
+    peer.recv_request()
+
+
+def test_a_failed_replay_does_not_say_that_nothing_was_sent(serve: Serve) -> None:
+    """The first attempt may have been processed, whatever became of the second."""
+    server = serve(one_answer_then_none)
+    with httpcore.ConnectionPool(network_backend=SecondRefused()) as pool:
+        pool.request("GET", server.url)
+        with pytest.raises(httpcore.ConnectError) as caught:
+            pool.request("PUT", server.url, content=b"x")
+    assert caught.value.phase == "maybe_processed"
+
+
+def test_a_file_that_does_not_go_back_keeps_the_first_failure(serve: Serve) -> None:
+    class ClosedAtTheEnd(io.BytesIO):
+        def read(self, size: int | None = -1) -> bytes:
+            data = super().read(size)
+            if not data:
+                self.close()
+            return data
+
+    server = serve(one_answer_then_none)
+    with httpcore.ConnectionPool() as pool:
+        pool.request("GET", server.url)
+        with pytest.raises(ServerDisconnected):
+            pool.request("PUT", server.url, content=ClosedAtTheEnd(b"x"))
+        assert counts(pool) == (0, 0)
+    assert server.accepted == 1
+
+
+BAD_CHUNK = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\n"
+
+
+READERS: list[Callable[[Any], Any]] = [
+    lambda stream: stream.read(),
+    lambda stream: stream.read1(),
+    list,
+]
+
+
+@pytest.mark.parametrize("read", READERS, ids=["read", "read1", "iterate"])
+def test_a_body_that_is_broken_from_the_start_is_a_response_all_the_same(
+    serve: Serve, read: Callable[[Any], Any]
+) -> None:
+    """Whether the bad chunk came with the head depends on timing; what the caller sees does not."""
+
+    def handler(peer: Peer) -> None:
+        peer.recv_request()
+        peer.send(BAD_CHUNK)
+        peer.wait_closed()
+
+    server = serve(handler)
+    with httpcore.ConnectionPool() as pool:
+        response = pool.request("GET", server.url, stream=True)
+        assert response.status == 200
+        with pytest.raises(httpcore.RemoteProtocolError) as caught:
+            read(response.stream)
+        assert caught.value.phase == "response_started"
+        assert counts(pool) == (0, 0)
+        unread = pool.request("GET", server.url, stream=True)
+        unread.close()
+        assert counts(pool) == (0, 0)
+    assert server.accepted == 2

@@ -234,6 +234,7 @@ class ConnectionPool(RequestInterface):
         """Send it once, or twice when the connection was one that had died of idleness."""
         cancel = request.extensions.get("cancel") if request.extensions else None
         fresh = False
+        first: BaseException | None = None
         while True:
             body = ResponseBody(self, request)
             connection: HTTP11Connection | None = None
@@ -250,10 +251,16 @@ class ConnectionPool(RequestInterface):
                     raise
                 if body.aborted:
                     raise body._explain_abort(exc) from exc
+                if first is not None and getattr(exc, "phase", None) == NOT_SENT:
+                    exc.phase = first.phase  # type: ignore[attr-defined]
                 if fresh or not _may_replay(exc, prepared, connection, mark):
                     raise
-            if prepared.content is None and mark is not None:
-                request.stream.seek(mark)
+                if prepared.content is None and mark is not None:
+                    try:
+                        request.stream.seek(mark)
+                    except (OSError, ValueError):
+                        raise exc from exc.__cause__  # it went back before, and does not now
+                first = exc
             fresh = True
 
     def _send_repeatedly(

@@ -307,7 +307,11 @@ class HTTP11Connection(ConnectionInterface):
         if body._trace is not None:
             body._trace("http11.receive_response_body.started", {"request": body._request})
         if head.rest:
-            body._pending = reader.feed(head.rest)
+            try:
+                body._pending = reader.feed(head.rest)
+            except RemoteProtocolError as exc:
+                # There is a response, and its body is broken: who reads it is told.
+                body._failure = exc
         if head.switched:
             stream = body._hand_over()
         elif reader.done:

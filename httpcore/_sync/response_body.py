@@ -67,6 +67,7 @@ class ResponseBody:
     __slots__ = (
         "__weakref__",
         "_connection",
+        "_failure",
         "_keep_for",
         "_offset",
         "_pending",
@@ -91,6 +92,7 @@ class ResponseBody:
         self._request = request
         self._connection: HTTP11Connection | None = None
         self._reader: Any = None
+        self._failure: RemoteProtocolError | None = None  # of what came with the head
         self._pending = b""  # payload that arrived and was not asked for yet
         self._offset = 0  # where in it the next byte is
         self._timeout: float | None = None
@@ -273,6 +275,8 @@ class ResponseBody:
         reader = self._reader
         self._within = True
         try:
+            if self._failure is not None:
+                raise self._failure
             part: bytes = b""
             while not part and not reader.done:
                 data = connection._stream.read(size, self._timeout)
@@ -388,7 +392,7 @@ class ResponseBody:
     def _drain(self) -> bool:
         """Read away what is left if that needs no waiting; True when the body has ended."""
         connection, reader = self._connection, self._reader
-        if connection is None or reader is None or not self._reusable:
+        if connection is None or reader is None or not self._reusable or self._failure:
             return False
         remaining = self.remaining
         budget = DRAIN_LIMIT
