@@ -128,7 +128,11 @@ class FittedContext:
         options["do_handshake_on_connect"] = False
         wrapped = self._begin("wrap_socket", options, sock)
         if do_handshake_on_connect:
-            wrapped.do_handshake()
+            try:
+                wrapped.do_handshake()
+            except BaseException:
+                wrapped.close()
+                raise
         return wrapped  # type: ignore[no-any-return]
 
     def wrap_bio(self, incoming: Any, outgoing: Any, **options: Any) -> ssl.SSLObject:
@@ -293,13 +297,22 @@ def _like(given: Any, ask: Ask) -> Any:
 
     Raises ssl.SSLError where that cannot be made.
     """
-    if _is_foreign(given):
-        raise _error(
-            f"the ssl_context that was given, {type(given).__name__}, cannot be fitted to what the "
-            "request asks of it (verify, cert, assert_hostname, TLS versions), because it cannot "
-            "be copied: set it up so before it is handed over"
-        )
-    copy = type(given)(ssl.PROTOCOL_TLS_CLIENT)
+    if not _is_foreign(given):
+        try:
+            copy = type(given)(ssl.PROTOCOL_TLS_CLIENT)
+            _set_up(copy, given, ask)
+            return copy
+        # The last one is Python's for contexts from before truststore was injected.
+        except (AttributeError, TypeError, RecursionError):
+            pass
+    raise _error(
+        f"the ssl_context that was given, {type(given).__name__}, cannot be fitted to what the "
+        "request asks of it (verify, cert, assert_hostname, TLS versions), because it cannot "
+        "be copied: set it up so before it is handed over"
+    )
+
+
+def _set_up(copy: Any, given: Any, ask: Ask) -> None:
     copy.check_hostname = False
     copy.verify_mode = ask.mode
     copy.check_hostname = ask.by_openssl
@@ -315,13 +328,11 @@ def _like(given: Any, ask: Ask) -> Any:
         copy.keylog_filename = given.keylog_filename
     # Suites of TLS 1.3 are on another list, which Python can neither read apart nor set.
     suites = [suite["name"] for suite in given.get_ciphers() if suite["protocol"] != "TLSv1.3"]
-    if suites:
-        copy.set_ciphers(":".join([f"@SECLEVEL={given.security_level}", *suites]))
+    copy.set_ciphers(":".join([f"@SECLEVEL={given.security_level}", *suites]))
     for name in ("sslsocket_class", "sslobject_class"):
         if name in vars(given):
             setattr(copy, name, vars(given)[name])
     copy.set_alpn_protocols(["http/1.1"])
-    return copy
 
 
 # -- finding them again

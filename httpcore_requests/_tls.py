@@ -42,6 +42,10 @@ class TLSSettings(NamedTuple):
     assert_fingerprint: str | None = None
     server_hostname: str | None = None
 
+    def __repr__(self) -> str:  # one of them is a password
+        said = [name for name, value in zip(self._fields, self, strict=True) if value is not None]
+        return f"<TLSSettings: {', '.join(said)}>"
+
 
 class TLSPlan(NamedTuple):
     """What `TLSSettings` come down to.
@@ -65,6 +69,9 @@ class TLSPlan(NamedTuple):
     roots: Roots
     unverified: bool
     server_name: str | None
+
+    def __repr__(self) -> str:
+        return f"<TLSPlan for {self.settings!r}>"
 
 
 def plan(settings: TLSSettings, own_context: ssl.SSLContext | None) -> TLSPlan:
@@ -221,7 +228,7 @@ def _ours(plan: TLSPlan) -> ssl.SSLContext | FittedContext:
         maximum_version=ask.maximum_version,
         check_hostname=ask.by_openssl,
     )
-    if ask.fingerprint is None and not (ask.verifies and ask.hostname):
+    if ask.fingerprint is None and not ask.hostname:
         return context
     return fit(context, ask)
 

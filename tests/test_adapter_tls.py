@@ -9,6 +9,7 @@ from __future__ import annotations
 import datetime
 import gc
 import hashlib
+import socket
 import ssl
 import threading
 import warnings
@@ -29,6 +30,7 @@ from urllib3.util.ssl_ import create_urllib3_context
 
 from httpcore_requests import HTTPAdapter
 from httpcore_requests._contexts import Ask, FittedContext, fit
+from httpcore_requests._tls import TLSSettings, plan
 from tests.support.servers import LocalServer, Peer, ScriptedServer
 from tests.support.tls import ClientCert, server_context, write_client_cert
 
@@ -190,6 +192,7 @@ def certified_servers(
 ASSERTIONS: list[dict[str, Any]] = [
     {},
     {"assert_hostname": False},
+    {"assert_hostname": "", "assert_fingerprint": ""},
     {"assert_hostname": "else.example.test"},
     {"assert_fingerprint": "right"},
     {"assert_fingerprint": "00" * 32},
@@ -277,6 +280,32 @@ def test_versions(get: Get, tls_server: LocalServer, ca_bundle: str) -> None:
     given = {"ssl_context": create_urllib3_context()}
     assert version(ssl_maximum_version=tls_1_2, **given) == "TLSv1.2"
     assert version(**given) == "TLSv1.3"
+
+
+def test_a_version_is_asked_of_a_context_too(get: Get, serve: Serve, ca: trustme.CA) -> None:
+    context = certified(ca.issue_cert("127.0.0.1"))
+    context.maximum_version = ssl.TLSVersion.TLSv1_2
+    server = serve(lambda peer: peer.respond(200) if peer.recv_request() else None, tls=context)
+    least = {"ssl_minimum_version": ssl.TLSVersion.TLSv1_3}
+    assert get(with_keywords(HTTPAdapter, ssl_context=trusting(ca)), server.url).ok
+    refusal(get, with_keywords(HTTPAdapter, ssl_context=trusting(ca), **least), server.url)
+
+
+@pytest.mark.parametrize("common_names", [False, True])
+def test_common_names_are_names_where_the_context_says_so(
+    get: Get, serve: Serve, ca: trustme.CA, ca_bundle: str, common_names: bool
+) -> None:
+    issued = ca.issue_cert("someone@example.test", common_name="else.example.test")
+    server = serve(
+        lambda peer: peer.respond(200) if peer.recv_request() else None, tls=certified(issued)
+    )
+    outcomes = []
+    for base in (requests.adapters.HTTPAdapter, HTTPAdapter):
+        given = trusting(ca, **UNCHECKED)
+        given.hostname_checks_common_name = common_names
+        keywords = {"ssl_context": given, "server_hostname": "else.example.test"}
+        outcomes.append(outcome(get, base, server.url, keywords, verify=ca_bundle))
+    assert outcomes == ["200" if common_names else "SSLError"] * 2
 
 
 @pytest.mark.parametrize(
@@ -592,6 +621,7 @@ def test_a_copy_has_the_settings_of_the_context(
         sock = response.raw.connection.sock
         assert sock.cipher()[:2] == ("ECDHE-ECDSA-AES256-GCM-SHA384", "TLSv1.2")
         kept = state(sock.context)
+        assert sock.selected_alpn_protocol() == ("http/1.1" if options else None)
         response.close()
         assert kept[2:] == state(given)[2:]
 
@@ -604,6 +634,7 @@ def test_a_context_of_one_version_stays_so(
     url = tls_server.url + "/bytes/3000000"
     response = get(adapter, url, verify=ca_bundle, stream=True)
     assert response.raw.connection.sock.version() == "TLSv1.2"
+    assert response.raw.connection.sock.context.minimum_version == ssl.TLSVersion.TLSv1_2
     assert response.raw.connection.sock.getpeercert()["subjectAltName"]
     response.close()
 
@@ -799,6 +830,38 @@ def test_what_contradicts_the_adapters_context_is_refused(
     assert tls_server.accepted == 0
 
 
+def test_the_adapters_context_and_a_request_that_verifies_nothing(
+    get: Get, certified_servers: dict[str, tuple[str, str]], ca: trustme.CA
+) -> None:
+    class Keywords(HTTPAdapter):
+        def __init__(self, given: ssl.SSLContext, **keywords: Any) -> None:
+            self.keywords = keywords
+            super().__init__(ssl_context=given)
+
+        def init_poolmanager(self, *args: Any, **kw: Any) -> None:
+            super().init_poolmanager(*args, **kw, **self.keywords)
+
+    url, pin = certified_servers["unknown"]
+    pem = ca.cert_pem.bytes().decode()
+    assert get(Keywords(trusting(ca, **UNVERIFYING), ca_cert_data=pem), url, verify=False).ok
+    pinned = Keywords(trusting(ca), assert_fingerprint=pin)  # it is known which one is meant
+    assert get(pinned, url, verify=False).ok
+    assert "Fingerprints" in refusal(get, pinned, certified_servers["good"][0], verify=False)
+    text = refusal(get, Keywords(trusting(ca), ca_cert_data=pem), url)
+    assert "ca_cert_data' cannot be added to the ssl_context" in text
+
+
+def test_the_adapters_context_is_named_only_where_it_is_to_blame(
+    get: Get, certified_servers: dict[str, tuple[str, str]], ca: trustme.CA, ca_bundle: str
+) -> None:
+    alone = HTTPAdapter(ssl_context=trusting(ca))
+    assert "its own roots only" in refusal(get, alone, certified_servers["unknown"][0])
+    assert "ssl_context" not in refusal(get, alone, certified_servers["expired"][0])
+    loaded = with_keywords(HTTPAdapter, ssl_context=urllib3_context())
+    url = certified_servers["unknown"][0]
+    assert "ssl_context" not in refusal(get, loaded, url, verify=ca_bundle)
+
+
 def test_the_adapters_context_checks_names_whatever_it_says(
     get: Get, certified_servers: dict[str, tuple[str, str]], ca: trustme.CA
 ) -> None:
@@ -900,9 +963,60 @@ def test_the_same_checks_in_memory(
         client.do_handshake()
 
 
+def test_the_same_checks_where_the_handshake_is_part_of_it(
+    ca: trustme.CA, tls_server: LocalServer
+) -> None:
+    fitted = fit(trusting(ca), Ask(True, fingerprint="00" * 32))
+    with socket.create_connection((tls_server.host, tls_server.port)) as sock:
+        with pytest.raises(ssl.SSLError, match="Fingerprints did not match"):
+            fitted.wrap_socket(sock, server_hostname="127.0.0.1")
+
+
+def test_a_copy_makes_sockets_of_the_same_class(
+    get: Get, tls_server: LocalServer, ca: trustme.CA
+) -> None:
+    class Special(ssl.SSLSocket):
+        pass
+
+    given = trusting(ca)
+    given.sslsocket_class = Special
+    adapter = with_keywords(HTTPAdapter, ssl_context=given)
+    response = get(adapter, tls_server.url + "/bytes/3000000", verify=False, stream=True)
+    assert isinstance(response.raw.connection.sock, Special)
+    response.close()
+
+
 def test_a_context_that_cannot_work_in_memory() -> None:
     with pytest.raises(ssl.SSLError, match="ForeignContext cannot be used inside"):
         fit(ForeignContext(), Ask(False)).wrap_bio(ssl.MemoryBIO(), ssl.MemoryBIO())
+
+
+def test_a_class_of_contexts_that_cannot_be_made_again(
+    get: Get, tls_server: LocalServer, ca: trustme.CA
+) -> None:
+    class Peculiar(ssl.SSLContext):
+        def __new__(cls, one: int, more: str) -> Peculiar:
+            return super().__new__(cls, one)
+
+    given = Peculiar(ssl.PROTOCOL_TLS_CLIENT, "more")
+    ca.configure_trust(given)
+    adapter = with_keywords(HTTPAdapter, ssl_context=given)
+    assert get(adapter, tls_server.url).ok
+    text = refusal(get, adapter, tls_server.url, verify=False)
+    assert "Peculiar, cannot be fitted to what the request asks" in text
+
+
+def test_a_plan_without_cert_reqs_is_the_contexts(ca: trustme.CA) -> None:
+    for attributes, unverified in (({}, False), (UNVERIFYING, True)):
+        settings = TLSSettings(ssl_context=trusting(ca, **attributes))
+        assert plan(settings, None).unverified is unverified
+    assert not plan(TLSSettings(), None).unverified
+
+
+def test_no_password_is_shown() -> None:
+    settings = TLSSettings(cert_file="cert", key_file="key", key_password="sesame")
+    assert "sesame" not in repr(plan(settings, None)) + repr(settings)
+    assert repr(settings) == "<TLSSettings: cert_file, key_file, key_password>"
 
 
 def test_what_is_not_ours_is_the_contexts(ca: trustme.CA) -> None:
