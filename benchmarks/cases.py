@@ -33,6 +33,7 @@ class Contestant(NamedTuple):
         peer: which client it is, one of `PEERS`.
         threads: how many threads send requests at the same time.
         connections: the limit of its pool; clients without a pool use one for each thread.
+        variant: what is special about it, for the worker.
         share: the part of the case's requests that it sends; below one for those so slow that
             the round would take half a minute.
     """
@@ -42,6 +43,7 @@ class Contestant(NamedTuple):
     threads: int = 1
     connections: int = 1
     share: float = 1.0
+    variant: str = ""
 
 
 class Case(NamedTuple):
@@ -114,6 +116,11 @@ _UNDER_REQUESTS = _core(OURS, STOCK)
 #: Ours with as many connections as threads: what a request costs when nobody waits for one.
 UNCROWDED = Contestant("ours-16-on-16", OURS, threads=16, connections=16)
 
+#: Ours, connecting to the one address of a name: nobody to race with.
+ONE_ADDRESS = Contestant("ours-one-address", OURS, variant="one")
+#: Ours, when no TLS session can be resumed.
+FULL_HANDSHAKE = Contestant("ours-full-handshake", OURS, variant="full")
+
 CASES = (
     Case("get", "small GET", "core", "/small", len(SMALL_BODY), 1000, _ALL),
     Case("tls-get", "small GET over TLS", "core", "/small", len(SMALL_BODY), 800, _ALL, tls=True),
@@ -137,6 +144,35 @@ CASES = (
         len(SMALL_BODY),
         256 * 32,
         (_crowd(OURS, 1), _crowd(URLLIB3, 1 / 4), _crowd(HTTPCORE_109, 1 / 8), UNCROWDED),
+    ),
+    Case(
+        "connect",
+        "small GET, each on a new connection to a name with two addresses",
+        "connect",
+        "/small",
+        len(SMALL_BODY),
+        300,
+        (
+            Contestant(OURS, OURS, variant="two"),
+            ONE_ADDRESS,
+            Contestant(URLLIB3, URLLIB3),
+            Contestant(SOCKET, SOCKET),
+        ),
+    ),
+    Case(
+        "tls-connect",
+        "small GET over TLS, each on a new connection",
+        "connect",
+        "/small",
+        len(SMALL_BODY),
+        100,
+        (
+            Contestant(OURS, OURS),
+            FULL_HANDSHAKE,
+            Contestant(URLLIB3, URLLIB3),
+            Contestant(SOCKET, SOCKET),
+        ),
+        tls=True,
     ),
     Case(
         "adapter-send",
@@ -247,6 +283,8 @@ TARGETS = (
     Target("threads-256", "wall", 0.25, HTTPCORE_109),
     Target("threads-256", "cpu", 1.2, UNCROWDED.label),
     Target("body-100m", "wall", 1.0, URLLIB3),
+    Target("connect", "wall", 1.05, ONE_ADDRESS.label),
+    Target("tls-connect", "cpu", 0.6, FULL_HANDSHAKE.label),
     Target("adapter-send", "wall", 0.55, STOCK),
     Target("adapter-send", "cpu", 0.50, STOCK),
     Target("session-get", "wall", 0.70, STOCK),

@@ -118,6 +118,7 @@ class Bench:
             "upload": case.upload,
             "threads": contestant.threads,
             "connections": contestant.connections,
+            "variant": contestant.variant,
             "authorities": str(self._authorities) if case.tls else "",
         }
         try:

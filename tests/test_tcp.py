@@ -213,7 +213,9 @@ def test_a_socket_that_cannot_be_made(monkeypatch: pytest.MonkeyPatch) -> None:
         connect(1, "127.0.0.1", "127.0.0.2")
 
 
-def test_a_connect_that_is_through_at_once(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_connect_that_is_through_at_once(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch, holes: Callable[..., None]
+) -> None:
     """Some systems complete a non-blocking connect on loopback in the call."""
 
     class Quick(socket.socket):
@@ -225,11 +227,12 @@ def test_a_connect_that_is_through_at_once(serve: Serve, monkeypatch: pytest.Mon
             return 0
 
     server = serve(silent)
+    holes(server.port, "127.0.0.5")
     monkeypatch.setattr(socket, "socket", Quick)
-    with closing(connect(server.port, "127.0.0.9", "127.0.0.1")) as sock:
+    with closing(connect(server.port, "127.0.0.5", "127.0.0.9", "127.0.0.1")) as sock:
         assert sock.getpeername()[0] == "127.0.0.1"
-    with pytest.raises(httpcore.ConnectError, match="Network is unreachable"):
-        connect(server.port, "127.0.0.9", "127.0.0.8")
+    with pytest.raises(httpcore.ConnectTimeout, match=r"\(127\.0\.0\.5, 127\.0\.0\.9, 127"):
+        connect(server.port, "127.0.0.5", "127.0.0.9", "127.0.0.8", timeout=0.4)
 
 
 # --- look-ups ---

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import gc
 import ssl
+import time
 import weakref
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -18,6 +19,7 @@ import httpcore
 from httpcore._backends import tls_sessions
 from httpcore._backends.tls_sessions import (
     MAX_SESSIONS,
+    REFRESH,
     forget_session,
     keep_session,
     session_for,
@@ -165,6 +167,25 @@ def test_what_can_be_resumed_is_kept(session: Any, kept: bool) -> None:
     forget_session(context, KEY)
     assert session_for(context, KEY) is None
     forget_session(context, KEY)
+
+
+def test_a_session_serves_for_a_minute(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reading one costs half a handshake, so it is not done after each."""
+    now = [0.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    context = Context()
+    first, second, third = Session(), Session(), Session()
+    keep_session(context, KEY, Socket(first))
+    resumed = Socket(second)
+    resumed.session_reused = True  # type: ignore[attr-defined]
+    now[0] = REFRESH - 1
+    keep_session(context, KEY, resumed)
+    assert session_for(context, KEY) is first
+    now[0] = REFRESH
+    keep_session(context, KEY, resumed)
+    assert session_for(context, KEY) is second
+    keep_session(context, KEY, Socket(third))  # a full handshake: the server has forgotten
+    assert session_for(context, KEY) is third
 
 
 def test_a_socket_without_sessions() -> None:

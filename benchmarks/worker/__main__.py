@@ -82,6 +82,10 @@ def _prepare_memory_check(job: Job) -> tuple[Round, str]:
 def _prepare_timing(job: Job) -> tuple[Round, str]:
     if job.kind == "core":
         peer = PEERS[job.peer](job)
+    elif job.kind == "connect":
+        import connects
+
+        peer = connects.PROGRAMS[job.peer](job)
     else:
         from sessions import PROGRAMS
 

@@ -22,6 +22,7 @@ class Job(NamedTuple):
         threads: how many threads send requests at the same time.
         connections: the limit of the pool.
         authorities: the file of the CA bundle.
+        variant: what is special about this contestant, see `connects`.
         file: a file of `received` or `upload` bytes, for the memory checks that need one.
     """
 
@@ -34,6 +35,7 @@ class Job(NamedTuple):
     connections: int = 1
     authorities: str = ""
     file: str = ""
+    variant: str = ""
 
     @property
     def method(self) -> str:

@@ -14,7 +14,6 @@ Sources: RFC 8305 (Happy Eyeballs), connect(2) for how a non-blocking connect en
 from __future__ import annotations
 
 import errno
-import ipaddress
 import os
 import select
 import socket
@@ -24,7 +23,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from .._exceptions import ConnectError, ConnectTimeout, NameResolutionError
-from .._race import Address, Race, interleave
+from .._race import ATTEMPT_DELAY, Address, Race, interleave
 from .fork import close_in_child
 from .interrupt import goes_on, shut_down, waits
 
@@ -132,12 +131,8 @@ class _Heat:
                 sock.setsockopt(*option)
             if self._local_address is not None:
                 sock.bind((self._local_address, 0))
-            if self._alone:  # nobody to race with
-                sock.settimeout(left)
-                self._sockets[sock.fileno()] = sock
-                sock.connect(address.address)
-                self._sockets.clear()
-                return sock
+            if not self._sockets:
+                return self._connect_first(sock, address, left)
             sock.settimeout(0)
             problem = sock.connect_ex(address.address)
             if problem in _UNDER_WAY:
@@ -158,6 +153,25 @@ class _Heat:
             if sock is not None:
                 sock.close()
             raise
+
+    def _connect_first(
+        self, sock: socket.socket, address: Address, left: float | None
+    ) -> socket.socket | None:
+        """Connect while nobody else does, until it is the next one's turn: as cheap as if there
+        were no race, as long as the first address answers."""
+        if not self._alone:
+            left = ATTEMPT_DELAY if left is None else min(ATTEMPT_DELAY, left)
+        sock.settimeout(left)
+        number = sock.fileno()
+        self._sockets[number] = sock
+        try:
+            sock.connect(address.address)
+        except (TimeoutError, BlockingIOError) as exc:
+            if self._alone or exc.errno not in (None, errno.EINPROGRESS):
+                raise
+            return None  # it goes on in the kernel, and may still win
+        del self._sockets[number]
+        return sock
 
     def _await(self, timeout: float | None) -> socket.socket | None:
         """Wait until one answers or time is over; the winner, if there is one."""
@@ -225,11 +239,13 @@ def look_up(
 
 
 def _is_literal(host: str) -> bool:
-    try:
-        ipaddress.ip_address(host.partition("%")[0])
-    except ValueError:
-        return False
-    return True
+    for family in (socket.AF_INET, socket.AF_INET6):
+        try:
+            socket.inet_pton(family, host.partition("%")[0])
+        except (OSError, ValueError):  # the second: a NUL, or not ASCII
+            continue
+        return True
+    return False
 
 
 def _ask_system(host: str, port: int, family: int) -> list[Address]:
@@ -255,8 +271,13 @@ def _ask_resolver(
                 f"look up {host} failed: the resolver gave {text!r}, which is no IP address"
             )
         wanted = socket.AF_INET6 if ":" in text else socket.AF_INET
-        if family in (0, wanted):
+        if family not in (0, wanted):
+            continue
+        if "%" in text:  # the number of a zone is the system's to know
             found += _ask_system(text, port, wanted)
+        else:
+            where = (text, port, 0, 0) if ":" in text else (text, port)
+            found.append(Address(wanted, socket.SOCK_STREAM, socket.IPPROTO_TCP, where))
     return found
 
 

@@ -12,6 +12,7 @@ Sources: RFC 8446 section 2.2 (TLS 1.3: a ticket comes after the handshake), RFC
 
 from __future__ import annotations
 
+import time
 import weakref
 from typing import Any
 
@@ -19,10 +20,16 @@ from typing import Any
 # most programs have servers; past it, the one that was kept first goes.
 MAX_SESSIONS = 256
 
+# Seconds for which one session serves all new connections. Reading a session costs CPython as much
+# as half a handshake: it writes the whole of it out and reads it in again. RFC 8446 appendix C.4
+# would rather have each ticket used once, lest somebody tells that two connections are of one
+# client; within a minute, from one address, he can tell anyhow.
+REFRESH = 60.0
+
 Key = tuple["str | None", str]  # the name that was checked, and who is at the other end
 
 # Every step here is one operation on a dict, so there is no lock to be held over a fork.
-_kept: weakref.WeakKeyDictionary[Any, dict[Key, Any]] = weakref.WeakKeyDictionary()
+_kept: weakref.WeakKeyDictionary[Any, dict[Key, tuple[Any, float]]] = weakref.WeakKeyDictionary()
 
 
 def session_for(context: Any, key: Key) -> Any:
@@ -31,7 +38,8 @@ def session_for(context: Any, key: Key) -> Any:
         sessions = _kept.get(context)
     except TypeError:  # a context of the caller's own make, that cannot be a key
         return None
-    return None if sessions is None else sessions.get(key)
+    kept = None if sessions is None else sessions.get(key)
+    return None if kept is None else kept[0]
 
 
 def keep_session(context: Any, key: Key, tls: Any) -> None:
@@ -39,14 +47,18 @@ def keep_session(context: Any, key: Key, tls: Any) -> None:
 
     Call it when the peer has answered: a TLS 1.3 ticket comes with or after its first data.
     """
-    session = getattr(tls, "session", None)
-    if session is None or not (session.has_ticket or session.id):
-        return
+    now = time.monotonic()
     try:
         sessions = _kept.setdefault(context, {})
     except TypeError:
         return
-    sessions[key] = session
+    kept = sessions.get(key)
+    if kept is not None and now - kept[1] < REFRESH and getattr(tls, "session_reused", False):
+        return
+    session = getattr(tls, "session", None)
+    if session is None or not (session.has_ticket or session.id):
+        return
+    sessions[key] = session, now
     while len(sessions) > MAX_SESSIONS:
         sessions.pop(next(iter(sessions), key), None)
 
