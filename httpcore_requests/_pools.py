@@ -131,6 +131,11 @@ class HostPool(HTTPConnectionPool):
         self._origin = (scheme.encode(), host.encode("ascii"), port)
         self._host_header = _host_header(host, port, scheme)
 
+    def __str__(self) -> str:
+        """As urllib3's: users read it in "Max retries exceeded", and some match on it."""
+        kind = "HTTPSConnectionPool" if self.scheme == "https" else "HTTPConnectionPool"
+        return f"{kind}(host={self.host!r}, port={self.port!r})"
+
     ssl_context: ssl.SSLContext | None
     cert_reqs: int | str | None
     ca_certs: str | None

@@ -37,6 +37,12 @@ def test_ssl_config_defaults() -> None:
     assert (config.cert, config.verify) == (None, True)
 
 
+def test_a_password_is_not_shown() -> None:
+    config = httpcore.SSLConfig(cert=("a.pem", "a.key", "secret"), verify=False)
+    assert repr(config) == "SSLConfig(cert=('a.pem', 'a.key', '[secure]'), verify=False)"
+    assert repr(httpcore.SSLConfig("a.pem")) == "SSLConfig(cert='a.pem', verify=True)"
+
+
 # --- timeouts ---
 
 
