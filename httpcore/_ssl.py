@@ -17,9 +17,12 @@ SSL_CTX_set_default_verify_paths(3) for SSL_CERT_FILE and SSL_CERT_DIR,
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import os
 import ssl
 import sys
+import tempfile
 import threading
 import weakref
 from typing import Any, Union
@@ -27,7 +30,8 @@ from typing import Any, Union
 import certifi
 
 Verify = Union[bool, str, "os.PathLike[str]"]
-Cert = Union[str, "os.PathLike[str]", tuple[str, str], tuple[str, str, str], None]
+Pem = Union[str, bytes, "os.PathLike[str]"]  # a file, or its text
+Cert = Pem | tuple[Pem, Pem] | tuple[Pem, Pem, str] | None
 Directory = Union[str, "os.PathLike[str]", None]
 
 # How many contexts are kept for nobody, each about 1 MB with a full CA bundle. A process that
@@ -85,7 +89,7 @@ def create_ssl_context(
             system's where truststore was injected), a path against that bundle file or hashed
             directory, False not at all.
         cert: client certificate: a PEM file with the key inside, ``(cert, key)`` or
-            ``(cert, key, password)``.
+            ``(cert, key, password)``; bytes in place of a path are the PEM text itself.
         ca_dir: a hashed directory to trust, too; where `verify` is True, in place of its roots.
         ca_data: certificates to trust, PEM text or DER bytes, likewise.
         minimum_version, maximum_version: `ssl.TLSVersion`; None for Python's own, which are
@@ -168,12 +172,19 @@ def _key(verify: Verify, cert: Cert) -> object:
 def _cert_key(cert: Cert) -> object:
     if cert is None:
         return None
-    if isinstance(cert, (str, os.PathLike)):
-        return _identity(os.fspath(cert))
+    if isinstance(cert, (str, bytes, os.PathLike)):
+        return _part_key(cert)
     if isinstance(cert, (tuple, list)) and 2 <= len(cert) <= 3:
         password = cert[2] if len(cert) == 3 else None
-        return (_identity(cert[0]), _identity(cert[1]), password)
-    raise TypeError("cert must be a path, (cert, key) or (cert, key, password)")
+        return (_part_key(cert[0]), _part_key(cert[1]), password)
+    raise TypeError("cert must be a path or PEM bytes, (cert, key) or (cert, key, password)")
+
+
+def _part_key(part: Any) -> object:
+    # A digest, so that no private key stays in memory for being a key of the cache.
+    if isinstance(part, bytes):
+        return hashlib.sha256(part).digest()
+    return _identity(None if part is None else os.fspath(part))
 
 
 def _identity(path: str | None) -> object:
@@ -263,14 +274,36 @@ def _load_roots(context: ssl.SSLContext, path: str) -> None:
 
 
 def _load_cert(context: ssl.SSLContext, cert: Cert) -> None:
-    parts: list[Any] = [cert] if isinstance(cert, (str, os.PathLike)) else list(cert or ())
+    parts: list[Any] = list(cert) if isinstance(cert, (tuple, list)) else [cert]
     file, key, password = (*parts, None, None)[:3]
     for path, what in ((file, "certificate"), (key, "key")):
-        if path and not os.path.exists(path):
+        if path and not isinstance(path, bytes) and not os.path.exists(path):
             raise FileNotFoundError(f"TLS client {what} file not found: {path}")
+    where = "memory" if isinstance(key or file, bytes) else key or file
 
     def no_password() -> str:  # without this, OpenSSL asks for it on the terminal
-        text = f"the TLS client key in {key or file} is encrypted: give its password"
+        text = f"the TLS client key in {where} is encrypted: give its password"
         raise ssl.SSLError(ssl.SSL_ERROR_SSL, text)
 
-    context.load_cert_chain(file, key, no_password if password is None else password)
+    with contextlib.ExitStack() as files:
+        file, key = (_as_file(part, files) for part in (file, key))
+        context.load_cert_chain(file, key, no_password if password is None else password)
+
+
+def _as_file(part: Any, files: contextlib.ExitStack) -> Any:
+    """A path for PEM bytes, for as long as `files` is open: the ssl module reads only files.
+
+    Where the system has it, the file is in memory and has no name; else only we may read it.
+    """
+    if not isinstance(part, bytes):
+        return part
+    if hasattr(os, "memfd_create"):
+        number = os.memfd_create("pem", os.MFD_CLOEXEC)
+        files.callback(os.close, number)
+        os.write(number, part)
+        return f"/proc/self/fd/{number}"
+    made = tempfile.NamedTemporaryFile()  # noqa: SIM115  # pragma: no cover - `files` closes it
+    file = files.enter_context(made)  # pragma: no cover
+    file.write(part)  # pragma: no cover
+    file.flush()  # pragma: no cover
+    return file.name  # pragma: no cover

@@ -22,6 +22,7 @@ import httpcore
 from httpcore import _ssl
 from httpcore._ssl import create_ssl_context
 from tests.support import tls
+from tests.support.servers import LocalServer
 
 
 @pytest.fixture(autouse=True)
@@ -114,6 +115,27 @@ def test_client_certificates_in_every_spelling(client_cert: tls.ClientCert) -> N
     assert contexts[0] is contexts[1]
     assert contexts[2] is contexts[3]
     assert len({id(context) for context in contexts}) == 3
+
+
+def test_client_certificates_from_memory(
+    client_cert: tls.ClientCert, ca_bundle: str, mutual_tls_context: ssl.SSLContext, tmp_path: Path
+) -> None:
+    cert, key, combined = (Path(part).read_bytes() for part in client_cert)
+    locked = Path(encrypted(client_cert, tmp_path / "key.pem", "sesame")).read_bytes()
+    descriptors = len(os.listdir("/dev/fd")) if os.path.isdir("/dev/fd") else 0
+    with LocalServer(tls=mutual_tls_context) as server:
+        for spelling in (combined, (cert, key), (client_cert.cert, key), (cert, locked, "sesame")):
+            context = create_ssl_context(ca_bundle, spelling)
+            assert create_ssl_context(ca_bundle, spelling) is context
+            with httpcore.ConnectionPool(ssl_context=context) as pool:
+                assert pool.request("GET", server.url).status == 200
+    with pytest.raises(ssl.SSLError, match="key in memory is encrypted: give its password"):
+        create_ssl_context(cert=(cert, locked))
+    with pytest.raises(ssl.SSLError):
+        create_ssl_context(cert=b"nonsense")
+    if descriptors:
+        assert len(os.listdir("/dev/fd")) == descriptors
+    assert key not in str(_ssl._contexts.keys()).encode()
 
 
 def encrypted(client_cert: tls.ClientCert, path: Path, password: str) -> str:
