@@ -83,7 +83,7 @@ def dial(plan: Plan) -> Generator[Step, Any, Dialed]:
     and whatever the last attempt was thrown.
     """
     check_host(plan.host)
-    host = plan.host.decode("ascii")
+    host = _to_system(plan.host)
     for attempt in range(plan.retries + 1):
         if attempt > 1:
             yield Sleep(BACKOFF_FACTOR * 2 ** (attempt - 2))
@@ -130,7 +130,7 @@ def _go_through(hop: Hop, plan: Plan, host: str) -> Generator[Step, Any, Any]:
 def _reach(hop: Hop, plan: Plan) -> Generator[Step, Any, Any]:
     """A stream to the proxy. Its failures say so: the origin was not even asked for."""
     check_host(hop.host)
-    host = hop.host.decode("ascii")
+    host = _to_system(hop.host)
     try:
         stream = yield OpenTCP(host, hop.port, plan.local_address, plan.socket_options)
         if hop.ssl_context is not None:
@@ -140,6 +140,13 @@ def _reach(hop: Hop, plan: Plan) -> Generator[Step, Any, Any]:
     except ConnectError as exc:
         raise ProxyConnectError(f"cannot reach the proxy {hop}: {exc}") from exc
     return stream
+
+
+def _to_system(host: bytes) -> str:
+    """A URL's host as the system takes it: the % before an IPv6 zone may be escaped there
+    (RFC 6874 section 2)."""
+    address, escaped, zone = host.decode("ascii").partition("%25")
+    return f"{address}%{zone}" if zone and ":" in address else address + escaped + zone
 
 
 def _tls_name(host: str) -> str:
@@ -152,4 +159,4 @@ def _tls_name(host: str) -> str:
     try:
         return str(ipaddress.ip_address(name))
     except ValueError:
-        return host.rstrip(".") or host
+        return host.removesuffix(".")

@@ -111,28 +111,37 @@ def to_headers(headers: HeaderTypes) -> HeaderList:
 def encode_host(host: str) -> bytes:
     """A URL's host as it goes to DNS, SNI and the Host header.
 
-    ASCII hosts are passed as given, in lower case; others go through IDNA 2008 (with the
+    ASCII hosts are passed as given, in lower case (but for an IPv6 zone); others go through IDNA 2008 (with the
     UTS 46 mapping that browsers apply, which keeps e.g. capital letters working).
 
     Raises:
-        LocalProtocolError: the host is empty, has characters no host may have, or IDNA
-            refuses it.
+        LocalProtocolError: the host or one of its labels is empty, a label is too long, it has
+            characters no host may have, or IDNA refuses it.
     """
     try:
         encoded = host.encode("ascii") if host.isascii() else idna.encode(host, uts46=True)
     except idna.IDNAError as exc:
         raise LocalProtocolError(f"URL host {host!r} cannot be encoded: {exc}") from exc
     check_host(encoded)
-    return encoded.lower()
+    address, mark, zone = encoded.partition(b"%" if b":" in encoded else b"\0")
+    return address.lower() + mark + zone  # zones are names of interfaces: Eth0 is not eth0
 
 
 def check_host(host: bytes) -> None:
-    """LocalProtocolError unless `host` has only characters that a host may have. A NUL, say,
-    would end the name for DNS but not for the certificate's check."""
+    """LocalProtocolError unless `host` has only characters that a host may have, and its labels
+    fit into DNS. A NUL, say, would end the name for DNS but not for the certificate's check."""
     if _HOST.fullmatch(host) is None:
-        shown = host.decode("ascii", "backslashreplace")
         reason = "has characters that no host may have" if host else "is missing"
-        raise LocalProtocolError(f"URL host {shown!r} {reason}")
+    elif b":" not in host and not _labels_fit(host):
+        reason = "has a part of no or too many characters"
+    else:
+        return
+    shown = host.decode("ascii", "backslashreplace")
+    raise LocalProtocolError(f"URL host {shown!r} {reason}")
+
+
+def _labels_fit(host: bytes) -> bool:
+    return all(0 < len(label) <= MAX_LABEL for label in host.removesuffix(b".").split(b"."))
 
 
 def to_server_name(value: Any) -> str:
@@ -143,8 +152,6 @@ def to_server_name(value: Any) -> str:
         name = encode_host(value if isinstance(value, str) else value.decode("ascii"))
     except (LocalProtocolError, UnicodeDecodeError) as exc:
         raise LocalProtocolError(f"sni_hostname {value!r} is no host name: {exc}") from exc
-    if any(not 0 < len(label) <= MAX_LABEL for label in name.rstrip(b".").split(b".")):
-        raise LocalProtocolError(f"sni_hostname {value!r} has a part of no or too many characters")
     return name.decode("ascii")
 
 

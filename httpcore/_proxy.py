@@ -190,7 +190,9 @@ def connect(stream: Any, hop: Hop, host: bytes, port: int) -> Generator[Step, An
     Raises ProxyError: it refused (`status`, `headers` and `body` say how), ended or broke HTTP;
     ProxyConnectTimeout.
     """
-    target = b"%b:%d" % (b"[%b]" % host if b":" in host else host, port)
+    if b":" in host:
+        host = b"[%b]" % host.partition(b"%")[0]  # a zone is local, RFC 6874 section 4
+    target = b"%b:%d" % (host, port)
     what = f"CONNECT {target.decode('ascii')} at the proxy {hop}"
     headers = list(hop.headers)
     try:

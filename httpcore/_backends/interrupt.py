@@ -4,8 +4,8 @@ Owns: what each thread waits on while it opens a connection. Must not know: pool
 
 An open connection is woken by shutting it down (`SyncStream.abort`). Before there is one, a thread
 waits for a look-up, for several sockets at once, or in a handshake. It says here how it can be
-woken, then looks whether it was meant to be; who wakes it does so in the other order. So neither
-can miss the other.
+woken, then looks whether it was to be; who wakes it does so in the other order: first leaves word,
+then looks how. So neither can miss the other.
 
 Closing a socket would not do: a thread that waits on it is not woken by that, and the number of
 the descriptor may be another file's when it is.
@@ -21,13 +21,23 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-# By thread. Each operation on it is one step, so there is no lock to be held over a fork.
+# By thread. Each operation on them is one step, so there is no lock to be held over a fork.
 _waiting: dict[int, Callable[[], None]] = {}
+_interrupted: set[int] = set()
+
+
+def begin() -> None:
+    """This thread opens another connection; what was left for it concerned an earlier one."""
+    _interrupted.discard(threading.get_ident())
 
 
 def waits(wake: Callable[[], None]) -> None:
-    """From now on `interrupt` calls `wake` to end what this thread waits for."""
-    _waiting[threading.get_ident()] = wake
+    """From now on `interrupt` calls `wake` to end what this thread waits for; if it came already,
+    that is done at once."""
+    thread = threading.get_ident()
+    _waiting[thread] = wake
+    if thread in _interrupted:
+        wake()
 
 
 def goes_on() -> None:
@@ -36,7 +46,8 @@ def goes_on() -> None:
 
 
 def interrupt(thread: int) -> None:
-    """Wake the thread with this identifier, if it waits for the network."""
+    """Wake the thread with this identifier, if it opens a connection."""
+    _interrupted.add(thread)
     wake = _waiting.get(thread)
     if wake is not None:
         wake()

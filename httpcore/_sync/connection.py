@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from .._backends.base import SOCKET_OPTION, NetworkBackend
 from .._backends.fork import renew_in_child
-from .._backends.interrupt import abort, interrupt
+from .._backends.interrupt import abort, begin, interrupt
 from .._backends.sync import SyncBackend
 from .._config import NO_TIMEOUTS, read_timeouts
 from .._dial import Dialed, OpenTCP, OpenUnix, Plan, Sleep, StartTLS, Step, dial
@@ -120,6 +120,7 @@ class HTTPConnection(ConnectionInterface):
         """Open the connection within `timeout` seconds an attempt, and all before `deadline`;
         Connect* on failure."""
         dialed = None
+        begin()
         self._opener = threading.get_ident()
         try:
             plan = self.plan(extensions.get("sni_hostname"))
