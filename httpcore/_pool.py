@@ -395,12 +395,12 @@ class Scheduler:
             self._withdraw(waiter)
             self._mutating = False
 
-    def close_idle(self, proxies: frozenset[object] | None = None) -> None:
-        """Closes all idle slots, or only those whose route goes through one of `proxies`. (No
-        waiter can use the room: see invariant 4.)"""
+    def close_idle(self, chooses: Any = None) -> None:
+        """Closes all idle slots, or only those whose route's proxy `chooses`, a predicate, is true
+        for. (No waiter can use the room: see invariant 4.)"""
         if self._mutating:
             self._repair(self._latest)
-        chosen = [slot for slot in self._idle if proxies is None or slot.route.proxy in proxies]
+        chosen = [slot for slot in self._idle if chooses is None or chooses(slot.route.proxy)]
         self._mutating = True
         for slot in chosen:
             self._close(slot)

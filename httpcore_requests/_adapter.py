@@ -23,13 +23,13 @@ from urllib3.util import parse_url
 
 from . import _proxies, _response, _unix
 from ._managers import PoolManager, ProxyManager, adopt, leave
-from ._pools import HostPool
+from ._pools import HostPool, check_host
 from ._raw import RawResponse
 from ._settings import MIN_IDLE, Road, Settings, Transports
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from urllib3.util.retry import Retry
 
@@ -80,9 +80,9 @@ class HTTPAdapter(_Stock):  # type: ignore[misc]
         pool_block: True makes requests beyond `pool_maxsize` wait for a connection, first
             come, first served. False opens as many as there are requests at a time, and keeps
             them: none is discarded because a pool is "full".
-        ssl_context: how servers are verified, instead of `verify` paths. It is never changed;
-            a request that would need it changed (``verify=False``, ``cert=``, a path as `verify`
-            that is not from the environment) is refused. Names are always checked.
+        ssl_context: how servers and https proxies are verified, instead of `verify` paths. It is
+            never changed; a request that would need it changed (``verify=False``, ``cert=``, a path
+            as `verify` that is not from the environment) is refused. Names are always checked.
         http2: not built yet: True raises NotImplementedError.
         max_connections: connections open at once over all hosts, or None; more requests wait.
         keepalive_expiry: seconds an idle connection may still be used, or None for ever.
@@ -98,14 +98,28 @@ class HTTPAdapter(_Stock):  # type: ignore[misc]
             for proxies from the environment only. Entries, separated by commas: ``*``, a name
             (with all names below it), an address, a network such as ``10.0.0.0/8``, each of these
             but the last also with ``:port``. Nothing is looked up in DNS for it.
+        resolve: where to find certain hosts, ``{"example.com:443": "127.0.0.1"}``, as curl's
+            ``--resolve``: the name stays in SNI, certificate check and Host. A proxy is asked for
+            a tunnel to the address; one that forwards looks up by itself.
+        resolver: looks up all other names in place of the system: called with host, port and the
+            seconds it has (None: no limit), from any thread, and returns addresses as text.
+            Excludes `network_backend`.
+        on_proxy_challenge: called when a proxy refuses a tunnel with 407, with the
+            `httpcore.ProxyError` (its ``status``, ``headers`` and ``body`` are the proxy's answer)
+            and the proxy's URL without credentials. The headers it returns go to that proxy, with
+            a second CONNECT on the same connection; None gives up. At most 3 times for a tunnel.
 
     Proxies are what requests makes of ``proxies=`` and the environment: http origins are asked for
     at the proxy, https ones through a tunnel. `Proxy-Authorization`, from the proxy's URL or from
     the caller, goes to the proxy and nowhere else. A refused tunnel is a
     `requests.exceptions.ProxyError`, whose ``args[0].reason`` has the proxy's answer: ``status``,
     ``headers`` (byte pairs) and ``body``. socks5, socks5h, socks4 and socks4a proxies work without
-    PySocks; those with an ``h`` or ``a`` resolve the origin's name. https:// proxies are not built
-    yet.
+    PySocks; those with an ``h`` or ``a`` resolve the origin's name.
+
+    https:// proxies are verified as the request asks for origins (`verify`, or the `ssl_context`),
+    also on the way to http origins, unless ``proxy_manager_for`` is given urllib3's
+    ``proxy_ssl_context``, ``proxy_assert_hostname`` or ``proxy_assert_fingerprint``. `cert` is
+    shown to origins only.
 
     ``http+unix://%2Frun%2Fdocker.sock/path`` goes to that Unix socket, never through a proxy, once
     mounted: ``s.mount("http+unix://", HTTPAdapter())``.
@@ -137,6 +151,9 @@ class HTTPAdapter(_Stock):  # type: ignore[misc]
         pool_timeout: float | None = None,
         trace: Callable[..., Any] | None = None,
         respect_no_proxy: bool = False,
+        resolve: Mapping[str, str] | None = None,
+        resolver: Callable[[str, int, float | None], Iterable[str]] | None = None,
+        on_proxy_challenge: Callable[[httpcore.ProxyError, str], Any] | None = None,
     ) -> None:
         self._settings = Settings(
             ssl_context=ssl_context,
@@ -149,6 +166,9 @@ class HTTPAdapter(_Stock):  # type: ignore[misc]
             pool_timeout=pool_timeout,
             trace=trace,
             respect_no_proxy=respect_no_proxy,
+            resolve=resolve,
+            resolver=resolver,
+            on_proxy_challenge=on_proxy_challenge,
         )
         max_idle = max(MIN_IDLE, pool_connections * pool_maxsize)
         self._transports = Transports(self._settings, max_idle)
@@ -200,13 +220,14 @@ class HTTPAdapter(_Stock):  # type: ignore[misc]
     def proxy_manager_for(self, proxy: str, **proxy_kwargs: Any) -> Any:
         """The manager for `proxy`, made when first asked for and kept in `self.proxy_manager`.
 
-        Override it to add urllib3's keywords (``ssl_context``, ``source_address``, ...) and call
-        this, or to return a `urllib3.ProxyManager` of your own.
+        Override it to add urllib3's keywords (``ssl_context``, ``source_address``, and for https
+        proxies ``proxy_ssl_context``, ...) and call this, or to return a `urllib3.ProxyManager` of
+        your own.
 
         Of the managers made here no more are kept than there may be idle connections (100, where
         the pool's size does not say more), the newest; older ones are cleared.
 
-        Raises InvalidProxyURL, or InvalidSchema for a kind of proxy that is not built yet.
+        Raises InvalidProxyURL; TypeError or ValueError for a keyword that cannot be honoured.
         """
         manager = self.proxy_manager.get(proxy)
         if manager is None:
@@ -343,6 +364,8 @@ class HTTPAdapter(_Stock):  # type: ignore[misc]
         # urllib3's manager would have the proxy fetch whatever it is.
         if isinstance(manager, urllib3.ProxyManager) and scheme not in _proxies.DEFAULT_PORTS:
             raise URLSchemeUnknown(scheme)
+        if host.get("host"):
+            check_host(host["host"])  # a pool for all origins sees none of their names
         return manager.connection_from_host(**host, pool_kwargs=more)
 
     def _manager_through(self, proxy: str) -> Any:
@@ -397,6 +420,9 @@ class HTTPAdapter(_Stock):  # type: ignore[misc]
                 conn.cert_reqs = "CERT_NONE"
                 conn.ca_certs = conn.ca_cert_dir = None
                 return
+        if isinstance(conn, HostPool) and conn.scheme == "https":
+            # For http through an https proxy requests would write that nobody is verified.
+            url = "https"
         super().cert_verify(conn, url, verify, cert)
         if verify is True and isinstance(conn, HostPool):
             self._trust_default(conn)

@@ -18,8 +18,8 @@ import httpcore
 from . import _unix
 from ._fork import renew_in_child
 from ._pools import HostPool
-from ._proxies import DEFAULT_PORTS, SPOKEN, to_core
-from ._settings import Transports, check_keywords
+from ._proxies import DEFAULT_PORTS, to_core
+from ._settings import Transports, check_keywords, check_proxy_config
 
 
 class PoolManager(urllib3.PoolManager):
@@ -74,14 +74,11 @@ def adopt(
     """Make `manager` hand out pools of ours from now on, unless it was given its own classes.
 
     Adapters that build a plain `urllib3.PoolManager` themselves are served this way;
-    ``pool_classes_by_scheme`` is what urllib3 lets its users set for this. A manager for a kind
-    of proxy that is not spoken here keeps urllib3's pools.
+    ``pool_classes_by_scheme`` is what urllib3 lets its users set for this.
 
-    Raises TypeError for a keyword that cannot be honoured.
+    Raises TypeError for a keyword that cannot be honoured, ValueError for a value that cannot.
     """
     if manager.pool_classes_by_scheme is pool_classes_by_scheme:
-        if manager.proxy is not None and manager.proxy.scheme != SPOKEN:
-            return
         if manager.proxy is None:
             keys: Any = manager.key_fn_by_scheme
             keys[_unix.SCHEME] = _unix.pool_key
@@ -89,6 +86,7 @@ def adopt(
         renew_in_child(manager.pools, "lock", threading.RLock)
     if type(manager.pool_classes_by_scheme) is _Classes:
         check_keywords(manager.connection_pool_kw)
+        check_proxy_config(manager.proxy, manager.proxy_config)
 
 
 class _Classes(dict[str, Any]):
@@ -101,5 +99,6 @@ class _Classes(dict[str, Any]):
 
 def leave(manager: urllib3.ProxyManager, transports: Transports) -> None:
     """Close the idle connections through the proxy of `manager`."""
-    if manager.proxy is not None and manager.proxy.scheme == SPOKEN:
-        transports.leave(to_core(manager.proxy, manager.proxy_headers))
+    if manager.proxy is not None:
+        hook = transports.settings.on_proxy_challenge
+        transports.leave(to_core(manager.proxy, manager.proxy_headers, hook))

@@ -8,7 +8,8 @@ A `HostPool` holds no connections. It is a view on the adapter's one `httpcore.C
 for one (scheme, host, port, TLS settings, proxy) or one Unix socket, kept in a dict as urllib3
 keeps its pools, because that is where everybody looks for ``cert_reqs``, ``num_connections`` and
 ``conn_kw``. As in urllib3, the pool for http through a proxy is that of the proxy, for all
-origins, and is given absolute URLs.
+origins, and is given absolute URLs; through an https proxy its scheme is "https", and the target
+alone tells that the origin's is not.
 
 Sources: urllib3's `HTTPConnectionPool.urlopen` for the contract, RFC 9110 section 9.2.2 for
 what may be repeated, section 15.4 for redirects.
@@ -34,7 +35,7 @@ import httpcore
 
 from . import _replaced, _unix
 from ._errors import FAILURES, NOT_SENT, LocationParseError, tell
-from ._proxies import DEFAULT_PORTS, SPOKEN, split_absolute, to_core
+from ._proxies import DEFAULT_PORTS, FORWARDED, split_absolute, to_core
 from ._raw import RawResponse
 from ._request import (
     encode_body,
@@ -111,7 +112,11 @@ class HostPool(HTTPConnectionPool):
         self._transports = transports
         self._tls_plan: TLSPlan | None = None
         self._road = road_for(maxsize, block, conn_kw)
-        self._through = _socks if _proxy is None else to_core(_proxy, self.proxy_headers)
+        self._through = _socks
+        if _proxy is not None:
+            hook = transports.settings.on_proxy_challenge
+            self._through = to_core(_proxy, self.proxy_headers, hook)
+        self._proxy_plan: TLSPlan | None = None
         self._set_out()
 
     def _set_out(self) -> None:
@@ -119,12 +124,13 @@ class HostPool(HTTPConnectionPool):
         scheme, host = self.scheme, self.host
         if self._uds is None:
             self.peer = f"{host}:{self.port}"
-            _check_host(host)
+            check_host(host)
         else:
-            scheme, self.host, self.port = SPOKEN, self._uds, None
+            scheme, self.host, self.port = FORWARDED, self._uds, None
             self.peer = f"unix:{self._uds}"
             self._road = without_ip(self._road)
         self._direct = self._uds is None and self._through is None
+        self._guards = self.proxy is not None and self.proxy.scheme == "https"
         if self._through is not None:
             self._of_proxy = frozenset(name.lower() for name, _ in self._through.headers)
         port = self.port or DEFAULT_PORTS[scheme]
@@ -263,12 +269,12 @@ class HostPool(HTTPConnectionPool):
         extensions: dict[str, Any] = {"timeout": to_timeouts(timeout, pool_timeout, end)}
         if type(timeout) is OurTimeout and timeout.cancel is not None:
             extensions["cancel"] = timeout.cancel
-        if self.scheme == "https":
-            self._add_tls(extensions)
         if settings.trace is not None:
             extensions["trace"] = settings.trace
         scheme, host, port = self._origin
         if self._direct:
+            if self.scheme == "https":
+                self._add_tls(extensions)
             lines = encode_headers(headers, self._host_header, method, body, chunked)
         else:
             (scheme, host, port), target, host_header, withheld = self._detour(target, extensions)
@@ -293,19 +299,74 @@ class HostPool(HTTPConnectionPool):
     ) -> tuple[tuple[bytes, bytes, int], bytes, bytes, frozenset[bytes]]:
         """Where to, which target, its Host, and names of header lines to leave out, for what
         does not go straight to a host."""
+        here = self._origin, target, self._host_header
         if self._uds is not None:
             extensions["uds"] = self._uds
-        elif self.scheme == "https" or self.proxy is None:  # the latter through SOCKS
-            extensions["proxy"] = self._through
-            return self._origin, target, self._host_header, _NOT_IN_TUNNELS
-        elif not target.startswith(b"/"):  # else it is for the proxy itself, as in urllib3
-            extensions["proxy"] = self._through
-            origin, target = split_absolute(target)
-            host = _host_header(origin[1].decode("ascii"), origin[2], SPOKEN)
-            return origin, target, host, self._of_proxy
-        return self._origin, target, self._host_header, frozenset()
+            return *here, frozenset()
+        absolute = not target.startswith(b"/")
+        tls = self.scheme == "https" and not (absolute and self._guards)
+        if tls:
+            self._add_tls(extensions, stacklevel=5)
+        through = self._verified_proxy(tls) if self._guards else self._through
+        if tls or self.proxy is None:  # the latter through SOCKS
+            extensions["proxy"] = through
+            return *here, _NOT_IN_TUNNELS
+        if not absolute:  # it is for the proxy itself, as in urllib3
+            return *here, frozenset()
+        extensions["proxy"] = through
+        origin, target = split_absolute(target)
+        host = _host_header(origin[1].decode("ascii"), origin[2], FORWARDED)
+        return origin, target, host, self._of_proxy
 
-    def _add_tls(self, extensions: dict[str, Any]) -> None:
+    def _verified_proxy(self, tunnels: bool) -> httpcore.Proxy:
+        """The https proxy, with the TLS context that this pool's settings mean for it."""
+        settings, own = self._settings_for_proxy(tunnels)
+        tls = self._proxy_plan
+        if tls is None or tls.settings != settings:
+            tls = self._proxy_plan = plan(settings, own)
+        context = context_for(tls)
+        proxy: Any = self._through
+        if proxy.ssl_context is not context:
+            given, proxy = proxy, httpcore.Proxy(proxy.url, on_challenge=proxy.on_challenge)
+            proxy.headers, proxy.ssl_context = given.headers, context
+            self._through = proxy
+        if tls.unverified and not (tunnels and self._tls_plan and self._tls_plan.unverified):
+            warnings.warn(
+                f"The https proxy '{self.proxy.host}' is not verified: whoever is on the way to it "  # type: ignore[union-attr]
+                "can read and change what is forwarded, and its credentials",
+                InsecureRequestWarning,
+                stacklevel=5,
+            )
+        return proxy  # type: ignore[no-any-return]
+
+    def _settings_for_proxy(self, tunnels: bool) -> tuple[TLSSettings, ssl.SSLContext | None]:
+        """What of the settings is for an https proxy, and the context that goes before them.
+
+        As in urllib3 they are those of the origin, except for its client certificate and the
+        names to find; a context of its own, ``proxy_ssl_context``, stands in place of all.
+        """
+        config = self.proxy_config
+        own = None if config is None else config.ssl_context
+        settings = TLSSettings()
+        if own is None:
+            own = self._transports.settings.ssl_context
+            settings = TLSSettings(
+                ssl_context=None if tunnels else self.ssl_context,
+                cert_reqs=self.cert_reqs,
+                ca_certs=self.ca_certs,
+                ca_cert_dir=self.ca_cert_dir,
+                ca_cert_data=self.ca_cert_data,
+                ssl_version=self.ssl_version,
+                ssl_minimum_version=self.ssl_minimum_version,
+                ssl_maximum_version=self.ssl_maximum_version,
+            )
+        if config is not None:
+            settings = settings._replace(
+                assert_hostname=config.assert_hostname, assert_fingerprint=config.assert_fingerprint
+            )
+        return settings, own
+
+    def _add_tls(self, extensions: dict[str, Any], stacklevel: int = 4) -> None:
         settings = (
             self.ssl_context, self.cert_reqs, self.ca_certs, self.ca_cert_dir, self.ca_cert_data,
             self.cert_file, self.key_file, self.key_password, self.ssl_version,
@@ -325,7 +386,7 @@ class HostPool(HTTPConnectionPool):
                 "certificate verification is strongly advised. See: "
                 "https://urllib3.readthedocs.io/en/latest/advanced-usage.html#tls-warnings",
                 InsecureRequestWarning,
-                stacklevel=4,
+                stacklevel=stacklevel,
             )
 
     def _follow(
@@ -357,7 +418,8 @@ class HostPool(HTTPConnectionPool):
         )  # fmt: skip
 
 
-def _check_host(host: str) -> None:
+def check_host(host: str) -> None:
+    """Refuse, with `LocationParseError`, a name that DNS cannot have."""
     # RFC 1035 section 2.3.4: a label has 1 to 63 octets. DNS would say so too, but as a
     # UnicodeError from deep below (psf/requests#3687).
     labels = host.removesuffix(".").split(".")

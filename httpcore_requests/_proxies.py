@@ -22,15 +22,15 @@ from urllib.parse import urlsplit
 
 import requests.utils
 from requests.auth import _basic_auth_str
-from requests.exceptions import InvalidProxyURL, InvalidSchema
+from requests.exceptions import InvalidProxyURL
 from urllib3.exceptions import LocationValueError
 from urllib3.util import Url, parse_url
 
 import httpcore
 
-SPOKEN = "http"
+FORWARDED = "http"  # the scheme of origins whose requests a proxy sends on
+HTTP = frozenset(["http", "https"])
 SOCKS = frozenset(["socks4", "socks4a", "socks5", "socks5h"])
-_NOT_BUILT = frozenset(["https"])
 
 _requests: Any = requests.utils  # its stubs leave types out
 
@@ -51,7 +51,7 @@ def normalized(proxy: Any) -> str:
     Raises InvalidProxyURL for what has no host or is no URL.
     """
     try:
-        text: str = _requests.prepend_scheme_if_needed(proxy, SPOKEN)
+        text: str = _requests.prepend_scheme_if_needed(proxy, FORWARDED)
         usable = bool(parse_url(text).host)
     except (AttributeError, TypeError, LocationValueError):
         usable = False
@@ -65,21 +65,12 @@ def normalized(proxy: Any) -> str:
 
 
 def refuse_unspoken(url: Url) -> None:
-    """Refuse a proxy that is not of a scheme that is spoken.
-
-    Raises InvalidSchema for kinds that are to come, InvalidProxyURL for all others.
-    """
-    if url.scheme == SPOKEN or url.scheme in SOCKS:
+    """Refuse a proxy that is not of a scheme that is spoken, with InvalidProxyURL."""
+    if url.scheme in HTTP or url.scheme in SOCKS:
         return
-    if url.scheme in _NOT_BUILT:
-        raise InvalidSchema(
-            f"cannot use the proxy {shown(url)}: {url.scheme}:// proxies are not built yet in "
-            "httpcore_requests.HTTPAdapter, only http and SOCKS ones; mount "
-            "requests.adapters.HTTPAdapter for what has to go through it"
-        )
     raise InvalidProxyURL(
         f"cannot use the proxy {shown(url)}: {url.scheme!r} is no scheme of a proxy; "
-        "http, socks5, socks5h, socks4 and socks4a are spoken"
+        "http, https, socks5, socks5h, socks4 and socks4a are spoken"
     )
 
 
@@ -103,10 +94,26 @@ def shown(url: Url) -> str:
     return Url(url.scheme, None, url.host, url.port).url
 
 
-def to_core(url: Url, headers: Mapping[str, Any]) -> httpcore.Proxy:
-    """The HTTP proxy at `url`; `headers` are for it alone, credentials among them."""
+class Challenged(NamedTuple):
+    """What answers the 407s of one proxy. Equal ones are: connections are found by it."""
+
+    hook: Callable[[httpcore.ProxyError, str], Any]
+    proxy: str
+
+    def __call__(self, error: httpcore.ProxyError) -> Any:
+        return self.hook(error, self.proxy)
+
+
+def to_core(url: Url, headers: Mapping[str, Any], hook: Any = None) -> httpcore.Proxy:
+    """The HTTP proxy at `url`, without TLS settings.
+
+    Parameters:
+        headers: for it alone, credentials among them.
+        hook: answers its 407s, see `HTTPAdapter`; None to give up at once.
+    """
     lines = [(_to_bytes(name), _to_bytes(value)) for name, value in headers.items()]
-    return httpcore.Proxy(_address_of(url), headers=lines)
+    answers: Any = None if hook is None else Challenged(hook, shown(url))
+    return httpcore.Proxy(_address_of(url), headers=lines, on_challenge=answers)
 
 
 def socks_to_core(url: Url, user: str, password: str) -> httpcore.Proxy:
@@ -127,7 +134,7 @@ def socks_to_core(url: Url, user: str, password: str) -> httpcore.Proxy:
 
 def _address_of(url: Url) -> httpcore.URL:
     return httpcore.URL(
-        scheme=(url.scheme or SPOKEN).encode("ascii"),
+        scheme=(url.scheme or FORWARDED).encode("ascii"),
         host=_bare(url.host or "").encode("ascii"),
         port=url.port,
         target=b"/",

@@ -58,9 +58,16 @@ class Settings:
     pool_timeout: float | None = None
     trace: Callable[..., Any] | None = None
     respect_no_proxy: bool = False
+    resolve: Mapping[str, str] | None = None
+    resolver: Callable[[str, int, float | None], Iterable[str]] | None = None
+    on_proxy_challenge: Callable[[httpcore.ProxyError, str], Any] | None = None
 
     def __post_init__(self) -> None:
         check_context(self.ssl_context)
+        for name in ("resolver", "on_proxy_challenge"):
+            hook = getattr(self, name)
+            if hook is not None and not callable(hook):
+                raise TypeError(f"{name} must be callable, not {type(hook).__name__}")
 
     def __getstate__(self) -> dict[str, Any]:
         """Asked for by pickle and deepcopy, of the adapter too."""
@@ -89,6 +96,21 @@ def check_connection_keywords(keywords: Mapping[str, Any]) -> None:
     """Refuse what is no keyword of a `urllib3.HTTPSConnectionPool`, with TypeError."""
     _refuse_unknown(keywords, _OF_CONNECTIONS)
     check_context(keywords.get("ssl_context"))
+
+
+def check_proxy_config(proxy: Any, config: Any) -> None:
+    """Refuse what a `urllib3.ProxyManager` for `proxy` was told and what cannot be honoured.
+
+    Raises TypeError for what is no TLS context, ValueError for forwarding of https.
+    """
+    if config is None:
+        return
+    check_context(config.ssl_context)
+    if config.use_forwarding_for_https and proxy.scheme == "https":
+        raise ValueError(
+            "use_forwarding_for_https=True is not supported: HTTPAdapter asks a proxy for https "
+            "origins through a tunnel only, so that it cannot read what is said in it"
+        )
 
 
 def _refuse_unknown(keywords: Mapping[str, Any], known: frozenset[str]) -> None:
@@ -174,6 +196,8 @@ class Transports:
             max_connections_per_host=road.max_per_host,
             max_age=settings.max_age,
             parsing=settings.parsing,
+            resolve=settings.resolve,
+            resolver=settings.resolver,
         )
 
     def leave(self, proxy: httpcore.Proxy) -> None:

@@ -19,7 +19,6 @@ import urllib3
 from requests.exceptions import (
     ConnectTimeout,
     InvalidProxyURL,
-    InvalidSchema,
     InvalidURL,
     ProxyError,
     ReadTimeout,
@@ -482,18 +481,6 @@ def test_bad_proxy_urls(make: Make, scheme: str, bad: str) -> None:
     assert "secret" not in str(ours.value)
     assert ours.value.__context__ is None
     assert ours.value.request.url == origin
-
-
-@pytest.mark.parametrize("kind", ["https", "HTTPS"])
-def test_kinds_of_proxies_that_are_not_built_are_named_and_never_bypassed(
-    make: Make, server: LocalServer, kind: str
-) -> None:
-    with pytest.raises(InvalidSchema, match="https:// proxies are not built") as caught:
-        make().get(server.url, proxies=both(f"{kind}://user:secret@proxy.test:1080"))
-    assert "https://proxy.test:1080" in str(caught.value)
-    assert "secret" not in str(caught.value)
-    assert caught.value.request is not None
-    assert not server.requests
 
 
 @pytest.mark.parametrize("scheme", ["ws", "ftp"])

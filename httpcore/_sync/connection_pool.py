@@ -59,7 +59,7 @@ from .._models import (
     to_server_name,
 )
 from .._pool import ACTIVE, DIALING, Route, Scheduler, Slot, Waiter
-from .._proxy import forwarded, to_hop
+from .._proxy import Hop, forwarded, to_hop
 from .._retries import IDEMPOTENT, Retries, RetryBudget, RetryConfig
 from .._ssl import create_ssl_context
 from .cancel_token import attach
@@ -535,12 +535,14 @@ class ConnectionPool(RequestInterface):
             return self._scheduler.stats()
 
     def close_idle(self, proxy: Proxy | None = None) -> None:
-        """Close idle connections now: all, or those through `proxy` with its credentials."""
-        hops = None
+        """Close idle connections now: all, or those through `proxy` with its credentials, however
+        it was verified."""
+        chooses = None
         if proxy is not None:
-            hops = frozenset(to_hop(proxy, scheme) for scheme in (b"http", b"https"))
+            hops = [to_hop(proxy, scheme) for scheme in (b"http", b"https")]
+            chooses = partial(_is_one_of, frozenset(hop._replace(ssl_context=None) for hop in hops))
         with self._lock:
-            self._scheduler.close_idle(hops)
+            self._scheduler.close_idle(chooses)
         self._settle()
 
     def retire(self) -> None:
@@ -681,6 +683,10 @@ def _tls_settings(extensions: Any, context: Any) -> Any:
         context = own
     name = extensions.get("sni_hostname")
     return context if name is None else (context, to_server_name(name))
+
+
+def _is_one_of(hops: frozenset[Hop], hop: Hop | None) -> bool:
+    return hop is not None and hop._replace(ssl_context=None) in hops
 
 
 def _to_path(path: Any) -> str | None:

@@ -24,7 +24,7 @@ class HTTPProxy(ConnectionPool):
         proxy_url: ``http://host:port``; a user and password in it are used as `proxy_auth`.
         proxy_auth: user name and password, for the proxy only.
         proxy_headers: extra headers for the proxy: in each forwarded request, and in CONNECT.
-        proxy_ssl_context: how to verify an https proxy; these are not built yet.
+        proxy_ssl_context: how to verify an https proxy; by default `default_ssl_context()`.
         The others: see `ConnectionPool`.
     """
 
