@@ -111,8 +111,9 @@ def to_headers(headers: HeaderTypes) -> HeaderList:
 def encode_host(host: str) -> bytes:
     """A URL's host as it goes to DNS, SNI and the Host header.
 
-    ASCII hosts are passed as given, in lower case (but for an IPv6 zone); others go through IDNA 2008 (with the
-    UTS 46 mapping that browsers apply, which keeps e.g. capital letters working).
+    ASCII hosts are passed as given, in lower case (but for an IPv6 zone); others go through
+    IDNA 2008 (with the UTS 46 mapping that browsers apply, which keeps e.g. capital letters
+    working).
 
     Raises:
         LocalProtocolError: the host or one of its labels is empty, a label is too long, it has
@@ -123,7 +124,9 @@ def encode_host(host: str) -> bytes:
     except idna.IDNAError as exc:
         raise LocalProtocolError(f"URL host {host!r} cannot be encoded: {exc}") from exc
     check_host(encoded)
-    address, mark, zone = encoded.partition(b"%" if b":" in encoded else b"\0")
+    if b":" not in encoded:
+        return encoded.lower()
+    address, mark, zone = encoded.partition(b"%")
     return address.lower() + mark + zone  # zones are names of interfaces: Eth0 is not eth0
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import trustme
 
-from tests.support import proxies, servers, tls
+from tests.support import programs, proxies, servers, tls
 from tests.support.leaks import LeakCheck
 
 # Variables by which a developer's machine could change what a test sees.
@@ -165,3 +165,59 @@ def black_hole() -> Iterator[tuple[str, int]]:
     """(host, port) where a connect neither completes nor fails."""
     with servers.black_hole() as address:
         yield address
+
+
+# --- real programs, each started once, when first asked for ---
+
+
+@pytest.fixture(scope="session")
+def server_cert_files(
+    ca: trustme.CA, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, Path]:
+    """(chain, key): a certificate of the test CA for loopback, for servers that read files."""
+    return tls.write_server_cert(ca, tmp_path_factory.mktemp("server"))
+
+
+@pytest.fixture(scope="session")
+def start_proxy_py(
+    server_cert_files: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Callable[[str], programs.Program]]:
+    """`start_proxy_py(kind)`: an HTTP proxy, "open", "auth", or "tls" (which also asks for the
+    password); one process of each kind."""
+    if not programs.has_module("proxy"):
+        pytest.skip("proxy.py is not installed")
+    cert, key = server_cert_files
+    options: dict[str, dict[str, Any]] = {
+        "open": {},
+        "auth": {"auth": True},
+        "tls": {"auth": True, "cert": cert, "key": key},
+    }
+    running: dict[str, programs.Program] = {}
+
+    def start(kind: str) -> programs.Program:
+        if kind not in running:
+            made = programs.proxy_py(tmp_path_factory.mktemp("proxy-py"), **options[kind])
+            running[kind] = made.__enter__()
+        return running[kind]
+
+    yield start
+    for program in running.values():
+        program.stop()
+
+
+@pytest.fixture(scope="session")
+def pproxy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[programs.Program]:
+    if not programs.has_module("pproxy"):
+        pytest.skip("pproxy is not installed")
+    with programs.pproxy(tmp_path_factory.mktemp("pproxy")) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def nginx(
+    server_cert_files: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[programs.Program]:
+    if programs.nginx_path() is None:
+        pytest.skip("nginx is not installed")
+    with programs.nginx(tmp_path_factory.mktemp("nginx"), *server_cert_files) as running:
+        yield running

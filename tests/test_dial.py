@@ -28,6 +28,7 @@ from httpcore._exceptions import (
     ReadError,
     TLSError,
 )
+from httpcore._proxy import Hop
 
 CONTEXT: Any = object()  # never touched, only passed on
 
@@ -104,7 +105,6 @@ def test_tls_over_a_unix_socket_of_a_backend_that_has_no_ssl_object() -> None:
     [
         (b"example.com", "example.com"),
         (b"example.com.", "example.com"),  # the dot is DNS' and in no certificate
-        (b".", "."),
         (b"127.0.0.1", "127.0.0.1"),
         (b"::1", "::1"),
         (b"0:0:0:0:0:0:0:1", "::1"),  # as certificates are compared
@@ -119,6 +119,22 @@ def test_the_name_in_the_certificate(host: bytes, name: str) -> None:
     tcp = steps[0]
     assert isinstance(tcp, OpenTCP)
     assert tcp.host == host.decode()
+
+
+@pytest.mark.parametrize(
+    ("host", "address"),
+    [
+        (b"fe80::1%25eth10", "fe80::1%eth10"),
+        (b"fe80::1%eth10", "fe80::1%eth10"),
+        (b"fe80::1%25", "fe80::1%25"),  # the zone of number 25, not escaped
+        (b"fe80::1%2525", "fe80::1%25"),
+    ],
+)
+def test_a_zone_is_written_as_the_system_takes_it(host: bytes, address: str) -> None:
+    """Row 51: "connects with scope id", of which a URL escapes the per cent sign."""
+    assert run(Plan(host, 80, None), [Stream()])[0] == [OpenTCP(address, 80, None, None)]
+    plan = Plan(b"h", 80, None, hop=Hop(b"http", host, 3128, (), True))
+    assert run(plan, [Stream()])[0] == [OpenTCP(address, 3128, None, None)]
 
 
 def test_a_name_of_the_callers_own() -> None:

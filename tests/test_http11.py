@@ -966,10 +966,12 @@ def test_an_early_answer_to_a_body_that_nobody_wanted() -> None:
 @pytest.mark.parametrize("end", [b"", httpcore.ReadError("reset"), httpcore.ReadTimeout("late")])
 def test_a_broken_write_without_an_answer(end: Any) -> None:
     error = write_error("not_sent")
+    error.__cause__ = cause = BrokenPipeError()
     stream = Script([end], [None, error])
     with pytest.raises(httpcore.WriteError) as caught:
         send(httpcore.HTTP11Connection(ORIGIN, stream), "POST", [content_length(len(BIG))], BIG)
     assert caught.value is error
+    assert error.__cause__ is cause
     assert error.phase == "maybe_processed"  # the first block did go out
     assert stream.closed
 

@@ -76,6 +76,31 @@ def test_a_stream_that_cannot_be_aborted_is_closed() -> None:
     assert stream.closed
 
 
+def test_a_stream_of_anothers_make_that_has_a_socket_is_shut_down() -> None:
+    """Closing would not wake the thread that reads."""
+    mine, peers = socket.socketpair()
+
+    class Wrapped(httpcore.NetworkStream):
+        closed = False
+
+        def close(self) -> None:
+            self.closed = True
+
+        def get_extra_info(self, info: str) -> object:
+            return mine if info == "socket" else None
+
+    with mine, peers:
+        mine.settimeout(20.0)
+        got: list[bytes] = []
+        reader = threading.Thread(target=lambda: got.append(mine.recv(1)))
+        reader.start()
+        stream = Wrapped()
+        interrupt.abort(stream)
+        reader.join(5.0)
+        assert got == [b""]
+        assert not stream.closed, "its owner does that"
+
+
 def test_a_socket_that_is_not_connected_can_be_shut_down() -> None:
     with socket.socket() as sock:
         interrupt.shut_down(sock)

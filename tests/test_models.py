@@ -38,6 +38,9 @@ from httpcore._exceptions import LocalProtocolError, UnsupportedProtocol
         ("http://user:pw@example.com/", b"http", b"example.com", None, b"/"),
         ("http://[::1]:8080/x", b"http", b"::1", 8080, b"/x"),
         ("http://[FE80::1%25eth0]/", b"http", b"fe80::1%25eth0", None, b"/"),
+        # The name of an interface has capital letters of its own.
+        ("http://[FE80::A%25Eth0]/", b"http", b"fe80::a%25Eth0", None, b"/"),
+        ("http://" + "A" * 63 + ".test./", b"http", b"a" * 63 + b".test.", None, b"/"),
         ("http://127.0.0.1:81/", b"http", b"127.0.0.1", 81, b"/"),
         ("http://under_score.example---x/", b"http", b"under_score.example---x", None, b"/"),
         ("http://example.com./", b"http", b"example.com.", None, b"/"),
@@ -90,6 +93,11 @@ def test_parsing_a_url(
         ("http://a b/", LocalProtocolError, "has characters that no host may have"),
         ("http://a\r\nb/", LocalProtocolError, "has characters that no host may have"),
         ("http://a\0b/", LocalProtocolError, "has characters that no host may have"),
+        # Row 52.
+        ("http://.example.test/", LocalProtocolError, "a part of no or too many characters"),
+        ("http://a..test/", LocalProtocolError, "a part of no or too many characters"),
+        ("http://./", LocalProtocolError, "a part of no or too many characters"),
+        ("http://" + "a" * 64 + ".test/", LocalProtocolError, "a part of no or too many"),
         ("http://ex\u2028ample/", LocalProtocolError, "cannot be encoded"),
         ("http://" + "ä" * 64 + ".example/", LocalProtocolError, "cannot be encoded"),
         (b"http://b\xfccher.example/", LocalProtocolError, "must be ASCII"),

@@ -177,7 +177,12 @@ AGREED = b"HTTP/1.1 200 Connection established\r\n\r\n"
 
 
 @pytest.mark.parametrize(
-    ("host", "target"), [(b"origin.test", b"origin.test:443"), (b"::1", b"[::1]:443")]
+    ("host", "target"),
+    [
+        (b"origin.test", b"origin.test:443"),
+        (b"::1", b"[::1]:443"),
+        (b"fe80::1%eth0", b"[fe80::1]:443"),  # a zone means nothing elsewhere
+    ],
 )
 def test_a_tunnel(host: bytes, target: bytes) -> None:
     steps, _ = run(connect(STREAM, HOP, host, 443), [AGREED])

@@ -19,6 +19,7 @@ import contextlib
 import socket
 import threading
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 # By thread. Each operation on them is one step, so there is no lock to be held over a fork.
@@ -57,7 +58,8 @@ def abort(stream: Any) -> None:
     """End what another thread is doing on `stream`, a `NetworkStream` of whatever make."""
     end = getattr(stream, "abort", None)
     if end is None:
-        end = stream.close
+        sock = stream.get_extra_info("socket")
+        end = partial(shut_down, sock) if isinstance(sock, socket.socket) else stream.close
     end()
 
 

@@ -223,7 +223,8 @@ class HTTP11Connection(ConnectionInterface):
             if trace is not None:
                 trace("http11.receive_response_headers.failed", {"exception": exc})
             if failure is not None and isinstance(exc, Exception):
-                raise failure from None  # the server said nothing: the first failure stands
+                # The server said nothing: the first failure stands, and so does what it came from.
+                raise failure from failure.__cause__
             raise
         if trace is not None:
             trace(

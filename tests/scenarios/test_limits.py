@@ -19,7 +19,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from types import FrameType
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 import requests
@@ -28,6 +28,7 @@ import requests.adapters
 import httpcore
 from httpcore_requests import HTTPAdapter
 from tests.scenarios import Interruptible, interrupt_at
+from tests.support.proxies import SocksServer
 from tests.support.servers import LocalServer, Peer, ScriptedServer
 
 Serve = Callable[..., ScriptedServer]
@@ -167,12 +168,17 @@ class Faults:
         *("fine", "fine", "stream", "abandoned", "half"),
         *("refused", "unknown_host", "tls", "read_timeout", "no_room", "hook", "hook"),
         *("truncated", "dropped", "bad_argument"),
+        *("proxy", "proxy_refuses", "proxy_hangs", "proxy_breaks", "no_proxy"),
+        *("cancelled", "overdue"),
     )
     # Seconds. Short enough to strike under load, which is wanted.
     pool_timeout = 5.0
 
-    def __init__(self, pool: httpcore.ConnectionPool, plain: str, tls: str, refused: int) -> None:
+    def __init__(
+        self, pool: httpcore.ConnectionPool, plain: str, tls: str, refused: int, proxies: Proxies
+    ) -> None:
         self.pool = pool
+        self.proxies = proxies
         self.plain = plain
         self.tls_url = tls
         self.refused_port = refused
@@ -186,15 +192,17 @@ class Faults:
             httpcore.NetworkError,
             httpcore.TimeoutException,
             httpcore.ProtocolError,
+            httpcore.ProxyError,
             HookError,
         ) as exc:
             self.seen[f"{kind}: {type(exc).__name__}"] += 1
 
     def get(self, url: str, pool: float | None = None, **extensions: Any) -> httpcore.Response:
         timeout = {
-            "connect": PATIENCE,
+            "connect": extensions.pop("connect", PATIENCE),
             "read": extensions.pop("read", PATIENCE),
             "pool": self.pool_timeout if pool is None else pool,
+            "total": extensions.pop("total", None),
         }
         return self.pool.request(
             "GET", url, stream=True, extensions={"timeout": timeout, **extensions}
@@ -251,15 +259,87 @@ class Faults:
 
         self.get(self.plain, trace=trace).read()
 
+    # On the way through a proxy. What is asked for there is never forwarded: a tunnel is opened
+    # for the TLS of the origin, and SOCKS always opens one.
+
+    def proxy(self, chance: random.Random) -> None:
+        through = httpcore.Proxy(f"socks5h://127.0.0.1:{self.proxies.socks}")
+        self.get(f"{self.plain}/bytes/1000", proxy=through).read()
+
+    def proxy_refuses(self, chance: random.Random) -> None:
+        through = httpcore.Proxy(f"http://127.0.0.1:{self.proxies.refusing}")
+        self.get(self.tls_url, proxy=through)
+
+    def proxy_hangs(self, chance: random.Random) -> None:
+        kind = chance.choice(("http", "https", "socks5", "socks4a"))
+        through = httpcore.Proxy(f"{kind}://127.0.0.1:{self.proxies.silent}")
+        self.get(self.tls_url, proxy=through, connect=0.01)
+
+    def proxy_breaks(self, chance: random.Random) -> None:
+        kind = chance.choice(("http", "https", "socks5", "socks4a"))
+        through = httpcore.Proxy(f"{kind}://127.0.0.1:{self.proxies.broken}")
+        self.get(self.tls_url, proxy=through)
+
+    def no_proxy(self, chance: random.Random) -> None:
+        kind = chance.choice(("http", "https", "socks5", "socks4a"))
+        self.get(self.tls_url, proxy=httpcore.Proxy(f"{kind}://127.0.0.1:{self.refused_port}"))
+
+    # Ended from outside, wherever it is by then.
+
+    def cancelled(self, chance: random.Random) -> None:
+        token = httpcore.CancelToken()
+        timer = threading.Timer(chance.random() / 20, token.cancel)
+        timer.start()
+        try:
+            self.get(f"{self.plain}/hang", cancel=token)
+        finally:
+            timer.join()
+
+    def overdue(self, chance: random.Random) -> None:
+        path = chance.choice(("/hang", "/drip/1000", "/bytes/3000000"))
+        self.get(f"{self.plain}{path}", total=chance.random() / 5).read()
+
+
+class Proxies(NamedTuple):
+    """The ports of proxies: one that works, and three that do not."""
+
+    socks: int
+    refusing: int
+    silent: int
+    broken: int
+
+
+@pytest.fixture
+def proxies(serve: Serve) -> Iterator[Proxies]:
+    def refuse(peer: Peer) -> None:
+        if peer.recv_head() is not None:
+            peer.respond(403, b"no")
+
+    def stay_silent(peer: Peer) -> None:
+        peer.wait_closed()
+
+    def talk_nonsense(peer: Peer) -> None:
+        peer.recv()
+        peer.send(b"\xff nonsense\r\n\r\n")
+
+    with SocksServer() as socks:
+        ports = [serve(each).port for each in (refuse, stay_silent, talk_nonsense)]
+        yield Proxies(socks.port, *ports)
+
 
 def faulty_load(
-    server: LocalServer, tls_server: LocalServer, refused: int, queue: Queue, each: int
+    server: LocalServer,
+    tls_server: LocalServer,
+    refused: int,
+    proxies: Proxies,
+    queue: Queue,
+    each: int,
 ) -> Counter[str]:
     """300 threads on 10 connections, `each` requests per thread; every third thread is
     interrupted once, somewhere. Checks what the row says is so afterwards."""
     network = Network()
     with httpcore.ConnectionPool(max_connections=10, network_backend=network) as pool:
-        faults = Faults(pool, server.url, tls_server.url, refused)
+        faults = Faults(pool, server.url, tls_server.url, refused, proxies)
         left = dict.fromkeys(range(300), each)
         progress = threading.Semaphore(0)
 
@@ -350,6 +430,7 @@ def test_row_3_nothing_leaks_under_faults(
     quiet_server: LocalServer,
     untrusted_server: LocalServer,
     closed_port: int,
+    proxies: Proxies,
     no_lookups: None,
     queue: Queue,
 ) -> None:
@@ -357,9 +438,16 @@ def test_row_3_nothing_leaks_under_faults(
     failure, timeout, exception in a trace hook, async-raised KeyboardInterrupt): afterwards stats
     show 0 active, 0 queued, open fds ≤ 10, and the next request succeeds; no request ever waits
     longer than its pool timeout"."""
-    seen = faulty_load(quiet_server, untrusted_server, closed_port, queue, each=15)
+    seen = faulty_load(quiet_server, untrusted_server, closed_port, proxies, queue, each=15)
     for fault in ("refused: ConnectError", "tls: TLSError", "read_timeout: ReadTimeout"):
         assert seen[fault], seen
+    for fault in (
+        *("proxy_refuses: ProxyError", "proxy_hangs: ProxyConnectTimeout"),
+        *("proxy_breaks: ProxyError", "no_proxy: ProxyConnectError"),
+        *("cancelled: Aborted", "overdue: PoolTimeout"),
+    ):
+        assert seen[fault], seen
+    assert seen["proxy"]
     assert seen["hook: HookError"]
     assert seen["no_room: PoolTimeout"]
     assert seen["fine"] > 50
@@ -372,13 +460,14 @@ def test_row_3_nothing_leaks_under_faults_for_long(
     quiet_server: LocalServer,
     untrusted_server: LocalServer,
     closed_port: int,
+    proxies: Proxies,
     no_lookups: None,
     queue: Queue,
 ) -> None:
     """Row 3: "300 threads on max_connections=10 with faults injected at each step [...]: afterwards
     stats show 0 active, 0 queued, open fds ≤ 10, and the next request succeeds"."""
     for _ in range(5):
-        faulty_load(quiet_server, untrusted_server, closed_port, queue, each=40)
+        faulty_load(quiet_server, untrusted_server, closed_port, proxies, queue, each=40)
 
 
 @interrupting

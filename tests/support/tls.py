@@ -47,3 +47,12 @@ def write_client_cert(
     paths[1].write_bytes(issued.private_key_pem.bytes())
     paths[2].write_bytes(issued.private_key_pem.bytes() + chain)
     return ClientCert(*map(str, paths))
+
+
+def write_server_cert(ca: trustme.CA, folder: Path) -> tuple[Path, Path]:
+    """Issue a certificate for SERVER_NAMES into `folder`; the paths of its chain and its key."""
+    issued = ca.issue_cert(*SERVER_NAMES)
+    chain, key = folder / "server.cert.pem", folder / "server.key.pem"
+    chain.write_bytes(b"".join(blob.bytes() for blob in issued.cert_chain_pems))
+    key.write_bytes(issued.private_key_pem.bytes())
+    return chain, key
