@@ -32,7 +32,7 @@ def make_adapter(peer: str, connections: int = 1) -> tuple[HTTPAdapter, str]:
     return HTTPAdapter(pool_maxsize=size), version
 
 
-def make_session(peer: str, connections: int) -> tuple[requests.Session, str]:
+def make_session(peer: str, connections: int = 1) -> tuple[requests.Session, str]:
     """A session with the adapter of `peer` mounted, and the version of that."""
     adapter, version = make_adapter(peer, connections)
     session = requests.Session()
