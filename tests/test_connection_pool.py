@@ -25,7 +25,7 @@ from typing import Any, TypeVar
 import pytest
 
 import httpcore
-from httpcore._exceptions import NotBuiltYet, ServerDisconnected, TLSError
+from httpcore._exceptions import Aborted, NotBuiltYet, ServerDisconnected, TLSError
 from httpcore._sync import connection as connection_module
 from httpcore._sync import connection_pool
 from httpcore._sync.response_body import ResponseBody
@@ -1861,6 +1861,43 @@ def test_a_failed_replay_does_not_say_that_nothing_was_sent(serve: Serve) -> Non
         with pytest.raises(httpcore.ConnectError) as caught:
             pool.request("PUT", server.url, content=b"x")
     assert caught.value.phase == "maybe_processed"
+
+
+def test_an_aborted_replay_does_not_say_so_either(serve: Serve) -> None:
+    token = httpcore.CancelToken()
+
+    class Aborting(SecondRefused):
+        def connect_tcp(self, *args: Any, **kwargs: Any) -> httpcore.NetworkStream:
+            if self.tried:
+                token.cancel()
+            return super().connect_tcp(*args, **kwargs)
+
+    server = serve(one_answer_then_none)
+    with httpcore.ConnectionPool(network_backend=Aborting()) as pool:
+        pool.request("GET", server.url)
+        with pytest.raises(Aborted) as caught:
+            pool.request("PUT", server.url, content=b"x", extensions={"cancel": token})
+    assert caught.value.phase == "maybe_processed"
+
+
+def test_a_connection_aborted_as_its_response_ends_is_not_used_again(serve: Serve) -> None:
+    """The word comes between the last byte and the release."""
+
+    def handler(peer: Peer) -> None:
+        while peer.recv_request() is not None:
+            peer.respond(200, b"ok")
+
+    def trace(name: str, details: dict[str, Any]) -> None:
+        if name == "http11.receive_response_body.complete":
+            token.cancel()
+
+    token = httpcore.CancelToken()
+    server = serve(handler)
+    with httpcore.ConnectionPool() as pool:
+        pool.request("GET", server.url, extensions={"cancel": token, "trace": trace})
+        assert counts(pool) == (0, 0)
+        assert pool.request("GET", server.url).content == b"ok"
+    assert server.accepted == 2
 
 
 def test_a_file_that_does_not_go_back_keeps_the_first_failure(serve: Serve) -> None:

@@ -61,7 +61,10 @@ def test_the_second_connection_resumes(resuming_server: LocalServer, ca: trustme
     assert resuming_server.accepted == 4
 
 
-def test_a_connection_that_the_server_closes_is_resumed(serve: Serve, ca: trustme.CA) -> None:
+@pytest.mark.parametrize("limits", [{}, {"total": 20.0}])
+def test_a_connection_that_the_server_closes_is_resumed(
+    serve: Serve, ca: trustme.CA, limits: dict[str, float | None]
+) -> None:
     """Servers that close each connection are where it is worth most."""
 
     seen: list[Any] = []
@@ -73,7 +76,7 @@ def test_a_connection_that_the_server_closes_is_resumed(serve: Serve, ca: trustm
         peer.respond(200, b"bye", [("Connection", "close")])
 
     server = serve(handler, tls=tls.server_context(ca))
-    with httpcore.ConnectionPool(ssl_context=client_context(ca)) as pool:
+    with httpcore.ConnectionPool(ssl_context=client_context(ca), timeout=limits) as pool:
         for _ in range(2):
             assert pool.request("GET", server.url).content == b"bye"
     assert seen == [False, True]

@@ -247,12 +247,12 @@ class ConnectionPool(RequestInterface):
                 body._abort()
                 if deadline is not None and isinstance(exc, TimeoutException):
                     deadline.explain(exc)
+                if first is not None and getattr(exc, "phase", None) == NOT_SENT:
+                    exc.phase = first.phase  # type: ignore[attr-defined]
                 if isinstance(exc, Aborted):
                     raise
                 if body.aborted:
                     raise body._explain_abort(exc) from exc
-                if first is not None and getattr(exc, "phase", None) == NOT_SENT:
-                    exc.phase = first.phase  # type: ignore[attr-defined]
                 if fresh or not _may_replay(exc, prepared, connection, mark):
                     raise
                 if prepared.content is None and mark is not None:

@@ -350,6 +350,7 @@ class HTTP11Connection(ConnectionInterface):
 
     def _keep_session(self) -> None:
         """The peer has answered, so the next connection to it may resume this one's TLS."""
+        self._drop_deadline()
         keep = getattr(self._stream, "keep_session", None)
         if keep is not None:
             keep()

@@ -377,7 +377,8 @@ class ResponseBody:
         connection, pool, slot = self._connection, self._pool, self.slot
         # After an interrupt in the middle of a release, the connection is no longer ours.
         if connection is not None and (pool is None or (slot is not None and slot.state == ACTIVE)):
-            if reusable and connection._state != "CLOSED":
+            # It may have been aborted in the moment in which its response ended.
+            if reusable and connection._state != "CLOSED" and not connection.aborted:
                 connection._idle()
             else:
                 # Closed before there is room for another, so that there is never one too many.
