@@ -105,6 +105,7 @@ class HTTPConnection(ConnectionInterface):
         if self._hop is not None and self._hop.forwards:
             request = forwarded(request, self._hop)
         prepared = prepare(request)
+        deadline = None  # the one that connecting began with
         with self._lock:
             connection = self._connection
             if connection is None:
@@ -112,7 +113,7 @@ class HTTPConnection(ConnectionInterface):
                 timeouts = NO_TIMEOUTS if timeout is None else read_timeouts(timeout)
                 deadline = None if timeouts[4] is None else Deadline(timeouts[4])
                 connection = self.connect(timeouts[0], request.extensions, deadline)
-        return connection.handle_prepared(prepared)
+        return connection.handle_prepared(prepared, deadline)
 
     def connect(
         self, timeout: float | None, extensions: Any, deadline: Deadline | None = None

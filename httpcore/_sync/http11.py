@@ -100,7 +100,7 @@ class HTTP11Connection(ConnectionInterface):
             raise RuntimeError(f"request to {request.url.origin} on a connection to {self._origin}")
         return self.handle_prepared(prepare(request))
 
-    def handle_prepared(self, prepared: Prepared) -> Response:
+    def handle_prepared(self, prepared: Prepared, deadline: Deadline | None = None) -> Response:
         """As `handle_request`, for a request that was checked and encoded before."""
         request = prepared.request
         timeout = request.extensions.get("timeout")
@@ -109,7 +109,8 @@ class HTTP11Connection(ConnectionInterface):
             if self._state not in ("NEW", "IDLE"):
                 raise ConnectionNotAvailable(f"the connection to {self._origin} is {self._state}")
             self._state = "ACTIVE"
-        deadline = None if timeouts[4] is None else Deadline(timeouts[4])
+        if deadline is None and timeouts[4] is not None:
+            deadline = Deadline(timeouts[4])
         return self.exchange(prepared, timeouts, ResponseBody(None, request), deadline)
 
     def exchange(

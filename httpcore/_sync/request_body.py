@@ -168,6 +168,10 @@ class Upload:
                         f"the body ended after {self._prepared.length - left} of its announced "
                         f"{self._prepared.length} bytes"
                     )
+            if not self.stopped and os.pread(number, 1, offset):
+                raise LocalProtocolError(
+                    f"the body is longer than its announced {self._prepared.length} bytes"
+                )
         finally:
             file.seek(offset)
 

@@ -181,6 +181,25 @@ def test_row_9_a_resolver_that_blocks() -> None:
         release.set()
 
 
+def test_row_9_a_connection_by_hand(serve: Serve) -> None:
+    """Connecting and the request share one total."""
+
+    def handler(peer: Peer) -> None:
+        peer.recv_request()
+        peer.wait_closed()
+
+    class Slow(httpcore.SyncBackend):
+        def connect_tcp(self, *args: Any, **kwargs: Any) -> httpcore.NetworkStream:
+            threading.Event().wait(TOTAL * 0.8)
+            return super().connect_tcp(*args, **kwargs)
+
+    server = serve(handler)
+    origin = httpcore.Origin(b"http", b"127.0.0.1", server.port)
+    with httpcore.HTTPConnection(origin, network_backend=Slow()) as connection:
+        with in_time(httpcore.ReadTimeout):
+            connection.request("GET", server.url, extensions={"timeout": LIMITS})
+
+
 def test_the_next_request_on_the_connection_has_its_own_time(server: LocalServer) -> None:
     """A connection never keeps an earlier request's timeout (row 54)."""
     with httpcore.ConnectionPool() as pool:

@@ -331,6 +331,17 @@ def test_a_file_that_got_shorter(serve: Serve, big_file: Path, early: bool) -> N
         assert pool.stats()["connections"] == 0
 
 
+def test_a_file_that_is_longer_than_announced(serve: Serve, big_file: Path) -> None:
+    def handler(peer: Peer) -> None:
+        peer.wait_closed()
+
+    server = serve(handler)
+    with httpcore.ConnectionPool() as pool, big_file.open("rb") as file:
+        with pytest.raises(httpcore.LocalProtocolError, match="longer than its announced 2097152"):
+            post(pool, server.url, file, ("Content-Length", str(2 * MIB)))
+        assert pool.stats()["connections"] == 0
+
+
 def test_a_file_that_is_none(serve: Serve) -> None:
     """A pipe looks like a file, and cannot be sent like one."""
 
