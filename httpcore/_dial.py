@@ -6,7 +6,7 @@ out with its own network layer and sends the result back, or throws the failure 
 script serves sync and async code, and a test drives it with lists.
 
 Sources: RFC 9112 section 9.1 (connections), RFC 6066 section 3 (SNI carries names only),
-RFC 7301 (ALPN).
+RFC 7301 (ALPN), RFC 9113 section 3.3 (HTTP/2 by prior knowledge).
 """
 
 from __future__ import annotations
@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 # The same ladder as httpcore 1.0 and urllib3's backoff_factor=0.5.
 BACKOFF_FACTOR = 0.5
 
+# What `Plan.protocols` is where nothing else may be spoken.
+HTTP2_ONLY = ("h2",)
+
 
 class OpenTCP(NamedTuple):
     host: str
@@ -45,6 +48,7 @@ class StartTLS(NamedTuple):
     ssl_context: Any  # an ssl.SSLContext, handed on unseen
     server_hostname: str
     room: str = "connection"  # the part of trace names before the dot
+    protocols: tuple[str, ...] | None = None  # to offer by ALPN; None: HTTP/1.1
 
 
 class Sleep(NamedTuple):
@@ -67,13 +71,14 @@ class Plan(NamedTuple):
     retries: int = 0
     hop: Hop | None = None  # the proxy; when it forwards, host and port are its own
     address: str | None = None  # where `host` is to be found, instead of looking it up
+    protocols: tuple[str, ...] | None = None  # to speak with the origin; None: HTTP/1.1
 
 
 class Dialed(NamedTuple):
     """An open stream and what was agreed on it."""
 
     stream: Any
-    protocol: str | None  # what ALPN chose, None where it was not spoken
+    protocol: str | None  # what ALPN chose, or "h2" by prior knowledge; None: nothing was said
 
 
 def dial(plan: Plan) -> Generator[Step, Any, Dialed]:
@@ -106,14 +111,17 @@ def _attempt(plan: Plan, host: str) -> Generator[Step, Any, Dialed]:
         stream = yield OpenTCP(target, plan.port, plan.local_address, plan.socket_options)
         if plan.address is not None:
             yield Rename(stream, f"{host}:{plan.port}")
+    known = "h2" if plan.protocols == HTTP2_ONLY else None
     if plan.ssl_context is None:
-        return Dialed(stream, None)
+        return Dialed(stream, known)
     name = plan.server_hostname or _tls_name(host)
     # The trace tells TLS inside a tunnel apart, as httpcore 1.0 does.
     room = "connection" if hop is None else "proxy"
-    stream = yield StartTLS(stream, plan.ssl_context, name, room)
+    stream = yield StartTLS(stream, plan.ssl_context, name, room, plan.protocols)
     ssl_object = stream.get_extra_info("ssl_object")
-    return Dialed(stream, ssl_object.selected_alpn_protocol() if ssl_object is not None else None)
+    chosen = None if ssl_object is None else ssl_object.selected_alpn_protocol()
+    # A server that knows no ALPN is taken at the word of who said HTTP/2 only, as in httpcore 1.0.
+    return Dialed(stream, chosen or known)
 
 
 def _go_through(hop: Hop, plan: Plan, host: str) -> Generator[Step, Any, Any]:

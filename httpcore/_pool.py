@@ -1,10 +1,12 @@
 """Which request gets which connection, decided in one place.
 
-Owns: the state of every slot of a pool, the queue for them, and the limits.
+Owns: the state of every slot of a pool, who shares it, the queue for them, and the limits.
 Must not know: sockets, locks, the time of day, and what a connection is. The caller passes
 `now`, calls under its own lock, and acts outside of it on what `closing` and `woken` list.
 Sources: RFC 9112 section 9 (persistent connections; 9.4 leaves their number to the client,
-9.5 lets either side close an idle one at any time).
+9.5 lets either side close an idle one at any time). RFC 9113 sections 5.1.2 (how many streams at
+once; the server may change its mind at any time), 6.8 (a connection that takes no new ones) and
+9.1 (one connection per peer should do).
 
 How a slot lives
 ----------------
@@ -21,12 +23,26 @@ a *contender*, which needs room in the pool, and an idle slot of any line is roo
 closed. Lines contend in a heap, by the arrival of their first waiter. So whatever comes free, the
 oldest waiter that can use it is found without looking at the others.
 
+How a slot is shared
+--------------------
+A connection of HTTP/2 serves many requests at once, each with a *stream* of its own. Its slot then
+has `shares`; an owner holds one of these instead of the slot. ACTIVE means that there is at least
+one. A free stream of an ACTIVE slot is of use to its own line only: it needs no heap of contenders,
+it goes to the first waiter of the line. Only when the last share is given back does the connection
+become idle, and with that room for any line.
+
+Which protocol a connection speaks is known when it is up. A line that may be shared is *patient*:
+while it has a slot that is DIALING it does not contend for another, because one may do for all who
+wait. Whenever a dial ends, the line learns: it was shared, then the line is patient; it was not, or
+it failed, then all its waiters dial, as the limits allow.
+
 When an exception strikes in the middle
 ---------------------------------------
 A KeyboardInterrupt may come between any two bytecodes. Nothing here tries to undo. Instead there
 are few facts, each changed by a single store, and everything else can be computed from them:
 
-    `_slots` with the `state` of each, `_waiting`, and the `slot` that each owner refers to.
+    `_slots` with the `state`, or else the `shares`, of each; `_waiting`; what a dial taught a
+    line (`patient`); and the `slot` that each owner refers to.
 
 An operation raises the flag `_mutating` and lowers it as its last act. The next operation that
 finds it raised first computes everything else anew. The order of the stores makes that sound:
@@ -35,8 +51,14 @@ finds it raised first computes everything else anew. The order of the stores mak
   enters `_slots`). Cut in between, the slot is still IDLE and the reference is worth nothing; and
   the repair replaces each idle slot by a new object, so that a worthless reference can never come
   to mean a slot that somebody else has taken since.
+- Taking a stream likewise: the owner refers to a new Share first, which then enters the `shares`.
+  A reference to one that never did is worth nothing for ever, so a shared slot stays the same
+  object when it is idle. Whether it is ACTIVE or IDLE follows from its shares, once it was dialed.
+- Dialed: the owner goes from the Slot to a Share while the slot is still DIALING. Whichever it
+  refers to, a release then ends it.
 - Giving back: the state changes first, then the owner lets go. Cut in between, the owner refers
-  to a slot that is no longer ACTIVE, which a second release just drops.
+  to a slot that is no longer ACTIVE, which a second release just drops. A share leaves the `shares`
+  first; what becomes of the connection (`expires`, that it retires) is noted before.
 - Serving a waiter is taking, on its behalf. Cut after the state changed, the slot is taken, and
   the repair does the rest, waking included. A waiter may be woken twice; that must do no harm.
 
@@ -47,6 +69,7 @@ while an owner may hold a slot or wait for one, call `release(owner, ...)` once 
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Callable
 from heapq import heapify, heappop, heappush, heapreplace
 from sys import maxsize
 from typing import Any, NamedTuple, Protocol
@@ -82,21 +105,36 @@ class Route(NamedTuple):
 
 
 class Owner(Protocol):
-    """Anything that may hold a slot. The pool refers to an owner only while it waits."""
+    """Anything that may hold a slot, or a share of one. The pool refers to an owner only while it
+    waits, and does not ask who it is: whoever has taken over `slot` may release it."""
 
-    slot: Slot | None
+    slot: Slot | Share | None
     aborted: bool  # the caller's; not looked at here
 
 
 class _Line:
-    """One route: how many slots it has, which of them are idle, and its waiters."""
+    """One route: how many slots it has, which of them are idle or have room, and its waiters."""
 
-    __slots__ = ("count", "idle", "route", "ticket", "waiters")
+    __slots__ = (
+        "count",
+        "dialing",
+        "idle",
+        "open",
+        "patient",
+        "route",
+        "shared",
+        "ticket",
+        "waiters",
+    )
 
-    def __init__(self, route: Route) -> None:
+    def __init__(self, route: Route, patient: bool) -> None:
         self.route = route
+        self.patient = patient  # a fact: one dial at a time, for it may do for all who wait
+        self.shared = False  # some of its slots are or were shared: `acquire` must look closer
         self.count = 0
+        self.dialing = 0  # of `count`
         self.idle: dict[Slot, None] = {}  # newest last
+        self.open: list[tuple[int, Slot]] = []  # heap of slots with free streams; see `_open`
         self.waiters: OrderedDict[int, Waiter] = OrderedDict()  # by sequence, oldest first
         self.ticket = 0  # the sequence it contends under; 0 when it does not
 
@@ -113,11 +151,15 @@ class Slot:
         idle_since: When it became idle last (before that: when dialing began), in seconds.
         served: Responses that were read to the end so far.
         aborted: Free for the caller: its owner is to give up.
+        shares: Who uses it, when several may at once; None when it serves one after the other.
+        streams: How many may at once, as the server said last; more may, from before.
     """
 
     __slots__ = (
         "_due",
         "_line",
+        "_listed",
+        "_number",
         "_retires",
         "aborted",
         "connection",
@@ -126,7 +168,9 @@ class Slot:
         "idle_since",
         "route",
         "served",
+        "shares",
         "state",
+        "streams",
     )
 
     def __init__(self, line: _Line, now: float) -> None:
@@ -137,6 +181,10 @@ class Slot:
         self.expires = _FOREVER
         self.served = 0
         self.aborted = False
+        self.shares: dict[Share, None] | None = None
+        self.streams = 1
+        self._number = 0  # of shared ones: the order in which they came up
+        self._listed = False  # it has an entry in `open` of its line
         self._line = line
         self._retires = _FOREVER  # created + max_age
         self.idle_since = now
@@ -144,7 +192,45 @@ class Slot:
 
     def __repr__(self) -> str:
         host = self.route.host.decode("ascii", "replace")
-        return f"<Slot [{host}:{self.route.port}, {self.state}, served {self.served}]>"
+        shares = "" if self.shares is None else f", shares {len(self.shares)}/{self.streams}"
+        return f"<Slot [{host}:{self.route.port}, {self.state}, served {self.served}{shares}]>"
+
+
+class Share:
+    """What an owner holds of a slot that several use at once: one stream of its connection.
+
+    Attributes:
+        slot: The slot. It stays the same as long as the connection is part of the pool.
+        idle_since: When the connection had become idle, if it was when this was taken; else when
+            this was taken. In seconds.
+        aborted: Free for the caller: its owner is to give up.
+    """
+
+    __slots__ = ("aborted", "idle_since", "slot")
+
+    def __init__(self, slot: Slot, idle_since: float) -> None:
+        self.slot = slot
+        self.idle_since = idle_since
+        self.aborted = False
+
+    @property
+    def route(self) -> Route:
+        """What the connection leads to."""
+        return self.slot.route
+
+    @property
+    def connection(self) -> Any:
+        """The caller's object, the same for all shares of a slot; None once that was closed."""
+        return self.slot.connection
+
+    @property
+    def state(self) -> str:
+        """ACTIVE; CLOSED once it was given back."""
+        shares = self.slot.shares
+        return self.slot.state if shares is not None and self in shares else CLOSED
+
+    def __repr__(self) -> str:
+        return f"<Share [{self.state}] of {self.slot!r}>"
 
 
 class Waiter:
@@ -152,16 +238,17 @@ class Waiter:
 
     Attributes:
         route, owner, fresh: As they were passed to `acquire`.
-        sequence: Order of arrival, from 1.
+        sequence: Grows in order of arrival.
         event: Free for the caller: what its thread sleeps on.
         served: True once `owner.slot` is set.
         cancelled: True once it was given up.
     """
 
-    __slots__ = ("cancelled", "event", "fresh", "owner", "route", "sequence", "served")
+    __slots__ = ("_line", "cancelled", "event", "fresh", "owner", "route", "sequence", "served")
 
-    def __init__(self, route: Route, owner: Owner, fresh: bool, sequence: int) -> None:
-        self.route = route
+    def __init__(self, line: _Line, owner: Owner, fresh: bool, sequence: int) -> None:
+        self._line = line
+        self.route = line.route
         self.owner = owner
         self.fresh = fresh
         self.sequence = sequence
@@ -175,17 +262,21 @@ class Waiter:
 #  1. There are never more slots than `max_connections`, nor more of one route than `max_per_route`.
 #  2. There are never more idle slots than `max_keepalive`, and none that `close` has met.
 #  3. A slot that is DIALING or ACTIVE has exactly one owner; one that is IDLE or CLOSED has none.
-#  4. No waiter sleeps while a slot could serve it: a line with waiters has no idle slot; and it is
-#     at its own limit, or the pool is full and nothing in it is idle.
+#     A shared one that is ACTIVE has shares, and each of these has exactly one owner.
+#  4. No waiter sleeps while a slot could serve it: a line with waiters has no idle slot and no free
+#     stream; and it is at its own limit, or waits for its own dial, or the pool is full and
+#     nothing in it is idle.
 #  5. What comes free goes to the oldest waiter that it can serve, and a newcomer is never served
-#     before a waiter that the same slot could have served. Of idle slots the newest of its route
-#     is used first, and the oldest is closed first.
+#     before a waiter that the same slot could have served. Of slots with a free stream the oldest
+#     is used first. Of idle slots the newest of its route is used first, and the oldest is closed
+#     first.
 #  6. No slot is lost: whatever is raised, and wherever, once each owner was released no slot is
 #     DIALING or ACTIVE, and each connection is idle, listed in `closing`, or was forgotten.
 #  7. A route without slots and without waiters leaves no trace.
 #  8. An operation looks at O(1) slots and waiters, amortised, however many there are. (The two
 #     heaps add a logarithm of comparisons in C, and not on the warm path.)
-#  9. No slot is handed out past its expiry.
+#  9. No slot is handed out past its expiry; and nobody joins one that is past `max_age`, was
+#     drained, met `close`, was once released as not reusable, or has no free stream.
 
 
 class Scheduler:
@@ -198,6 +289,8 @@ class Scheduler:
         max_per_route: Limit of slots of one route, >= 1; None for no limit.
         keepalive_expiry: Seconds that a slot may be idle; None for no limit.
         max_age: Seconds since dialing after which a connection is not reused; None for no limit.
+        shares: Whether connections of a route may turn out to serve several requests at once;
+            None if none do. Asked once per line. While such a line dials, the others wait for it.
 
     Attributes:
         closing: Connections to be closed. The caller takes the list and leaves a new one. After
@@ -223,6 +316,7 @@ class Scheduler:
         "_ready",
         "_reap_at",
         "_sequence",
+        "_shares",
         "_slots",
         "_waiting",
         "closing",
@@ -238,7 +332,9 @@ class Scheduler:
         max_per_route: int | None = None,
         keepalive_expiry: float | None = None,
         max_age: float | None = None,
+        shares: Callable[[Route], bool] | None = None,
     ) -> None:
+        self._shares = shares
         self._max = _limit("max_connections", max_connections, 1)
         self._max_idle = _limit("max_keepalive", max_keepalive, 0)
         self._max_per_route = _limit("max_per_route", max_per_route, 1)
@@ -268,19 +364,23 @@ class Scheduler:
     # The operations. The first lines of `acquire` and `release` are the warm path, and on purpose
     # call nothing that is written in Python.
 
-    def acquire(self, route: Route, owner: Owner, now: float, fresh: bool = False) -> Slot | Waiter:
-        """Asks for a slot.
+    def acquire(
+        self, route: Route, owner: Owner, now: float, fresh: bool = False
+    ) -> Slot | Share | Waiter:
+        """Asks for a slot, or for a share of one.
 
         Args:
             route: Where to.
             owner: On whose behalf. Its `slot` must be None, and is set with the answer.
             now: Monotonic time in seconds.
-            fresh: Never an idle slot (for a replay, which must not meet another dead one).
+            fresh: Never an idle slot (for a replay, which must not meet another dead one). One
+                that others are using will do.
 
         Returns:
-            A slot that is ACTIVE: the connection of the route that became idle last. Or one that
-            is DIALING: the caller opens the connection, then calls `dialed`. Or a Waiter: its
-            `owner.slot` will be set when it appears in `woken`.
+            A Share of the oldest connection of the route that is in use and has a free stream.
+            Or the connection of the route that became idle last: a Slot that is ACTIVE, or a
+            Share of it. Or a Slot that is DIALING: the caller opens the connection, then calls
+            `dialed`. Or a Waiter: its `owner.slot` will be set when it appears in `woken`.
 
         Raises:
             RuntimeError: The owner holds a slot, or waits for one.
@@ -292,8 +392,8 @@ class Scheduler:
         if now >= self._reap_at:
             self._reap(now)
         line = self._lines.get(route)
-        if line is None or fresh or not line.idle:
-            return self._acquire_cold(line or _Line(route), owner, now, fresh)
+        if line is None or fresh or line.shared or not line.idle:
+            return self._acquire_cold(line or self._new_line(route), owner, now, fresh)
         self._mutating = True
         slot = line.idle.popitem()[0]
         del self._idle[slot]
@@ -313,10 +413,13 @@ class Scheduler:
         Args:
             owner: The one that holds it.
             now: Monotonic time in seconds.
-            reusable: May another request use the connection? Ignored while DIALING.
+            reusable: May another request use the connection? Ignored while DIALING. Of a Share
+                whose connection is not reusable the others go on; nobody joins them.
             keep_for: Seconds that the server said it will keep it (`Keep-Alive: timeout=`).
         """
         slot = owner.slot
+        if isinstance(slot, Share):
+            return self._leave(slot, owner, now, reusable, keep_for)
         if slot is None or not reusable or slot.state != ACTIVE:
             return self._give_back(owner, now, _AT_ONCE)
         slot.served += 1
@@ -343,38 +446,105 @@ class Scheduler:
         self._mutating = False
         return None
 
-    def dialed(self, owner: Owner, connection: Any, now: float) -> None:
+    def dialed(self, owner: Owner, connection: Any, now: float, streams: int | None = None) -> None:
         """The owner's slot has its connection: DIALING becomes ACTIVE.
 
         Args:
             owner: The one that was dialing.
             connection: Any object but None; the pool only stores it, and lists it in `closing`.
             now: Monotonic time in seconds; the age of the connection counts from here.
+            streams: How many requests the connection serves at once, >= 0; None: one, then the
+                next. With a number, the owner's slot is a Share afterwards.
 
         Raises:
             RuntimeError: The owner holds no slot that is DIALING.
         """
+        if self._mutating:
+            self._repair(now)
         slot = owner.slot
-        if slot is None or slot.state != DIALING:
+        if not isinstance(slot, Slot) or slot.state != DIALING:
             raise RuntimeError("this owner has no slot that is being dialed")
+        line = slot._line
+        self._latest = now
+        self._mutating = True
         slot.created = now
         if slot._retires == _FOREVER:  # else `close` was called while it was dialed
             slot._retires = now + self._max_age
         slot.connection = connection
+        line.patient = streams is not None
+        if streams is not None:
+            self._share(slot, owner, now, streams)
         slot.state = ACTIVE
+        line.dialing -= 1
+        if line.waiters:
+            self._pour(line, now)
+            self._settle(line)
+            self._serve(now)
+        self._mutating = False
+
+    def resize(self, slot: Slot | Share, streams: int, now: float) -> None:
+        """The server changed how many requests a connection serves at once.
+
+        Those that are under way go on, be they more. Of a connection that is closed, that was
+        never shared or that this pool does not know, it changes nothing.
+
+        Args:
+            slot: The slot of the connection, or any share of it.
+            streams: >= 0; with 0 nobody joins for now (and if it is idle, it is closed).
+            now: Monotonic time in seconds.
+        """
+        if isinstance(slot, Share):
+            slot = slot.slot
+        if self._mutating:
+            self._repair(now)
+        if slot.shares is None or slot not in self._slots:
+            return
+        self._latest = now
+        self._mutating = True
+        slot.streams = streams
+        if slot.state == ACTIVE:
+            self._offer(slot)
+            self._pour(slot._line, now)
+        elif slot.state == IDLE and not streams:
+            self._close(slot)
+        self._mutating = False
+
+    def drain(self, slot: Slot | Share, now: float) -> None:
+        """A connection takes no new requests, for good. It is closed when the last that is under
+        way was released; at once if it is idle.
+
+        Args:
+            slot: The slot of the connection, or any share of it.
+            now: Monotonic time in seconds.
+        """
+        if isinstance(slot, Share):
+            slot = slot.slot
+        if self._mutating:
+            self._repair(now)
+        if slot not in self._slots:
+            return
+        self._latest = now
+        self._mutating = True
+        slot._retires = _AT_ONCE
+        if slot.state == IDLE:
+            self._close(slot)
+        self._mutating = False
 
     def forget(self, owner: Owner) -> None:
         """The connection leaves the pool with its owner (it speaks another protocol now).
 
         Its slot makes room; the connection is not put into `closing`, its user closes it.
-        Without a slot it does nothing.
+        Without a slot it does nothing. One that others share stays with them: a Share is
+        released, as not reusable.
         """
         if self._mutating:
             self._repair(self._latest)
         slot = owner.slot
+        if isinstance(slot, Share):
+            return self._leave(slot, owner, self._latest, False, None)
         if slot is not None and slot.state == ACTIVE:
             slot.connection = None
-        self._give_back(owner, self._latest, _AT_ONCE)
+        return self._give_back(owner, self._latest, _AT_ONCE)
 
     def cancel(self, waiter: Waiter, now: float) -> None:
         """A waiter gives up.
@@ -387,6 +557,8 @@ class Scheduler:
         slot = waiter.owner.slot
         if waiter.served and slot is not None:
             waiter.cancelled = True
+            if isinstance(slot, Share):
+                return self._leave(slot, waiter.owner, now, True, None, used=False)
             untouched = slot.state == ACTIVE and slot.served > 0 and not waiter.fresh
             expires = min(slot.expires, slot._retires)
             self._give_back(waiter.owner, now, expires if untouched else _AT_ONCE)
@@ -394,6 +566,7 @@ class Scheduler:
             self._mutating = True
             self._withdraw(waiter)
             self._mutating = False
+        return None
 
     def close_idle(self, chooses: Any = None) -> None:
         """Closes all idle slots, or only those whose route's proxy `chooses`, a predicate, is true
@@ -428,14 +601,17 @@ class Scheduler:
             slot.state = CLOSED
 
     def stats(self) -> dict[str, int]:
-        """How many: connections (all slots), active, idle, dialing; and waiting requests."""
+        """How many: connections (all slots), active, idle, dialing; waiting requests; and requests
+        that have a connection or are dialing one."""
         states = [slot.state for slot in self._slots]
+        busy = [slot.shares for slot in self._slots if slot.state in (ACTIVE, DIALING)]
         return {
             "connections": len(states) - states.count(CLOSED),
             "active": states.count(ACTIVE),
             "idle": states.count(IDLE),
             "dialing": states.count(DIALING),
             "waiting": len(self._waiting),
+            "requests": sum(1 if shares is None else len(shares) for shares in busy),
         }
 
     def waiters(self) -> list[Waiter]:
@@ -458,38 +634,58 @@ class Scheduler:
         """
         slots, lines = list(self._slots), self._lines
         idle = [slot for slot in slots if slot.state == IDLE]
-        full = len(slots) >= self._max and not idle
         _must(not self._mutating, "no operation is under way")
         _must(len(slots) <= self._max, "1: max_connections")
         _must(len(idle) <= self._max_idle, "2: max_keepalive")
         _must(all(slot.state in (DIALING, ACTIVE, IDLE) for slot in slots), "3: states")
         _must(set(idle) == set(self._idle), "3: the idle ones are known")
+        for slot in slots:
+            if slot.shares is not None and slot.state != DIALING:
+                _must(bool(slot.shares) == (slot.state == ACTIVE), "3: who shares")
+                _must(all(share.slot is slot for share in slot.shares), "3: what they share")
         ages = [slot.idle_since for slot in self._idle]
         _must(ages == sorted(ages), "5: the order of the idle ones")
         _must(set(lines) == {s.route for s in slots} | {w.route for w in self._queue()}, "7")
-        for route, line in lines.items():
-            mine = [slot for slot in slots if slot._line is line]
-            queue = [waiter for waiter in self._queue() if waiter.route == route]
-            _must(len(mine) == line.count <= self._max_per_route, "1: max_per_route")
-            _must(all(slot.route == route for slot in mine), "3: the route of a slot")
-            _must(list(line.idle) == [s for s in self._idle if s._line is line], "5: newest last")
-            _must(list(line.waiters.values()) == queue, "5: the queue of a line")
-            contends = bool(queue) and line.count < self._max_per_route
-            _must(not queue or (not line.idle and (full or not contends)), "4: one could be served")
-            ticket = (line.ticket, line)
-            _must(not contends or (line.ticket == queue[0].sequence and ticket in self._ready), "4")
+        for line in lines.values():
+            self._check_line(line, [slot for slot in slots if slot._line is line])
         _must(len(self._ready) <= 2 * len(self._waiting) + _SLACK, "8: outdated contenders")
         _must(len(self._expiries) <= 2 * len(slots) + _SLACK, "8: outdated expiries")
         watched = {(due, key) for due, key, _ in self._expiries} | {(_FOREVER, id(s)) for s in idle}
         _must(all((s._due, id(s)) in watched for s in idle), "9: each that expires is watched")
         _must(all(self._reap_at <= s._due <= s.expires for s in idle), "9: and in time")
 
+    def _check_line(self, line: _Line, mine: list[Slot]) -> None:
+        route, listed = line.route, [slot for _, slot in line.open]
+        queue = [waiter for waiter in self._queue() if waiter.route == route]
+        full = len(self._slots) >= self._max and not self._idle
+        busy = [slot for slot in mine if slot.shares is not None and slot.state == ACTIVE]
+        free = [s for s in busy if len(s.shares or ()) < s.streams and s._retires > self._latest]
+        _must(len(mine) == line.count <= self._max_per_route, "1: max_per_route")
+        _must(line.dialing == [slot.state for slot in mine].count(DIALING), "3: who dials")
+        _must(all(slot.route == route for slot in mine), "3: the route of a slot")
+        _must(line.shared or not busy, "3: a line knows that it has shares")
+        _must(list(line.idle) == [s for s in self._idle if s._line is line], "5: newest last")
+        _must(list(line.waiters.values()) == queue, "5: the queue of a line")
+        contends = bool(queue) and self._may_dial(line)
+        _must(not queue or not (line.idle or free), "4: one could be served")
+        _must(full or not contends, "4: one could dial")
+        ticket = (line.ticket, line)
+        _must(not contends or (line.ticket == queue[0].sequence and ticket in self._ready), "4")
+        _must(set(free) <= set(listed), "4: each free stream is known")
+        _must(all(slot._listed for slot in listed), "5: what is listed")
+        _must(len(set(listed)) == len(listed) <= 2 * line.count + _SLACK + 1, "8: outdated slots")
+
     def _queue(self) -> list[Waiter]:
         return list(self._waiting.values())
 
     # Taking and giving back, in full. From here on `_mutating` is up.
 
-    def _acquire_cold(self, line: _Line, owner: Owner, now: float, fresh: bool) -> Slot | Waiter:
+    def _new_line(self, route: Route) -> _Line:
+        return _Line(route, self._shares is not None and self._shares(route))
+
+    def _acquire_cold(
+        self, line: _Line, owner: Owner, now: float, fresh: bool
+    ) -> Slot | Share | Waiter:
         if id(owner) in self._waiting:
             raise RuntimeError("this owner waits for a slot already")
         self._latest = now
@@ -499,7 +695,7 @@ class Scheduler:
             self._mutating = False
             return slot
         self._sequence += 1
-        waiter = Waiter(line.route, owner, fresh, self._sequence)
+        waiter = Waiter(line, owner, fresh, self._sequence)
         self._waiting[id(owner)] = waiter
         line.waiters[waiter.sequence] = waiter
         self._lines[line.route] = line
@@ -508,15 +704,21 @@ class Scheduler:
         self._mutating = False
         return waiter
 
-    def _take(self, line: _Line, owner: Owner, now: float, fresh: bool) -> Slot | None:
-        """Gives the owner an idle slot of the line, or a new one, if the limits allow."""
+    def _take(self, line: _Line, owner: Owner, now: float, fresh: bool) -> Slot | Share | None:
+        """Gives the owner a stream or an idle slot of the line, or a new one, if the limits
+        allow."""
         self.touched += 1
-        if line.idle and not fresh:
-            slot = line.idle.popitem()[0]
-            del self._idle[slot]
-            owner.slot = slot
-            slot.state = ACTIVE
-            return slot
+        found = self._open(line, now) if line.shared else None
+        if found is None and line.idle and not fresh:
+            found = next(reversed(line.idle))
+        if found is not None:
+            return self._use(found, owner, now)
+        if line.patient and line.dialing:
+            # The caller will join the one that is coming. If it wants none of the idle ones, they
+            # are of no use either to those who wait behind it.
+            while line.idle:
+                self._close(next(iter(line.idle)))
+            return None
         if line.count >= self._max_per_route or len(self._slots) >= self._max:
             # The oldest idle slot makes room: of this line if it has one, for then the caller
             # wants none of them; else of any line, but at its own limit that does not help.
@@ -530,8 +732,25 @@ class Scheduler:
         owner.slot = slot
         self._slots[slot] = None
         line.count += 1
+        line.dialing += 1
         self._lines[line.route] = line
         return slot
+
+    def _use(self, slot: Slot, owner: Owner, now: float) -> Slot | Share:
+        """Gives the owner an idle slot, or a stream of one that is shared."""
+        if slot.state == IDLE:
+            del slot._line.idle[slot]
+            del self._idle[slot]
+        if slot.shares is None:
+            owner.slot = slot
+            slot.state = ACTIVE
+            return slot
+        share = Share(slot, slot.idle_since if slot.state == IDLE else now)
+        owner.slot = share
+        slot.shares[share] = None
+        slot.state = ACTIVE
+        self._offer(slot)
+        return share
 
     def _give_back(self, owner: Owner, now: float, expires: float) -> None:
         """Ends the ownership: to the idle slots if `expires` is still to come, else closed."""
@@ -546,21 +765,25 @@ class Scheduler:
             waiter = self._waiting.get(id(owner))
             if waiter is not None:
                 self._withdraw(waiter)
-        elif slot.state == ACTIVE and expires > now:
-            slot.expires = expires
-            slot.idle_since = now
-            slot.state = IDLE
-            slot._line.idle[slot] = None
-            self._idle[slot] = None
-            if expires < slot._due:
-                self._watch(slot)
-            self._settle(slot._line)
-        elif slot.state in (ACTIVE, DIALING):
-            self._close(slot)
+        elif isinstance(slot, Slot):
+            if slot.state == ACTIVE and expires > now:
+                self._rest(slot, now, expires)
+            elif slot.state in (ACTIVE, DIALING):
+                self._close(slot)
         owner.slot = None
         self._serve(now)
         self._trim(self._max_idle)
         self._mutating = False
+
+    def _rest(self, slot: Slot, now: float, expires: float) -> None:
+        slot.expires = expires
+        slot.idle_since = now
+        slot.state = IDLE
+        slot._line.idle[slot] = None
+        self._idle[slot] = None
+        if expires < slot._due:
+            self._watch(slot)
+        self._settle(slot._line)
 
     def _hand_over(self, slot: Slot, line: _Line, owner: Owner, now: float, expires: float) -> None:
         """From its owner straight to the oldest contender of all, which waits for this route.
@@ -590,6 +813,9 @@ class Scheduler:
 
     def _close(self, slot: Slot) -> None:
         self.touched += 1
+        dialing = slot.state == DIALING
+        if dialing:
+            slot._line.patient = False  # it has failed: who waited for it is not to wait again
         slot.state = CLOSED
         slot._due = _FOREVER
         self._hang_up(slot)
@@ -598,6 +824,7 @@ class Scheduler:
         del self._slots[slot]
         line = slot._line
         line.count -= 1
+        line.dialing -= dialing
         if slot in self._idle:
             del self._idle[slot]
             del line.idle[slot]
@@ -616,6 +843,100 @@ class Scheduler:
         while len(self._idle) > limit:
             self._close(next(iter(self._idle)))
 
+    # Sharing. A slot with a free stream has one entry in `open` of its line, ordered by age. An
+    # entry is not taken out when the last stream is: it is looked at, and dropped, when its turn
+    # comes. So each costs what it did to put it there.
+
+    def _share(self, slot: Slot, owner: Owner, now: float, streams: int) -> None:
+        """Makes a slot that is still DIALING a shared one, with its owner as the first."""
+        share = Share(slot, now)
+        self._sequence += 1
+        slot._number = self._sequence
+        slot.streams = streams
+        slot.expires = _AT_ONCE  # until it has served once
+        slot.shares = {share: None}
+        owner.slot = share
+        slot._line.shared = True
+        self._offer(slot)
+
+    def _leave(
+        self,
+        share: Share,
+        owner: Owner,
+        now: float,
+        reusable: bool,
+        keep_for: float | None,
+        used: bool = True,
+    ) -> None:
+        """Ends a share. The stream goes to who waits for it; after the last the slot is idle, or
+        is closed."""
+        if self._mutating:
+            self._repair(now)
+        slot, shares = share.slot, share.slot.shares
+        if shares is None or share not in shares or slot not in self._slots:
+            owner.slot = None  # it was given back before, or never really taken
+            return
+        self._latest = now
+        self._mutating = True
+        if not reusable:
+            slot._retires = _AT_ONCE
+        elif used:
+            slot.served += 1
+            slot.expires = now + self._keep if keep_for is None else now + min(self._keep, keep_for)
+        slot.idle_since = now
+        del shares[share]
+        owner.slot = None
+        if shares:
+            self._offer(slot)
+            self._pour(slot._line, now)
+        else:
+            self._vacate(slot, now)
+        self._mutating = False
+
+    def _vacate(self, slot: Slot, now: float) -> None:
+        """The last share has gone."""
+        expires = min(slot.expires, slot._retires)
+        if slot.state == ACTIVE and slot.streams and expires > now:
+            self._rest(slot, now, expires)
+        else:
+            self._close(slot)
+        self._serve(now)
+        self._trim(self._max_idle)
+
+    def _offer(self, slot: Slot) -> None:
+        """After a stream may have come free: lists the slot, unless it is."""
+        if slot._listed or slot.shares is None or len(slot.shares) >= slot.streams:
+            return
+        slot._listed = True
+        entries = slot._line.open
+        heappush(entries, (slot._number, slot))
+        if len(entries) > 2 * slot._line.count + _SLACK:
+            entries[:] = [entry for entry in entries if entry[1].state != CLOSED]
+            heapify(entries)
+
+    def _open(self, line: _Line, now: float) -> Slot | None:
+        """The oldest slot of a line that is in use and has a free stream."""
+        entries = line.open
+        while entries:
+            self.touched += 1
+            slot = entries[0][1]
+            if slot.state == ACTIVE and slot.shares is not None and slot._retires > now:
+                if len(slot.shares) < slot.streams:
+                    return slot
+            slot._listed = False
+            heappop(entries)
+        return None
+
+    def _pour(self, line: _Line, now: float) -> None:
+        """Hands out the free streams of a line, which are of no use to any other."""
+        while line.waiters:
+            slot = self._open(line, now)
+            if slot is None:
+                return
+            waiter = next(iter(line.waiters.values()))
+            self._use(slot, waiter.owner, now)
+            self._served(waiter)
+
     # The queue.
 
     def _serve(self, now: float) -> None:
@@ -627,7 +948,7 @@ class Scheduler:
             if line.ticket != sequence:
                 heappop(ready)
                 continue
-            if not line.idle and line.count >= self._max_per_route:
+            if not (line.idle or self._may_dial(line)):
                 heappop(ready)  # it had lost a slot, and meanwhile got another
                 line.ticket = 0
                 continue
@@ -635,28 +956,38 @@ class Scheduler:
                 return  # what the others could use, this one could: so they must wait too
             heappop(ready)
             line.ticket = 0
-            waiter = line.waiters.pop(sequence)
-            self._take(line, waiter.owner, now, waiter.fresh)
-            waiter.served = True
-            self.woken.append(waiter)
-            del self._waiting[id(waiter.owner)]
-            self._settle(line)
+            waiter = line.waiters[sequence]
+            if self._take(line, waiter.owner, now, waiter.fresh) is not None:
+                self._served(waiter)
+                self._pour(line, now)
+
+    def _served(self, waiter: Waiter) -> None:
+        waiter.served = True
+        self.woken.append(waiter)
+        self._dequeue(waiter)
 
     def _withdraw(self, waiter: Waiter) -> None:
         self.touched += 1
         waiter.cancelled = True
+        self._dequeue(waiter)
+
+    def _dequeue(self, waiter: Waiter) -> None:
         del self._waiting[id(waiter.owner)]
-        line = self._lines[waiter.route]
+        line = waiter._line
         del line.waiters[waiter.sequence]
         if line.ticket == waiter.sequence:
             line.ticket = 0
         self._settle(line)
 
+    def _may_dial(self, line: _Line) -> bool:
+        """As far as the line is concerned."""
+        return line.count < self._max_per_route and not (line.patient and line.dialing)
+
     def _settle(self, line: _Line) -> None:
         """After any change to a line: it contends if it can, and an empty one is dropped."""
         if line.waiters:
             head = next(iter(line.waiters))
-            if line.ticket != head and (line.idle or line.count < self._max_per_route):
+            if line.ticket != head and (line.idle or self._may_dial(line)):
                 line.ticket = head
                 heappush(self._ready, (head, line))
         elif not line.count:
@@ -706,6 +1037,8 @@ class Scheduler:
         self._waiting = self._salvage_waiters()
         self._rebuild()
         self._reap(now)
+        for line in list(self._lines.values()):
+            self._pour(line, now)
         self._serve(now)
         self._trim(self._max_idle)
         self._mutating = False
@@ -715,8 +1048,13 @@ class Scheduler:
         for slot in self._slots:
             if slot.state == CLOSED:
                 self._hang_up(slot)
-            else:
+                continue
+            if slot.shares is None:
                 kept[_renewed(slot) if slot.state == IDLE else slot] = None
+                continue
+            if slot.state != DIALING:
+                slot.state = ACTIVE if slot.shares else IDLE
+            kept[slot] = None
         return kept
 
     def _salvage_waiters(self) -> OrderedDict[int, Waiter]:
@@ -725,7 +1063,8 @@ class Scheduler:
             if waiter.cancelled:
                 continue
             slot = waiter.owner.slot
-            if slot is not None and slot in self._slots and slot.state in (ACTIVE, DIALING):
+            whole = slot.slot if isinstance(slot, Share) else slot
+            if slot and whole in self._slots and slot.state in (ACTIVE, DIALING):
                 waiter.served = True
                 self.woken.append(waiter)
             else:
@@ -735,26 +1074,38 @@ class Scheduler:
 
     def _rebuild(self) -> None:
         """Computes all that follows from the facts."""
-        self._lines = {}
+        self._lines = self._rebuilt_lines()
         self._idle = OrderedDict()
         self._ready = []
         self._expiries = []
         self._reap_at = _FOREVER
-        for slot in self._slots:
-            slot._line = self._lines.setdefault(slot.route, _Line(slot.route))
-            slot._line.count += 1
-            slot._due = _FOREVER
         resting = [slot for slot in self._slots if slot.state == IDLE]
         for slot in sorted(resting, key=lambda slot: slot.idle_since):
             self._idle[slot] = None
             slot._line.idle[slot] = None
+            slot.expires = min(slot.expires, slot._retires if slot.streams else _AT_ONCE)
             if slot.expires < _FOREVER:
                 self._watch(slot)
-        for waiter in self._waiting.values():
-            line = self._lines.setdefault(waiter.route, _Line(waiter.route))
-            line.waiters[waiter.sequence] = waiter
         for line in self._lines.values():
             self._settle(line)
+
+    def _rebuilt_lines(self) -> dict[Route, _Line]:
+        lines: dict[Route, _Line] = {}
+        for slot in self._slots:
+            line = lines.setdefault(slot.route, _Line(slot.route, slot._line.patient))
+            slot._line = line
+            slot._due = _FOREVER
+            slot._listed = False
+            line.count += 1
+            line.dialing += slot.state == DIALING
+            if slot.shares is not None:
+                line.shared = True
+                self._offer(slot)
+        for waiter in self._waiting.values():
+            line = lines.setdefault(waiter.route, _Line(waiter.route, waiter._line.patient))
+            waiter._line = line
+            line.waiters[waiter.sequence] = waiter
+        return lines
 
 
 def _limit(name: str, value: int | None, least: int) -> int:

@@ -1,12 +1,16 @@
 """TLS contexts: built once per (settings, identity of the files), never changed after.
 
-Owns: the cache of contexts, what goes into one, and which roots `verify` means. Must not know:
-connections or requests.
+Owns: the cache of contexts, what goes into one, which roots `verify` means, and which protocols a
+context offers. Must not know: connections or requests.
 
 Loading a CA bundle costs milliseconds and a megabyte on OpenSSL 3 (python/cpython#95031), so
 a context is built when the first TLS connection needs it and then shared. Changing a shared
 context was the cause of wrong client certificates and crashes (psf/requests#6726), so nobody
 does. A file that is rewritten in place has a new identity and so gets a new context.
+
+Which protocols are offered (ALPN) belongs to a context in Python, not to a connection, and a
+context cannot be copied. So each set of protocols has contexts of its own. One that the caller
+made is changed in this alone, and only when HTTP/2 is to be offered: see `offer`.
 
 `ssl.SSLContext` is looked up at each call, because truststore.inject_into_ssl() replaces it.
 
@@ -43,13 +47,18 @@ _VERIFY_FLAGS = (
     ssl.VERIFY_X509_PARTIAL_CHAIN | ssl.VERIFY_X509_STRICT if sys.version_info >= (3, 13) else 0
 )
 
+# What is offered (ALPN, RFC 7301 section 6) unless more is said.
+HTTP11_ONLY = ("http/1.1",)
+
 # The arguments of `create_ssl_context` after the first two, where they are not given.
-_NOTHING_MORE = (None, None, None, None, True)
+_NOTHING_MORE = (None, None, None, None, True, HTTP11_ONLY)
 
 _contexts: dict[object, ssl.SSLContext] = {}
 # All that somebody uses, so that past MAX_CONTEXTS too equal settings find the same context, and
 # by it the connections that were made with it.
 _in_use: weakref.WeakValueDictionary[object, ssl.SSLContext] = weakref.WeakValueDictionary()
+# What each context offers since we last said it; () while that is being done.
+_offered: weakref.WeakKeyDictionary[Any, tuple[str, ...]] = weakref.WeakKeyDictionary()
 _lock = threading.Lock()
 
 
@@ -63,13 +72,15 @@ if hasattr(os, "register_at_fork"):  # not on Windows, which has no fork
     os.register_at_fork(after_in_child=_renew_lock)
 
 
-def default_ssl_context() -> ssl.SSLContext:
+def default_ssl_context(protocols: tuple[str, ...] = HTTP11_ONLY) -> ssl.SSLContext:
     """The context of a pool that was given none: verifies against certifi's roots, or those
     that SSL_CERT_FILE and SSL_CERT_DIR name.
 
+    Parameters: `protocols`: what to offer, see `create_ssl_context`.
+
     Returns a shared object: do not change it. Thread-safe.
     """
-    return create_ssl_context()
+    return create_ssl_context(protocols=protocols)
 
 
 def create_ssl_context(
@@ -81,6 +92,7 @@ def create_ssl_context(
     minimum_version: int | None = None,
     maximum_version: int | None = None,
     check_hostname: bool = True,
+    protocols: tuple[str, ...] = HTTP11_ONLY,
 ) -> ssl.SSLContext:
     """The shared context for these settings; built on the first call for them.
 
@@ -95,6 +107,8 @@ def create_ssl_context(
         minimum_version, maximum_version: `ssl.TLSVersion`; None for Python's own, which are
             TLS 1.2 and the newest.
         check_hostname: False verifies that the certificate is good, not that it is the host's.
+        protocols: what to offer by ALPN, best first: ``("h2", "http/1.1")`` for a pool that
+            speaks HTTP/2.
 
     Returns:
         A context that is never changed after this; do not change it either. A file that was
@@ -102,12 +116,14 @@ def create_ssl_context(
 
     Raises:
         OSError: a file is missing, naming it. ssl.SSLError: a file is not what it should be.
-        TypeError: `verify` or `cert` is of a wrong type.
+        TypeError: `verify`, `cert` or `protocols` is of a wrong type.
 
     Thread-safe: each context is built once, however many threads ask.
     """
+    if type(protocols) is not tuple:
+        raise TypeError(f"protocols must be a tuple of str, not {type(protocols).__name__}")
     key = _key(verify, cert)
-    more = (ca_dir, ca_data, minimum_version, maximum_version, check_hostname)
+    more = (ca_dir, ca_data, minimum_version, maximum_version, check_hostname, protocols)
     if more != _NOTHING_MORE:
         key = (key, _identity(None if ca_dir is None else os.fspath(ca_dir)), *more[1:])
     context = _contexts.get(key)
@@ -122,6 +138,47 @@ def create_ssl_context(
                     del _contexts[next(iter(_contexts))]
                 _contexts[key] = context
     return context
+
+
+def offer(context: Any, protocols: tuple[str, ...] | None) -> None:
+    """Make `context` offer `protocols` from its next handshake on. Call it right before one.
+
+    Parameters:
+        context: of whatever make. One of ours offers them already. One that the caller made is
+            changed where it has to offer HTTP/2, or did for us and now must not; it is left as it
+            is as long as nobody asks for more than HTTP/1.1. So is one that has no
+            `set_alpn_protocols`: the server is then asked for nothing, and speaks HTTP/1.1.
+        protocols: best first; None for HTTP/1.1.
+
+    Thread-safe. Two pools that share a context and offer different things should not dial at the
+    same time: one of them may offer what the other wants.
+    """
+    wanted = HTTP11_ONLY if protocols is None else protocols
+    if _is_offered(context, wanted):
+        return
+    set_protocols = getattr(context, "set_alpn_protocols", None)
+    if set_protocols is None:
+        return
+    with _lock:
+        if _is_offered(context, wanted):
+            return
+        _note(context, ())  # or a fork or an interrupt in between would leave a lie
+        set_protocols(list(wanted))
+        _note(context, wanted)
+
+
+def _note(context: Any, protocols: tuple[str, ...]) -> None:
+    with contextlib.suppress(TypeError):  # of a make that cannot be a key: it is set each time
+        _offered[context] = protocols
+
+
+def _is_offered(context: Any, wanted: tuple[str, ...]) -> bool:
+    """Whether `context` needs no change to offer `wanted`."""
+    try:
+        offered = _offered.get(context)
+    except TypeError:
+        offered = None
+    return offered == wanted or (offered is None and wanted == HTTP11_ONLY)
 
 
 def load_roots(
@@ -209,6 +266,7 @@ def _build(
     minimum_version: Any,
     maximum_version: Any,
     check_hostname: bool,
+    protocols: tuple[str, ...],
 ) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     if minimum_version is not None:
@@ -225,7 +283,8 @@ def _build(
         context.check_hostname = check_hostname
         load_roots(context, verify, ca_dir=ca_dir, ca_data=ca_data)
     # RFC 7301: without it, servers that speak more than HTTP/1.1 have to guess.
-    context.set_alpn_protocols(["http/1.1"])
+    context.set_alpn_protocols(list(protocols))
+    _note(context, protocols)
     # RFC 8446 section 4.6.2: servers that ask for a certificate for some paths only.
     context.post_handshake_auth = True
     key_log = os.environ.get("SSLKEYLOGFILE")

@@ -25,7 +25,7 @@ from typing import Any, TypeVar
 import pytest
 
 import httpcore
-from httpcore._exceptions import Aborted, NotBuiltYet, ServerDisconnected, TLSError
+from httpcore._exceptions import Aborted, ServerDisconnected, TLSError
 from httpcore._sync import connection as connection_module
 from httpcore._sync import connection_pool
 from httpcore._sync.response_body import ResponseBody
@@ -246,6 +246,7 @@ def test_what_a_pool_says_about_itself() -> None:
             "idle": 1,
             "dialing": 0,
             "waiting": 0,
+            "requests": 1,
         }
         assert [repr(connection) for connection in pool.connections] == [
             "<HTTPConnection ['http://a:80', HTTP/1.1, ACTIVE, Request Count: 1]>",
@@ -1330,8 +1331,9 @@ def test_a_context_that_is_none(tls_server: LocalServer) -> None:
         ({"keepalive_expiry": -1}, ValueError, "keepalive_expiry timeout must not be negative"),
         ({"max_age": "5"}, TypeError, "max_age timeout must be a number"),
         ({"parsing": "loose"}, ValueError, "parsing must be 'strict' or 'lenient', not 'loose'"),
-        ({"http2": True}, NotBuiltYet, "HTTP/2 is not built yet"),
-        ({"http1": False}, NotBuiltYet, "HTTP/2 is not built yet"),
+        ({"http1": False}, ValueError, "http1 and http2 are both False"),
+        ({"ping_interval": 0}, ValueError, "ping_interval not zero"),
+        ({"ping_timeout": None}, ValueError, "ping_timeout must be a number"),
         ({"proxy": "http://p"}, TypeError, "a proxy must be an httpcore.Proxy or None, not str"),
         (
             {"proxy": httpcore.Proxy("socks5://p", auth=("u", "p" * 256))},
@@ -1789,10 +1791,9 @@ def test_http_connection_with_its_own_context() -> None:
     assert stream.tls_arguments["ssl_context"] is context
 
 
-@pytest.mark.parametrize("arguments", [{"http2": True}, {"http1": False}])
-def test_http_connection_over_http2_is_not_built_yet(arguments: dict[str, Any]) -> None:
-    with pytest.raises(NotBuiltYet, match="HTTP/2 is not built yet"):
-        httpcore.HTTPConnection(ORIGIN, **arguments)
+def test_an_http_connection_that_may_speak_nothing() -> None:
+    with pytest.raises(ValueError, match="http1 and http2 are both False"):
+        httpcore.HTTPConnection(httpcore.Origin(b"https", b"example.com", 443), http1=False)
 
 
 def test_http_connection_on_the_wire(server: LocalServer) -> None:

@@ -28,7 +28,7 @@ from httpcore._exceptions import (
     ReadError,
     TLSError,
 )
-from httpcore._proxy import Hop
+from httpcore._proxy import Hop, Read
 
 CONTEXT: Any = object()  # never touched, only passed on
 
@@ -98,6 +98,43 @@ def test_tls_over_a_unix_socket_of_a_backend_that_has_no_ssl_object() -> None:
     steps, dialed = run(Plan(b"h", 443, CONTEXT, uds="/s"), [plain, secure])
     assert [type(step) for step in steps] == [OpenUnix, StartTLS]
     assert dialed == Dialed(secure, None)
+
+
+def test_what_is_offered_to_the_origin_is_not_offered_to_its_proxy() -> None:
+    """Row 18: ALPN picks; on the way there, a proxy is spoken to in HTTP/1.1."""
+    both = ("h2", "http/1.1")
+    hop = Hop(b"https", b"proxy", 8443, (), forwards=False, ssl_context=CONTEXT)
+    script = dial(Plan(b"example.com", 443, CONTEXT, hop=hop, protocols=both))
+    answers = {OpenTCP: Stream(), StartTLS: Stream("h2"), Read: b"HTTP/1.1 200 OK\r\n\r\n"}
+    offered = {}
+    step = next(script)
+    try:
+        while True:
+            if isinstance(step, StartTLS):
+                offered[step.server_hostname] = step.protocols
+            step = script.send(answers.get(type(step)))
+    except StopIteration as stop:
+        dialed = stop.value
+    assert dialed.protocol == "h2"
+    assert offered == {"proxy": None, "example.com": both}
+
+
+@pytest.mark.parametrize("uds", [None, "/s"])
+def test_http2_without_tls_is_known_beforehand(uds: str | None) -> None:
+    for protocols, spoken in ((("h2",), "h2"), (("h2", "http/1.1"), None), (None, None)):
+        _, dialed = run(Plan(b"h", 80, None, uds=uds, protocols=protocols), [Stream()])
+        assert dialed.protocol == spoken
+
+
+@pytest.mark.parametrize(
+    ("secure", "spoken"),
+    [(Stream("h2"), "h2"), (Stream(None), "h2"), (Stream(tls=False), "h2"), (Stream("x"), "x")],
+)
+def test_http2_only_over_tls(secure: Stream, spoken: str) -> None:
+    """As in httpcore 1.0: where ALPN says nothing, the caller's word counts."""
+    steps, dialed = run(Plan(b"h", 443, CONTEXT, protocols=("h2",)), [Stream(), secure])
+    assert steps[1][4] == ("h2",)
+    assert dialed.protocol == spoken
 
 
 @pytest.mark.parametrize(

@@ -31,7 +31,7 @@ from hypothesis.stateful import (
 )
 
 from httpcore import _pool
-from httpcore._pool import ACTIVE, CLOSED, DIALING, IDLE, Route, Scheduler, Slot, Waiter
+from httpcore._pool import ACTIVE, CLOSED, DIALING, IDLE, Route, Scheduler, Share, Slot, Waiter
 
 A = Route(b"https", b"a.example", 443)
 B = Route(b"https", b"b.example", 443)
@@ -43,7 +43,8 @@ class Owner:
     """The least that may hold a slot."""
 
     def __init__(self) -> None:
-        self.slot: Slot | None = None
+        self.slot: Slot | Share | None = None
+        self.aborted = False
 
 
 class Connection:
@@ -56,8 +57,13 @@ class Connection:
         return f"<to {self.route.host.decode()}, {id(self):x}>"
 
 
-def held(owner: Owner) -> Slot:
-    assert owner.slot is not None
+def held(owner: Any) -> Slot:
+    assert isinstance(owner.slot, Slot)
+    return owner.slot
+
+
+def share(owner: Any) -> Share:
+    assert isinstance(owner.slot, Share)
     return owner.slot
 
 
@@ -93,6 +99,7 @@ def give(pool: Scheduler, owner: Any, now: float = 0.0, keep_for: float | None =
 
 def figures(pool: Scheduler) -> tuple[int, int, int, int]:
     stats = pool.stats()
+    assert stats["requests"] >= stats["active"] + stats["dialing"]
     assert stats["connections"] == stats["active"] + stats["idle"] + stats["dialing"]
     return stats["active"], stats["idle"], stats["dialing"], stats["waiting"]
 
@@ -495,6 +502,520 @@ def test_who_stands_behind_a_fresh_waiter_goes_on_waiting() -> None:
     assert pool.woken == [first, second] and second.owner.slot is not None
 
 
+# --- sharing: several requests on one connection
+
+
+def sharing(**limits: Any) -> Scheduler:
+    """A pool in which connections to A and B may be shared, and those to C may not."""
+    return Scheduler(**limits, shares=lambda route: route in (A, B))
+
+
+def dial(pool: Scheduler, owner: Any, streams: int | None = None, now: float = 0.0) -> Any:
+    pool.dialed(owner, Connection(owner.slot.route), now, streams)
+    pool.check()
+    return owner
+
+
+def start(pool: Scheduler, route: Route = A, now: float = 0.0, fresh: bool = False) -> Owner:
+    """An owner whose slot is DIALING."""
+    owner = Owner()
+    slot = pool.acquire(route, owner, now, fresh)
+    assert isinstance(slot, Slot) and slot.state == DIALING
+    pool.check()
+    return owner
+
+
+def open_shared(pool: Scheduler, streams: int, route: Route = A, now: float = 0.0) -> Owner:
+    return dial(pool, start(pool, route, now), streams, now)  # type: ignore[no-any-return]
+
+
+def join(pool: Scheduler, route: Route = A, now: float = 0.0, fresh: bool = False) -> Owner:
+    """An owner who was given a stream at once."""
+    owner = Owner()
+    answer = pool.acquire(route, owner, now, fresh)
+    assert isinstance(answer, Share) and answer is owner.slot
+    pool.check()
+    return owner
+
+
+def test_life_of_a_share() -> None:
+    pool = sharing(keepalive_expiry=9.0)
+    owner, connection = start(pool, now=1.0), Connection(A)
+    slot = held(owner)
+    pool.dialed(owner, connection, 1.5, 2)
+    first = share(owner)
+    assert (first.slot, first.route, first.connection) == (slot, A, connection)
+    assert (first.state, first.idle_since, first.aborted) == (ACTIVE, 1.5, False)
+    assert (slot.state, slot.created, slot.streams) == (ACTIVE, 1.5, 2)
+    owner_of_second = join(pool, now=2.0)
+    second = share(owner_of_second)
+    assert (second.slot, second.state, second.idle_since) == (slot, ACTIVE, 2.0)
+    assert second is not first and list(slot.shares or ()) == [first, second]
+    give(pool, owner, 3.0)
+    assert (first.state, second.state, slot.state) == (CLOSED, ACTIVE, ACTIVE)
+    pool.release(owner_of_second, 4.0, False)
+    assert (second.state, second.connection, slot.state) == (CLOSED, None, CLOSED)
+    assert pool.closing == [connection] and figures(pool) == (0, 0, 0, 0)
+
+
+def test_a_share_ends_once() -> None:
+    pool = sharing()
+    first = open_shared(pool, 2)
+    second, old = join(pool), share(first)
+    give(pool, first)
+    first.slot = old
+    give(pool, first)
+    assert share(second).state == ACTIVE and figures(pool) == (1, 0, 0, 0)
+    assert pool.stats()["requests"] == 1
+
+
+def test_whoever_took_over_a_share_may_release_it() -> None:
+    pool = sharing()
+    gone, heir = open_shared(pool, 2), Owner()
+    heir.slot = gone.slot
+    give(pool, heir)
+    assert figures(pool) == (0, 1, 0, 0)
+    give(pool, gone)
+    assert figures(pool) == (0, 1, 0, 0)
+
+
+def test_after_its_last_share_a_connection_is_idle() -> None:
+    pool = sharing(keepalive_expiry=5.0)
+    first = open_shared(pool, 2)
+    second, slot = join(pool), share(first).slot
+    give(pool, first, 1.0)
+    assert slot.state == ACTIVE
+    give(pool, second, 2.0)
+    assert (slot.state, slot.expires, slot.served) == (IDLE, 7.0, 2)
+    third = share(join(pool, now=3.0))
+    assert (third.slot, third.idle_since, slot.state) == (slot, 2.0, ACTIVE)
+    assert share(join(pool, now=4.0)).idle_since == 4.0
+
+
+def test_requests_are_counted_by_their_shares() -> None:
+    pool = sharing()
+    open_shared(pool, 3), join(pool), take(pool, C), start(pool, B)
+    give(pool, open_shared(pool, 3, A._replace(port=1)))
+    wait(pool, B)
+    assert figures(pool) == (2, 1, 1, 1) and pool.stats()["requests"] == 4
+    assert repr(pool).endswith("waiting 1, requests 4]>")
+
+
+def test_who_comes_while_the_first_connection_is_dialed_waits_for_it() -> None:
+    pool = sharing(max_connections=10)
+    owner = start(pool)
+    waiters = [wait(pool, A) for _ in range(49)]
+    take(pool, C)
+    dial(pool, owner, 100)
+    assert pool.woken == waiters and pool.stats()["requests"] == 51
+    assert {share(waiter.owner).slot for waiter in waiters} == {share(owner).slot}
+    assert figures(pool) == (2, 0, 0, 0)
+
+
+def test_routes_that_cannot_be_shared_dial_at_once() -> None:
+    pool = sharing()
+    assert [start(pool, C) and figures(pool)[2] for _ in range(3)] == [1, 2, 3]
+
+
+def test_a_line_is_asked_once_whether_it_may_be_shared() -> None:
+    asked: list[Route] = []
+    pool = Scheduler(max_connections=2, shares=lambda route: asked.append(route) or True)  # type: ignore[func-returns-value]
+    owner = start(pool)
+    for _ in range(3):
+        queue(pool, A)
+    dial(pool, owner, None)
+    assert asked == [A]
+    interrupted(lambda: pool.acquire(A, Owner(), 0.0), 60)
+    assert pool._mutating
+    wait(pool, A)
+    assert asked == [A] and figures(pool)[3] == 3
+
+
+def test_waiters_dial_when_the_first_connection_serves_one_at_a_time() -> None:
+    pool = sharing(max_connections=3)
+    owner = start(pool)
+    waiters = [wait(pool, A) for _ in range(4)]
+    dial(pool, owner, None)
+    assert pool.woken == waiters[:2] and figures(pool) == (1, 0, 2, 2)
+    for waiter in waiters[:2]:
+        dial(pool, waiter.owner, None)
+    give(pool, owner)
+    assert held(waiters[2].owner).state == ACTIVE
+    give(pool, waiters[0].owner)
+    assert [waiter.served for waiter in waiters] == [True] * 4
+    give(pool, waiters[1].owner)
+    assert figures(pool) == (2, 1, 0, 0)
+
+
+def test_when_the_dial_fails_all_who_waited_dial_at_once() -> None:
+    pool = sharing(max_connections=10)
+    owner = start(pool)
+    waiters = [wait(pool, A) for _ in range(4)]
+    give(pool, owner)
+    assert pool.woken == waiters and figures(pool) == (0, 0, 4, 0)
+    start(pool)
+    # The first that comes up serves the others' successors; the line is patient again.
+    dial(pool, waiters[0].owner, 2)
+    join(pool)
+    wait(pool, A)
+    assert figures(pool) == (1, 0, 4, 1)
+
+
+def test_no_more_streams_one_more_connection_is_dialed_at_a_time() -> None:
+    pool = sharing(max_connections=3)
+    open_shared(pool, 1)
+    second = start(pool)
+    waiters = [wait(pool, A) for _ in range(3)]
+    dial(pool, second, 2)
+    assert pool.woken == waiters[:2] and figures(pool) == (2, 0, 1, 1)
+    dial(pool, waiters[1].owner, 1)
+    assert figures(pool) == (3, 0, 0, 1)
+    pool.cancel(waiters[2], 0.0)
+
+
+def test_at_the_limit_streams_go_to_who_came_first() -> None:
+    pool = sharing(max_connections=1)
+    owners: list[Any] = [open_shared(pool, 2), join(pool)]
+    slot = share(owners[0]).slot
+    waiters = [wait(pool, A, fresh=number == 1) for number in range(4)]
+    for waiter in waiters:
+        give(pool, owners.pop(0))
+        owners.append(waiter.owner)
+        assert pool.woken.pop() is waiter and share(waiter.owner).slot is slot
+    assert not pool.woken and slot.served == 4 and len(slot.shares or ()) == 2
+
+
+def test_of_connections_in_use_the_oldest_is_joined_first() -> None:
+    pool = sharing(max_connections=3)
+    first, second, third = (open_shared(pool, 1) for _ in range(3))
+    slots = [share(owner).slot for owner in (first, second, third)]
+    for slot in slots[::-1]:
+        pool.resize(slot, 2, 0.0)
+        pool.check()
+    assert [share(join(pool)).slot for _ in range(3)] == slots
+    give(pool, third)
+    give(pool, first)
+    assert [share(join(pool)).slot for _ in range(2)] == [slots[0], slots[2]]
+
+
+def test_a_connection_in_use_is_joined_before_an_idle_one_is_taken() -> None:
+    pool = sharing(max_connections=2)
+    first = open_shared(pool, 1)
+    second = open_shared(pool, 1)
+    used, idle = share(first).slot, share(second).slot
+    give(pool, second)
+    pool.resize(used, 2, 0.0)
+    assert share(join(pool)).slot is used
+    assert share(join(pool)).slot is idle
+
+
+def test_the_newest_idle_connection_is_shared_first() -> None:
+    pool = sharing()
+    first = open_shared(pool, 1)
+    second = open_shared(pool, 1)
+    slots = [share(first).slot, share(second).slot]
+    give(pool, first, 1.0)
+    give(pool, second, 2.0)
+    assert [share(join(pool, now=3.0)).slot for _ in range(2)] == slots[::-1]
+
+
+def test_a_line_may_have_connections_of_both_kinds() -> None:
+    # Behind a load balancer not all servers need speak the same.
+    pool = sharing(max_connections=2)
+    first = open_shared(pool, 1)
+    second = dial(pool, start(pool), None)
+    slots = [share(first).slot, held(second)]
+    give(pool, first, 1.0)
+    give(pool, second, 2.0)
+    owners = [Owner(), Owner()]
+    assert pool.acquire(A, owners[0], 3.0) is slots[1]
+    answer = pool.acquire(A, owners[1], 3.0)
+    assert isinstance(answer, Share) and answer.slot is slots[0]
+    waiter = wait(pool, A, 3.0)
+    give(pool, owners[0], 4.0)
+    assert waiter.owner.slot is slots[1] and pool.closing == []
+
+
+def test_fresh_joins_but_takes_nothing_idle() -> None:
+    pool = sharing(max_connections=2)
+    first = open_shared(pool, 2)
+    joined = join(pool, fresh=True)
+    slot = share(first).slot
+    assert share(joined).slot is slot
+    give(pool, first)
+    give(pool, joined)
+    assert slot.state == IDLE
+    start(pool, fresh=True)
+    assert pool.closing == [] and figures(pool) == (0, 1, 1, 0)
+
+
+def test_fresh_gives_idle_connections_up_when_it_waits_for_another() -> None:
+    # Else who came after it would wait behind it while there is an idle connection.
+    pool = sharing()
+    first = open_shared(pool, 1)
+    second = start(pool)
+    connection = share(first).connection
+    give(pool, first)
+    waiters = [wait(pool, A, fresh=True), wait(pool, A)]
+    assert pool.closing == [connection] and figures(pool) == (0, 0, 1, 2)
+    dial(pool, second, 3)
+    assert pool.woken == waiters
+
+
+def test_a_fresh_waiter_has_its_idle_connection_replaced_at_the_limit() -> None:
+    pool = sharing(max_connections=1)
+    first = open_shared(pool, 1)
+    connection = share(first).connection
+    waiters = [wait(pool, A, fresh=True), wait(pool, A)]
+    give(pool, first)
+    assert pool.closing == [connection] and pool.woken == waiters[:1]
+    dial(pool, waiters[0].owner, 2)
+    assert pool.woken == waiters
+
+
+def test_an_idle_connection_is_given_up_for_a_fresh_waiter_ahead_of_the_others() -> None:
+    # One that serves one at a time, in a line that has learned meanwhile that it can be shared.
+    pool = sharing(max_connections=3)
+    old = dial(pool, start(pool), None)
+    connection = held(old).connection
+    open_shared(pool, 1)
+    coming = start(pool)
+    waiters = [wait(pool, A, fresh=True), wait(pool, A)]
+    give(pool, old)
+    assert pool.closing == [connection] and pool.woken == []
+    dial(pool, coming, 3)
+    assert pool.woken == waiters
+
+
+def test_the_last_stream_given_back_is_room_for_the_oldest_of_all() -> None:
+    pool = sharing(max_connections=1)
+    first = open_shared(pool, 2)
+    second, connection = join(pool), share(first).connection
+    other, own = wait(pool, C), wait(pool, A)
+    give(pool, first)
+    assert pool.woken == [own] and not other.served  # it could not have used a stream
+    give(pool, second)
+    give(pool, own.owner)
+    assert pool.closing == [connection] and pool.woken == [own, other]
+    assert held(other.owner).state == DIALING
+
+
+def test_a_connection_that_is_not_reusable_is_closed_after_its_last_share() -> None:
+    pool = sharing(max_connections=2)
+    first = open_shared(pool, 9)
+    second, third, connection = join(pool), join(pool), share(first).connection
+    pool.release(first, 0.0, False)
+    pool.check()
+    assert pool.closing == [] and figures(pool) == (1, 0, 0, 0)
+    fourth = open_shared(pool, 1)
+    waiter = wait(pool, A)
+    give(pool, second)
+    assert pool.closing == [] and not waiter.served
+    give(pool, third)
+    assert pool.closing == [connection] and held(waiter.owner).state == DIALING
+    give(pool, fourth)
+    assert figures(pool) == (0, 1, 1, 0)
+
+
+@pytest.mark.parametrize("how", ["drain", "drain by a share", "close"])
+def test_a_drained_connection_is_closed_after_its_last_share(how: str) -> None:
+    pool = sharing()
+    owner = open_shared(pool, 9)
+    connection, slot = share(owner).connection, share(owner).slot
+    if how == "close":
+        pool.close()
+    else:
+        pool.drain(slot if how == "drain" else share(owner), 0.0)
+    pool.check()
+    assert start(pool).slot is not slot and figures(pool) == (1, 0, 1, 0)
+    pool.resize(slot, 99, 0.0)
+    wait(pool, A)
+    assert pool.closing == []
+    give(pool, owner)
+    assert pool.closing == [connection] and slot.state == CLOSED
+    pool.drain(slot, 0.0)
+    pool.resize(slot, 1, 0.0)
+    pool.check()
+    assert figures(pool) == (0, 0, 1, 1)
+
+
+def test_draining_what_is_idle_or_dialed() -> None:
+    pool = sharing()
+    idle, dialing = open_shared(pool, 1), start(pool)
+    connection = share(idle).connection
+    slot = share(idle).slot
+    give(pool, idle)
+    pool.drain(slot, 0.0)
+    assert pool.closing == [connection] and figures(pool) == (0, 0, 1, 0)
+    pool.drain(held(dialing), 0.0)
+    waiter = wait(pool, A)
+    dial(pool, dialing, 9)
+    assert held(waiter.owner).state == DIALING  # it did not join
+    give(pool, dialing)
+    assert len(pool.closing) == 2 and figures(pool) == (0, 0, 1, 0)
+
+
+def test_draining_works_without_sharing_too() -> None:
+    pool = Scheduler()
+    owner = take(pool, A)
+    pool.drain(held(owner), 0.0)
+    pool.resize(held(owner), 5, 0.0)
+    give(pool, owner)
+    assert len(pool.closing) == 1 and figures(pool) == (0, 0, 0, 0)
+
+
+def test_a_raised_limit_serves_waiters_and_a_lowered_one_holds_them_up() -> None:
+    pool = sharing(max_connections=1)
+    owners: list[Any] = [open_shared(pool, 2), join(pool)]
+    slot = share(owners[0]).slot
+    waiters = [wait(pool, A) for _ in range(4)]
+    pool.resize(slot, 4, 0.0)
+    pool.check()
+    assert pool.woken == waiters[:2] and len(slot.shares or ()) == 4
+    pool.resize(share(owners[0]), 2, 0.0)
+    pool.check()
+    for owner in owners + [waiters[0].owner]:
+        assert not waiters[2].served
+        give(pool, owner)
+    assert waiters[2].served and not waiters[3].served and len(slot.shares or ()) == 2
+
+
+def test_with_no_streams_at_all_nobody_joins() -> None:
+    pool = sharing(max_connections=2)
+    owner = open_shared(pool, 5)
+    slot = share(owner).slot
+    pool.resize(slot, 0, 0.0)
+    second = start(pool)
+    waiter = wait(pool, A)
+    pool.resize(slot, 2, 0.0)
+    assert share(waiter.owner).slot is slot
+    give(pool, second)
+
+
+def test_an_idle_connection_without_streams_is_of_no_use() -> None:
+    pool = sharing()
+    first, second = open_shared(pool, 1), open_shared(pool, 1)
+    connections = [share(first).connection, share(second).connection]
+    slot = share(second).slot
+    pool.resize(share(first), 0, 0.0)
+    give(pool, first)
+    give(pool, second)
+    assert pool.closing == connections[:1] and slot.state == IDLE
+    pool.resize(slot, 3, 0.0)
+    assert slot.state == IDLE
+    pool.resize(slot, 0, 0.0)
+    pool.check()
+    assert pool.closing == connections and figures(pool) == (0, 0, 0, 0)
+
+
+def test_a_connection_that_came_up_without_streams_serves_its_owner_only() -> None:
+    pool = sharing(max_connections=2)
+    owner = start(pool)
+    waiters = [wait(pool, A), wait(pool, A)]
+    dial(pool, owner, 0)
+    assert share(owner).state == ACTIVE and pool.woken == waiters[:1]
+    assert held(waiters[0].owner).state == DIALING
+
+
+def test_past_max_age_nobody_joins_a_connection_in_use() -> None:
+    pool = sharing(max_age=10.0, max_connections=2)
+    first = open_shared(pool, 2, now=0.0)
+    join(pool, now=9.0)
+    give(pool, first, 9.5)
+    start(pool, now=10.0)
+    waiter = wait(pool, A, 11.0)
+    assert pool.closing == [] and not waiter.served and figures(pool) == (1, 0, 1, 1)
+
+
+def test_past_max_age_a_stream_given_back_is_not_handed_on() -> None:
+    pool = sharing(max_age=10.0, max_connections=1)
+    first = open_shared(pool, 2, now=0.0)
+    second = join(pool, now=1.0)
+    waiter = wait(pool, A, 2.0)
+    give(pool, first, 10.0)
+    assert not waiter.served
+    give(pool, second, 11.0)
+    assert len(pool.closing) == 1 and held(waiter.owner).state == DIALING
+
+
+def test_an_idle_shared_connection_expires() -> None:
+    pool = sharing(keepalive_expiry=5.0)
+    owner = open_shared(pool, 2)
+    give(pool, owner, 0.0, keep_for=2.0)
+    assert share(again := join(pool, now=1.0)).slot.served == 1
+    give(pool, again, 1.0)
+    start(pool, now=6.0)
+    assert len(pool.closing) == 1
+
+
+def test_idle_shared_connections_count_against_max_keepalive() -> None:
+    pool = sharing(max_keepalive=0, max_connections=1)
+    first = open_shared(pool, 2)
+    second = join(pool)
+    give(pool, first)
+    assert pool.closing == []
+    give(pool, second)
+    assert len(pool.closing) == 1 and figures(pool) == (0, 0, 0, 0)
+
+
+def test_cancel_gives_an_unused_stream_back() -> None:
+    pool = sharing(max_connections=1, keepalive_expiry=5.0)
+    first = open_shared(pool, 1)
+    slot = share(first).slot
+    waiters = [wait(pool, A), wait(pool, A)]
+    pool.resize(slot, 2, 0.0)
+    give(pool, first, 1.0)
+    assert pool.woken == waiters
+    for waiter in waiters:
+        pool.cancel(waiter, 3.0)
+        pool.cancel(waiter, 3.0)
+        pool.check()
+    assert (slot.state, slot.expires, slot.served) == (IDLE, 6.0, 1)
+
+
+def test_a_connection_on_which_nothing_was_read_is_not_kept() -> None:
+    pool = sharing()
+    owner = start(pool)
+    waiter = wait(pool, A)
+    give(pool, owner)
+    dial(pool, waiter.owner, 2)
+    pool.cancel(waiter, 0.0)
+    assert len(pool.closing) == 1 and figures(pool) == (0, 0, 0, 0)
+
+
+def test_a_share_cannot_leave_with_its_connection() -> None:
+    pool = sharing()
+    first = open_shared(pool, 3)
+    second, connection = join(pool), share(first).connection
+    pool.forget(first)
+    pool.check()
+    assert first.slot is None and share(second).connection is connection
+    give(pool, second)
+    assert pool.closing == [connection]
+
+
+def test_shares_of_an_abandoned_pool_mean_nothing_to_the_next() -> None:
+    pool = sharing()
+    first = open_shared(pool, 3)
+    held_share = share(first)
+    pool.abandon()
+    assert held_share.state == CLOSED
+    pool = sharing()
+    pool.release(first, 0.0, True)
+    pool.resize(held_share, 9, 0.0)
+    pool.drain(held_share, 0.0)
+    pool.check()
+    assert first.slot is None and pool.closing == [] and figures(pool) == (0, 0, 0, 0)
+
+
+def test_reprs_of_what_is_shared() -> None:
+    pool = sharing()
+    owner = open_shared(pool, 3)
+    whole = "<Slot [a.example:443, ACTIVE, served 0, shares 1/3]>"
+    assert repr(share(owner).slot) == whole
+    assert repr(owner.slot) == f"<Share [ACTIVE] of {whole}>"
+
+
 # --- misuse
 
 
@@ -529,7 +1050,7 @@ def test_reprs_say_how_things_stand() -> None:
     assert repr(pool) == "<Scheduler [empty]>"
     owner = take(pool, A)
     wait(pool, A)
-    assert repr(pool) == "<Scheduler [connections 1, active 1, waiting 1]>"
+    assert repr(pool) == "<Scheduler [connections 1, active 1, waiting 1, requests 1]>"
     assert repr(owner.slot) == "<Slot [a.example:443, ACTIVE, served 0]>"
 
 
@@ -547,7 +1068,7 @@ def test_no_io_no_lock_no_clock() -> None:
     nodes = list(ast.walk(tree))
     names = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
     names |= {str(node.module) for node in nodes if isinstance(node, ast.ImportFrom)}
-    assert names <= {"__future__", "collections", "heapq", "sys", "typing"}
+    assert names <= {"__future__", "collections", "collections.abc", "heapq", "sys", "typing"}
 
 
 # --- cost and memory

@@ -5,6 +5,7 @@ Owns: `httpcore._ssl`. Must not know: connections; `test_backends` does handshak
 
 from __future__ import annotations
 
+import gc
 import os
 import ssl
 import sys
@@ -244,6 +245,162 @@ def test_no_default_roots_for_a_context_that_trusts_the_system(
     assert asked.held == 1  # this was asked for
 
 
+# --- protocols ---
+
+BOTH = ("h2", "http/1.1")
+
+
+def chosen(context: ssl.SSLContext, server_context: ssl.SSLContext) -> str | None:
+    """What a server that likes HTTP/2 best agrees on with `context`."""
+    server_context.set_alpn_protocols(["h2", "http/1.1"])
+    return shake(context, server_context).selected_alpn_protocol()
+
+
+def test_each_set_of_protocols_has_contexts_of_its_own(
+    server_tls_context: ssl.SSLContext, ca_bundle: str
+) -> None:
+    plain, both = create_ssl_context(ca_bundle), create_ssl_context(ca_bundle, protocols=BOTH)
+    assert plain is not both
+    assert create_ssl_context(ca_bundle, protocols=("http/1.1",)) is plain
+    assert create_ssl_context(ca_bundle, protocols=BOTH) is both
+    assert httpcore.default_ssl_context(BOTH) is create_ssl_context(protocols=BOTH)
+    assert httpcore.default_ssl_context(BOTH) is not httpcore.default_ssl_context()
+    assert chosen(both, server_tls_context) == "h2"
+    assert chosen(plain, server_tls_context) == "http/1.1"
+    assert chosen(create_ssl_context(ca_bundle, protocols=("h2",)), server_tls_context) == "h2"
+
+
+class Given(ssl.SSLContext):
+    """A caller's, that notes when its protocols are set."""
+
+    said: list[list[str]]
+
+    def set_alpn_protocols(self, alpn_protocols: Any) -> None:
+        self.said.append(list(alpn_protocols))
+        super().set_alpn_protocols(alpn_protocols)
+
+
+@pytest.fixture
+def given(ca_bundle: str) -> Given:
+    context = Given(ssl.PROTOCOL_TLS_CLIENT)
+    context.load_verify_locations(ca_bundle)
+    context.said = []
+    return context
+
+
+def test_a_given_context_is_left_alone_for_http11(
+    given: Given, server_tls_context: ssl.SSLContext
+) -> None:
+    for protocols in (None, ("http/1.1",)):
+        _ssl.offer(given, protocols)
+    assert given.said == []
+    assert chosen(given, server_tls_context) is None
+
+
+def test_a_given_context_is_set_where_it_has_to_differ(
+    given: Given, server_tls_context: ssl.SSLContext
+) -> None:
+    for _ in range(3):
+        _ssl.offer(given, BOTH)
+    assert given.said == [["h2", "http/1.1"]]
+    assert chosen(given, server_tls_context) == "h2"
+    for _ in range(3):
+        _ssl.offer(given, None)
+    assert given.said[1:] == [["http/1.1"]]
+    assert chosen(given, server_tls_context) == "http/1.1"
+    _ssl.offer(given, ("h2",))
+    assert given.said[2:] == [["h2"]]
+
+
+def test_ours_offer_what_they_were_made_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    said = []
+
+    class Telling:
+        verify_flags = 0
+
+        def __init__(self, protocol: int) -> None:
+            pass
+
+        def set_alpn_protocols(self, protocols: list[str]) -> None:
+            said.append(protocols)
+
+    monkeypatch.setattr(ssl, "SSLContext", Telling)
+    context = create_ssl_context(False, protocols=BOTH)
+    _ssl.offer(context, BOTH)
+    assert said == [["h2", "http/1.1"]]
+
+
+def test_what_cannot_offer_is_left() -> None:
+    for foreign in (object(), None, 5):
+        _ssl.offer(foreign, BOTH)
+
+
+def test_what_cannot_be_remembered_is_set_each_time() -> None:
+    said = []
+
+    class Unhashable:
+        __hash__ = None  # type: ignore[assignment]
+
+        def set_alpn_protocols(self, protocols: list[str]) -> None:
+            said.append(protocols)
+
+    context = Unhashable()
+    for protocols in (BOTH, BOTH, None):
+        _ssl.offer(context, protocols)
+    assert said == [["h2", "http/1.1"]] * 2
+
+
+def test_an_offer_that_failed_is_made_again(given: Given, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(Given, "set_alpn_protocols", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            _ssl.offer(given, BOTH)
+    _ssl.offer(given, None)  # nobody knows what it offers now
+    _ssl.offer(given, BOTH)
+    assert given.said == [["http/1.1"], ["h2", "http/1.1"]]
+
+
+def test_many_threads_set_it_once(given: Given, monkeypatch: pytest.MonkeyPatch) -> None:
+    start = threading.Barrier(8)
+
+    def ask() -> None:
+        start.wait(5)
+        _ssl.offer(given, BOTH)
+
+    threads = [threading.Thread(target=ask) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert given.said == [["h2", "http/1.1"]]
+
+
+def test_another_thread_made_the_offer_meanwhile(
+    given: Given, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class LateLock:
+        """By the time this lock is ours, somebody else has made it."""
+
+        def __enter__(self) -> None:
+            _ssl._offered[given] = BOTH
+
+        def __exit__(self, *exc_info: object) -> None:
+            pass
+
+    monkeypatch.setattr(_ssl, "_lock", LateLock())
+    _ssl.offer(given, BOTH)
+    assert given.said == []
+
+
+def test_an_offer_keeps_no_context_alive() -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    _ssl.offer(context, BOTH)
+    gone = weakref.ref(context)
+    del context
+    gc.collect()
+    assert gone() is None
+
+
 # --- when a new one is made ---
 
 
@@ -453,6 +610,8 @@ def test_a_failure_is_not_cached(
         ({"cert": 5}, "cert must be a path"),
         ({"cert": ("only one",)}, "cert must be a path"),
         ({"cert": ("1", "2", "3", "4")}, "cert must be a path"),
+        ({"protocols": "h2"}, "protocols must be a tuple of str, not str"),
+        ({"protocols": ["h2"]}, "protocols must be a tuple of str, not list"),
     ],
 )
 def test_settings_of_the_wrong_type(arguments: dict[str, Any], text: str) -> None:

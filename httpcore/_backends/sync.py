@@ -9,6 +9,7 @@ Sources: ip(7), tcp(7), RFC 9293 section 3.8.4 (keep-alives), OpenSSL's SSL_get_
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 import select
@@ -90,6 +91,7 @@ class SyncStream(NetworkStream):
     """
 
     __slots__ = (
+        "_holds",
         "_poll",
         "_recv",
         "_resumable",
@@ -97,6 +99,7 @@ class SyncStream(NetworkStream):
         "_sock",
         "_timeout",
         "_tls",
+        "_waiting",
         "peer",
         "unclean_eof",
     )
@@ -110,6 +113,8 @@ class SyncStream(NetworkStream):
         self._send: Callable[[Any], int] = sock.send
         self._timeout = sock.gettimeout()
         self._poll: Any = None
+        self._holds = False  # OpenSSL may have data that was read and not asked for
+        self._waiting: _Waiting | None = None  # once it is waited on without blocking
         self.peer = peer
         self.unclean_eof = False
 
@@ -243,6 +248,60 @@ class SyncStream(NetworkStream):
     if not hasattr(select, "poll"):  # pragma: no cover - Windows, where uploads are not listened to
         write_until_readable = None  # type: ignore[assignment]
 
+    # Without blocking, for a connection that threads share
+
+    def wait(self, write: bool, timeout: float | None) -> bool:
+        """Wait until there is something to read, until there is room if `write`, or until `wake`.
+
+        Parameters:
+            timeout: seconds; None for ever.
+
+        Returns False when they have passed.
+        """
+        if self._holds and self._sock.pending():  # type: ignore[attr-defined]
+            return True
+        waiting = self._waiting
+        if waiting is None:
+            waiting = self._waiting = _Waiting(self._sock)
+        return waiting.wait(write, timeout)
+
+    if not hasattr(select, "poll"):  # pragma: no cover - Windows: HTTP/2 uses the blocking calls
+        wait = None  # type: ignore[assignment]
+
+    def wake(self) -> None:
+        """Let `wait` return, in whatever thread it is."""
+        if self._waiting is not None:
+            self._waiting.wake()
+
+    def read_ready(self, max_bytes: int) -> bytes | None:
+        """What is there, ``b""`` at the end of the stream, None when there is nothing now."""
+        try:
+            if self._timeout != 0:
+                self._sock.settimeout(0)
+                self._timeout = 0
+            data = self._recv(max_bytes)
+        except _SEND_AGAIN:
+            return None
+        except (OSError, ValueError) as exc:
+            return self._end_or_raise(exc, 0)
+        # OpenSSL reads whole records: what did not fit is not on the wire any more.
+        self._holds = self._tls and len(data) == max_bytes
+        return data
+
+    def write_ready(self, buffer: bytes | memoryview) -> int:
+        """Send what is taken now; how many bytes. After 0, come again with the same bytes first."""
+        if not buffer:
+            return 0
+        try:
+            if self._timeout != 0:
+                self._sock.settimeout(0)
+                self._timeout = 0
+            return self._send(buffer)
+        except _SEND_AGAIN:
+            return 0
+        except (OSError, ValueError) as exc:
+            raise self._write_failure(exc, 0, len(buffer), None) from exc
+
     def _write_rest(self, buffer: memoryview, sent: int, timeout: float | None) -> None:
         while sent < len(buffer):
             try:
@@ -267,6 +326,8 @@ class SyncStream(NetworkStream):
 
     def close(self) -> None:
         self._sock.close()
+        if self._waiting is not None:
+            self._waiting.close()
 
     def abort(self) -> None:
         """End what another thread is doing on this stream; it has to close it then."""
@@ -402,6 +463,44 @@ def _milliseconds(timeout: float | None, until: float | None) -> int | None:
         left = max(0.0, until - time.monotonic())
         timeout = left if timeout is None else min(left, timeout)
     return None if timeout is None else math.ceil(timeout * 1000)
+
+
+class _Waiting:
+    """Waits on a socket until it is ready, or until another thread says so."""
+
+    __slots__ = ("_bell", "_number", "_read", "_rope", "_write")
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._bell, self._rope = socket.socketpair()
+        self._number = sock.fileno()
+        for end in (self._bell, self._rope):
+            end.setblocking(False)
+            close_in_child(end)
+        self._read, self._write = select.poll(), select.poll()
+        for poller, events in (
+            (self._read, select.POLLIN),
+            (self._write, select.POLLIN | select.POLLOUT),
+        ):
+            poller.register(self._number, events)
+            poller.register(self._bell.fileno(), select.POLLIN)
+
+    def wait(self, write: bool, timeout: float | None) -> bool:
+        poller = self._write if write else self._read
+        events = poller.poll(None if timeout is None else math.ceil(timeout * 1000))
+        if not events:
+            return False
+        if len(events) > 1 or events[0][0] != self._number:
+            with contextlib.suppress(OSError):
+                self._bell.recv(4096)
+        return True
+
+    def wake(self) -> None:
+        with contextlib.suppress(OSError):  # full: it was rung already; closed: nobody waits
+            self._rope.send(b"!")
+
+    def close(self) -> None:
+        self._bell.close()
+        self._rope.close()
 
 
 class SyncBackend(NetworkBackend):

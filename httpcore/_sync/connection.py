@@ -25,16 +25,16 @@ from .._exceptions import (
     Aborted,
     ConnectError,
     NetworkError,
-    NotBuiltYet,
     ProxyError,
     RemoteProtocolError,
     TimeoutException,
 )
 from .._models import Origin, Proxy, Request, Response, to_server_name
 from .._proxy import FORWARDED, Hop, Read, Rename, Resolve, Tell, Write, forwarded, to_hop
-from .._ssl import default_ssl_context
+from .._ssl import default_ssl_context, offer
 from .._trace import Trace
 from .deadline import Deadline
+from .http2 import HTTP2Connection
 from .http11 import HTTP11Connection
 from .interfaces import ConnectionInterface
 from .request_body import prepare
@@ -54,8 +54,9 @@ SHORTEST_STEP = 0.001
 class HTTPConnection(ConnectionInterface):
     """A connection to `origin` that opens itself with its first request.
 
-    Parameters: as those of `ConnectionPool` with the same names. One request at a time.
-    Through a `proxy`, requests for http are forwarded, others go through a tunnel.
+    Parameters: as those of `ConnectionPool` with the same names. One request at a time over
+    HTTP/1.1; over HTTP/2 as many as the server allows. Through a `proxy`, requests for http are
+    forwarded, others go through a tunnel.
     """
 
     def __init__(
@@ -73,8 +74,10 @@ class HTTPConnection(ConnectionInterface):
         *,
         proxy: Proxy | None = None,
         parsing: str = "strict",
+        ping_interval: float | None = None,
+        ping_timeout: float = 15.0,
     ) -> None:
-        refuse_http2(http1, http2)
+        self._protocols = read_protocols(http1, http2)
         self._origin = origin
         self._hop: Hop | None = None if proxy is None else to_hop(proxy, origin.scheme)
         self._ssl_context = ssl_context
@@ -86,7 +89,8 @@ class HTTPConnection(ConnectionInterface):
         self._backend = SyncBackend() if network_backend is None else network_backend
         self._socket_options = socket_options
         self._parsing = parsing
-        self._connection: HTTP11Connection | None = None
+        self._pings = ping_interval, ping_timeout
+        self._connection: HTTP11Connection | HTTP2Connection | None = None
         self._failed = False
         self.aborted = False  # another thread wants this to end
         self._opener = 0  # the thread that opens it
@@ -97,8 +101,8 @@ class HTTPConnection(ConnectionInterface):
     def handle_request(self, request: Request) -> Response:
         """Send `request`, connecting first if need be; the response's body is unread.
 
-        Raises what `HTTP11Connection.handle_request` raises, and ConnectTimeout,
-        ConnectError.
+        Raises what `HTTP11Connection.handle_request` or `HTTP2Connection.handle_request` raises,
+        and ConnectTimeout, ConnectError.
         """
         if not self.can_handle_request(request.url.origin):
             raise RuntimeError(f"request to {request.url.origin} on a connection to {self._origin}")
@@ -117,7 +121,7 @@ class HTTPConnection(ConnectionInterface):
 
     def connect(
         self, timeout: float | None, extensions: Any, deadline: Deadline | None = None
-    ) -> HTTP11Connection:
+    ) -> HTTP11Connection | HTTP2Connection:
         """Open the connection within `timeout` seconds an attempt, and all before `deadline`;
         Connect* on failure."""
         dialed = None
@@ -128,11 +132,7 @@ class HTTPConnection(ConnectionInterface):
             dialed = carry_out(
                 plan, self._backend, timeout, extensions.get("trace"), deadline, self._watch
             )
-            if dialed.protocol == "h2":
-                raise RemoteProtocolError(f"{self._origin} chose HTTP/2, which was not offered")
-            connection = HTTP11Connection(
-                self._origin, dialed.stream, self._keepalive_expiry, parsing=self._parsing
-            )
+            connection = self._speak(dialed)
             logger.debug("connected to %s", self._origin)
             self._connection = connection
             if self.aborted:
@@ -148,6 +148,24 @@ class HTTPConnection(ConnectionInterface):
                 dialed.stream.close()
             logger.debug("connect to %s failed: %s", self._origin, exc)
             raise
+
+    def _speak(self, dialed: Dialed) -> HTTP11Connection | HTTP2Connection:
+        """The connection for the protocol that was agreed on."""
+        stream = dialed.stream
+        if dialed.protocol == "h2":
+            if "h2" not in self._protocols:
+                raise RemoteProtocolError(f"{self._origin} chose HTTP/2, which was not offered")
+            interval, timeout = self._pings
+            return HTTP2Connection(
+                self._origin,
+                stream,
+                self._keepalive_expiry,
+                ping_interval=interval,
+                ping_timeout=timeout,
+            )
+        if "http/1.1" not in self._protocols and not (self._hop and self._hop.forwards):
+            raise ConnectError(f"{self._origin} does not speak HTTP/2, and HTTP/1.1 is off")
+        return HTTP11Connection(self._origin, stream, self._keepalive_expiry, parsing=self._parsing)
 
     def _watch(self, stream: Any) -> None:
         """Called before each step of dialling, with the stream so far."""
@@ -185,7 +203,9 @@ class HTTPConnection(ConnectionInterface):
                 hop=hop,
             )
         if self._origin.scheme in TLS_SCHEMES:
-            context = default_ssl_context() if self._ssl_context is None else self._ssl_context
+            context = self._ssl_context
+            if context is None:
+                context = default_ssl_context(self._protocols)
         if server_hostname is not None:
             server_hostname = to_server_name(server_hostname)
         return Plan(
@@ -199,6 +219,7 @@ class HTTPConnection(ConnectionInterface):
             retries=self._retries,
             hop=hop,
             address=self._address,
+            protocols=self._protocols,
         )
 
     def _renew_in_child(self) -> None:
@@ -228,6 +249,19 @@ class HTTPConnection(ConnectionInterface):
     def is_closed(self) -> bool:
         return self._failed if self._connection is None else self._connection.is_closed()
 
+    @property
+    def max_streams(self) -> int:
+        """How many requests it can carry at once: 1 over HTTP/1.1, and until it is open."""
+        return getattr(self._connection, "max_streams", 1)
+
+    @property
+    def open_streams(self) -> int:
+        """How many requests are under way on it."""
+        connection = self._connection
+        if isinstance(connection, HTTP2Connection):
+            return connection.open_streams
+        return 0 if connection is None or connection.serving is None else 1
+
     def info(self) -> str:
         if self._connection is None:
             return "CONNECTION FAILED" if self._failed else "CONNECTING"
@@ -248,9 +282,11 @@ class HTTPConnection(ConnectionInterface):
         self.close()
 
 
-def refuse_http2(http1: bool, http2: bool) -> None:
-    if http2 or not http1:
-        raise NotBuiltYet("HTTP/2 is not built yet: use http1=True and http2=False")
+def read_protocols(http1: bool, http2: bool) -> tuple[str, ...]:
+    """The protocols to offer by ALPN, best first."""
+    if not http1 and not http2:
+        raise ValueError("http1 and http2 are both False: there is nothing left to speak")
+    return (("h2",) if http2 else ()) + (("http/1.1",) if http1 else ())
 
 
 # The steps that give a stream.
@@ -319,6 +355,8 @@ def _carry_out_step(
         if hasattr(step.stream, "peer"):
             step.stream.peer = step.peer
         return None
+    if type(step) is StartTLS:
+        offer(step.ssl_context, step.protocols)
     name, arguments, call = _as_call(step, backend, timeout)
     result = None
     try:

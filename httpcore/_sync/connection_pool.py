@@ -18,6 +18,7 @@ import random
 import threading
 import time
 import types
+import weakref
 from collections import Counter, deque
 from collections.abc import Iterable, Mapping
 from functools import partial
@@ -42,6 +43,7 @@ from .._exceptions import (
     RESPONSE_STARTED,
     Aborted,
     ConnectError,
+    ConnectionNotAvailable,
     ConnectTimeout,
     NetworkError,
     PoolTimeout,
@@ -58,13 +60,14 @@ from .._models import (
     describe_scheme,
     to_server_name,
 )
-from .._pool import ACTIVE, DIALING, Route, Scheduler, Slot, Waiter
+from .._pool import ACTIVE, DIALING, Route, Scheduler, Share, Slot, Waiter
 from .._proxy import Hop, forwarded, to_hop
 from .._retries import IDEMPOTENT, Retries, RetryBudget, RetryConfig
 from .._ssl import create_ssl_context
 from .cancel_token import attach
-from .connection import TLS_SCHEMES, HTTPConnection, refuse_http2
+from .connection import TLS_SCHEMES, HTTPConnection, read_protocols
 from .deadline import Deadline
+from .http2 import Exchange, HTTP2Connection
 from .http11 import HTTP11Connection
 from .interfaces import ConnectionInterface, RequestInterface
 from .request_body import Prepared, prepare
@@ -79,9 +82,9 @@ jitter = random.random  # it only spreads retries; nobody has to be unable to gu
 
 PLAIN_SCHEMES = (b"http", b"ws")
 
-# Seconds of silence after which a path may be gone without a sign (a NAT that forgot it, a laptop
-# that slept). Short, since doubt costs nothing unless the peer stays silent.
-DOUBT_AFTER = 1.0
+# How often a request goes to another connection because an HTTP/2 server has refused it unread.
+# Each time others were served; but a server that refuses everything must not keep us for ever.
+MOST_MOVES = 16
 
 # Seconds. A waiter that was served is woken at once; should the thread that served it be
 # interrupted (KeyboardInterrupt) before it could wake it, the waiter looks by itself.
@@ -105,7 +108,10 @@ class ConnectionPool(RequestInterface):
         max_keepalive_connections: how many of them may stay open while idle; None for all.
         keepalive_expiry: seconds a connection may be idle and still be reused; None for no
             limit. What the server says in ``Keep-Alive: timeout=`` holds as well.
-        http1, http2: HTTP/2 is not built yet.
+        http1, http2: which protocols may be spoken. With both, https servers choose (ALPN);
+            over plain http, HTTP/2 is spoken only where `http1` is False (prior knowledge).
+            Requests share an HTTP/2 connection as long as the server allows more of them. On an
+            `ssl_context` that you gave, `http2` sets the ALPN protocols.
         retries: how often to try again when connecting fails; or a `RetryConfig`, which says
             when to send a request again for whatever reason.
         local_address: local address to connect from; it also picks the address family.
@@ -124,6 +130,10 @@ class ConnectionPool(RequestInterface):
         resolve: where to find certain hosts, ``{"example.com:443": "127.0.0.1"}``, as curl's
             ``--resolve``. Name checks, SNI and Host are still those of the name. For a tunnel
             the proxy is asked for the address; a proxy that forwards looks up by itself.
+        ping_interval: seconds of silence, while a response is waited for, after which an HTTP/2
+            server is asked for a sign of life (PING); None for never. Many load balancers forget
+            silent connections after a minute; but some servers count unasked PINGs as abuse.
+        ping_timeout: seconds in which it must answer, else all requests on the connection fail.
 
     Raises TypeError or ValueError for an argument that cannot be.
     """
@@ -149,8 +159,11 @@ class ConnectionPool(RequestInterface):
         timeout: Mapping[str, float | None] | None = None,
         resolver: Resolver | None = None,
         resolve: Mapping[str, str] | None = None,
+        ping_interval: float | None = None,
+        ping_timeout: float = 15.0,
     ) -> None:
-        refuse_http2(http1, http2)
+        self._protocols = read_protocols(http1, http2)
+        self._pings = _read_pings(ping_interval, ping_timeout)
         if resolver is not None and network_backend is not None:
             raise ValueError(
                 "resolver and network_backend exclude each other: the backend looks up"
@@ -185,11 +198,12 @@ class ConnectionPool(RequestInterface):
             max_per_route=self._max_per_host,
             keepalive_expiry=self._keepalive_expiry,
             max_age=check_timeout(max_age, "max_age"),
+            shares=self._may_share if http2 else None,
         )
         self._scheduler = self._make_scheduler()
         self._lock = threading.Lock()
         # Slots whose owner was dropped by the garbage collector, which may not take the lock.
-        self._orphans: deque[Slot] = deque()
+        self._orphans: deque[Slot | Share] = deque()
         renew_in_child(self)
 
     # Sending
@@ -234,15 +248,18 @@ class ConnectionPool(RequestInterface):
         """Send it once, or twice when the connection was one that had died of idleness."""
         cancel = request.extensions.get("cancel") if request.extensions else None
         fresh = False
+        moves = 0
         first: BaseException | None = None
         while True:
             body = ResponseBody(self, request)
-            connection: HTTP11Connection | None = None
+            connection: HTTP11Connection | HTTP2Connection | None = None
             try:
                 if cancel is not None and attach(cancel, body):
                     raise PoolTimeout("aborted before there was a connection")
                 connection = self._check_out(route, body, timeouts, fresh, deadline)
                 return connection.exchange(prepared, timeouts, body, deadline)
+            except ConnectionNotAvailable:
+                continue  # its last stream went to somebody else, or it takes no new ones
             except BaseException as exc:
                 body._abort()
                 if deadline is not None and isinstance(exc, TimeoutException):
@@ -253,15 +270,18 @@ class ConnectionPool(RequestInterface):
                     raise
                 if body.aborted:
                     raise body._explain_abort(exc) from exc
-                if fresh or not _may_replay(exc, prepared, connection, mark):
+                if _was_refused(exc, prepared, connection, mark) and moves < MOST_MOVES:
+                    moves += 1
+                elif fresh or not _may_replay(exc, prepared, connection, mark):
                     raise
+                else:
+                    fresh = True
                 if prepared.content is None and mark is not None:
                     try:
                         request.stream.seek(mark)
                     except (OSError, ValueError):
                         raise exc from exc.__cause__  # it went back before, and does not now
                 first = exc
-            fresh = True
 
     def _send_repeatedly(
         self,
@@ -350,7 +370,7 @@ class ConnectionPool(RequestInterface):
         timeouts: Timeouts,
         fresh: bool,
         deadline: Deadline | None,
-    ) -> HTTP11Connection:
+    ) -> HTTP11Connection | HTTP2Connection:
         """A live connection for `body`, which owns its slot from here on."""
         scheduler = self._scheduler
         while True:
@@ -371,11 +391,9 @@ class ConnectionPool(RequestInterface):
             slot = body.slot
             if slot.state is DIALING:
                 return self._dial(route, body, slot, timeouts[0], deadline)
-            connection: HTTP11Connection = slot.connection._connection
-            if not connection.is_readable():
-                connection.doubted = now - slot.idle_since > DOUBT_AFTER
+            connection: HTTP11Connection | HTTP2Connection = slot.connection._connection
+            if connection.is_usable(now - slot.idle_since):
                 return connection
-            # Readable while idle: the server has closed it, or said something unasked.
             self._release(body, False, None)
 
     def _wait(self, waiter: Waiter, timeout: float | None) -> None:
@@ -426,7 +444,7 @@ class ConnectionPool(RequestInterface):
         slot: Slot,
         timeout: float | None,
         deadline: Deadline | None,
-    ) -> HTTP11Connection:
+    ) -> HTTP11Connection | HTTP2Connection:
         connection = self.create_connection(Origin(route.scheme, route.host, route.port))
         hop: Any = route.proxy
         connection._hop = hop
@@ -442,19 +460,48 @@ class ConnectionPool(RequestInterface):
         if slot.aborted or body.aborted:
             connection.aborted = True
         opened = connection.connect(timeout, body._request.extensions, deadline)
+        streams = None
+        if isinstance(opened, HTTP2Connection):
+            streams = opened.max_streams
+            opened.on_change = partial(_adjust, weakref.ref(self), weakref.ref(opened))
+        scheduler = self._scheduler
         with self._lock:
-            self._scheduler.dialed(body, connection, time.monotonic())
+            scheduler.dialed(body, connection, time.monotonic(), streams)
+        if scheduler.closing or scheduler.woken:
+            self._settle()
         return opened
+
+    def _may_share(self, route: Route) -> bool:
+        """Whether connections of `route` may turn out to be HTTP/2."""
+        hop: Any = route.proxy
+        if hop is not None and hop.forwards:
+            return False
+        return route.scheme in TLS_SCHEMES or "http/1.1" not in self._protocols
+
+    def _adjust(self, connection: HTTP2Connection) -> None:
+        """A connection can carry more or fewer requests than before."""
+        with self._lock:
+            for slot in self._scheduler.slots():
+                if getattr(slot.connection, "_connection", None) is connection:
+                    now = time.monotonic()
+                    if connection.is_draining:
+                        self._scheduler.drain(slot, now)
+                    else:
+                        self._scheduler.resize(slot, connection.max_streams, now)
+        self._settle()
 
     def _make_ssl_context(self) -> ssl.SSLContext | None:
         return None  # the connection takes the default
 
     def create_connection(self, origin: Origin) -> HTTPConnection:
         """A new connection to `origin`, not yet open and not part of the pool."""
+        interval, timeout = self._pings
         return HTTPConnection(
             origin,
             ssl_context=self._ssl_context,
             keepalive_expiry=self._keepalive_expiry,
+            http1="http/1.1" in self._protocols,
+            http2="h2" in self._protocols,
             retries=self._retries,
             local_address=self._local_address,
             uds=self._uds,
@@ -462,6 +509,8 @@ class ConnectionPool(RequestInterface):
             socket_options=self._socket_options,
             proxy=self._proxy,
             parsing=self._parsing,
+            ping_interval=interval,
+            ping_timeout=timeout,
         )
 
     # Giving back
@@ -479,7 +528,7 @@ class ConnectionPool(RequestInterface):
             self._scheduler.forget(owner)
         self._settle()
 
-    def _orphaned(self, slot: Slot) -> None:
+    def _orphaned(self, slot: Slot | Share) -> None:
         """Called by the garbage collector: at any place, maybe while this thread has the lock."""
         self._orphans.append(slot)
         if self._lock.acquire(blocking=False):
@@ -496,10 +545,11 @@ class ConnectionPool(RequestInterface):
         """
         while self._orphans:
             for slot in list(self._orphans):
-                if slot.state is ACTIVE and slot.connection is not None:
+                if type(slot) is Slot and slot.state is ACTIVE and slot.connection is not None:
                     slot.connection.close()
                 with self._lock:
-                    self._scheduler.release(_Heir(slot), time.monotonic(), False)
+                    # Of a connection that others share, only a stream is lost (`Exchange.discard`).
+                    self._scheduler.release(_Heir(slot), time.monotonic(), type(slot) is Share)
                 with contextlib.suppress(ValueError):  # another thread was here too
                     self._orphans.remove(slot)
         closing = self._scheduler.closing
@@ -567,15 +617,19 @@ class ConnectionPool(RequestInterface):
                 _abort(slot)
         self._settle()
 
-    def _interrupt(self, owner: Any) -> None:
+    def _interrupt(self, owner: ResponseBody) -> None:
         """Let `owner` see, wherever it is, that it is not to go on."""
+        exchange = owner._connection
+        if isinstance(exchange, Exchange):  # nobody else's, ever; the others on it go on
+            exchange.abort()
+            return
         # Under the lock its connection cannot become somebody else's meanwhile.
         with self._lock:
             waiter = self._scheduler.waiter_of(owner)
             if waiter is not None:
                 _wake(waiter)
             slot = owner.slot
-            if slot is not None and slot.state in (ACTIVE, DIALING):
+            if type(slot) is Slot and slot.state in (ACTIVE, DIALING):
                 _abort(slot)
 
     def _renew_in_child(self) -> None:
@@ -603,8 +657,8 @@ class ConnectionPool(RequestInterface):
         stats = self.stats()
         active = stats["active"] + stats["dialing"]
         return (
-            f"<{self.__class__.__name__} [Requests: {active} active, {stats['waiting']} queued"
-            f" | Connections: {active} active, {stats['idle']} idle]>"
+            f"<{self.__class__.__name__} [Requests: {stats['requests']} active, "
+            f"{stats['waiting']} queued | Connections: {active} active, {stats['idle']} idle]>"
         )
 
 
@@ -637,7 +691,8 @@ class PoolManager(ConnectionPool):
             self._default_timeouts = read_timeouts(timeout.as_extension())
 
     def _make_ssl_context(self) -> ssl.SSLContext | None:
-        return create_ssl_context(self._ssl_config.verify, self._ssl_config.cert)
+        config = self._ssl_config
+        return create_ssl_context(config.verify, config.cert, protocols=self._protocols)
 
 
 class _Heir:
@@ -645,8 +700,8 @@ class _Heir:
 
     __slots__ = ("aborted", "slot")
 
-    def __init__(self, slot: Slot) -> None:
-        self.slot: Slot | None = slot
+    def __init__(self, slot: Slot | Share) -> None:
+        self.slot: Slot | Share | None = slot
         self.aborted = False
 
 
@@ -661,6 +716,21 @@ def _abort(slot: Slot) -> None:
     slot.aborted = True
     if slot.connection is not None:  # else it is about to be made, and its maker will look
         slot.connection.abort()
+
+
+def _adjust(pool: Any, connection: Any) -> None:
+    """`ConnectionPool._adjust`, for a connection that must not keep its pool alive."""
+    pool, connection = pool(), connection()
+    if pool is not None and connection is not None:
+        pool._adjust(connection)
+
+
+def _read_pings(interval: Any, timeout: Any) -> tuple[float | None, float]:
+    interval = check_timeout(interval, "ping_interval")
+    timeout = check_timeout(timeout, "ping_timeout")
+    if timeout is None or interval == 0:
+        raise ValueError("ping_timeout must be a number of seconds, and ping_interval not zero")
+    return interval, timeout
 
 
 def _count(value: Any, name: str, least: int) -> int | None:
@@ -721,8 +791,23 @@ def _position(stream: Any) -> int | None:
     return position if isinstance(position, int) else None
 
 
+def _was_refused(
+    exc: BaseException, prepared: Prepared, connection: object, mark: int | None
+) -> bool:
+    """Whether an HTTP/2 server said that it has not processed the request (RFC 9113 section 8.7),
+    so that it can go elsewhere, whatever its method."""
+    if not isinstance(connection, HTTP2Connection) or not isinstance(exc, RemoteProtocolError):
+        return False
+    if prepared.content is None and mark is None and prepared.length != 0:
+        return False  # an iterator's parts are gone
+    return exc.phase == NOT_SENT
+
+
 def _may_replay(
-    exc: BaseException, prepared: Prepared, connection: HTTP11Connection | None, mark: int | None
+    exc: BaseException,
+    prepared: Prepared,
+    connection: HTTP11Connection | HTTP2Connection | None,
+    mark: int | None,
 ) -> bool:
     """Whether to send the request again on a new connection.
 

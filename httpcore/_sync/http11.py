@@ -48,6 +48,11 @@ logger = logging.getLogger("httpcore.http11")
 ACK_PATIENCE = 3.0
 
 
+# Seconds of silence after which a path may be gone without a sign (a NAT that forgot it, a laptop
+# that slept). Short, since doubt costs nothing unless the peer stays silent.
+DOUBT_AFTER = 1.0
+
+
 class HTTP11Connection(ConnectionInterface):
     """An open HTTP/1.1 connection that can be driven by hand.
 
@@ -61,6 +66,10 @@ class HTTP11Connection(ConnectionInterface):
     response's body was read or closed. It belongs to the process that made it: in the child of a
     fork it is CLOSED.
     """
+
+    protocol = "http11"  # of the names of its trace events
+    on_change = None  # it never changes what it can carry
+    max_streams = 1
 
     def __init__(
         self,
@@ -334,7 +343,14 @@ class HTTP11Connection(ConnectionInterface):
 
     # State
 
-    def _idle(self) -> None:
+    def finish(self, reusable: bool, complete: bool) -> bool:
+        """The request is over: idle, if `reusable`, else closed; whether it can take another."""
+        # It may have been aborted in the moment in which its response ended.
+        if not reusable or self._state == "CLOSED" or self.aborted:
+            if complete:
+                self._keep_session()
+            self.close()
+            return False
         self._state = "IDLE"
         self._drop_deadline()
         if self._request_count == 1:
@@ -342,6 +358,7 @@ class HTTP11Connection(ConnectionInterface):
         self.serving = None
         if self._keepalive_expiry is not None:
             self._expires = time.monotonic() + self._keepalive_expiry
+        return True
 
     def abort(self) -> None:
         """End, from another thread, what is being sent or received; it fails there with
@@ -395,6 +412,12 @@ class HTTP11Connection(ConnectionInterface):
     def is_readable(self) -> bool:
         """Whether bytes or an end have arrived; on an idle connection both mean it is dead."""
         return bool(self._stream.get_extra_info("is_readable"))
+
+    def is_usable(self, idle_for: float) -> bool:
+        """Whether it can take a request now, after `idle_for` seconds without one. Readable while
+        idle means that the server has closed it, or said something unasked."""
+        self.doubted = idle_for > DOUBT_AFTER
+        return not self._stream.get_extra_info("is_readable")
 
     def has_expired(self) -> bool:
         if self._state != "IDLE":

@@ -1,20 +1,980 @@
-"""HTTP/2 connections: not built yet.
+"""One HTTP/2 connection, shared by threads.
 
-Owns: the name `HTTP2Connection`, so that code which only imports or tests for it keeps working, and
-one clear error for code that uses it.
+Owns: who reads from the connection and who waits, and the order of what is written. Must not
+know: how a connection is chosen or opened; how HTTP/2 is framed (that is `_h2`); what becomes of
+the response's body (`response_body`).
+
+One lock is around the codec and around every call of the network stream, and nothing waits while
+it holds it: the socket is non-blocking. (OpenSSL's connection objects may not be used by two
+threads at once, not even one reading and one writing.) A thread that needs something which is not
+there yet does one of two things, both without the lock:
+
+- If nobody reads, it becomes the *reader*: it waits for the network, with the timeout of its own
+  request, then takes in whatever came, for all streams, and wakes those it was for.
+- Else it sleeps until it is woken: because something came for it, or because the reader has what
+  it wanted and leaves, and somebody else has to read on.
+
+So any thread may be the one that reads, no thread waits while its data is there, and a request's
+timeout or end is its own. What the network does not take at once stays in `_unsent`; the reader
+sends it as soon as there is room.
+
+Sources: RFC 9113; the reports in which this went wrong elsewhere: encode/httpx#3072 (writes out of
+order), encode/httpx#3324 (GOAWAY), encode/httpcore#943 (streams closed early).
 """
 
 from __future__ import annotations
 
-from typing import Any
+import logging
+import threading
+import time
+import types
+from collections import deque
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
-from .._exceptions import NotBuiltYet
+from .._backends.base import NetworkStream
+from .._backends.fork import LostStream, renew_in_child
+from .._backends.interrupt import abort
+from .._config import NO_TIMEOUTS, Timeouts, read_timeouts
+from .._exceptions import (
+    MAYBE_PROCESSED,
+    ConnectionNotAvailable,
+    LocalProtocolError,
+    NetworkError,
+    ProtocolError,
+    ReadError,
+    ReadTimeout,
+    TimeoutException,
+    WriteError,
+    WriteTimeout,
+)
+from .._h1 import CHUNKED
+from .._models import Origin, Request, Response, describe
+from .._trace import Trace
+from .deadline import Deadline
+from .http11 import ACK_PATIENCE
+from .interfaces import ConnectionInterface
+from .request_body import (
+    CONTINUE_PATIENCE,
+    WRITE_SIZE,
+    Prepared,
+    body_parts,
+    expects_continue,
+    framed_parts,
+    prepare,
+)
+from .response_body import READ_SIZE, ResponseBody
+
+if TYPE_CHECKING:
+    from .._h2 import Stream
+
+logger = logging.getLogger("httpcore.http2")
+
+# How many requests at once are taken to be possible until the server says it: what RFC 9113
+# section 6.5.2 recommends as the least. Only one is sent before that.
+ASSUMED_STREAMS = 100
+
+# Seconds. A thread that sleeps is woken; should the one that was to wake it be interrupted
+# (KeyboardInterrupt) before it could, the sleeper looks by itself.
+LONGEST_SLEEP = 1.0
+
+# Reads in a row when a connection is looked at before use: what a server says to an idle
+# connection fits into one or two.
+MOST_READS = 16
+
+# Bytes. A TLS record from here on is probably part of a body, with more behind it: nginx cuts a body
+# into frames of 8 KiB, others into 16.
+LARGE_RECORD = 4096
+# Bytes taken in before their readers are woken: a large part of what a processor's cache holds.
+READ_AT_ONCE = 262144
+
+PING = b"httpcore"  # eight bytes that come back
 
 
-class HTTP2Connection:
-    """Not built yet: using it raises NotImplementedError."""
+class HTTP2Connection(ConnectionInterface):
+    """An open HTTP/2 connection that can be driven by hand. Thread-safe: several requests at once,
+    from any threads.
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        raise NotBuiltYet(
-            "httpcore.HTTP2Connection: HTTP/2 connections are not built yet in this version"
+    Parameters:
+        origin: who is at the other end.
+        stream: the open `NetworkStream`; the connection owns it. With `wait`, `read_ready` and
+            `write_ready` (see `SyncStream`) it is used without ever blocking; else with its
+            blocking methods, and then a request that is cancelled ends up to a second later.
+        keepalive_expiry: seconds it may be idle before `has_expired`; None for ever.
+        ping_interval: seconds of silence, while a response is waited for, after which a PING is
+            sent; None for never. Some servers count unasked PINGs as abuse.
+        ping_timeout: seconds in which it must be answered, or all requests on the connection fail.
+
+    Attributes:
+        on_change: called, without arguments and by any thread, when `max_streams` has changed or no
+            new requests are possible any more.
+    """
+
+    def __init__(
+        self,
+        origin: Origin,
+        stream: NetworkStream,
+        keepalive_expiry: float | None = None,
+        *,
+        ping_interval: float | None = None,
+        ping_timeout: float = 15.0,
+    ) -> None:
+        from .._h2 import Codec, request_fields  # and h2 with it: not before it is needed
+
+        self._origin = origin
+        self._stream = stream
+        self._request_fields = request_fields
+        self._io: Any = stream if getattr(stream, "wait", None) is not None else _Blocking(stream)
+        self._keepalive_expiry = keepalive_expiry
+        self._ping_interval = ping_interval
+        self._ping_timeout = ping_timeout
+        self._codec = Codec()
+        self._lock = threading.Lock()
+        self._exchanges: dict[Exchange, None] = {}
+        # Those that the garbage collector has dropped, which may not take the lock.
+        self._discarded: deque[Exchange] = deque()
+        self._reader: Exchange | None = None
+        self._sleepers: dict[Exchange, threading.Lock] = {}
+        self._unsent: bytes | memoryview = b""
+        self._write_error: WriteError | None = None
+        self._closed = False
+        self._request_count = 0
+        self._expires: float | None = None
+        self._heard = 0.0  # by time.monotonic, when something came last
+        self._pinged: float | None = None  # when the PING went out that was not answered yet
+        self._unproven = False  # silent for so long that it may be gone without a sign
+        self._changes = 0  # of the codec, as far as `on_change` was told
+        self.aborted = False  # another thread wants all of it to end
+        self.on_change: Callable[[], None] | None = None
+        renew_in_child(self)
+
+    # Requests
+
+    def handle_request(self, request: Request) -> Response:
+        """Send `request` and return its response, the body unread. Thread-safe.
+
+        Raises:
+            ConnectionNotAvailable: no stream is free, or the connection takes no new ones;
+                nothing was sent.
+            LocalProtocolError: the request cannot be expressed; nothing was sent.
+            ReadTimeout, WriteTimeout, RemoteProtocolError: this request failed; others on the
+                connection may go on.
+            ReadError, WriteError: the connection failed.
+        """
+        if not self.can_handle_request(request.url.origin):
+            raise RuntimeError(f"request to {request.url.origin} on a connection to {self._origin}")
+        return self.handle_prepared(prepare(request))
+
+    def handle_prepared(self, prepared: Prepared, deadline: Deadline | None = None) -> Response:
+        """As `handle_request`, for a request that was checked and encoded before."""
+        request = prepared.request
+        timeout = request.extensions.get("timeout")
+        timeouts = NO_TIMEOUTS if timeout is None else read_timeouts(timeout)
+        if deadline is None and timeouts[4] is not None:
+            deadline = Deadline(timeouts[4])
+        return self.exchange(prepared, timeouts, ResponseBody(None, request), deadline)
+
+    def exchange(
+        self,
+        prepared: Prepared,
+        timeouts: Timeouts,
+        body: ResponseBody,
+        deadline: Deadline | None = None,
+    ) -> Response:
+        """Send one prepared request on a stream of its own and wait for its response's head."""
+        request = prepared.request
+        exchange = Exchange(self, request, deadline)
+        body._connection = exchange
+        body._trace = trace = request.extensions.get("trace") if request.extensions else None
+        try:
+            if body.aborted or self.aborted:
+                raise ReadError("aborted before it was sent")
+            exchange.send(prepared, timeouts, trace)
+            exchange.receive_head(timeouts[1], trace)
+            return exchange.respond(timeouts[1], body)
+        except BaseException as exc:
+            if not body.closed:
+                body._give_back(False)
+            if isinstance(exc, ConnectionNotAvailable):
+                raise
+            if deadline is not None and isinstance(exc, TimeoutException):
+                deadline.explain(exc)
+            if body.aborted or self.aborted or exchange.aborted:
+                raise body._explain_abort(exc) from exc
+            raise
+
+    # Waiting. `ready` is asked under the lock.
+
+    def await_(
+        self, exchange: Exchange, ready: Callable[[], bool], timeout: float | None, write: bool
+    ) -> None:
+        """Wait until `ready()`, reading for all streams if nobody else does.
+
+        Raises ReadTimeout (WriteTimeout where `write`) after `timeout` seconds.
+        """
+        end = None if timeout is None else time.monotonic() + timeout
+        lock = self._lock
+        lock.acquire()
+        try:
+            while not ready():
+                left = None if end is None else end - time.monotonic()
+                if left is not None and left <= 0:
+                    raise self._timed_out(timeout, write)
+                if self._reader is None:
+                    self._reader = exchange
+                    lock.release()
+                    try:
+                        self._listen(left)
+                    finally:
+                        self._reader = None
+                        lock.acquire()
+                else:
+                    self._sleep(exchange, left)
+        finally:
+            if self._reader is None:
+                self._hand_over()
+                if self._closed:
+                    self._close_stream()
+            lock.release()
+            if self._codec.changes != self._changes:
+                self._tell_pool()
+
+    def _sleep(self, exchange: Exchange, left: float | None) -> None:
+        """Until somebody wakes us. Called, and returns, with the lock."""
+        bell = threading.Lock()
+        bell.acquire()
+        self._sleepers[exchange] = bell
+        if self._unsent and self._reader is not None:
+            self._io.wake()  # it waits for bytes to read, and now there are some to send
+        self._lock.release()
+        try:
+            bell.acquire(timeout=LONGEST_SLEEP if left is None else min(left, LONGEST_SLEEP))
+        finally:
+            self._lock.acquire()
+            self._sleepers.pop(exchange, None)
+
+    def _hand_over(self) -> None:
+        """Wake somebody to read on."""
+        for exchange in self._sleepers:
+            self._sleepers.pop(exchange).release()
+            return
+
+    def _wake_all(self) -> None:
+        while self._sleepers:
+            self._sleepers.popitem()[1].release()
+
+    def _timed_out(self, timeout: float | None, write: bool) -> TimeoutException:
+        """What to raise; and the connection has to show that it is alive."""
+        if write:
+            return WriteTimeout(
+                f"write to {self._origin} timed out: no byte taken within {timeout:g} s"
+            )
+        if timeout and self._pinged is None and not self._closed:
+            self._ping()
+        return ReadTimeout(
+            f"read from {self._origin} timed out: no byte of the response within {timeout:g} s"
         )
+
+    # Reading
+
+    def _listen(self, timeout: float | None) -> None:
+        """Wait for the network, at most `timeout` seconds, and take in what came."""
+        patience = timeout
+        if self._unproven:
+            patience = ACK_PATIENCE if timeout is None else min(timeout, ACK_PATIENCE)
+        if self._ping_interval is not None:
+            patience = self._next_ping(patience)
+        came = self._io.wait(bool(self._unsent), patience)
+        with self._lock:
+            if came:
+                self._take_in()
+            elif self._unproven or self._ping_interval is not None:
+                self._look_after_silence(patience == ACK_PATIENCE)
+
+    def _take_in(self) -> None:
+        """Read what is there and give each stream its part. Called with the lock."""
+        codec = self._codec
+        try:
+            if self.aborted:
+                raise ReadError(f"the connection to {self._origin} was ended by another thread")
+            data = self._io.read_ready(READ_SIZE)
+            if data and len(data) >= LARGE_RECORD:
+                data = self._read_on(data)
+            if data:
+                self._heard = now = time.monotonic()
+                self._unproven = False
+                codec.receive(data, now)
+                if self._pinged is not None and codec.pongs:
+                    codec.pongs = 0
+                    self._pinged = None
+                    codec.changes += 1
+            elif data is not None:
+                codec.receive_eof()
+        except (NetworkError, ProtocolError) as exc:
+            codec.abandon(exc)
+        except BaseException as exc:
+            # Cut in the middle of a frame: what is true of the connection nobody knows any more.
+            codec.abandon(ReadError(f"reading from {self._origin} was interrupted: {exc!r}"))
+            raise
+        finally:
+            self._sweep()
+            if self._unsent or codec.has_data_to_send:
+                self._flush()
+            self._dispatch()
+
+    def _read_on(self, data: bytes) -> bytes:
+        """A body is coming in: the more is taken in at once, the less each record costs."""
+        parts = [data]
+        size = len(data)
+        while size < READ_AT_ONCE:
+            more = self._io.read_ready(READ_SIZE)
+            if not more:
+                break  # an end is met again the next time
+            parts.append(more)
+            size += len(more)
+        return b"".join(parts)
+
+    def _dispatch(self) -> None:
+        """Wake the threads that something came for."""
+        codec = self._codec
+        if codec.widened:
+            codec.widened = False
+            self._wake_all()
+        elif self._sleepers:
+            for stream in codec.touched:
+                bell = self._sleepers.pop(stream.owner, None)
+                if bell is not None:
+                    bell.release()
+        codec.touched.clear()
+
+    # Writing
+
+    def _flush(self) -> None:
+        """Send as much as the network takes now. Called with the lock."""
+        data: bytes | memoryview = self._codec.data_to_send()
+        if self._unsent:
+            data = b"".join([self._unsent, data])
+        try:
+            sent = self._io.write_ready(data)
+            while 0 < sent < len(data):
+                data = memoryview(data)[sent:]
+                sent = self._io.write_ready(data)
+        except WriteError as exc:
+            # What the server said before it closed may still be there to be read.
+            self._write_error = exc
+            self._codec.drain(str(exc))
+            self._codec.widened = True
+            self._unsent = b""
+            return
+        if sent:
+            self._codec.widened = self._codec.widened or bool(self._unsent)
+            self._unsent = b""
+        else:
+            self._unsent = data
+
+    def _has_flushed(self) -> bool:
+        return not self._unsent
+
+    def _sweep(self) -> None:
+        """End the streams of requests that nobody holds any more. Called with the lock."""
+        while self._discarded:
+            exchange = self._discarded.popleft()
+            self._leave(exchange)
+            if exchange.stream is not None:
+                self._codec.close_stream(exchange.stream)
+
+    def _leave(self, exchange: Exchange) -> None:
+        if self._exchanges.pop(exchange, 0) is None and not self._exchanges:
+            if self._keepalive_expiry is not None:
+                self._expires = time.monotonic() + self._keepalive_expiry
+
+    # Signs of life
+
+    def _ping(self) -> None:
+        self._pinged = time.monotonic()
+        self._codec.ping(PING)
+        self._codec.changes += 1
+        self._flush()
+
+    def _next_ping(self, timeout: float | None) -> float:
+        """Seconds until something has to be done about a PING, or `timeout`."""
+        assert self._ping_interval is not None
+        if self._pinged is None:
+            due = self._heard + self._ping_interval
+        else:
+            due = self._pinged + self._ping_timeout
+        left = max(0.0, due - time.monotonic())
+        return left if timeout is None else min(left, timeout)
+
+    def _look_after_silence(self, unacknowledged: bool) -> None:
+        now = time.monotonic()
+        if unacknowledged and self._unproven:
+            self._unproven = False
+            if self._stream.get_extra_info("unacknowledged"):
+                self._give_up(
+                    f"{self._origin} has not acknowledged what was sent within {ACK_PATIENCE:g} s: "
+                    "the idle connection is dead"
+                )
+        if self._ping_interval is None:
+            return
+        if self._pinged is None:
+            if now >= self._heard + self._ping_interval:
+                self._ping()
+        elif now >= self._pinged + self._ping_timeout:
+            self._give_up(
+                f"{self._origin} has not answered a PING within {self._ping_timeout:g} s: "
+                "the connection is dead"
+            )
+
+    def _give_up(self, why: str) -> None:
+        self._codec.abandon(ReadError(why))
+        self._closed = True
+        self._dispatch()
+
+    def is_usable(self, idle_for: float) -> bool:
+        """Whether it can take one more request now; an idle one is looked at first. PING, SETTINGS
+        or GOAWAY may have arrived, or the end."""
+        with self._lock:
+            if self._reader is None and not self._closed:
+                self._unproven = self._unproven or idle_for > ACK_PATIENCE
+                reads = 0
+                while reads < MOST_READS and not self._codec.draining and self._io.wait(False, 0):
+                    self._take_in()
+                    reads += 1
+        if self._codec.changes != self._changes:
+            self._tell_pool()
+        return self.is_available()
+
+    def _tell_pool(self) -> None:
+        self._changes = self._codec.changes
+        if self.on_change is not None:
+            self.on_change()
+
+    # State
+
+    @property
+    def max_streams(self) -> int:
+        """How many requests may be under way at once, now: what the server allows, and none while
+        it owes us the answer to a PING."""
+        if not self.is_available():
+            return 0
+        return self._codec.max_streams if self._codec.settled else ASSUMED_STREAMS
+
+    @property
+    def is_draining(self) -> bool:
+        """Whether it takes no new requests any more, for good."""
+        return bool(self._codec.draining) or self._closed or self.aborted
+
+    @property
+    def open_streams(self) -> int:
+        """How many requests are under way."""
+        return self._codec.open_streams
+
+    @property
+    def serving(self) -> Request | None:
+        """The oldest request whose response is not at its end, for people and error texts."""
+        for exchange in list(self._exchanges):
+            return exchange.request
+        return None
+
+    def abort(self) -> None:
+        """End, from another thread, everything on this connection; it fails there with
+        `Aborted`."""
+        self.aborted = True
+        self._codec.drain("it was ended by another thread")
+        abort(self._stream)
+
+    def close(self) -> None:
+        """Close the connection; what is under way on it fails. Any thread may."""
+        with self._lock:
+            if not self._closed:
+                self._closed = True
+                if not self._exchanges:
+                    self._codec.say_goodbye()
+                    self._flush()
+                self._codec.abandon(ReadError(f"the connection to {self._origin} was closed"))
+                self._dispatch()
+            if self._reader is not None:
+                abort(self._stream)  # whoever reads closes it: the descriptor is in use
+            else:
+                self._close_stream()
+
+    def _keep_session(self) -> None:
+        """The peer has answered, so the next connection to it may resume this one's TLS."""
+        keep = getattr(self._stream, "keep_session", None)
+        if keep is not None:
+            keep()
+
+    def _close_stream(self) -> None:
+        try:
+            self._stream.close()
+        except Exception as exc:
+            # Nothing that a request could act on; raised, it would keep the slot from its pool.
+            logger.debug("closing the connection to %s failed: %s", self._origin, exc)
+
+    def _renew_in_child(self) -> None:
+        """In the child of a fork: the connection is the parent's, and CLOSED here."""
+        self._lock = threading.Lock()
+        self._reader = None
+        self._sleepers = {}
+        if self._closed:
+            return
+        self._closed = True
+        why = (
+            f"the connection to {self._origin} belongs to the parent process, and so do its "
+            "responses; the child of a fork must send a request of its own"
+        )
+        self._stream = LostStream(self._stream, why)
+        self._io = _Blocking(self._stream)
+        self._unsent = b""
+        self._codec.abandon(ReadError(why))
+
+    def can_handle_request(self, origin: Origin) -> bool:
+        return origin == self._origin
+
+    def is_available(self) -> bool:
+        return not (self._closed or self.aborted or self._codec.draining or self._pinged)
+
+    def has_expired(self) -> bool:
+        if self._exchanges or self._closed:
+            return False
+        expires = self._expires
+        if expires is not None and time.monotonic() >= expires:
+            return True
+        return not self.is_usable(0.0)
+
+    def is_idle(self) -> bool:
+        return not self._exchanges and not self._closed
+
+    def is_closed(self) -> bool:
+        return self._closed
+
+    @property
+    def _state(self) -> str:
+        return "CLOSED" if self._closed else "ACTIVE" if self._exchanges else "IDLE"
+
+    def info(self) -> str:
+        origin = str(self._origin)
+        return f"{origin!r}, HTTP/2, {self._state}, Request Count: {self._request_count}"
+
+    def __repr__(self) -> str:
+        origin = str(self._origin)
+        return (
+            f"<{self.__class__.__name__} [{origin!r}, {self._state}, "
+            f"Request Count: {self._request_count}]>"
+        )
+
+    def __enter__(self) -> HTTP2Connection:
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None = None,
+        exc_value: BaseException | None = None,
+        traceback: types.TracebackType | None = None,
+    ) -> None:
+        self.close()
+
+
+class Exchange:
+    """One request on an HTTP/2 connection: what a response's body takes for its connection.
+
+    It belongs to one thread at a time; `abort` may come from any.
+    """
+
+    __slots__ = (
+        "_connection",
+        "_deadline",
+        "_reused",
+        "_state",
+        "_stream",
+        "aborted",
+        "request",
+        "stream",
+    )
+
+    protocol = "http2"  # of the names of its trace events
+    unclean_eof = False
+
+    def __init__(
+        self, connection: HTTP2Connection, request: Request, deadline: Deadline | None
+    ) -> None:
+        self._connection = connection
+        self._deadline = deadline
+        self._state = "ACTIVE"
+        self._stream = self  # what a body reads from
+        self._reused = False
+        self.request = request
+        self.stream: Stream | None = None
+        self.aborted = False
+
+    # Sending
+
+    def send(self, prepared: Prepared, timeouts: Timeouts, trace: Trace | None) -> None:
+        """Open the stream and send the request, as far as the server wants it."""
+        if type(self._connection._io) is _Blocking:
+            self._connection._io.patience = timeouts[2]
+        if trace is None:
+            if self._open(prepared, timeouts[1]) or not self._connection._has_flushed():
+                self._send_body(prepared, timeouts[2])
+            return
+        if not self._connection._request_count:
+            with _Traced(trace, "send_connection_init", request=self.request):
+                with self._connection._lock:
+                    self._connection._flush()
+        with _Traced(trace, "send_request_headers", request=self.request) as details:
+            more = self._open(prepared, timeouts[1])
+            details["stream_id"] = self.stream.id if self.stream is not None else None
+        with _Traced(trace, "send_request_body", request=self.request, **details):
+            if more or not self._connection._has_flushed():
+                self._send_body(prepared, timeouts[2])
+
+    def _open(self, prepared: Prepared, timeout: float | None) -> bool:
+        """Send the head, and a small body with it; whether there is more to send."""
+        connection, codec = self._connection, self._connection._codec
+        request = prepared.request
+        target = request.url.target
+        fields = connection._request_fields(
+            request.method, request.url.scheme, target, request.headers
+        )
+        if not codec.settled and codec.open_streams and not codec.draining:
+            # How many there may be is not known yet; the answer is on its way.
+            connection.await_(self, self._is_settled, self._left(timeout), False)
+        content = prepared.content
+        end = prepared.length == 0
+        with connection._lock:
+            if connection._closed:
+                raise ConnectionNotAvailable(f"the connection to {connection._origin} is closed")
+            connection._sweep()
+            try:
+                self.stream = stream = codec.open_stream(fields, target, end)
+                stream.owner = self
+                self._reused = connection._request_count > 0
+                connection._request_count += 1
+                connection._exchanges[self] = None
+                if content is not None and not end and len(content) <= codec.send_window(stream):
+                    if not expects_continue(prepared):
+                        codec.send_data(stream, content, True)
+                        end = True
+                before = connection._write_error
+                connection._flush()
+            except (ConnectionNotAvailable, LocalProtocolError):
+                raise
+            except BaseException as exc:
+                codec.abandon(ReadError(f"sending to {connection._origin} was interrupted"))
+                raise exc
+            failure = connection._write_error
+            if failure is not None and before is None:
+                error = WriteError(f"{failure} ({describe(request)})")
+                error.phase = failure.phase
+                raise error from failure
+        return not end
+
+    def _send_body(self, prepared: Prepared, timeout: float | None) -> None:
+        connection, stream = self._connection, self.stream
+        assert stream is not None
+        if not connection._has_flushed():
+            connection.await_(self, connection._has_flushed, self._left(timeout), True)
+        if stream.sent_all:
+            return
+        if expects_continue(prepared) and not self._may_continue(timeout):
+            return
+        parts = body_parts if prepared.length == CHUNKED else framed_parts
+        for part in parts(prepared):
+            if not self._send_part(part, timeout):
+                return
+        with connection._lock:
+            connection._codec.end_request(stream)
+            connection._flush()
+
+    def _send_part(self, part: bytes, timeout: float | None) -> bool:
+        """Send a block of the body; False when the server wants no more of it."""
+        connection, codec, stream = self._connection, self._connection._codec, self.stream
+        assert stream is not None
+        position, size = 0, len(part)
+        while position < size:
+            with connection._lock:
+                if self._is_refused():
+                    return False
+                start = position
+                while position < size and position - start < WRITE_SIZE:
+                    window = codec.send_window(stream)
+                    if not window:
+                        break
+                    codec.send_data(stream, part[position : position + window])
+                    position = min(size, position + window)
+                connection._flush()
+                ready = self._may_send if position < size else connection._has_flushed
+                if ready():
+                    continue
+            connection.await_(self, ready, self._left(timeout), True)
+        return True
+
+    def _is_refused(self) -> bool:
+        """Whether the server has answered in a way that makes the rest of the body useless."""
+        stream = self.stream
+        assert stream is not None
+        if stream.failure is not None or self.aborted or self._connection._write_error is not None:
+            return True
+        status = stream.status
+        if status is None:
+            return False
+        return status >= 400 or not self._connection._codec.is_open(stream)
+
+    def _may_continue(self, timeout: float | None) -> bool:
+        """Ask the server before the body is sent (RFC 9110 section 10.1.1); False if it refuses."""
+        stream = self.stream
+        assert stream is not None
+        patience = CONTINUE_PATIENCE if timeout is None else min(CONTINUE_PATIENCE, timeout)
+        try:
+            self._connection.await_(self, self._has_news, self._left(patience), True)
+        except WriteTimeout:
+            if self._deadline is not None and self._deadline.passed:
+                raise
+        return not self._is_refused() and stream.status is None
+
+    # What is waited for
+
+    def _is_settled(self) -> bool:
+        codec = self._connection._codec
+        return codec.settled or not codec.open_streams or bool(codec.draining) or self.aborted
+
+    def _may_send(self) -> bool:
+        connection, stream = self._connection, self.stream
+        assert stream is not None
+        if connection._unsent:
+            return False
+        return connection._codec.send_window(stream) > 0 or self._is_refused()
+
+    def _has_news(self) -> bool:
+        stream = self.stream
+        assert stream is not None
+        if stream.status is not None or stream.informational or stream.failure is not None:
+            return True
+        return self.aborted
+
+    def _has_payload(self) -> bool:
+        stream = self.stream
+        assert stream is not None
+        return stream.readable or self.aborted
+
+    # Receiving
+
+    def receive_head(self, timeout: float | None, trace: Trace | None) -> None:
+        """Wait for the head of the final response."""
+        if trace is None:
+            self._receive_head(timeout)
+            return
+        stream = self.stream
+        assert stream is not None
+        with _Traced(
+            trace, "receive_response_headers", request=self.request, stream_id=stream.id
+        ) as details:
+            self._receive_head(timeout)
+            details["return_value"] = (stream.status, stream.headers)
+
+    def _receive_head(self, timeout: float | None) -> None:
+        stream = self.stream
+        assert stream is not None
+        while stream.status is None or stream.informational:
+            self._connection.await_(self, self._has_news, self._left(timeout), False)
+            informational, stream.informational = stream.informational, []
+            hook = self.request.extensions.get("informational") if informational else None
+            if hook is not None:
+                for status, headers in informational:
+                    hook(status, headers)
+            if stream.status is None and (stream.failure is not None or self.aborted):
+                raise self._failure()
+
+    def respond(self, timeout: float | None, body: ResponseBody) -> Response:
+        """The response, with as much of its body as has arrived."""
+        connection, stream = self._connection, self.stream
+        assert stream is not None and stream.status is not None
+        body._reader = stream
+        body._timeout = timeout
+        body._reusable = True
+        if body._trace is not None:
+            details = {"request": self.request, "stream_id": stream.id}
+            body._trace("http2.receive_response_body.started", details)
+        network_stream = connection._stream
+        if stream._parts:
+            with connection._lock:
+                body._pending = connection._codec.take(stream, READ_SIZE)
+        if stream.done:
+            body._end()
+        response: Response = Response.__new__(Response)
+        response.status = stream.status
+        response.headers = stream.headers
+        response.stream = body
+        response._content = None
+        response._consumed = False
+        response.extensions = {
+            "http_version": b"HTTP/2",
+            "network_stream": network_stream,
+            "stream_id": stream.id,
+            "reused": self._reused,
+        }
+        return response
+
+    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        """Payload that has arrived, at least one byte; ``b""`` at the end of the body."""
+        self._await_payload(timeout)
+        connection, stream = self._connection, self.stream
+        assert stream is not None
+        with connection._lock:
+            data = connection._codec.take(stream, max_bytes)
+            if connection._codec.has_data_to_send:
+                connection._flush()
+        return data
+
+    def readinto(self, buffer: memoryview, timeout: float | None = None) -> int:
+        """As `read`, into `buffer`; 0 at the end of the body."""
+        self._await_payload(timeout)
+        connection, stream = self._connection, self.stream
+        assert stream is not None
+        with connection._lock:
+            count = connection._codec.take_into(stream, buffer)
+            if connection._codec.has_data_to_send:
+                connection._flush()
+        return count
+
+    def _await_payload(self, timeout: float | None) -> None:
+        stream = self.stream
+        assert stream is not None
+        if not stream.readable:
+            try:
+                self._connection.await_(self, self._has_payload, self._left(timeout), False)
+            except TimeoutException as exc:
+                if self._deadline is not None:
+                    self._deadline.explain(exc)
+                raise
+        if not stream._parts and not stream.ended:
+            raise self._failure()
+
+    def _failure(self) -> BaseException:
+        stream = self.stream
+        if self.aborted or stream is None or stream.failure is None:
+            return ReadError(f"{describe(self.request)} was ended by another thread")
+        error = self._connection._write_error
+        if error is not None and stream.status is None:
+            # The server went away while the request was sent, and left no word about it.
+            failure = WriteError(f"{error} ({describe(self.request)})")
+            failure.phase = MAYBE_PROCESSED
+            failure.__cause__ = error
+            return failure
+        return stream.failure
+
+    def _left(self, timeout: float | None) -> float | None:
+        return timeout if self._deadline is None else self._deadline.left(timeout)
+
+    # The end
+
+    def finish(self, reusable: bool, complete: bool) -> bool:
+        """The request is over; whether the connection can take others."""
+        connection = self._connection
+        stream = self.stream
+        self._state = "CLOSED"
+        with connection._lock:
+            connection._leave(self)
+            if stream is not None:
+                if complete and stream.id == 1:
+                    connection._keep_session()
+                if connection._codec.is_open(stream):
+                    connection._codec.close_stream(stream)
+                    connection._flush()
+        if connection._codec.changes != connection._changes:
+            connection._tell_pool()
+        return connection.is_available()
+
+    def discard(self) -> None:
+        """Called by the garbage collector: at any place, maybe while this thread has the lock."""
+        connection = self._connection
+        connection._discarded.append(self)
+        if connection._lock.acquire(blocking=False):
+            try:
+                connection._sweep()
+                connection._flush()
+            finally:
+                connection._lock.release()
+        # Else the streams are ended with the next thing that is sent.
+
+    def abort(self) -> None:
+        """End this request, from another thread; others on the connection go on."""
+        connection = self._connection
+        self.aborted = True
+        with connection._lock:
+            bell = connection._sleepers.pop(self, None)
+            if bell is not None:
+                bell.release()
+            elif connection._reader is self:
+                connection._io.wake()
+
+
+class _Traced:
+    """A phase of a request, told to its trace; what is put into it goes with the last event."""
+
+    def __init__(self, trace: Trace, name: str, **details: Any) -> None:
+        self._trace = trace
+        self._name = f"http2.{name}"
+        self._details = details
+
+    def __enter__(self) -> dict[str, Any]:
+        self._trace(f"{self._name}.started", self._details)
+        self._result: dict[str, Any] = {}
+        return self._result
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_value: BaseException | None,
+        traceback: types.TracebackType | None,
+    ) -> None:
+        if exc_value is not None:
+            self._trace(f"{self._name}.failed", {"exception": exc_value})
+        else:
+            self._trace(
+                f"{self._name}.complete", {"return_value": self._result.get("return_value")}
+            )
+
+
+class _Blocking:
+    """A stream that can only block, as one that cannot: what is waited for is read in advance.
+
+    Its `wait` is called without the connection's lock, `write_ready` with it: such a stream is for
+    tests and special networks, where writing takes no time.
+    """
+
+    def __init__(self, stream: NetworkStream) -> None:
+        self._stream = stream
+        self._data: bytes | None = None
+        self._failure: NetworkError | None = None
+        self.patience: float | None = None  # seconds for a write
+
+    def wait(self, write: bool, timeout: float | None) -> bool:
+        if timeout == 0 and not self._stream.get_extra_info("is_readable"):
+            return False
+        # It cannot be woken, so it looks up now and then.
+        timeout = LONGEST_SLEEP if timeout is None else min(timeout, LONGEST_SLEEP)
+        try:
+            self._data = self._stream.read(READ_SIZE, timeout)
+        except ReadTimeout:
+            return False
+        except NetworkError as exc:
+            self._failure = exc
+        return True
+
+    def wake(self) -> None:
+        """Nothing: `wait` comes back by itself."""
+
+    def read_ready(self, max_bytes: int) -> bytes | None:
+        if self._failure is not None:
+            raise self._failure
+        data, self._data = self._data, None
+        return data
+
+    def write_ready(self, buffer: bytes | memoryview) -> int:
+        try:
+            self._stream.write(bytes(buffer), self.patience)
+        except WriteTimeout as exc:
+            raise WriteError(str(exc)) from exc
+        return len(buffer)

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     import ssl
 
     from .connection_pool import ConnectionPool
+    from .http2 import Exchange
     from .http11 import HTTP11Connection
 
 # Bytes asked for in one read. 64 KiB holds every usual head with a small body in one call,
@@ -90,7 +91,7 @@ class ResponseBody:
         self.slot: Any = None  # set by the Scheduler while a connection of the pool is ours
         self._pool = pool
         self._request = request
-        self._connection: HTTP11Connection | None = None
+        self._connection: HTTP11Connection | Exchange | None = None
         self._reader: Any = None
         self._failure: RemoteProtocolError | None = None  # of what came with the head
         self._pending = b""  # payload that arrived and was not asked for yet
@@ -226,7 +227,7 @@ class ResponseBody:
         return fields
 
     @property
-    def connection(self) -> HTTP11Connection | None:
+    def connection(self) -> HTTP11Connection | Exchange | None:
         """The connection the body comes from, until it is given back."""
         return None if self.closed else self._connection
 
@@ -324,7 +325,7 @@ class ResponseBody:
             self._within = False
             rest.release()  # a traceback would keep it, and with it the whole buffer
 
-    def _note_end(self, connection: HTTP11Connection) -> None:
+    def _note_end(self, connection: HTTP11Connection | Exchange) -> None:
         """The stream has ended; whether the body has, its framing says."""
         if self.aborted or connection.aborted:  # it was we who ended the stream
             raise ReadError("aborted while the body was read")
@@ -335,7 +336,7 @@ class ResponseBody:
         """All of the body has arrived."""
         self.complete = True
         if self._trace is not None:
-            self._trace("http11.receive_response_body.complete", {"return_value": None})
+            self._tell("receive_response_body.complete", {"return_value": None})
         # What came after the end was not asked for: the next request must not see it.
         self._give_back(self._reusable and not self._reader.excess)
 
@@ -349,7 +350,7 @@ class ResponseBody:
         if not self.closed:
             try:
                 if self._trace is not None:
-                    self._trace("http11.receive_response_body.failed", {"exception": exc})
+                    self._tell("receive_response_body.failed", {"exception": exc})
             finally:
                 self._abort()
         return exc
@@ -366,26 +367,24 @@ class ResponseBody:
             self._let_go(reusable)
             return
         try:
-            trace("http11.response_closed.started", {})
+            self._tell("response_closed.started", {})
         except BaseException:
             self._let_go(False)
             raise
         self._let_go(reusable)
-        trace("http11.response_closed.complete", {"return_value": None})
+        self._tell("response_closed.complete", {"return_value": None})
+
+    def _tell(self, event: str, details: dict[str, Any]) -> None:
+        assert self._trace is not None
+        room = "http11" if self._connection is None else self._connection.protocol
+        self._trace(f"{room}.{event}", details)
 
     def _let_go(self, reusable: bool) -> None:
         connection, pool, slot = self._connection, self._pool, self.slot
         # After an interrupt in the middle of a release, the connection is no longer ours.
         if connection is not None and (pool is None or (slot is not None and slot.state == ACTIVE)):
-            # It may have been aborted in the moment in which its response ended.
-            if reusable and connection._state != "CLOSED" and not connection.aborted:
-                connection._idle()
-            else:
-                # Closed before there is room for another, so that there is never one too many.
-                reusable = False
-                if self.complete:
-                    connection._keep_session()
-                connection.close()
+            # What is closed is closed before there is room for another: never one too many.
+            reusable = connection.finish(reusable, self.complete)
         if pool is not None:
             pool._release(self, reusable, self._keep_for)
         self.closed = True
@@ -415,8 +414,7 @@ class ResponseBody:
 
     def _hand_over(self) -> NetworkStream:
         """The connection changes hands (101, or 2xx to CONNECT): it is the caller's now."""
-        connection = self._connection
-        assert connection is not None
+        connection: Any = self._connection  # HTTP/1.1: no stream of HTTP/2 does that
         leftover = self._pending + self._reader.excess
         self._pending = b""
         self.complete = True
@@ -424,13 +422,16 @@ class ResponseBody:
             self._pool._forget(self)
         connection._state = "CLOSED"  # to HTTP; the stream lives on
         connection._drop_deadline()
-        stream = connection._stream
+        stream: NetworkStream = connection._stream
         keep_in_child(stream.get_extra_info("socket"))
         self._upgraded = UpgradedStream(stream, leftover) if leftover else stream
         return self._upgraded
 
     def __del__(self) -> None:
         slot = getattr(self, "slot", None)  # missing when __init__ was interrupted
+        exchange = getattr(self, "_connection", None)
+        if exchange is not None and exchange.protocol == "http2" and not self.closed:
+            exchange.discard()
         if slot is None or self._pool is None:
             return
         gone = slot.state == CLOSED  # in the child of a fork: the response is the parent's

@@ -448,7 +448,6 @@ NOT_BUILT_YET = {
     "AsyncHTTPConnection",
     "AsyncHTTPProxy",
     "AsyncSOCKSProxy",
-    "HTTP2Connection",
     "TrioBackend",
 }
 # An interface that nothing implements yet.

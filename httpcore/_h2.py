@@ -1,0 +1,1026 @@
+"""The HTTP/2 client codec: requests in, bytes out; bytes in, responses out.
+
+Owns: the streams of one connection, both directions of flow control, which frames end what, and
+what a request that failed says about itself (may it be sent again?).
+Must not know: sockets, clocks, locks, pools, URLs, content encodings.
+Sources: RFC 9113 (HTTP/2), RFC 7541 (header compression), RFC 9110 (fields); for the floods
+CVE-2019-9511 to 9518, CVE-2023-44487 and CVE-2024-27316.
+
+Who does what
+-------------
+*h2* keeps the connection's rules: it writes and reads header blocks, answers SETTINGS and PING,
+keeps the states of streams and the windows into which we send. Three things are done here:
+
+- DATA frames that arrive, and the windows for them. A long body is thousands of frames, and each
+  costs h2 twenty microseconds; here it costs about one. h2 never sees them. When a stream has
+  ended by one, h2 is told by a frame of our own making: RST_STREAM, since both sides are done.
+- GOAWAY. h2 takes it for the end of everything; but the streams that the server has accepted go
+  on (RFC 9113 section 6.8).
+- Header fields. What h2 would end the connection for ends one stream here (RFC 9113 section
+  8.1.1), and white space around a value, which real sites send, is trimmed. h2 gets to see
+  only ``:status``; a tap on its decoder keeps the rest.
+
+While a header block is under way (HEADERS without END_HEADERS), every frame goes to h2 as it is:
+anything but CONTINUATION is an error then, and h2 says so.
+
+Flow control
+------------
+The server may send STREAM_WINDOW bytes on a stream that nobody reads, and no more: window is given
+back as the *reader* takes bytes. The connection's window is given back as bytes *arrive*. So an
+unread stream costs at most its own window, and never holds up another one.
+
+Nothing here is thread-safe: the shell calls under one lock. Each call either changes nothing, or
+leaves what is to be sent in `data_to_send`, in order.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import deque
+from collections.abc import Iterable
+from struct import Struct
+from typing import Any
+
+import h2.config
+import h2.connection
+import h2.errors
+import h2.events
+import h2.exceptions
+import h2.settings
+from hpack import NeverIndexedHeaderTuple
+
+from ._exceptions import (
+    MAYBE_PROCESSED,
+    NOT_SENT,
+    RESPONSE_STARTED,
+    ConnectionNotAvailable,
+    IncompleteBody,
+    LocalProtocolError,
+    NetworkError,
+    ProtocolError,
+    RemoteProtocolError,
+    ServerDisconnected,
+)
+
+Headers = list[tuple[bytes, bytes]]
+
+STREAM_WINDOW = 16 * 1024 * 1024
+"""Bytes that may be under way on one stream. A connection is as fast as its window per round
+trip: this is 1 Gbit/s over 130 ms. It is also the memory that one unread response may take."""
+
+STREAM_REFILL = STREAM_WINDOW // 4
+"""Bytes taken by the reader before their window is given back: rarely enough to cost nothing,
+often enough that three quarters of the window stay open."""
+
+CONNECTION_WINDOW = 2**30
+"""Bytes that may be under way on all streams together, given back as they arrive. It is not a
+limit, only large enough that the server never waits for us in between."""
+
+CONNECTION_REFILL = CONNECTION_WINDOW // 2
+
+MAX_FRAME = 16384
+"""Bytes of payload in one frame from the server: the default, and the least that may be allowed
+(RFC 9113 section 4.2). A TLS record holds as much; larger frames arrive later, not faster."""
+
+MAX_HEADER_LIST = 128 * 1024
+"""Bytes of one header section, each field counted with 32 bytes more (RFC 9113 section 6.5.2).
+As HTTP/1.1 heads are limited here, with room for what that counting adds."""
+
+MAX_INFORMATIONAL = 64
+"""Interim (1xx) responses before the final one, as for HTTP/1.1."""
+
+MAX_STREAMS = 250
+"""Requests at once on one connection, where the server sets no limit or a higher one. Go's
+servers allow as many; what a connection carries beyond is no gain, and each costs memory."""
+
+MAX_STREAM_ID = 2**31 - 1
+
+CONTROL_BURST = 1000
+"""Frames that carry nothing (SETTINGS, PING, empty DATA, resets of what is gone...) that may come
+at once. A busy server sends a handful a second; a flood is tens of thousands."""
+
+CONTROL_RATE = 100.0
+"""Frames a second by which that allowance recovers."""
+
+MAX_CONTROL_BACKLOG = 256 * 1024
+"""Bytes of answers to the server's frames that wait to be sent, because it does not read."""
+
+SMALL_PART = 1024
+"""Bytes. Payloads below are collected: a body in frames of one byte would otherwise take forty
+times its size."""
+
+COLLECT_UP_TO = 16384
+"""Bytes to which they are collected."""
+
+# Frame types and flags, RFC 9113 section 6.
+DATA, HEADERS, RST_STREAM, PUSH_PROMISE = 0x0, 0x1, 0x3, 0x5
+GOAWAY, WINDOW_UPDATE, CONTINUATION = 0x7, 0x8, 0x9
+END_STREAM, END_HEADERS, PADDED = 0x1, 0x4, 0x8
+
+_FRAME_HEADER = Struct(">LBL")  # length and type in one, flags, stream
+_FRAME_SIZE = 9  # bytes of a frame's header
+_read_frame_header = _FRAME_HEADER.unpack_from
+_GOAWAY = Struct(">LL")  # last stream, error code
+
+_REFUSED_STREAM = int(h2.errors.ErrorCodes.REFUSED_STREAM)
+_NO_ERROR = int(h2.errors.ErrorCodes.NO_ERROR)
+
+# RFC 9113 section 8.2.2. Transfer-Encoding is one of them.
+_CONNECTION_SPECIFIC = frozenset(
+    [b"connection", b"keep-alive", b"proxy-connection", b"transfer-encoding", b"upgrade"]
+)
+
+# Lower-case tokens (RFC 9113 section 8.2.1), each with a line feed behind it.
+_are_names = re.compile(rb"(?:[-!#$%&'*+.^_`|~0-9a-z]+\n)*").fullmatch
+_find_bad_value = re.compile(rb"[\0\r]").search
+_find_outer_space = re.compile(rb"(?:^|\n)[ \t]|[ \t](?:\n|$)").search
+_is_status = re.compile(rb"[1-9][0-9][0-9]").fullmatch
+
+# Values that must not enter the compression table, where a guess can be tested by the length of
+# what is sent (RFC 7541 section 7.1.3).
+_SECRET = frozenset([b"authorization", b"proxy-authorization"])
+_SHORT_COOKIE = 20  # bytes; a longer one is too long to be guessed
+
+
+class Stream:
+    """One request and its response.
+
+    Attributes:
+        id: odd, ascending.
+        method, target: of the request, for texts.
+        status, headers: of the final response; None and empty until it came.
+        informational: interim responses that the shell has not taken yet.
+        ended: the server has sent all of its response.
+        sent_all: we have sent all of the request.
+        trailers: the fields after the body.
+        failure: what ended it otherwise; to be raised by whoever uses the stream.
+        received: payload bytes that arrived.
+        taken: payload bytes that the reader has.
+        length: bytes that the head announced, or None.
+        owner: free for the shell.
+        excess: nothing: what follows belongs to other streams. As the readers of HTTP/1.1.
+    """
+
+    __slots__ = (
+        "_informed",
+        "_owed",
+        "_parts",
+        "_window",
+        "ended",
+        "failure",
+        "headers",
+        "id",
+        "informational",
+        "length",
+        "method",
+        "owner",
+        "received",
+        "sent_all",
+        "status",
+        "taken",
+        "target",
+        "trailers",
+    )
+
+    excess = b""
+
+    def __init__(self, number: int, method: bytes, target: bytes) -> None:
+        self.id = number
+        self.method = method
+        self.target = target
+        self.status: int | None = None
+        self.headers: Headers = []
+        self.informational: list[tuple[int, Headers]] = []
+        self.ended = False
+        self.sent_all = False
+        self.trailers: Headers = []
+        self.owner: Any = None
+        self.failure: NetworkError | ProtocolError | None = None
+        self.received = 0
+        self.taken = 0
+        self.length: int | None = None
+        self._informed = 0  # interim responses so far
+        self._parts: deque[bytes | bytearray] = deque()
+        self._window = STREAM_WINDOW  # bytes that the server may still send
+        self._owed = 0  # bytes taken whose window was not given back yet
+
+    @property
+    def readable(self) -> bool:
+        """Whether a reader need not wait: there are bytes, or there will be no more."""
+        return bool(self._parts) or self.ended or self.failure is not None
+
+    @property
+    def done(self) -> bool:
+        """Whether the reader has the whole body."""
+        return self.ended and not self._parts
+
+    @property
+    def buffered(self) -> int:
+        """Bytes that arrived and were not taken."""
+        return self.received - self.taken
+
+    @property
+    def remaining(self) -> int | None:
+        """Bytes of the body that the reader does not have; None when nobody knows."""
+        if self.ended:
+            return self.received - self.taken
+        return None if self.length is None else self.length - self.taken
+
+    def describe(self) -> str:
+        """Method and target, for error texts."""
+        text = b"%b %b" % (self.method, self.target)
+        return text.decode("ascii", "backslashreplace")
+
+    def feed(self, data: bytes) -> bytes:
+        """Give the payload in `data`, which is all of it: the frames are off already."""
+        return data
+
+    def took(self, count: int) -> None:
+        """Nothing: what was taken is counted when it is."""
+
+    def feed_eof(self) -> None:
+        """Nothing: a stream that ended too early says so when it is read."""
+
+
+class _Tap:
+    """Stands in front of the decoder: keeps what it decoded, and shows h2 the status alone."""
+
+    __slots__ = ("_decoder", "block")
+
+    def __init__(self, decoder: Any) -> None:
+        self._decoder = decoder
+        self.block: list[tuple[bytes, bytes]] = []
+
+    def decode(self, data: bytes, raw: bool = False) -> list[tuple[bytes, bytes]]:
+        self.block = block = self._decoder.decode(data, raw=True)
+        return block[:1] if block and block[0][0] == b":status" else []
+
+    @property
+    def max_header_list_size(self) -> int:
+        size: int = self._decoder.max_header_list_size
+        return size
+
+    @max_header_list_size.setter
+    def max_header_list_size(self, value: int) -> None:
+        self._decoder.max_header_list_size = value
+
+    @property
+    def max_allowed_table_size(self) -> int:
+        size: int = self._decoder.max_allowed_table_size
+        return size
+
+    @max_allowed_table_size.setter
+    def max_allowed_table_size(self, value: int) -> None:
+        self._decoder.max_allowed_table_size = value
+
+
+class Codec:
+    """The client's side of one HTTP/2 connection.
+
+    Attributes:
+        max_streams: how many streams the server allows at once; 1 until it said so.
+        settled: the server's SETTINGS arrived.
+        draining: why no new stream can be opened any more, or "".
+        touched: streams to which something happened in `receive`; the shell empties it.
+        widened: more may be sent or opened than before, on any stream; the shell clears it.
+        pongs: answers to our PINGs so far.
+        changes: goes up when `max_streams` or `draining` changes.
+    """
+
+    def __init__(self) -> None:
+        self.max_streams = 1
+        self.settled = False
+        self.draining = ""
+        self.touched: list[Stream] = []
+        self.widened = False
+        self.pongs = 0
+        self.changes = 0
+        self._streams: dict[int, Stream] = {}
+        self._next_id = 1
+        self._uploads = 0  # streams whose request is not sent to its end
+        self._failed = False
+        self._window = CONNECTION_WINDOW
+        self._rest = b""  # the beginning of a frame
+        self._in_block = False  # between HEADERS and END_HEADERS
+        self._for_h2: list[bytes] = []  # frames that h2 was not told yet
+        self._closings = 0  # how many of them are the ends of streams, by our own hand
+        self._allowance = float(CONTROL_BURST)
+        self._counted_at = 0.0  # seconds; when the allowance was last looked at
+        self._out: list[bytes] = []
+        self._backlog = 0  # bytes in `_out` that answer frames of the server
+        self._h2 = self._make_h2()
+        self._tap = _Tap(self._h2.decoder)
+        self._tap.max_header_list_size = MAX_HEADER_LIST
+        self._h2.decoder = self._tap
+        self._h2.initiate_connection()
+        self._collect()
+        self._send_window_update(0, CONNECTION_WINDOW - 65535)
+
+    def _make_h2(self) -> Any:
+        # Fields are checked here, in both directions.
+        connection = h2.connection.H2Connection(
+            h2.config.H2Configuration(
+                client_side=True,
+                header_encoding=None,
+                validate_inbound_headers=False,
+                normalize_inbound_headers=False,
+                validate_outbound_headers=False,
+                normalize_outbound_headers=False,
+            )
+        )
+        codes = h2.settings.SettingCodes
+        # Replaced, not updated: an update would be a second SETTINGS frame.
+        connection.local_settings = h2.settings.Settings(
+            client=True,
+            initial_values={
+                codes.ENABLE_PUSH: 0,
+                codes.INITIAL_WINDOW_SIZE: STREAM_WINDOW,
+                codes.MAX_HEADER_LIST_SIZE: MAX_HEADER_LIST,
+            },
+        )
+        # Known to few servers, and some close over it.
+        del connection.local_settings[codes.ENABLE_CONNECT_PROTOCOL]
+        return connection
+
+    # What the shell asks
+
+    @property
+    def open_streams(self) -> int:
+        """How many streams are not at their end."""
+        return len(self._streams)
+
+    @property
+    def streams(self) -> list[Stream]:
+        """The streams that are not at their end, the oldest first."""
+        return list(self._streams.values())
+
+    def is_open(self, stream: Stream) -> bool:
+        """Whether `stream` still counts at the server."""
+        return self._streams.get(stream.id) is stream
+
+    def data_to_send(self) -> bytes:
+        """All that has to be sent, in this order; it is the caller's from now on."""
+        out = self._out
+        self._backlog = 0
+        data = out[0] if len(out) == 1 else b"".join(out)
+        out.clear()
+        return data
+
+    @property
+    def has_data_to_send(self) -> bool:
+        return bool(self._out)
+
+    def _collect(self) -> None:
+        """Take over what h2 has written, so that there is one order of everything."""
+        data = self._h2.data_to_send()
+        if data:
+            self._out.append(data)
+
+    # Sending
+
+    def open_stream(self, fields: Headers, target: bytes, end: bool) -> Stream:
+        """Begin a request: number, header block and their order on the wire are one step.
+
+        Args:
+            fields: as `request_fields` makes them: the pseudo-headers first, names in lower case.
+            target: for texts.
+            end: the request has no body.
+
+        Raises:
+            ConnectionNotAvailable: no more streams on this connection, now or ever.
+            LocalProtocolError: the fields cannot be sent; nothing was.
+        """
+        if self.draining or self._failed:
+            raise ConnectionNotAvailable(f"no new streams here: {self.draining or 'it broke'}")
+        if len(self._streams) >= self.max_streams:
+            raise ConnectionNotAvailable(f"all of {self.max_streams} streams are in use")
+        number = self._next_id
+        if number > MAX_STREAM_ID:
+            self.drain("its stream numbers are used up")
+            raise ConnectionNotAvailable(self.draining)
+        check_fields(fields)
+        if len(self._streams) + self._closings >= self.max_streams:
+            self._tell_h2()  # it would count streams that have ended
+        try:
+            self._h2.send_headers(number, fields, end_stream=end)
+        except h2.exceptions.ProtocolError as exc:
+            raise LocalProtocolError(f"the request cannot be sent over HTTP/2: {exc}") from exc
+        self._collect()
+        self._next_id = number + 2
+        stream = Stream(number, fields[0][1], target)
+        stream.sent_all = end
+        if not end:
+            self._uploads += 1
+        self._streams[number] = stream
+        return stream
+
+    def send_window(self, stream: Stream) -> int:
+        """Bytes of the body that may be sent now, at most one frame; 0 for a stream that ended."""
+        if not self.is_open(stream):
+            return 0
+        window: int = self._h2.local_flow_control_window(stream.id)
+        frame: int = self._h2.max_outbound_frame_size
+        return max(0, min(window, frame))
+
+    def send_data(self, stream: Stream, data: bytes, end: bool = False) -> None:
+        """Send `data`, no more than `send_window` says, as one frame."""
+        self._h2.send_data(stream.id, data, end_stream=end)
+        self._collect()
+        if end:
+            self._sent_all(stream)
+
+    def end_request(self, stream: Stream) -> None:
+        """The request is complete; a stream that has ended already needs not be told."""
+        if self.is_open(stream) and not stream.sent_all:
+            self._h2.end_stream(stream.id)
+            self._collect()
+            self._sent_all(stream)
+
+    def _sent_all(self, stream: Stream) -> None:
+        stream.sent_all = True
+        self._uploads -= 1
+        if stream.ended:
+            self._forget(stream)
+            self._close_at_h2(stream)
+
+    def close_stream(self, stream: Stream) -> None:
+        """End a stream of which nobody wants more; one that has ended is left alone."""
+        if self.is_open(stream):
+            self._reset(stream, h2.errors.ErrorCodes.CANCEL)
+
+    def ping(self, data: bytes) -> None:
+        """Ask for a sign of life: eight bytes, that come back."""
+        self._h2.ping(data)
+        self._collect()
+
+    def say_goodbye(self) -> None:
+        """Tell the server that the connection ends here (RFC 9113 section 6.8)."""
+        if not self._failed:
+            self._failed = True
+            self._h2.close_connection()
+            self._collect()
+
+    def _reset(self, stream: Stream, code: int) -> None:
+        self._forget(stream)
+        try:
+            self._h2.reset_stream(stream.id, code)
+        except h2.exceptions.ProtocolError:
+            return  # to h2 it had ended already
+        self._collect()
+
+    def _forget(self, stream: Stream) -> None:
+        if self._streams.pop(stream.id, None) is not None and not stream.sent_all:
+            self._uploads -= 1
+
+    # Reading
+
+    def take(self, stream: Stream, limit: int) -> bytes:
+        """Payload that arrived, at most `limit` bytes; its window goes back to the server."""
+        parts = stream._parts
+        if not parts:
+            return b""
+        data = parts.popleft()
+        if len(data) > limit:
+            parts.appendleft(data[limit:])
+            data = data[:limit]
+        elif parts:
+            pieces = [data]
+            size = len(data)
+            while parts and size + len(parts[0]) <= limit:
+                size += len(parts[0])
+                pieces.append(parts.popleft())
+            data = b"".join(pieces)
+        self._credit(stream, len(data))
+        return data if type(data) is bytes else bytes(data)
+
+    def take_into(self, stream: Stream, view: memoryview) -> int:
+        """As `take`, into `view`; returns how many bytes."""
+        parts = stream._parts
+        position, size = 0, len(view)
+        while parts and position < size:
+            part = parts.popleft()
+            end = position + len(part)
+            if end > size:
+                cut = size - position
+                parts.appendleft(part[cut:])
+                part, end = part[:cut], size
+            view[position:end] = part
+            position = end
+        self._credit(stream, position)
+        return position
+
+    def _credit(self, stream: Stream, count: int) -> None:
+        stream.taken += count
+        stream._owed += count
+        if stream._owed < STREAM_REFILL or not self.is_open(stream) or stream.ended:
+            return
+        if stream.length is not None and stream.length - stream.received <= stream._window:
+            return  # all that is to come fits
+        self._send_window_update(stream.id, stream._owed)
+        stream._window += stream._owed
+        stream._owed = 0
+
+    def _send_window_update(self, number: int, increment: int) -> None:
+        self._out.append(
+            _FRAME_HEADER.pack(4 << 8 | WINDOW_UPDATE, 0, number) + increment.to_bytes(4, "big")
+        )
+
+    # Receiving
+
+    def receive(self, data: bytes, now: float) -> None:
+        """Take in what arrived.
+
+        Args:
+            data: bytes from the server, in any pieces.
+            now: seconds, by any clock that only goes forward.
+
+        Raises:
+            RemoteProtocolError: the server broke HTTP/2. The connection is of no use any more;
+                `data_to_send` has a last word for it.
+        """
+        if self._rest:
+            data = self._rest + data
+            self._rest = b""
+        position, end = 0, len(data)
+        backlog = len(self._out)
+        try:
+            while end - position >= _FRAME_SIZE:
+                head, flags, number = _read_frame_header(data, position)
+                start = position + _FRAME_SIZE
+                stop = start + (head >> 8)
+                if stop - start > MAX_FRAME:
+                    raise self._overlong(data, stop - start)
+                if stop > end:
+                    break
+                kind = head & 0xFF
+                if kind == DATA and not self._in_block:
+                    self._receive_data(data, start, stop, flags, number & MAX_STREAM_ID, now)
+                elif kind == GOAWAY and not self._in_block:
+                    self._receive_goaway(data[start:stop], now)
+                else:
+                    self._receive_control(data[position:stop], kind, flags, number, now)
+                position = stop
+            if len(self._for_h2) > self._closings:
+                self._tell_h2()
+        except h2.exceptions.ProtocolError as exc:
+            self._collect()
+            raise self._broken(str(exc) or type(exc).__name__) from exc
+        if position < end:
+            self._rest = data[position:]
+        if len(self._out) > backlog:
+            self._check_backlog(backlog)
+
+    def _check_backlog(self, since: int) -> None:
+        """The server must read the answers that it makes us write."""
+        self._backlog += sum(map(len, self._out[since:]))
+        if self._backlog > MAX_CONTROL_BACKLOG:
+            raise self._broken(
+                f"it does not read: {self._backlog} bytes of answers to its frames wait "
+                f"(the limit is {MAX_CONTROL_BACKLOG})"
+            )
+
+    def _overlong(self, data: bytes, size: int) -> RemoteProtocolError:
+        if not self.settled and data.startswith(b"HTTP/"):
+            line = data[:60].partition(b"\r")[0]
+            return self._broken(f"it speaks HTTP/1: {line!r}")
+        return self._broken(f"a frame of {size} bytes (the limit is {MAX_FRAME})")
+
+    def _broken(self, what: str) -> RemoteProtocolError:
+        """The end of the connection, and of all its streams."""
+        self._failed = True
+        return RemoteProtocolError(f"the server broke HTTP/2: {what}")
+
+    def _charge(self, now: float, what: str) -> None:
+        """Count a frame that carries nothing; too many of them are an attack."""
+        allowance = self._allowance + (now - self._counted_at) * CONTROL_RATE
+        self._allowance = min(allowance, CONTROL_BURST) - 1
+        self._counted_at = now
+        if self._allowance < 0:
+            self._terminate(h2.errors.ErrorCodes.ENHANCE_YOUR_CALM)
+            raise self._broken(
+                f"a flood of frames that carry nothing, the last one {what} "
+                f"(the limit is {CONTROL_BURST} at once and {CONTROL_RATE:g} a second)"
+            )
+
+    def _terminate(self, code: int) -> None:
+        if not self._failed:
+            self._failed = True
+            self._h2.close_connection(code)
+            self._collect()
+
+    # DATA, RFC 9113 section 6.1
+
+    def _receive_data(
+        self, data: bytes, start: int, stop: int, flags: int, number: int, now: float
+    ) -> None:
+        size = stop - start
+        stream = self._streams.get(number)
+        self._window -= size
+        if self._window < CONNECTION_REFILL:
+            self._refill()
+        if stream is None or stream.ended or stream.status is None:
+            self._receive_stray_data(stream, number)
+            return
+        stream._window -= size
+        if stream._window < 0:
+            self._terminate(h2.errors.ErrorCodes.FLOW_CONTROL_ERROR)
+            raise self._broken(
+                f"more than {STREAM_WINDOW} bytes on stream {number} before any was read"
+            )
+        if flags & PADDED:
+            start, stop = self._strip(data, start, stop)
+            stream._owed += size - (stop - start)
+        count = stop - start
+        if count:
+            stream.received += count
+            if stream.length is not None and stream.received > stream.length:
+                self._refuse(stream, f"more than the announced {stream.length} bytes of the body")
+                return
+            self._keep(stream, data[start:stop])
+            self.touched.append(stream)
+        elif not flags & END_STREAM:
+            self._charge(now, "empty DATA")
+        if flags & END_STREAM and self._end(stream):
+            self._close_at_h2(stream)
+
+    def _refill(self) -> None:
+        if self._window < 0:
+            self._terminate(h2.errors.ErrorCodes.FLOW_CONTROL_ERROR)
+            raise self._broken(f"more than {CONNECTION_WINDOW} bytes at once")
+        self._send_window_update(0, CONNECTION_WINDOW - self._window)
+        self._window = CONNECTION_WINDOW
+
+    def _receive_stray_data(self, stream: Stream | None, number: int) -> None:
+        """DATA where there should be none."""
+        if stream is not None:
+            self._refuse(stream, "DATA after its end" if stream.ended else "DATA before its head")
+        elif not number & 1 or number >= self._next_id:
+            self._terminate(h2.errors.ErrorCodes.PROTOCOL_ERROR)
+            raise self._broken(f"DATA on stream {number}, which was never opened")
+        # Else we have reset it, and this was under way. It counts for the connection alone.
+
+    def _strip(self, data: bytes, start: int, stop: int) -> tuple[int, int]:
+        """Where the payload of a padded frame is."""
+        if start == stop or data[start] > stop - start - 1:
+            self._terminate(h2.errors.ErrorCodes.PROTOCOL_ERROR)
+            raise self._broken("padding that is longer than its frame")
+        return start + 1, stop - data[start]
+
+    def _keep(self, stream: Stream, part: bytes) -> None:
+        parts = stream._parts
+        if len(part) >= SMALL_PART or not parts or len(parts[-1]) >= COLLECT_UP_TO:
+            parts.append(part)
+        elif type(parts[-1]) is bytearray:
+            parts[-1] += part
+        elif len(parts[-1]) >= SMALL_PART:
+            parts.append(part)
+        else:
+            parts[-1] = bytearray(parts[-1]) + part
+
+    def _end(self, stream: Stream) -> bool:
+        """The server has said all; whether that was the end of the stream, too."""
+        self.touched.append(stream)
+        if stream.length is not None and stream.received < stream.length:
+            self._forget(stream)
+            stream.failure = IncompleteBody(
+                f"the server ended the response to {stream.describe()} after {stream.received} "
+                f"of {stream.length} body bytes",
+                stream.received,
+                stream.length,
+            )
+            return True
+        stream.ended = True
+        if stream.sent_all:
+            self._forget(stream)
+        return stream.sent_all
+
+    def _close_at_h2(self, stream: Stream) -> None:
+        """Let h2 know, with the next frames that it gets, that a stream has ended."""
+        self._for_h2.append(_FRAME_HEADER.pack(4 << 8 | RST_STREAM, 0, stream.id) + b"\0\0\0\0")
+        self._closings += 1
+
+    # Everything else
+
+    def _receive_control(
+        self, frame: bytes, kind: int, flags: int, number: int, now: float
+    ) -> None:
+        self._for_h2.append(frame)
+        if kind in (HEADERS, CONTINUATION, PUSH_PROMISE):
+            self._in_block = not flags & END_HEADERS
+            if number & MAX_STREAM_ID not in self._streams:
+                self._charge(now, "HEADERS of a stream that is gone")
+            self._tell_h2(now)
+        elif kind != WINDOW_UPDATE or not self._uploads:
+            self._charge(now, f"of type {kind}")
+
+    def _tell_h2(self, now: float = 0.0) -> None:
+        data = b"".join(self._for_h2)
+        self._for_h2.clear()
+        self._closings = 0
+        for event in self._h2.receive_data(data):
+            react = _REACTIONS.get(type(event))
+            if react is not None:
+                react(self, event, now)
+        self._collect()
+
+    def _on_response(self, event: Any, now: float) -> None:
+        stream = self._streams.get(event.stream_id)
+        if stream is None:
+            return
+        try:
+            status, headers = read_head(self._tap.block)
+            stream.length = body_length(stream.method, status, headers)
+        except RemoteProtocolError as exc:
+            self._refuse(stream, str(exc))
+        else:
+            stream.status, stream.headers = status, headers
+            self.touched.append(stream)
+
+    def _on_informational(self, event: Any, now: float) -> None:
+        stream = self._streams.get(event.stream_id)
+        self._charge(now, "an interim response")
+        if stream is None:
+            return
+        stream._informed += 1
+        try:
+            if stream._informed > MAX_INFORMATIONAL:
+                raise RemoteProtocolError(f"more than {MAX_INFORMATIONAL} interim responses")
+            stream.informational.append(read_head(self._tap.block))
+        except RemoteProtocolError as exc:
+            self._refuse(stream, str(exc))
+        else:
+            self.touched.append(stream)
+
+    def _on_trailers(self, event: Any, now: float) -> None:
+        stream = self._streams.get(event.stream_id)
+        if stream is not None:
+            try:
+                stream.trailers = read_fields(self._tap.block)
+            except RemoteProtocolError as exc:
+                self._refuse(stream, f"in the trailers, {exc}")
+
+    def _on_end(self, event: Any, now: float) -> None:
+        stream = self._streams.get(event.stream_id)
+        if stream is not None and self._end(stream) and not stream.ended:
+            self._close_at_h2(stream)
+
+    def _on_reset(self, event: Any, now: float) -> None:
+        stream = self._streams.get(event.stream_id)
+        if stream is None:
+            return
+        self._forget(stream)
+        self.touched.append(stream)
+        if stream.ended:
+            return  # RFC 9113 section 8.1: it only wants no more of the request
+        code = int(event.error_code)
+        failure = RemoteProtocolError(
+            f"the stream of {stream.describe()} was reset: {error_name(code)}"
+        )
+        failure.phase = self._phase(stream)
+        if code == _REFUSED_STREAM and stream.status is None:
+            failure.phase = NOT_SENT  # RFC 9113 section 8.7
+        stream.failure = failure
+
+    def _on_settings(self, event: Any, now: float) -> None:
+        self.settled = True
+        self.max_streams = min(self._h2.remote_settings.max_concurrent_streams, MAX_STREAMS)
+        self.widened = True
+        self.changes += 1
+
+    def _on_window(self, event: Any, now: float) -> None:
+        self.widened = True
+
+    def _on_pong(self, event: Any, now: float) -> None:
+        self.pongs += 1
+
+    def _refuse(self, stream: Stream, what: str) -> None:
+        """End one stream because of what the server sent on it."""
+        failure = RemoteProtocolError(
+            f"the server broke HTTP/2 in the response to {stream.describe()}: {what}"
+        )
+        failure.phase = RESPONSE_STARTED
+        stream.failure = failure
+        stream._parts.clear()
+        self.touched.append(stream)
+        self._reset(stream, h2.errors.ErrorCodes.PROTOCOL_ERROR)
+
+    @staticmethod
+    def _phase(stream: Stream) -> str:
+        return MAYBE_PROCESSED if stream.status is None else RESPONSE_STARTED
+
+    # The end
+
+    def drain(self, reason: str) -> None:
+        """Open no more streams; those that are open go on."""
+        if not self.draining:
+            self.draining = reason
+            self.changes += 1
+
+    def _receive_goaway(self, payload: bytes, now: float) -> None:
+        """No new streams; those above the last one that the server has accepted were not processed,
+        and can be sent again elsewhere (RFC 9113 section 6.8)."""
+        self._charge(now, "GOAWAY")
+        if len(payload) < _GOAWAY.size:
+            raise self._broken("a GOAWAY frame that is too short")
+        last, code = _GOAWAY.unpack_from(payload)
+        last &= MAX_STREAM_ID
+        reason = f"the server is going away ({error_name(code)})"
+        if len(payload) > _GOAWAY.size:
+            reason += f", saying {payload[_GOAWAY.size :][:200]!r}"
+        self.draining = ""  # the newest one counts
+        self.drain(reason)
+        self.widened = True
+        for stream in self.streams:
+            if stream.id > last:
+                failure = RemoteProtocolError(
+                    f"{reason}: {stream.describe()} was not processed and can be sent again"
+                )
+                failure.phase = NOT_SENT
+                stream.failure = failure
+                self.touched.append(stream)
+                self._forget(stream)
+                self._close_at_h2(stream)
+
+    def receive_eof(self) -> None:
+        """The server has closed the connection: what is not complete will never be."""
+        reason = f" ({self.draining})" if self.draining else ""
+        self.drain("the server closed the connection")
+        self.widened = True
+        for stream in self.streams:
+            self._forget(stream)
+            self.touched.append(stream)
+            if stream.ended:
+                continue
+            if stream.status is None:
+                stream.failure = ServerDisconnected(
+                    f"the server closed the connection before any byte of the answer to "
+                    f"{stream.describe()}{reason}; the request may have been processed"
+                )
+            else:
+                of = "" if stream.length is None else f" of {stream.length}"
+                stream.failure = IncompleteBody(
+                    f"the server closed the connection{reason} after {stream.received}{of} bytes "
+                    f"of the answer to {stream.describe()}",
+                    stream.received,
+                    stream.length,
+                )
+
+    def abandon(self, exc: NetworkError | ProtocolError) -> None:
+        """The connection is broken, and why: no stream will get any further."""
+        self._failed = True
+        self.drain(str(exc))
+        self.widened = True
+        for stream in self.streams:
+            self._forget(stream)
+            self.touched.append(stream)
+            if not stream.ended:
+                failure = type(exc)(f"{exc} ({stream.describe()} was under way)")
+                failure.phase = self._phase(stream)
+                stream.failure = failure
+
+
+_REACTIONS: dict[type, Any] = {
+    h2.events.ResponseReceived: Codec._on_response,
+    h2.events.InformationalResponseReceived: Codec._on_informational,
+    h2.events.TrailersReceived: Codec._on_trailers,
+    h2.events.StreamEnded: Codec._on_end,
+    h2.events.StreamReset: Codec._on_reset,
+    h2.events.RemoteSettingsChanged: Codec._on_settings,
+    h2.events.WindowUpdated: Codec._on_window,
+    h2.events.PingAckReceived: Codec._on_pong,
+}
+
+
+# ---------------------------------------------------------------------------------------------
+# Fields
+
+
+def request_fields(method: bytes, scheme: bytes, target: bytes, headers: Headers) -> Headers:
+    """The fields of an HTTP/1.1 request as HTTP/2 has them (RFC 9113 section 8.3.1).
+
+    Names become lower case, Host becomes ``:authority``. What only says how HTTP/1.1 frames
+    the body or keeps the connection (Transfer-Encoding: chunked, Connection: keep-alive or close)
+    has no meaning here and is left out.
+
+    Args:
+        method, scheme, target: of the request.
+        headers: checked by `_h1.encode_request` before; Host among them.
+
+    Raises:
+        LocalProtocolError: it asks for what HTTP/2 cannot do (Upgrade, CONNECT).
+    """
+    if method == b"CONNECT":
+        raise LocalProtocolError("CONNECT over HTTP/2 is not built yet: use HTTP/1.1 for it")
+    authority = b""
+    rest: Headers = []
+    for name, value in headers:
+        name = name.lower()
+        if name == b"host":
+            authority = value
+        elif name in _CONNECTION_SPECIFIC or name == b"te":
+            if not _may_drop(name, value):
+                rest.append((name, value))
+        elif name in _SECRET or (name == b"cookie" and len(value) < _SHORT_COOKIE):
+            rest.append(NeverIndexedHeaderTuple(name, value))
+        else:
+            rest.append((name, value))
+    return [
+        (b":method", method),
+        (b":scheme", scheme),
+        (b":authority", authority),
+        (b":path", target),
+        *rest,
+    ]
+
+
+def _may_drop(name: bytes, value: bytes) -> bool:
+    value = value.lower()
+    if name == b"connection":
+        return all(part.strip() in (b"keep-alive", b"close", b"") for part in value.split(b","))
+    return name == b"transfer-encoding" and value == b"chunked"
+
+
+_PSEUDO = [b":method", b":scheme", b":authority", b":path"]
+
+
+def check_fields(fields: Headers) -> None:
+    """Raise LocalProtocolError for request fields that must not be sent (RFC 9113 section 8.2)."""
+    names = [name for name, _ in fields]
+    if names[:4] != _PSEUDO:
+        raise LocalProtocolError(
+            "an HTTP/2 request begins with :method, :scheme, :authority and :path, "
+            f"not with {names[:4]!r:.120}"
+        )
+    path = fields[3][1]
+    if not path.startswith(b"/") and path != b"*":
+        raise LocalProtocolError(f"the :path of an HTTP/2 request begins with /, not {path!r:.80}")
+    del names[:4]
+    if _are_names(b"\n".join([*names, b""])) is None:
+        raise LocalProtocolError(f"a field name that HTTP/2 does not allow is in {names!r:.400}")
+    _refuse_values([value for _, value in fields], LocalProtocolError)
+    if not _CONNECTION_SPECIFIC.isdisjoint(names):
+        name = next(filter(_CONNECTION_SPECIFIC.__contains__, names))
+        raise LocalProtocolError(
+            f"{name.decode()} is a field of HTTP/1.1 connections and must not be sent over HTTP/2"
+        )
+    if b"te" in names and any(n == b"te" and v.lower() != b"trailers" for n, v in fields):
+        raise LocalProtocolError("te may only be 'trailers' over HTTP/2")
+
+
+def _refuse_values(values: Iterable[bytes], kind: type[ProtocolError]) -> bytes:
+    """The values in lines, when none of them has a line break or a NUL."""
+    values = list(values)
+    lines = b"\n".join(values)
+    if _find_bad_value(lines) is not None or lines.count(b"\n") >= max(1, len(values)):
+        raise kind("a field value has a line break or a NUL in it")
+    return lines
+
+
+def read_fields(block: Iterable[tuple[bytes, bytes]]) -> Headers:
+    """The fields of a decoded block without pseudo-headers, checked and trimmed.
+
+    Raises:
+        RemoteProtocolError: RFC 9113 section 8.2 does not allow them; says which and why.
+    """
+    fields = [(name, value) for name, value in block]
+    names = [name for name, _ in fields]
+    if _are_names(b"\n".join([*names, b""])) is None:
+        bad = next(name for name in names if _are_names(name + b"\n") is None)
+        raise RemoteProtocolError(f"a malformed field name, {bad[:80]!r}")
+    lines = _refuse_values([value for _, value in fields], RemoteProtocolError)
+    if not _CONNECTION_SPECIFIC.isdisjoint(names):
+        name = next(filter(_CONNECTION_SPECIFIC.__contains__, names))
+        raise RemoteProtocolError(f"{name.decode()}, a field of HTTP/1.1 connections")
+    if _find_outer_space(lines) is not None:
+        fields = [(name, value.strip(b" \t")) for name, value in fields]
+    return fields
+
+
+def read_head(block: list[tuple[bytes, bytes]]) -> tuple[int, Headers]:
+    """Status and fields of a response (RFC 9113 section 8.3.2); raises as `read_fields`."""
+    if not block or block[0][0] != b":status":
+        raise RemoteProtocolError("a head that does not begin with :status")
+    status = block[0][1]
+    if _is_status(status) is None:
+        raise RemoteProtocolError(f"a malformed status, {bytes(status)[:20]!r}")
+    return int(status), read_fields(block[1:])
+
+
+def body_length(method: bytes, status: int, headers: Headers) -> int | None:
+    """How many bytes of DATA will come, as far as the head tells (RFC 9110 section 8.6)."""
+    lengths = {value for name, value in headers if name == b"content-length"}
+    if not lengths:
+        return None
+    if len(lengths) > 1 or not all(value.isdigit() and len(value) <= 20 for value in lengths):
+        raise RemoteProtocolError(f"a content-length that is none, {sorted(lengths)!r:.80}")
+    if method == b"HEAD" or status in (204, 304):
+        return 0
+    return int(lengths.pop())
+
+
+def error_name(code: int) -> str:
+    """An error code of RFC 9113 section 7 by its name."""
+    try:
+        return h2.errors.ErrorCodes(code).name
+    except ValueError:
+        return f"error {code:#x}"
