@@ -12,16 +12,17 @@ Who does what
 keeps the states of streams and the windows into which we send. Three things are done here:
 
 - DATA frames that arrive, and the windows for them. A long body is thousands of frames, and each
-  costs h2 twenty microseconds; here it costs about one. h2 never sees them. When a stream has
-  ended by one, h2 is told by a frame of our own making: RST_STREAM, since both sides are done.
+  costs h2 twenty microseconds; here it costs about one. h2 never sees them, nor the plain HEADERS
+  frames of responses; a stream that has ended is taken out of its table.
 - GOAWAY. h2 takes it for the end of everything; but the streams that the server has accepted go
   on (RFC 9113 section 6.8).
 - Header fields. What h2 would end the connection for ends one stream here (RFC 9113 section
   8.1.1), and white space around a value, which real sites send, is trimmed. h2 gets to see
-  only ``:status``; a tap on its decoder keeps the rest.
+  only ``:method`` and ``:status``; taps on its encoder and its decoder have the rest.
 
-While a header block is under way (HEADERS without END_HEADERS), every frame goes to h2 as it is:
-anything but CONTINUATION is an error then, and h2 says so.
+A header block that is padded, in pieces, or of a stream that is gone goes to h2. While one is under
+way (HEADERS without END_HEADERS), every frame does: anything but CONTINUATION is an error then, and
+h2 says so.
 
 Flow control
 ------------
@@ -37,7 +38,6 @@ from __future__ import annotations
 
 import re
 from collections import deque
-from collections.abc import Iterable
 from struct import Struct
 from typing import Any
 
@@ -115,7 +115,7 @@ COLLECT_UP_TO = 16384
 # Frame types and flags, RFC 9113 section 6.
 DATA, HEADERS, RST_STREAM, PUSH_PROMISE = 0x0, 0x1, 0x3, 0x5
 GOAWAY, WINDOW_UPDATE, CONTINUATION = 0x7, 0x8, 0x9
-END_STREAM, END_HEADERS, PADDED = 0x1, 0x4, 0x8
+END_STREAM, END_HEADERS, PADDED, PRIORITY = 0x1, 0x4, 0x8, 0x20
 
 _FRAME_HEADER = Struct(">LBL")  # length and type in one, flags, stream
 _FRAME_SIZE = 9  # bytes of a frame's header
@@ -123,18 +123,25 @@ _read_frame_header = _FRAME_HEADER.unpack_from
 _GOAWAY = Struct(">LL")  # last stream, error code
 
 _REFUSED_STREAM = int(h2.errors.ErrorCodes.REFUSED_STREAM)
-_NO_ERROR = int(h2.errors.ErrorCodes.NO_ERROR)
+_UNUSUAL = END_HEADERS | PADDED | PRIORITY  # flags of which a plain HEADERS frame has the first
 
 # RFC 9113 section 8.2.2. Transfer-Encoding is one of them.
 _CONNECTION_SPECIFIC = frozenset(
     [b"connection", b"keep-alive", b"proxy-connection", b"transfer-encoding", b"upgrade"]
 )
 
-# Lower-case tokens (RFC 9113 section 8.2.1), each with a line feed behind it.
-_are_names = re.compile(rb"(?:[-!#$%&'*+.^_`|~0-9a-z]+\n)*").fullmatch
+# Names, a line each: lower-case tokens (RFC 9113 section 8.2.1) behind the pseudo-headers.
+_NAMES = rb"(?:\n[-!#$%&'*+.^_`|~0-9a-z]+)*"
+_are_request_names = re.compile(rb":method\n:scheme\n:authority\n:path" + _NAMES).fullmatch
+_are_response_names = re.compile(rb":status" + _NAMES).fullmatch
+_are_names = re.compile(_NAMES).fullmatch
 _find_bad_value = re.compile(rb"[\0\r]").search
 _find_outer_space = re.compile(rb"(?:^|\n)[ \t]|[ \t](?:\n|$)").search
 _is_status = re.compile(rb"[1-9][0-9][0-9]").fullmatch
+
+_LITERAL_PATH = 4  # RFC 7541 section 6.2.2: without indexing, the name of the table's fourth entry
+_LONG_PATH = 127  # bytes, from which on its length takes more than one byte (section 5.1)
+_MOST_KNOWN = 64  # blocks of fields that are kept with their bytes; some hundred bytes each
 
 # Values that must not enter the compression table, where a guess can be tested by the length of
 # what is sent (RFC 7541 section 7.1.3).
@@ -274,6 +281,59 @@ class _Tap:
         self._decoder.max_allowed_table_size = value
 
 
+class _Writer:
+    """Stands in front of the encoder: writes the fields that it was given, whatever h2 passes on.
+
+    The requests of a session differ in little but their path. Once all other fields are in the
+    compression table, writing them changes nothing in it, so the same fields give the same bytes;
+    and a path is no use to the table. (RFC 7541 section 6: a field that is in the table is one
+    number; a literal without indexing leaves the table alone.)
+    """
+
+    __slots__ = ("_encoder", "_known", "_resized", "fields")
+
+    def __init__(self, encoder: Any) -> None:
+        self._encoder = encoder
+        self._known: dict[tuple[tuple[bytes, bytes], ...], bytes] = {}
+        self._resized = False
+        self.fields: Headers = []
+
+    def encode(self, headers: object) -> bytes:
+        fields = self.fields
+        path = fields[3][1]
+        if self._resized or len(path) >= _LONG_PATH:
+            self._known.clear()
+            self._resized = False
+            whole: bytes = self._encoder.encode(fields)
+            return whole
+        del fields[3]
+        key = tuple(fields)
+        block = self._known.get(key)
+        if block is None:
+            newest = self._newest()
+            block = self._encoder.encode(fields)
+            if newest is None or newest is not self._newest():
+                self._known.clear()  # there is a new entry, and all others have moved
+            elif len(self._known) < _MOST_KNOWN:
+                self._known[key] = block
+        return b"%c%c%b%b" % (_LITERAL_PATH, len(path), path, block)
+
+    def _newest(self) -> object:
+        """The entry that was added to the table last; None where that cannot be seen."""
+        entries = getattr(getattr(self._encoder, "header_table", None), "dynamic_entries", None)
+        return entries[0] if entries else None
+
+    @property
+    def header_table_size(self) -> int:
+        size: int = self._encoder.header_table_size
+        return size
+
+    @header_table_size.setter
+    def header_table_size(self, value: int) -> None:
+        self._resized = True  # the next block begins with saying so
+        self._encoder.header_table_size = value
+
+
 class Codec:
     """The client's side of one HTTP/2 connection.
 
@@ -303,15 +363,16 @@ class Codec:
         self._rest = b""  # the beginning of a frame
         self._in_block = False  # between HEADERS and END_HEADERS
         self._for_h2: list[bytes] = []  # frames that h2 was not told yet
-        self._closings = 0  # how many of them are the ends of streams, by our own hand
         self._allowance = float(CONTROL_BURST)
         self._counted_at = 0.0  # seconds; when the allowance was last looked at
         self._out: list[bytes] = []
         self._backlog = 0  # bytes in `_out` that answer frames of the server
         self._h2 = self._make_h2()
-        self._tap = _Tap(self._h2.decoder)
+        self._decoder = self._h2.decoder
+        self._tap = _Tap(self._decoder)
         self._tap.max_header_list_size = MAX_HEADER_LIST
         self._h2.decoder = self._tap
+        self._writer = self._h2.encoder = _Writer(self._h2.encoder)
         self._h2.initiate_connection()
         self._collect()
         self._send_window_update(0, CONNECTION_WINDOW - 65535)
@@ -383,6 +444,7 @@ class Codec:
 
         Args:
             fields: as `request_fields` makes them: the pseudo-headers first, names in lower case.
+                It is the codec's from now on.
             target: for texts.
             end: the request has no body.
 
@@ -399,15 +461,15 @@ class Codec:
             self.drain("its stream numbers are used up")
             raise ConnectionNotAvailable(self.draining)
         check_fields(fields)
-        if len(self._streams) + self._closings >= self.max_streams:
-            self._tell_h2()  # it would count streams that have ended
+        method = fields[0][1]
+        self._writer.fields = fields
         try:
-            self._h2.send_headers(number, fields, end_stream=end)
+            self._h2.send_headers(number, fields[:1], end_stream=end)
         except h2.exceptions.ProtocolError as exc:
             raise LocalProtocolError(f"the request cannot be sent over HTTP/2: {exc}") from exc
         self._collect()
         self._next_id = number + 2
-        stream = Stream(number, fields[0][1], target)
+        stream = Stream(number, method, target)
         stream.sent_all = end
         if not end:
             self._uploads += 1
@@ -441,7 +503,6 @@ class Codec:
         self._uploads -= 1
         if stream.ended:
             self._forget(stream)
-            self._close_at_h2(stream)
 
     def close_stream(self, stream: Stream) -> None:
         """End a stream of which nobody wants more; one that has ended is left alone."""
@@ -461,16 +522,22 @@ class Codec:
             self._collect()
 
     def _reset(self, stream: Stream, code: int) -> None:
-        self._forget(stream)
         try:
             self._h2.reset_stream(stream.id, code)
         except h2.exceptions.ProtocolError:
-            return  # to h2 it had ended already
-        self._collect()
+            pass  # to h2 it had ended already
+        else:
+            self._collect()
+        self._forget(stream)
 
     def _forget(self, stream: Stream) -> None:
+        """This stream does not count any more, here or there."""
         if self._streams.pop(stream.id, None) is not None and not stream.sent_all:
             self._uploads -= 1
+        at_h2 = self._h2.streams.get(stream.id)
+        if at_h2 is not None and not at_h2.closed:
+            # What h2 has closed it remembers until it sweeps: frames may still be under way.
+            del self._h2.streams[stream.id]
 
     # Reading
 
@@ -555,13 +622,15 @@ class Codec:
                 kind = head & 0xFF
                 if kind == DATA and not self._in_block:
                     self._receive_data(data, start, stop, flags, number & MAX_STREAM_ID, now)
+                elif kind == HEADERS and not self._in_block:
+                    self._receive_headers(data[position:stop], flags, number & MAX_STREAM_ID, now)
                 elif kind == GOAWAY and not self._in_block:
                     self._receive_goaway(data[start:stop], now)
                 else:
-                    self._receive_control(data[position:stop], kind, flags, number, now)
+                    self._receive_control(data[position:stop], kind, flags, now)
                 position = stop
-            if len(self._for_h2) > self._closings:
-                self._tell_h2()
+            if self._for_h2:
+                self._tell_h2(now)
         except h2.exceptions.ProtocolError as exc:
             self._collect()
             raise self._broken(str(exc) or type(exc).__name__) from exc
@@ -640,8 +709,8 @@ class Codec:
             self.touched.append(stream)
         elif not flags & END_STREAM:
             self._charge(now, "empty DATA")
-        if flags & END_STREAM and self._end(stream):
-            self._close_at_h2(stream)
+        if flags & END_STREAM:
+            self._end(stream)
 
     def _refill(self) -> None:
         if self._window < 0:
@@ -677,8 +746,8 @@ class Codec:
         else:
             parts[-1] = bytearray(parts[-1]) + part
 
-    def _end(self, stream: Stream) -> bool:
-        """The server has said all; whether that was the end of the stream, too."""
+    def _end(self, stream: Stream) -> None:
+        """The server has said all."""
         self.touched.append(stream)
         if stream.length is not None and stream.received < stream.length:
             self._forget(stream)
@@ -688,81 +757,87 @@ class Codec:
                 stream.received,
                 stream.length,
             )
-            return True
+            return
         stream.ended = True
         if stream.sent_all:
             self._forget(stream)
-        return stream.sent_all
 
-    def _close_at_h2(self, stream: Stream) -> None:
-        """Let h2 know, with the next frames that it gets, that a stream has ended."""
-        self._for_h2.append(_FRAME_HEADER.pack(4 << 8 | RST_STREAM, 0, stream.id) + b"\0\0\0\0")
-        self._closings += 1
+    # HEADERS, RFC 9113 sections 6.2 and 8.1
+
+    def _receive_headers(self, frame: bytes, flags: int, number: int, now: float) -> None:
+        stream = self._streams.get(number)
+        if stream is None:
+            self._charge(now, "HEADERS of a stream that is gone")
+        if stream is None or flags & _UNUSUAL != END_HEADERS:
+            self._in_block = not flags & END_HEADERS
+            self._for_h2.append(frame)
+            self._tell_h2(now)
+            return
+        try:
+            block = self._decoder.decode(frame[_FRAME_SIZE:], raw=True)
+        except Exception as exc:  # h2 knows more than one kind, too
+            self._terminate(h2.errors.ErrorCodes.COMPRESSION_ERROR)
+            raise self._broken(f"a header block that cannot be read: {exc}") from exc
+        self._receive_block(stream, block, bool(flags & END_STREAM), now)
+
+    def _receive_block(self, stream: Stream, block: Headers, end: bool, now: float) -> None:
+        """A header block is complete: an interim response, the head of the final one, or
+        trailers."""
+        try:
+            if stream.ended:
+                raise RemoteProtocolError("HEADERS after its end")
+            if stream.status is not None:
+                if not end:
+                    raise RemoteProtocolError("trailers that do not end it")
+                stream.trailers = read_fields(block)
+            else:
+                status, headers = read_head(block)
+                if status >= 200:
+                    stream.length = body_length(stream.method, status, headers)
+                    stream.status, stream.headers = status, headers
+                elif end or status == 101:
+                    raise RemoteProtocolError(f"an interim response {status} that cannot be")
+                else:
+                    self._receive_informational(stream, status, headers)
+        except RemoteProtocolError as exc:
+            self._refuse(stream, str(exc))
+            return
+        self.touched.append(stream)
+        if end:
+            self._end(stream)
+        elif stream.status is None:
+            self._charge(now, "an interim response")
+
+    def _receive_informational(self, stream: Stream, status: int, headers: Headers) -> None:
+        stream._informed += 1
+        if stream._informed > MAX_INFORMATIONAL:
+            raise RemoteProtocolError(f"more than {MAX_INFORMATIONAL} interim responses")
+        stream.informational.append((status, headers))
 
     # Everything else
 
-    def _receive_control(
-        self, frame: bytes, kind: int, flags: int, number: int, now: float
-    ) -> None:
+    def _receive_control(self, frame: bytes, kind: int, flags: int, now: float) -> None:
         self._for_h2.append(frame)
-        if kind in (HEADERS, CONTINUATION, PUSH_PROMISE):
+        if kind in (CONTINUATION, PUSH_PROMISE):
             self._in_block = not flags & END_HEADERS
-            if number & MAX_STREAM_ID not in self._streams:
-                self._charge(now, "HEADERS of a stream that is gone")
             self._tell_h2(now)
         elif kind != WINDOW_UPDATE or not self._uploads:
             self._charge(now, f"of type {kind}")
 
-    def _tell_h2(self, now: float = 0.0) -> None:
+    def _tell_h2(self, now: float) -> None:
         data = b"".join(self._for_h2)
         self._for_h2.clear()
-        self._closings = 0
         for event in self._h2.receive_data(data):
             react = _REACTIONS.get(type(event))
             if react is not None:
                 react(self, event, now)
         self._collect()
 
-    def _on_response(self, event: Any, now: float) -> None:
-        stream = self._streams.get(event.stream_id)
-        if stream is None:
-            return
-        try:
-            status, headers = read_head(self._tap.block)
-            stream.length = body_length(stream.method, status, headers)
-        except RemoteProtocolError as exc:
-            self._refuse(stream, str(exc))
-        else:
-            stream.status, stream.headers = status, headers
-            self.touched.append(stream)
-
-    def _on_informational(self, event: Any, now: float) -> None:
-        stream = self._streams.get(event.stream_id)
-        self._charge(now, "an interim response")
-        if stream is None:
-            return
-        stream._informed += 1
-        try:
-            if stream._informed > MAX_INFORMATIONAL:
-                raise RemoteProtocolError(f"more than {MAX_INFORMATIONAL} interim responses")
-            stream.informational.append(read_head(self._tap.block))
-        except RemoteProtocolError as exc:
-            self._refuse(stream, str(exc))
-        else:
-            self.touched.append(stream)
-
-    def _on_trailers(self, event: Any, now: float) -> None:
+    def _on_headers(self, event: Any, now: float) -> None:
         stream = self._streams.get(event.stream_id)
         if stream is not None:
-            try:
-                stream.trailers = read_fields(self._tap.block)
-            except RemoteProtocolError as exc:
-                self._refuse(stream, f"in the trailers, {exc}")
-
-    def _on_end(self, event: Any, now: float) -> None:
-        stream = self._streams.get(event.stream_id)
-        if stream is not None and self._end(stream) and not stream.ended:
-            self._close_at_h2(stream)
+            end = getattr(event, "stream_ended", None) is not None
+            self._receive_block(stream, self._tap.block, end, now)
 
     def _on_reset(self, event: Any, now: float) -> None:
         stream = self._streams.get(event.stream_id)
@@ -839,7 +914,6 @@ class Codec:
                 stream.failure = failure
                 self.touched.append(stream)
                 self._forget(stream)
-                self._close_at_h2(stream)
 
     def receive_eof(self) -> None:
         """The server has closed the connection: what is not complete will never be."""
@@ -880,10 +954,9 @@ class Codec:
 
 
 _REACTIONS: dict[type, Any] = {
-    h2.events.ResponseReceived: Codec._on_response,
-    h2.events.InformationalResponseReceived: Codec._on_informational,
-    h2.events.TrailersReceived: Codec._on_trailers,
-    h2.events.StreamEnded: Codec._on_end,
+    h2.events.ResponseReceived: Codec._on_headers,
+    h2.events.InformationalResponseReceived: Codec._on_headers,
+    h2.events.TrailersReceived: Codec._on_headers,
     h2.events.StreamReset: Codec._on_reset,
     h2.events.RemoteSettingsChanged: Codec._on_settings,
     h2.events.WindowUpdated: Codec._on_window,
@@ -940,24 +1013,18 @@ def _may_drop(name: bytes, value: bytes) -> bool:
     return name == b"transfer-encoding" and value == b"chunked"
 
 
-_PSEUDO = [b":method", b":scheme", b":authority", b":path"]
-
-
 def check_fields(fields: Headers) -> None:
     """Raise LocalProtocolError for request fields that must not be sent (RFC 9113 section 8.2)."""
-    names = [name for name, _ in fields]
-    if names[:4] != _PSEUDO:
+    names, values = zip(*fields, strict=True)
+    if _are_request_names(b"\n".join(names)) is None:
         raise LocalProtocolError(
-            "an HTTP/2 request begins with :method, :scheme, :authority and :path, "
-            f"not with {names[:4]!r:.120}"
+            "an HTTP/2 request has :method, :scheme, :authority and :path, then names in lower "
+            f"case, not {names!r:.400}"
         )
-    path = fields[3][1]
+    path = values[3]
     if not path.startswith(b"/") and path != b"*":
         raise LocalProtocolError(f"the :path of an HTTP/2 request begins with /, not {path!r:.80}")
-    del names[:4]
-    if _are_names(b"\n".join([*names, b""])) is None:
-        raise LocalProtocolError(f"a field name that HTTP/2 does not allow is in {names!r:.400}")
-    _refuse_values([value for _, value in fields], LocalProtocolError)
+    _join_values(values, LocalProtocolError)
     if not _CONNECTION_SPECIFIC.isdisjoint(names):
         name = next(filter(_CONNECTION_SPECIFIC.__contains__, names))
         raise LocalProtocolError(
@@ -967,55 +1034,60 @@ def check_fields(fields: Headers) -> None:
         raise LocalProtocolError("te may only be 'trailers' over HTTP/2")
 
 
-def _refuse_values(values: Iterable[bytes], kind: type[ProtocolError]) -> bytes:
-    """The values in lines, when none of them has a line break or a NUL."""
-    values = list(values)
+def _join_values(values: tuple[bytes, ...], kind: type[ProtocolError]) -> bytes:
+    """The values, a line each, when none of them has a line break or a NUL."""
     lines = b"\n".join(values)
-    if _find_bad_value(lines) is not None or lines.count(b"\n") >= max(1, len(values)):
+    if _find_bad_value(lines) is not None or lines.count(b"\n") != len(values) - 1:
         raise kind("a field value has a line break or a NUL in it")
     return lines
 
 
-def read_fields(block: Iterable[tuple[bytes, bytes]]) -> Headers:
-    """The fields of a decoded block without pseudo-headers, checked and trimmed.
+def read_head(block: Headers) -> tuple[int, Headers]:
+    """Status and fields of a decoded response head (RFC 9113 section 8.3.2), checked and trimmed.
 
     Raises:
-        RemoteProtocolError: RFC 9113 section 8.2 does not allow them; says which and why.
+        RemoteProtocolError: it is malformed (RFC 9113 section 8.2); says how.
     """
-    fields = [(name, value) for name, value in block]
-    names = [name for name, _ in fields]
-    if _are_names(b"\n".join([*names, b""])) is None:
-        bad = next(name for name in names if _are_names(name + b"\n") is None)
+    if not block or block[0][0] != b":status":
+        raise RemoteProtocolError("a head that does not begin with :status")
+    status = bytes(block[0][1])
+    if _is_status(status) is None:
+        raise RemoteProtocolError(f"a malformed status, {status[:20]!r}")
+    return int(status), _read_block(block, _are_response_names)[1:]
+
+
+def read_fields(block: Headers) -> Headers:
+    """The fields of a decoded block without pseudo-headers; raises as `read_head`."""
+    if not block:
+        return []
+    return _read_block([(b"", b""), *block], _are_names)[1:]
+
+
+def _read_block(block: Headers, are_names: Any) -> Headers:
+    names, values = zip(*block, strict=True)
+    if are_names(b"\n".join(names)) is None:
+        bad = next(name for name in names[1:] if _are_names(b"\n" + name) is None)
         raise RemoteProtocolError(f"a malformed field name, {bad[:80]!r}")
-    lines = _refuse_values([value for _, value in fields], RemoteProtocolError)
+    lines = _join_values(values, RemoteProtocolError)
     if not _CONNECTION_SPECIFIC.isdisjoint(names):
         name = next(filter(_CONNECTION_SPECIFIC.__contains__, names))
         raise RemoteProtocolError(f"{name.decode()}, a field of HTTP/1.1 connections")
     if _find_outer_space(lines) is not None:
-        fields = [(name, value.strip(b" \t")) for name, value in fields]
-    return fields
-
-
-def read_head(block: list[tuple[bytes, bytes]]) -> tuple[int, Headers]:
-    """Status and fields of a response (RFC 9113 section 8.3.2); raises as `read_fields`."""
-    if not block or block[0][0] != b":status":
-        raise RemoteProtocolError("a head that does not begin with :status")
-    status = block[0][1]
-    if _is_status(status) is None:
-        raise RemoteProtocolError(f"a malformed status, {bytes(status)[:20]!r}")
-    return int(status), read_fields(block[1:])
+        return [(name, value.strip(b" \t")) for name, value in block]
+    return list(map(tuple, block))  # type: ignore[arg-type]
 
 
 def body_length(method: bytes, status: int, headers: Headers) -> int | None:
     """How many bytes of DATA will come, as far as the head tells (RFC 9110 section 8.6)."""
-    lengths = {value for name, value in headers if name == b"content-length"}
-    if not lengths:
+    length = None
+    for name, value in headers:
+        if name == b"content-length":
+            if (length is not None and value != length) or not value.isdigit() or len(value) > 20:
+                raise RemoteProtocolError(f"a content-length that is none, {value[:40]!r}")
+            length = value
+    if length is None:
         return None
-    if len(lengths) > 1 or not all(value.isdigit() and len(value) <= 20 for value in lengths):
-        raise RemoteProtocolError(f"a content-length that is none, {sorted(lengths)!r:.80}")
-    if method == b"HEAD" or status in (204, 304):
-        return 0
-    return int(lengths.pop())
+    return 0 if method == b"HEAD" or status in (204, 304) else int(length)
 
 
 def error_name(code: int) -> str:

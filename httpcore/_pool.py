@@ -478,7 +478,6 @@ class Scheduler:
         line.dialing -= 1
         if line.waiters:
             self._pour(line, now)
-            self._settle(line)
             self._serve(now)
         self._mutating = False
 
@@ -673,7 +672,7 @@ class Scheduler:
         _must(not contends or (line.ticket == queue[0].sequence and ticket in self._ready), "4")
         _must(set(free) <= set(listed), "4: each free stream is known")
         _must(all(slot._listed for slot in listed), "5: what is listed")
-        _must(len(set(listed)) == len(listed) <= 2 * line.count + _SLACK + 1, "8: outdated slots")
+        _must(len(set(listed)) == len(listed) <= 3 * line.count + _SLACK, "8: outdated slots")
 
     def _queue(self) -> list[Waiter]:
         return list(self._waiting.values())
@@ -830,6 +829,9 @@ class Scheduler:
             del line.idle[slot]
         self._settle(line)
         self._sweep()
+        if len(line.open) > 2 * line.count + _SLACK:
+            line.open[:] = [entry for entry in line.open if entry[1].state != CLOSED]
+            heapify(line.open)
 
     def _hang_up(self, slot: Slot) -> None:
         connection = slot.connection
@@ -886,11 +888,12 @@ class Scheduler:
         slot.idle_since = now
         del shares[share]
         owner.slot = None
-        if shares:
-            self._offer(slot)
-            self._pour(slot._line, now)
-        else:
+        if not shares:
             self._vacate(slot, now)
+        else:
+            self._offer(slot)
+            if slot._line.waiters:
+                self._pour(slot._line, now)
         self._mutating = False
 
     def _vacate(self, slot: Slot, now: float) -> None:
@@ -908,11 +911,7 @@ class Scheduler:
         if slot._listed or slot.shares is None or len(slot.shares) >= slot.streams:
             return
         slot._listed = True
-        entries = slot._line.open
-        heappush(entries, (slot._number, slot))
-        if len(entries) > 2 * slot._line.count + _SLACK:
-            entries[:] = [entry for entry in entries if entry[1].state != CLOSED]
-            heapify(entries)
+        heappush(slot._line.open, (slot._number, slot))
 
     def _open(self, line: _Line, now: float) -> Slot | None:
         """The oldest slot of a line that is in use and has a free stream."""
@@ -932,10 +931,11 @@ class Scheduler:
         while line.waiters:
             slot = self._open(line, now)
             if slot is None:
-                return
+                break
             waiter = next(iter(line.waiters.values()))
             self._use(slot, waiter.owner, now)
             self._served(waiter)
+        self._settle(line)
 
     # The queue.
 
@@ -970,6 +970,7 @@ class Scheduler:
         self.touched += 1
         waiter.cancelled = True
         self._dequeue(waiter)
+        self._settle(waiter._line)
 
     def _dequeue(self, waiter: Waiter) -> None:
         del self._waiting[id(waiter.owner)]
@@ -977,7 +978,6 @@ class Scheduler:
         del line.waiters[waiter.sequence]
         if line.ticket == waiter.sequence:
             line.ticket = 0
-        self._settle(line)
 
     def _may_dial(self, line: _Line) -> bool:
         """As far as the line is concerned."""

@@ -874,7 +874,7 @@ def test_a_raised_limit_serves_waiters_and_a_lowered_one_holds_them_up() -> None
     assert pool.woken == waiters[:2] and len(slot.shares or ()) == 4
     pool.resize(share(owners[0]), 2, 0.0)
     pool.check()
-    for owner in owners + [waiters[0].owner]:
+    for owner in [*owners, waiters[0].owner]:
         assert not waiters[2].served
         give(pool, owner)
     assert waiters[2].served and not waiters[3].served and len(slot.shares or ()) == 2
@@ -942,7 +942,8 @@ def test_an_idle_shared_connection_expires() -> None:
     pool = sharing(keepalive_expiry=5.0)
     owner = open_shared(pool, 2)
     give(pool, owner, 0.0, keep_for=2.0)
-    assert share(again := join(pool, now=1.0)).slot.served == 1
+    again = join(pool, now=1.0)
+    assert share(again).slot.served == 1
     give(pool, again, 1.0)
     start(pool, now=6.0)
     assert len(pool.closing) == 1
@@ -1167,6 +1168,83 @@ def test_cost_of_expiry_does_not_grow_with_idle_connections() -> None:
     assert len(pool.closing) == 500
 
 
+@pytest.mark.parametrize("crowd", [5, 500])
+def test_cost_does_not_grow_with_those_who_share_or_wait_to(crowd: int) -> None:
+    pool = Scheduler(max_connections=100, shares=lambda route: True)
+    for number in range(20):  # others, who wait for a dial of their own
+        route = C._replace(port=number + 1)
+        start(pool, route)
+        newcomers = [partial(queue, pool, route) for _ in range(crowd)]
+        assert cost(pool, newcomers) <= 1
+    first = start(pool)
+    waiters = [queue(pool, A) for _ in range(2 * crowd)]
+    assert cost(pool, [partial(pool.dialed, first, Connection(A), 0.0, crowd + 1)]) <= crowd + 5
+    assert pool.woken == waiters[: crowd + 1]  # the last of them dials
+    owners = [first, *(waiter.owner for waiter in waiters[:crowd])]
+    pool.woken = []
+
+    def pass_on() -> None:
+        pool.release(owners.pop(0), 0.0, True)
+        owners.append(pool.woken.pop().owner)  # type: ignore[arg-type]
+
+    assert cost(pool, [pass_on] * (crowd - 1)) <= 2
+    assert all(waiter.served for waiter in waiters)
+    pool.check()
+
+
+@pytest.mark.parametrize("number", [4, 100])
+def test_cost_does_not_grow_with_connections_in_use(number: int) -> None:
+    pool = sharing()
+    owners = [open_shared(pool, 1) for _ in range(number)]
+    for owner in owners:
+        pool.resize(share(owner), 2, 0.0)
+    owners += [join(pool) for _ in range(number)]
+    spare = open_shared(pool, 9)
+
+    def come_and_go(owner: Owner) -> None:
+        slot = share(owner).slot
+        pool.release(owner, 0.0, True)
+        assert pool.acquire(A, owner, 0.0).slot is slot  # type: ignore[union-attr]
+
+    assert cost(pool, [partial(come_and_go, owner) for owner in owners[::-1]]) <= 4
+    # The oldest has a free stream, so that what is outdated behind it is not met.
+    for owner in owners[::-1]:
+        pool.release(owner, 0.0, True)
+        pool.release(spare, 0.0, True)
+        assert cost(pool, [partial(pool.acquire, A, spare, 0.0)]) <= 2 * number + 2
+    pool.check()
+
+
+def test_cost_of_draining_and_ageing_does_not_grow_with_connections() -> None:
+    pool = sharing(max_age=10.0)
+    owners = [open_shared(pool, 1) for _ in range(200)]
+    for owner in owners:
+        pool.resize(share(owner), 2, 0.0)
+    assert cost(pool, [partial(pool.drain, share(owner), 0.0) for owner in owners[:100]]) == 0
+    newcomers = [Owner() for _ in range(100)]
+    assert cost(pool, [partial(pool.acquire, A, owner, 5.0) for owner in newcomers]) <= 4
+    assert cost(pool, [partial(pool.acquire, A, Owner(), 10.0) for _ in range(100)]) <= 3
+    assert figures(pool) == (200, 0, 1, 99)
+
+
+def test_connections_that_are_gone_leave_no_trace_behind_one_that_stays() -> None:
+    pool = sharing(keepalive_expiry=5.0)
+    owner = start(pool)
+    waiters = [queue(pool, A) for _ in range(200)]
+    pool.release(owner, 0.0, False)  # so that all dial at once
+    for waiter in waiters:
+        pool.dialed(waiter.owner, Connection(A), 0.0, 2)
+    line = pool._lines[A]
+    assert len(line.open) == 200
+    for waiter in waiters[1:]:
+        pool.release(waiter.owner, 0.0, True)
+        pool.check()
+    pool.close_idle()
+    pool.check()
+    assert len(line.open) < 50 and len(pool.closing) == 199
+    assert share(join(pool)).slot is share(waiters[0].owner).slot
+
+
 def test_routes_without_slots_and_waiters_leave_no_trace() -> None:
     pool = Scheduler(max_connections=3, keepalive_expiry=3600.0)
     for number in range(10_000):
@@ -1207,9 +1285,12 @@ class Entry:
         self.route = route
         self.number = number  # what the real slot has as its connection, once dialed
         self.state = DIALING
-        self.created = 0.0
+        self.retires = float("inf")
         self.expires = float("inf")
         self.served = 0
+        self.streams: int | None = None  # how many requests at once; None: one after the other
+        self.users: list[Owner] = []
+        self.came = 0  # shared ones in the order in which they came up
 
 
 class Model:
@@ -1224,30 +1305,42 @@ class Model:
         self.closing: list[int] = []
         self.served: list[Owner] = []
         self.numbers = 0
+        self.patient: dict[Route, bool] = {}
 
     def acquire(self, owner: Owner, route: Route, now: float, fresh: bool) -> None:
         for entry in [entry for entry in self.idle if entry.expires <= now]:
             self.close(entry)
+        if route not in {entry.route for entry in self.entries} | {q[1] for q in self.queue}:
+            self.patient[route] = route in MAYBE_SHARED
         self.queue.append((owner, route, fresh))
-        self.serve()
+        self.serve(now)
 
-    def serve(self) -> None:
+    def serve(self, now: float) -> None:
         for place in list(self.queue):
             owner, route, fresh = place
-            entry = self.find(route, fresh)
+            entry = self.find(route, fresh, now)
             if entry is not None:
                 self.queue.remove(place)
                 self.holds[owner] = entry
+                entry.users.append(owner)
                 self.served.append(owner)
 
-    def find(self, route: Route, fresh: bool) -> Entry | None:
+    def find(self, route: Route, fresh: bool, now: float) -> Entry | None:
+        everywhere = [entry for entry in self.entries if entry.route == route]
+        free = [entry for entry in everywhere if entry.state == ACTIVE and entry.retires > now]
+        free = [entry for entry in free if len(entry.users) < (entry.streams or 0)]
+        if free:
+            return min(free, key=lambda entry: entry.came)
         own = [entry for entry in self.idle if entry.route == route]
         if own and not fresh:
             self.idle.remove(own[-1])
             own[-1].state = ACTIVE
             return own[-1]
-        count = sum(entry.route == route for entry in self.entries)
-        if count >= (self.limits["max_per_route"] or 99):
+        if self.patient[route] and any(entry.state == DIALING for entry in everywhere):
+            for entry in own:
+                self.close(entry)
+            return None
+        if len(everywhere) >= (self.limits["max_per_route"] or 99):
             victims = own
         elif len(self.entries) >= (self.limits["max_connections"] or 99):
             victims = own or self.idle
@@ -1263,8 +1356,19 @@ class Model:
         self.entries.append(Entry(route, self.numbers))
         return self.entries[-1]
 
+    def dialed(self, entry: Entry, now: float, streams: int | None) -> None:
+        entry.state, entry.streams = ACTIVE, streams
+        entry.retires = min(entry.retires, now + (self.limits["max_age"] or float("inf")))
+        self.patient[entry.route] = streams is not None
+        if streams is not None:
+            self.numbers += 1
+            entry.came, entry.expires = self.numbers, float("-inf")
+        self.serve(now)
+
     def close(self, entry: Entry, silently: bool = False) -> None:
-        if entry.state != DIALING and not silently:
+        if entry.state == DIALING:
+            self.patient[entry.route] = False
+        elif not silently:
             self.closing.append(entry.number)
         self.entries.remove(entry)
         if entry in self.idle:
@@ -1272,17 +1376,31 @@ class Model:
 
     def release(self, owner: Owner, now: float, keep: bool, expires: float) -> None:
         entry = self.holds.pop(owner)
-        if entry.state == ACTIVE and keep and expires > now:
-            entry.state, entry.expires = IDLE, expires
-            self.idle.append(entry)
+        entry.users.remove(owner)
+        if keep:
+            entry.expires = expires
         else:
-            self.close(entry)
-        self.serve()
+            entry.retires = float("-inf")
+        entry.expires = min(entry.expires, entry.retires)
+        if not entry.users:
+            useless = entry.state == DIALING or entry.expires <= now or entry.streams == 0
+            if useless:
+                self.close(entry)
+            else:
+                entry.state = IDLE
+                self.idle.append(entry)
+        self.serve(now)
         limit = self.limits["max_keepalive"]
         while limit is not None and len(self.idle) > limit:
             self.close(self.idle[0])
 
+    def retire(self, entry: Entry) -> None:
+        entry.retires = float("-inf")
+        if entry in self.idle:
+            self.close(entry)
 
+
+MAYBE_SHARED = (A, B)
 some = st.none() | st.integers(1, 4)
 
 
@@ -1297,11 +1415,10 @@ class SchedulerMachine(RuleBasedStateMachine):
         max_age=st.none() | st.integers(5, 30),
     )
     def begin(self, **limits: Any) -> None:
-        self.pool = Scheduler(**limits)
+        self.pool = Scheduler(**limits, shares=lambda route: route in MAYBE_SHARED)
         self.model = Model(**limits)
         self.now = 0.0
         self.waiters: dict[Owner, Waiter] = {}
-        self.answers: dict[Owner, object] = {}
 
     @rule(target=owners, route=st.sampled_from(ROUTES), fresh=st.sampled_from([False] * 4 + [True]))
     def acquire(self, route: Route, fresh: bool) -> Owner:
@@ -1316,12 +1433,12 @@ class SchedulerMachine(RuleBasedStateMachine):
             self.model.served.remove(owner)
         return owner
 
-    @rule(target=owners, owner=consumes(owners))
-    def dial(self, owner: Owner) -> Any:
+    @rule(target=owners, owner=consumes(owners), streams=st.none() | st.integers(0, 4))
+    def dial(self, owner: Owner, streams: int | None) -> Any:
         entry = self.model.holds.get(owner)
         if entry is not None and entry.state == DIALING:
-            self.pool.dialed(owner, entry.number, self.now)
-            entry.state, entry.created = ACTIVE, self.now
+            self.pool.dialed(owner, entry.number, self.now, streams)
+            self.model.dialed(entry, self.now, streams)
         return owner
 
     @rule(
@@ -1336,9 +1453,8 @@ class SchedulerMachine(RuleBasedStateMachine):
             self.model.queue = [place for place in self.model.queue if place[0] is not owner]
         else:
             entry.served += 1
-            ages = [(self.now, self.model.limits["keepalive_expiry"]), (self.now, keep_for)]
-            ages.append((entry.created, self.model.limits["max_age"]))
-            expires = min([a + b for a, b in ages if b is not None], default=float("inf"))
+            ages = [self.model.limits["keepalive_expiry"], keep_for, float("inf")]
+            expires = self.now + min(age for age in ages if age is not None)
             self.model.release(owner, self.now, reusable, expires)
         assert owner.slot is None
         self.pool.release(owner, self.now, reusable)
@@ -1346,27 +1462,59 @@ class SchedulerMachine(RuleBasedStateMachine):
     @rule(owner=consumes(owners))
     def forget(self, owner: Owner) -> None:
         entry = self.model.holds.get(owner)
-        if entry is None:
+        if entry is None or entry.streams is not None:
             self.release(owner, False, None)
             return
         self.pool.forget(owner)
         del self.model.holds[owner]
         self.model.close(entry, silently=True)
-        self.model.serve()
+        self.model.serve(self.now)
 
     @rule(target=owners, owner=consumes(owners))
     def cancel(self, owner: Owner) -> Any:
         waiter, entry = self.waiters.get(owner), self.model.holds.get(owner)
-        if waiter is None or (entry is not None and entry.served == 0 and entry.state == ACTIVE):
+        alone = entry is not None and entry.streams is None
+        if waiter is None or (alone and entry.served == 0 and entry.state == ACTIVE):
             return owner  # it never waited, or went on to use what it got
         self.pool.cancel(waiter, self.now)
         if entry is None:
             self.model.queue = [place for place in self.model.queue if place[0] is not owner]
         else:
-            self.model.release(owner, self.now, not waiter.fresh, entry.expires)
+            keep = entry.streams is not None or not waiter.fresh
+            self.model.release(owner, self.now, keep, entry.expires)
         assert waiter.cancelled and owner.slot is None
         self.pool.cancel(waiter, self.now)
         return multiple()
+
+    @rule(target=owners, owner=consumes(owners), streams=st.integers(0, 5))
+    def resize(self, owner: Owner, streams: int) -> Owner:
+        if owner.slot is not None:
+            self.pool.resize(owner.slot, streams, self.now)
+            entry = self.model.holds[owner]
+            if entry.streams is not None:
+                entry.streams = streams
+                self.model.serve(self.now)
+        return owner
+
+    @precondition(lambda self: self.model.idle)
+    @rule(number=st.integers(0, 9), streams=st.integers(0, 5))
+    def resize_idle(self, number: int, streams: int) -> None:
+        entry = self.model.idle[number % len(self.model.idle)]
+        self.pool.resize(self.slot_of(entry), streams, self.now)
+        if entry.streams is not None:
+            entry.streams = streams
+            if not streams:
+                self.model.close(entry)
+
+    @precondition(lambda self: self.model.entries)
+    @rule(number=st.integers(0, 9))
+    def drain(self, number: int) -> None:
+        entry = self.model.entries[number % len(self.model.entries)]
+        self.pool.drain(self.slot_of(entry), self.now)
+        self.model.retire(entry)
+
+    def slot_of(self, entry: Entry) -> Slot:
+        return self.pool.slots()[self.model.entries.index(entry)]
 
     @rule(seconds=st.integers(1, 5))
     def time_passes(self, seconds: int) -> None:
@@ -1379,17 +1527,32 @@ class SchedulerMachine(RuleBasedStateMachine):
         for entry in list(self.model.idle):
             self.model.close(entry)
 
+    @rule(dice=st.integers(0, 9))
+    def close(self, dice: int) -> None:
+        if dice == 0:
+            self.pool.close()
+            for entry in list(self.model.entries):
+                self.model.retire(entry)
+
     @invariant()
     def agrees(self) -> None:
         pool, model = self.pool, self.model
         pool.check()
-        assert {owner: held(owner).state for owner in model.holds} == {
+        assert {owner: self.held(owner).state for owner in model.holds} == {
             owner: entry.state for owner, entry in model.holds.items()
         }
         for owner, entry in model.holds.items():
             connection = None if entry.state == DIALING else entry.number
-            assert held(owner).connection == connection and held(owner).route == entry.route
-        assert len({held(owner) for owner in model.holds}) == len(model.holds)
+            assert (
+                self.held(owner).connection == connection and self.held(owner).route == entry.route
+            )
+            assert (entry.streams is not None) == isinstance(owner.slot, Share)
+            if isinstance(owner.slot, Share):
+                slot = owner.slot.slot
+                assert slot.streams == entry.streams
+                assert list(slot.shares or ()) == [user.slot for user in entry.users]
+        assert len({owner.slot for owner in model.holds}) == len(model.holds)
+        assert pool.stats()["requests"] == len(model.holds)
         idle = [(slot.connection, slot.expires) for slot in pool._idle]
         assert idle == [(entry.number, entry.expires) for entry in model.idle]
         assert [waiter.owner for waiter in pool._waiting.values()] == [q[0] for q in model.queue]
@@ -1398,6 +1561,10 @@ class SchedulerMachine(RuleBasedStateMachine):
         assert [waiter.owner for waiter in pool.woken] == model.served
         assert all(waiter.served for waiter in pool.woken)
         pool.closing, pool.woken, model.closing, model.served = [], [], [], []
+
+    def held(self, owner: Owner) -> Slot | Share:
+        assert owner.slot is not None
+        return owner.slot
 
     def teardown(self) -> None:
         if not hasattr(self, "pool"):
@@ -1494,33 +1661,50 @@ def codes_of(module: ModuleType) -> Iterator[CodeType]:
 
 
 class World:
-    """A pool, all who ever asked it for something, and where each connection went."""
+    """A pool, all who ever asked it for something, and where each connection went.
 
-    def __init__(self, **limits: Any) -> None:
-        self.pool = Scheduler(**limits)
+    `streams`: how many requests a connection turns out to serve at once, for routes whose
+    connections are shared.
+    """
+
+    def __init__(self, streams: dict[Route, int] | None = None, **limits: Any) -> None:
+        self.streams = streams or {}
+        self.pool = Scheduler(**limits, shares=self.streams.__contains__)
         self.now = 0.0
         self.owners: list[Owner] = []
         self.open: set[Connection] = set()
         self.woken: set[Owner] = set()
+        self.most: dict[Slot, int] = {}  # streams that a connection has ever had
         self.sleeping: dict[Owner, Waiter] = {}
 
     def owner(self) -> Owner:
         self.owners.append(Owner())
         return self.owners[-1]
 
-    def ask(self, route: Route, fresh: bool = False) -> Owner:
+    def ask(self, route: Route, fresh: bool = False, dial: bool = True) -> Owner:
         owner = self.owner()
         answer = self.pool.acquire(route, owner, self.now, fresh)
         if isinstance(answer, Waiter):
             self.sleeping[owner] = answer
-        return self.dial(owner)
+        return self.dial(owner) if dial else owner
 
     def dial(self, owner: Owner) -> Owner:
-        if owner.slot is not None and owner.slot.state == DIALING:
-            connection = Connection(owner.slot.route)
-            self.open.add(connection)
-            self.pool.dialed(owner, connection, self.now)
+        slot = owner.slot
+        if slot is not None and slot.state == DIALING:
+            self.dialed(owner, self.streams.get(slot.route))
         return owner
+
+    def dialed(self, owner: Owner, streams: int | None) -> None:
+        """May be interrupted: it is the pool that closes the connection, once it knows of it."""
+        slot = held(owner)
+        connection = Connection(slot.route)
+        self.open.add(connection)
+        try:
+            self.pool.dialed(owner, connection, self.now, streams)
+        except Interruption:
+            if slot.connection is not connection:
+                self.open.discard(connection)
+            raise
 
     def idle(self, *routes: Route, keep_for: float | None = None) -> None:
         """Idle connections, the last one for the longest: not in the order they were made."""
@@ -1543,7 +1727,12 @@ class World:
         owned = [owner.slot for owner in self.owners if owner.slot is not None]
         assert len(set(owned)) == len(owned)
         busy = [slot for slot in self.pool.slots() if slot.state != IDLE]
-        assert set(owned) == set(busy)
+        assert {own.slot if isinstance(own, Share) else own for own in owned} == set(busy)
+        shares = {share for slot in busy for share in slot.shares or ()}
+        assert shares == {own for own in owned if isinstance(own, Share)}
+        for slot in busy:
+            self.most[slot] = max(self.most.get(slot, 1), slot.streams)
+            assert len(slot.shares or ()) <= self.most[slot]
         known = {slot.connection for slot in self.pool.slots()} - {None}
         assert known == self.open
 
@@ -1564,6 +1753,7 @@ class World:
         assert not self.open and figures(self.pool) == (0, 0, 0, 0) and not self.pool._lines
 
 
+Begin = Callable[[], tuple[World, Owner]]
 Step = Callable[[World, Owner], object]
 
 
@@ -1622,7 +1812,7 @@ def queued() -> tuple[World, Owner]:
     return world, list(world.sleeping)[1]
 
 
-def newcomer(crowd: Callable[[], tuple[World, Owner]]) -> Callable[[], tuple[World, Owner]]:
+def newcomer(crowd: Begin) -> Begin:
     def begin() -> tuple[World, Owner]:
         world, _ = crowd()
         return world, world.owner()
@@ -1653,7 +1843,75 @@ def dialing() -> tuple[World, Owner]:
     return world, next(iter(world.sleeping))
 
 
-INTERRUPTED: dict[str, tuple[Callable[[], tuple[World, Owner]], Step]] = {
+def shared() -> tuple[World, Owner]:
+    """Two use a connection that three may use, and one can be idle beside it."""
+    world = World({A: 3}, max_connections=2, keepalive_expiry=5.0, max_age=30.0)
+    owner = world.ask(A)
+    world.ask(A)
+    return world, owner
+
+
+def alone() -> tuple[World, Owner]:
+    world = World({A: 2}, max_connections=2, keepalive_expiry=5.0)
+    world.idle(B)
+    return world, world.ask(A)
+
+
+def resting() -> tuple[World, Owner]:
+    world = World({A: 2}, max_connections=2, keepalive_expiry=5.0)
+    world.idle(A)
+    return world, world.ask(B)
+
+
+def oversubscribed(streams: int = 2) -> tuple[World, Owner]:
+    """All streams of the one connection are in use; of each kind of waiter there is one."""
+    world = World({A: streams}, max_connections=1, keepalive_expiry=5.0)
+    owner = world.ask(A)
+    for _ in range(streams - 1):
+        world.ask(A)
+    for route, fresh in [(A, True), (B, False), (A, False)]:
+        world.ask(route, fresh)
+    return world, owner
+
+
+def patient() -> tuple[World, Owner]:
+    """One is dialing, and others wait for what becomes of it."""
+    world = World({A: 2}, max_connections=3, keepalive_expiry=5.0)
+    owner = world.ask(A, dial=False)
+    for fresh in (False, True, False):
+        world.ask(A, fresh)
+    return world, owner
+
+
+def patient_beside_an_idle_one() -> tuple[World, Owner]:
+    world = World({A: 1}, max_connections=3, keepalive_expiry=5.0)
+    owner = world.ask(A)
+    world.ask(A, dial=False)
+    world.pool.release(owner, world.now, True)
+    return world, owner
+
+
+def too_old() -> tuple[World, Owner]:
+    world, _ = shared()
+    world.now = 30.0
+    return world, world.owner()
+
+
+def given_a_stream() -> tuple[World, Owner]:
+    world, owner = oversubscribed()
+    world.pool.release(owner, world.now, True)
+    return world, next(iter(world.sleeping))
+
+
+def resizes(streams: int) -> Step:
+    return lambda world, owner: world.pool.resize(world.pool.slots()[0], streams, world.now)
+
+
+def drains(world: World, owner: Owner) -> None:
+    world.pool.drain(world.pool.slots()[0], world.now)
+
+
+INTERRUPTED: dict[str, tuple[Begin, Step]] = {
     "acquire idle": (warm, asks(A)),
     "acquire new, evicting": (warm, asks(C)),
     "acquire fresh, evicting": (warm, asks(A, fresh=True)),
@@ -1674,6 +1932,33 @@ INTERRUPTED: dict[str, tuple[Callable[[], tuple[World, Owner]], Step]] = {
     "cancel after the handover": (handed_over, cancels),
     "close idle": (expired, lambda world, owner: world.pool.close_idle()),
     "close": (expired, lambda world, owner: world.pool.close()),
+    "join": (newcomer(shared), asks(A)),
+    "join, fresh": (newcomer(shared), asks(A, fresh=True)),
+    "acquire idle, to share": (newcomer(resting), asks(A)),
+    "acquire, to wait for a dial": (newcomer(patient), asks(A)),
+    "acquire, to wait for a stream": (newcomer(oversubscribed), asks(A)),
+    "acquire fresh, giving up idle ones": (
+        newcomer(patient_beside_an_idle_one),
+        asks(A, fresh=True),
+    ),
+    "acquire, past max_age": (too_old, asks(A)),
+    "release a share": (shared, releases()),
+    "release a share, not reusable": (shared, releases(False)),
+    "release the last share": (alone, releases(keep_for=1.0)),
+    "release the last share, not reusable": (alone, releases(False)),
+    "release a share to a waiter": (oversubscribed, releases()),
+    "release the only share to a waiter": (partial(oversubscribed, 1), releases()),
+    "release while others wait for the dial": (patient, releases()),
+    "dialed, shared": (patient, lambda world, owner: world.dialed(owner, 3)),
+    "dialed, not shared": (patient, lambda world, owner: world.dialed(owner, None)),
+    "cancel after a stream was given": (given_a_stream, cancels),
+    "resize, for waiters": (oversubscribed, resizes(4)),
+    "resize, in use": (shared, resizes(1)),
+    "resize to nothing, idle": (resting, resizes(0)),
+    "drain, in use": (shared, drains),
+    "drain, idle": (resting, drains),
+    "close, in use": (shared, lambda world, owner: world.pool.close()),
+    "forget a share": (shared, lambda world, owner: world.pool.forget(owner)),
 }
 
 
@@ -1780,8 +2065,9 @@ def test_an_interrupted_dial_is_given_up() -> None:
     assert 20 < position < 9_999
 
 
+KINDS = ["ask", "ask", "ask fresh", "release", "release", "close", "cancel", "tick", "dial"]
 steps = st.tuples(
-    st.sampled_from(["ask", "ask", "ask fresh", "release", "release", "close", "cancel", "tick"]),
+    st.sampled_from([*KINDS, "resize", "drain"]),
     st.sampled_from(ROUTES),
     st.integers(0, 20),  # which owner
     st.none() | st.integers(0, 400),  # where it is interrupted
@@ -1798,10 +2084,13 @@ steps = st.tuples(
             "keepalive_expiry": st.none() | st.integers(1, 9),
         }
     ),
+    streams=st.dictionaries(st.sampled_from(ROUTES), st.integers(0, 3)),
     script=st.lists(steps, max_size=40),
 )
-def test_any_sequence_of_interrupted_operations(limits: Any, script: list[Any]) -> None:
-    world = World(**limits)
+def test_any_sequence_of_interrupted_operations(
+    limits: Any, streams: dict[Route, int], script: list[Any]
+) -> None:
+    world = World(streams, **limits)
     pool = world.pool
     for kind, route, number, position in script:
         active = [owner for owner in world.owners if owner.slot]
@@ -1820,6 +2109,12 @@ def test_any_sequence_of_interrupted_operations(limits: Any, script: list[Any]) 
                 pool.cancel(world.sleeping[owner], world.now)
             elif kind == "tick":
                 world.now += number
+            elif kind == "dial":
+                world.dial(owner)
+            elif kind == "resize" and owner.slot is not None:
+                pool.resize(owner.slot, number % 5, world.now)
+            elif kind == "drain" and pool.slots():
+                pool.drain(pool.slots()[number % len(pool.slots())], world.now)
             else:
                 pool.release(owner, world.now, kind == "release")
 
@@ -1830,6 +2125,7 @@ def test_any_sequence_of_interrupted_operations(limits: Any, script: list[Any]) 
             if number % 2:
                 world.ask(route)
             pool.release(owner, world.now, False)
-        world.dial(owner)
+        if number % 3:
+            world.dial(owner)
         world.verify()
     world.drain()

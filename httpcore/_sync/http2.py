@@ -82,8 +82,8 @@ LONGEST_SLEEP = 1.0
 # connection fits into one or two.
 MOST_READS = 16
 
-# Bytes. A TLS record from here on is probably part of a body, with more behind it: nginx cuts a body
-# into frames of 8 KiB, others into 16.
+# Bytes. A TLS record from here on is probably part of a body, with more behind it: nginx cuts a
+# body into frames of 8 KiB, others into 16.
 LARGE_RECORD = 4096
 # Bytes taken in before their readers are woken: a large part of what a processor's cache holds.
 READ_AT_ONCE = 262144
@@ -189,8 +189,12 @@ class HTTP2Connection(ConnectionInterface):
         try:
             if body.aborted or self.aborted:
                 raise ReadError("aborted before it was sent")
-            exchange.send(prepared, timeouts, trace)
-            exchange.receive_head(timeouts[1], trace)
+            if trace is None:
+                exchange.send(prepared, timeouts)
+                exchange.receive_head(timeouts[1])
+            else:
+                exchange.send_traced(prepared, timeouts, trace)
+                exchange.receive_head_traced(timeouts[1], trace)
             return exchange.respond(timeouts[1], body)
         except BaseException as exc:
             if not body.closed:
@@ -231,10 +235,8 @@ class HTTP2Connection(ConnectionInterface):
                 else:
                     self._sleep(exchange, left)
         finally:
-            if self._reader is None:
+            if self._reader is None and (self._sleepers or self._closed):
                 self._hand_over()
-                if self._closed:
-                    self._close_stream()
             lock.release()
             if self._codec.changes != self._changes:
                 self._tell_pool()
@@ -254,7 +256,9 @@ class HTTP2Connection(ConnectionInterface):
             self._sleepers.pop(exchange, None)
 
     def _hand_over(self) -> None:
-        """Wake somebody to read on."""
+        """Wake somebody to read on. Who reads last closes what was closed meanwhile."""
+        if self._closed:
+            self._close_stream()
         for exchange in self._sleepers:
             self._sleepers.pop(exchange).release()
             return
@@ -298,7 +302,7 @@ class HTTP2Connection(ConnectionInterface):
             if self.aborted:
                 raise ReadError(f"the connection to {self._origin} was ended by another thread")
             data = self._io.read_ready(READ_SIZE)
-            if data and len(data) >= LARGE_RECORD:
+            if data and (self._sleepers or len(data) >= LARGE_RECORD):
                 data = self._read_on(data)
             if data:
                 self._heard = now = time.monotonic()
@@ -317,19 +321,26 @@ class HTTP2Connection(ConnectionInterface):
             codec.abandon(ReadError(f"reading from {self._origin} was interrupted: {exc!r}"))
             raise
         finally:
-            self._sweep()
+            if self._discarded:
+                self._sweep()
             if self._unsent or codec.has_data_to_send:
                 self._flush()
-            self._dispatch()
+            if codec.widened or self._sleepers:
+                self._dispatch()
+            codec.touched.clear()
 
     def _read_on(self, data: bytes) -> bytes:
-        """A body is coming in: the more is taken in at once, the less each record costs."""
+        """A body is coming in, or responses to several threads: the more is taken in at once, the
+        less each record costs."""
         parts = [data]
         size = len(data)
         while size < READ_AT_ONCE:
-            more = self._io.read_ready(READ_SIZE)
+            try:
+                more = self._io.read_ready(READ_SIZE)
+            except NetworkError:
+                break
             if not more:
-                break  # an end is met again the next time
+                break  # an end, or a failure, is met again the next time
             parts.append(more)
             size += len(more)
         return b"".join(parts)
@@ -345,7 +356,6 @@ class HTTP2Connection(ConnectionInterface):
                 bell = self._sleepers.pop(stream.owner, None)
                 if bell is not None:
                     bell.release()
-        codec.touched.clear()
 
     # Writing
 
@@ -428,6 +438,7 @@ class HTTP2Connection(ConnectionInterface):
 
     def _give_up(self, why: str) -> None:
         self._codec.abandon(ReadError(why))
+        self._codec.touched.clear()
         self._closed = True
         self._dispatch()
 
@@ -493,6 +504,7 @@ class HTTP2Connection(ConnectionInterface):
                     self._codec.say_goodbye()
                     self._flush()
                 self._codec.abandon(ReadError(f"the connection to {self._origin} was closed"))
+                self._codec.touched.clear()
                 self._dispatch()
             if self._reader is not None:
                 abort(self._stream)  # whoever reads closes it: the descriptor is in use
@@ -610,26 +622,25 @@ class Exchange:
 
     # Sending
 
-    def send(self, prepared: Prepared, timeouts: Timeouts, trace: Trace | None) -> None:
+    def send(self, prepared: Prepared, timeouts: Timeouts) -> None:
         """Open the stream and send the request, as far as the server wants it."""
-        if type(self._connection._io) is _Blocking:
-            self._connection._io.patience = timeouts[2]
-        if trace is None:
-            if self._open(prepared, timeouts[1]) or not self._connection._has_flushed():
-                self._send_body(prepared, timeouts[2])
-            return
+        if self._open(prepared, timeouts) or self._connection._unsent:
+            self._send_body(prepared, timeouts[2])
+
+    def send_traced(self, prepared: Prepared, timeouts: Timeouts, trace: Trace) -> None:
+        """As `send`, telling `trace`."""
         if not self._connection._request_count:
             with _Traced(trace, "send_connection_init", request=self.request):
                 with self._connection._lock:
                     self._connection._flush()
         with _Traced(trace, "send_request_headers", request=self.request) as details:
-            more = self._open(prepared, timeouts[1])
+            more = self._open(prepared, timeouts)
             details["stream_id"] = self.stream.id if self.stream is not None else None
         with _Traced(trace, "send_request_body", request=self.request, **details):
-            if more or not self._connection._has_flushed():
+            if more or self._connection._unsent:
                 self._send_body(prepared, timeouts[2])
 
-    def _open(self, prepared: Prepared, timeout: float | None) -> bool:
+    def _open(self, prepared: Prepared, timeouts: Timeouts) -> bool:
         """Send the head, and a small body with it; whether there is more to send."""
         connection, codec = self._connection, self._connection._codec
         request = prepared.request
@@ -639,13 +650,16 @@ class Exchange:
         )
         if not codec.settled and codec.open_streams and not codec.draining:
             # How many there may be is not known yet; the answer is on its way.
-            connection.await_(self, self._is_settled, self._left(timeout), False)
+            connection.await_(self, self._is_settled, self._left(timeouts[1]), False)
+        if type(connection._io) is _Blocking:
+            connection._io.patience = timeouts[2]
         content = prepared.content
         end = prepared.length == 0
         with connection._lock:
             if connection._closed:
                 raise ConnectionNotAvailable(f"the connection to {connection._origin} is closed")
-            connection._sweep()
+            if connection._discarded:
+                connection._sweep()
             try:
                 self.stream = stream = codec.open_stream(fields, target, end)
                 stream.owner = self
@@ -760,31 +774,35 @@ class Exchange:
 
     # Receiving
 
-    def receive_head(self, timeout: float | None, trace: Trace | None) -> None:
-        """Wait for the head of the final response."""
-        if trace is None:
-            self._receive_head(timeout)
-            return
+    def receive_head_traced(self, timeout: float | None, trace: Trace) -> None:
+        """As `receive_head`, telling `trace`."""
         stream = self.stream
         assert stream is not None
         with _Traced(
             trace, "receive_response_headers", request=self.request, stream_id=stream.id
         ) as details:
-            self._receive_head(timeout)
+            self.receive_head(timeout)
             details["return_value"] = (stream.status, stream.headers)
 
-    def _receive_head(self, timeout: float | None) -> None:
+    def receive_head(self, timeout: float | None) -> None:
+        """Wait for the head of the final response."""
         stream = self.stream
         assert stream is not None
         while stream.status is None or stream.informational:
-            self._connection.await_(self, self._has_news, self._left(timeout), False)
-            informational, stream.informational = stream.informational, []
-            hook = self.request.extensions.get("informational") if informational else None
-            if hook is not None:
-                for status, headers in informational:
-                    hook(status, headers)
+            left = timeout if self._deadline is None else self._deadline.left(timeout)
+            self._connection.await_(self, self._has_news, left, False)
+            if stream.informational:
+                self._pass_on(stream)
             if stream.status is None and (stream.failure is not None or self.aborted):
                 raise self._failure()
+
+    def _pass_on(self, stream: Stream) -> None:
+        """Let the caller see the interim responses."""
+        informational, stream.informational = stream.informational, []
+        hook = self.request.extensions.get("informational")
+        if hook is not None:
+            for status, headers in informational:
+                hook(status, headers)
 
     def respond(self, timeout: float | None, body: ResponseBody) -> Response:
         """The response, with as much of its body as has arrived."""
@@ -879,7 +897,7 @@ class Exchange:
             if stream is not None:
                 if complete and stream.id == 1:
                     connection._keep_session()
-                if connection._codec.is_open(stream):
+                if (not complete or not stream.sent_all) and connection._codec.is_open(stream):
                     connection._codec.close_stream(stream)
                     connection._flush()
         if connection._codec.changes != connection._changes:
