@@ -649,9 +649,8 @@ class Codec:
             )
 
     def _overlong(self, data: bytes, size: int) -> RemoteProtocolError:
-        if not self.settled and data.startswith(b"HTTP/"):
-            line = data[:60].partition(b"\r")[0]
-            return self._broken(f"it speaks HTTP/1: {line!r}")
+        if not self.settled:  # with HTTP/1.1, or something else, in place of SETTINGS
+            return self._broken(f"it does not speak it, but began with {data[:40]!r}")
         return self._broken(f"a frame of {size} bytes (the limit is {MAX_FRAME})")
 
     def _broken(self, what: str) -> RemoteProtocolError:

@@ -764,7 +764,8 @@ class Scheduler:
             waiter = self._waiting.get(id(owner))
             if waiter is not None:
                 self._withdraw(waiter)
-        elif isinstance(slot, Slot):
+        else:
+            assert isinstance(slot, Slot)  # a Share ends in `_leave`
             if slot.state == ACTIVE and expires > now:
                 self._rest(slot, now, expires)
             elif slot.state in (ACTIVE, DIALING):
@@ -949,7 +950,7 @@ class Scheduler:
                 heappop(ready)
                 continue
             if not (line.idle or self._may_dial(line)):
-                heappop(ready)  # it had lost a slot, and meanwhile got another
+                heappop(ready)  # what it could have used has gone to an older one
                 line.ticket = 0
                 continue
             if not (line.idle or self._idle or len(self._slots) < self._max):

@@ -606,6 +606,7 @@ def test_who_comes_while_the_first_connection_is_dialed_waits_for_it() -> None:
     owner = start(pool)
     waiters = [wait(pool, A) for _ in range(49)]
     take(pool, C)
+    assert pool.waiters() == waiters and pool.waiter_of(waiters[7].owner) is waiters[7]
     dial(pool, owner, 100)
     assert pool.woken == waiters and pool.stats()["requests"] == 51
     assert {share(waiter.owner).slot for waiter in waiters} == {share(owner).slot}
@@ -798,6 +799,17 @@ def test_the_last_stream_given_back_is_room_for_the_oldest_of_all() -> None:
     give(pool, own.owner)
     assert pool.closing == [connection] and pool.woken == [own, other]
     assert held(other.owner).state == DIALING
+
+
+def test_a_line_that_waits_for_its_dial_makes_room_for_an_older_waiter_meanwhile() -> None:
+    pool = sharing(max_connections=2)
+    first = open_shared(pool, 1)
+    coming = start(pool)
+    other, own = wait(pool, C), wait(pool, A)
+    give(pool, first)
+    assert pool.woken == [other] and len(pool.closing) == 1 and figures(pool) == (0, 0, 2, 1)
+    dial(pool, coming, 2)
+    assert pool.woken == [other, own]
 
 
 def test_a_connection_that_is_not_reusable_is_closed_after_its_last_share() -> None:
@@ -2016,6 +2028,39 @@ def test_a_repair_may_be_interrupted_too(name: str, first: int, others: list[int
     world.pool.release(owner, world.now, False)
     world.verify()
     world.drain()
+
+
+FIRST_AFTER: dict[str, Step] = {
+    "acquire": lambda world, owner: world.ask(A),
+    "release": lambda world, owner: world.pool.release(owner, world.now, True),
+    "dialed": lambda world, owner: world.dial(world.owners[2]),
+    "resize": lambda world, owner: world.pool.resize(share(owner), 3, world.now),
+    "drain": lambda world, owner: world.pool.drain(share(owner), world.now),
+    "forget": lambda world, owner: world.pool.forget(owner),
+    "cancel": lambda world, owner: world.pool.cancel(world.sleeping[world.owners[3]], world.now),
+    "close_idle": lambda world, owner: world.pool.close_idle(),
+    "close": lambda world, owner: world.pool.close(),
+}
+
+
+@pytest.mark.parametrize("name", FIRST_AFTER)
+def test_whatever_comes_first_after_an_interruption_repairs(name: str) -> None:
+    repaired = 0
+    for position in range(10_000):
+        world = World({A: 2}, max_connections=2)
+        owner, victim, _ = world.ask(A), world.ask(A), world.ask(C, dial=False)
+        world.ask(A)
+        world.ask(B)
+        happened = interrupted(partial(world.pool.release, victim, world.now, True), position)
+        repaired += world.pool._mutating
+        FIRST_AFTER[name](world, owner)
+        world.pool.check()
+        world.pool.release(victim, world.now, False)
+        world.verify()
+        world.drain()
+        if not happened:
+            break
+    assert 20 < repaired < position < 9_999
 
 
 def test_a_repair_keeps_what_is_known_of_the_idle_ones() -> None:

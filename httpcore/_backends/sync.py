@@ -92,6 +92,7 @@ class SyncStream(NetworkStream):
 
     __slots__ = (
         "_holds",
+        "_lookup_time",
         "_poll",
         "_recv",
         "_resumable",
@@ -113,6 +114,7 @@ class SyncStream(NetworkStream):
         self._send: Callable[[Any], int] = sock.send
         self._timeout = sock.gettimeout()
         self._poll: Any = None
+        self._lookup_time: float | None = None
         self._holds = False  # OpenSSL may have data that was read and not asked for
         self._waiting: _Waiting | None = None  # once it is waited on without blocking
         self.peer = peer
@@ -392,6 +394,8 @@ class SyncStream(NetworkStream):
             return self._sock
         if info == "unacknowledged":
             return self._unacknowledged()
+        if info == "lookup_time":  # seconds
+            return self._lookup_time
         try:
             if info == "client_addr":
                 return self._sock.getsockname()
@@ -543,8 +547,11 @@ class SyncBackend(NetworkBackend):
             failure's OSError is the cause.
         """
         options = [*_default_options(), *(socket_options or ())]
-        sock = open_tcp(host, port, timeout, local_address, options, self._resolver)
-        return SyncStream(sock, f"{host}:{port}")
+        lookup_time: list[float] = []
+        sock = open_tcp(host, port, timeout, local_address, options, self._resolver, lookup_time)
+        stream = SyncStream(sock, f"{host}:{port}")
+        stream._lookup_time = lookup_time[0]
+        return stream
 
     def resolve(self, host: str, port: int, timeout: float | None = None) -> list[str]:
         """The addresses of `host`, best first; raises NameResolutionError, ConnectTimeout."""

@@ -41,15 +41,20 @@ def open_tcp(
     local_address: str | None,
     options: list[Any],
     resolver: Resolver | None = None,
+    lookup_time: list[float] | None = None,
 ) -> socket.socket:
     """A socket connected to the first address of `host` that answers.
 
-    Parameters: as those of `SyncBackend.connect_tcp`; `timeout` covers look-up and race.
+    Parameters: as those of `SyncBackend.connect_tcp`; `timeout` covers look-up and race. The
+    seconds that the look-up took are added to `lookup_time`.
 
     Raises NameResolutionError, ConnectTimeout, ConnectError.
     """
-    deadline = None if timeout is None else time.monotonic() + timeout
+    began = time.monotonic()
+    deadline = None if timeout is None else began + timeout
     addresses = interleave(look_up(host, port, timeout, local_address, resolver))
+    if lookup_time is not None:
+        lookup_time.append(time.monotonic() - began)
     heat = _Heat(addresses, local_address, options)
     try:
         return heat.run(deadline)

@@ -32,7 +32,7 @@ from .._exceptions import (
 from .._models import Origin, Proxy, Request, Response, to_server_name
 from .._proxy import FORWARDED, Hop, Read, Rename, Resolve, Tell, Write, forwarded, to_hop
 from .._ssl import default_ssl_context, offer
-from .._trace import Trace
+from .._trace import Opening, Trace
 from .deadline import Deadline
 from .http2 import HTTP2Connection
 from .http11 import HTTP11Connection
@@ -92,6 +92,7 @@ class HTTPConnection(ConnectionInterface):
         self._pings = ping_interval, ping_timeout
         self._connection: HTTP11Connection | HTTP2Connection | None = None
         self._failed = False
+        self.opening: Opening | None = None  # how long it took, once it is open
         self.aborted = False  # another thread wants this to end
         self._opener = 0  # the thread that opens it
         self._opening: Any = None  # the stream, as far as it is open
@@ -129,8 +130,15 @@ class HTTPConnection(ConnectionInterface):
         self._opener = threading.get_ident()
         try:
             plan = self.plan(extensions.get("sni_hostname"))
+            self.opening = opening = Opening()
             dialed = carry_out(
-                plan, self._backend, timeout, extensions.get("trace"), deadline, self._watch
+                plan,
+                self._backend,
+                timeout,
+                extensions.get("trace"),
+                deadline,
+                self._watch,
+                opening,
             )
             connection = self._speak(dialed)
             logger.debug("connected to %s", self._origin)
@@ -300,10 +308,11 @@ def carry_out(
     trace: Trace | None,
     deadline: Deadline | None = None,
     watch: Callable[[Any], None] | None = None,
+    opening: Opening | None = None,
 ) -> Dialed:
     """Run the dial script with blocking calls; each attempt has `timeout` seconds in all, and
     all of them together have until `deadline`. `watch` is called before each step, with the
-    stream so far; what it raises ends it."""
+    stream so far; what it raises ends it. The times of the steps are added to `opening`."""
     script = dial(plan)
     end = None  # of this attempt
     fresh = True  # an attempt begins with the next step
@@ -324,6 +333,7 @@ def carry_out(
             fresh = type(step) is Sleep
             if watch is not None:
                 watch(stream)
+            began = time.monotonic()
             try:
                 result = _carry_out_step(step, backend, left, trace)
                 if type(step) in OPENING:
@@ -332,6 +342,8 @@ def carry_out(
                 step = script.throw(exc)
                 fresh = type(step) in (OpenTCP, OpenUnix, Resolve)
             else:
+                if opening is not None:
+                    _note(opening, step, result, time.monotonic() - began)
                 step = script.send(result)
     except StopIteration as stop:
         dialed: Dialed = stop.value
@@ -340,6 +352,20 @@ def carry_out(
         if stream is not None:
             stream.close()
         raise
+
+
+def _note(opening: Opening, step: Step, result: Any, spent: float) -> None:
+    """Add the time of a step to the phase that it belongs to."""
+    if type(step) is StartTLS:
+        opening.tls = (opening.tls or 0.0) + spent
+    elif type(step) is Resolve:
+        opening.dns = (opening.dns or 0.0) + spent
+    elif type(step) is not Sleep:
+        looked_up = result.get_extra_info("lookup_time") if type(step) is OpenTCP else None
+        if looked_up is not None:
+            opening.dns = (opening.dns or 0.0) + looked_up
+            spent -= looked_up
+        opening.connect += max(0.0, spent)
 
 
 def _carry_out_step(

@@ -249,9 +249,11 @@ class ConnectionPool(RequestInterface):
         cancel = request.extensions.get("cancel") if request.extensions else None
         fresh = False
         moves = 0
+        began: float | None = None
         first: BaseException | None = None
         while True:
             body = ResponseBody(self, request)
+            body.began = began
             connection: HTTP11Connection | HTTP2Connection | None = None
             try:
                 if cancel is not None and attach(cancel, body):
@@ -259,6 +261,7 @@ class ConnectionPool(RequestInterface):
                 connection = self._check_out(route, body, timeouts, fresh, deadline)
                 return connection.exchange(prepared, timeouts, body, deadline)
             except ConnectionNotAvailable:
+                began = body.began
                 continue  # its last stream went to somebody else, or it takes no new ones
             except BaseException as exc:
                 body._abort()
@@ -282,6 +285,7 @@ class ConnectionPool(RequestInterface):
                     except (OSError, ValueError):
                         raise exc from exc.__cause__  # it went back before, and does not now
                 first = exc
+            began = body.began
 
     def _send_repeatedly(
         self,
@@ -376,6 +380,8 @@ class ConnectionPool(RequestInterface):
         while True:
             waiter = None
             now = time.monotonic()
+            if body.began is None:
+                body.began = now
             with self._lock:
                 got = scheduler.acquire(route, body, now, fresh)
                 if type(got) is Waiter:
@@ -386,6 +392,7 @@ class ConnectionPool(RequestInterface):
                 self._settle()
             if waiter is not None:
                 self._wait(waiter, deadline.left(timeouts[3]) if deadline else timeouts[3])
+                now = time.monotonic()
             if body.aborted:
                 raise PoolTimeout("aborted before there was a connection")
             slot = body.slot
@@ -393,6 +400,7 @@ class ConnectionPool(RequestInterface):
                 return self._dial(route, body, slot, timeouts[0], deadline)
             connection: HTTP11Connection | HTTP2Connection = slot.connection._connection
             if connection.is_usable(now - slot.idle_since):
+                body.ready = now
                 return connection
             self._release(body, False, None)
 
@@ -460,6 +468,8 @@ class ConnectionPool(RequestInterface):
         if slot.aborted or body.aborted:
             connection.aborted = True
         opened = connection.connect(timeout, body._request.extensions, deadline)
+        body.ready = time.monotonic()
+        body.opening = connection.opening
         streams = None
         if isinstance(opened, HTTP2Connection):
             streams = opened.max_streams

@@ -35,7 +35,7 @@ from .._exceptions import (
 )
 from .._h1 import Head, HeadReader, read_head
 from .._models import Origin, Request, Response, describe
-from .._trace import Trace
+from .._trace import ConnectionInfo, Timings, Trace
 from .deadline import Deadline, DeadlineStream
 from .interfaces import ConnectionInterface
 from .request_body import WRITE_SIZE, Prepared, Upload, expects_continue, prepare
@@ -89,6 +89,7 @@ class HTTP11Connection(ConnectionInterface):
         self._lock = threading.Lock()
         self._untouched = True  # nothing of the current request was written yet
         self._upload: Upload | None = None  # of the current request, when it takes a while
+        self.facts: ConnectionInfo | None = None  # with the first response
         self.aborted = False  # another thread wants this to end
         self.doubted = False  # idle for so long that the path may be gone without a sign
         # The request whose response is not at its end, for people and error texts.
@@ -120,7 +121,9 @@ class HTTP11Connection(ConnectionInterface):
             self._state = "ACTIVE"
         if deadline is None and timeouts[4] is not None:
             deadline = Deadline(timeouts[4])
-        return self.exchange(prepared, timeouts, ResponseBody(None, request), deadline)
+        body = ResponseBody(None, request)
+        body.began = body.ready = time.monotonic()
+        return self.exchange(prepared, timeouts, body, deadline)
 
     def exchange(
         self,
@@ -145,7 +148,9 @@ class HTTP11Connection(ConnectionInterface):
             if body.aborted or self.aborted:
                 raise ReadError("aborted before it was sent")
             failure = self._send(prepared, timeouts[2], body._trace)
+            body.sent = time.monotonic()
             head = self._receive_head(prepared, timeouts[1], body._trace, failure)
+            body.headed = time.monotonic()
             upload: Upload | None = self._upload
             all_sent = failure is None and (upload is None or not upload.stopped)
             return self._respond(head, timeouts[1], body, all_sent)
@@ -327,6 +332,8 @@ class HTTP11Connection(ConnectionInterface):
             stream = body._hand_over()
         elif reader.done:
             body._end()
+        timings: Timings = Timings.__new__(Timings)
+        timings._marks = body
         response: Response = Response.__new__(Response)
         response.status = head.status
         response.headers = head.headers
@@ -338,8 +345,17 @@ class HTTP11Connection(ConnectionInterface):
             "reason_phrase": head.reason,
             "network_stream": stream,
             "reused": reused,
+            "timings": timings,
+            "connection": self.facts or self._learn(),
         }
         return response
+
+    def _learn(self) -> ConnectionInfo:
+        stream = self._stream
+        if type(stream) is DeadlineStream:
+            stream = stream.stream
+        self.facts = ConnectionInfo(stream, "HTTP/1.1")
+        return self.facts
 
     # State
 

@@ -50,7 +50,7 @@ from .._exceptions import (
 )
 from .._h1 import CHUNKED
 from .._models import Origin, Request, Response, describe
-from .._trace import Trace
+from .._trace import ConnectionInfo, Timings, Trace
 from .deadline import Deadline
 from .http11 import ACK_PATIENCE
 from .interfaces import ConnectionInterface
@@ -145,6 +145,7 @@ class HTTP2Connection(ConnectionInterface):
         self._unproven = False  # silent for so long that it may be gone without a sign
         self._changes = 0  # of the codec, as far as `on_change` was told
         self.aborted = False  # another thread wants all of it to end
+        self.facts = ConnectionInfo(stream, "HTTP/2")
         self.on_change: Callable[[], None] | None = None
         renew_in_child(self)
 
@@ -172,7 +173,9 @@ class HTTP2Connection(ConnectionInterface):
         timeouts = NO_TIMEOUTS if timeout is None else read_timeouts(timeout)
         if deadline is None and timeouts[4] is not None:
             deadline = Deadline(timeouts[4])
-        return self.exchange(prepared, timeouts, ResponseBody(None, request), deadline)
+        body = ResponseBody(None, request)
+        body.began = body.ready = time.monotonic()
+        return self.exchange(prepared, timeouts, body, deadline)
 
     def exchange(
         self,
@@ -191,10 +194,13 @@ class HTTP2Connection(ConnectionInterface):
                 raise ReadError("aborted before it was sent")
             if trace is None:
                 exchange.send(prepared, timeouts)
+                body.sent = time.monotonic()
                 exchange.receive_head(timeouts[1])
             else:
                 exchange.send_traced(prepared, timeouts, trace)
+                body.sent = time.monotonic()
                 exchange.receive_head_traced(timeouts[1], trace)
+            body.headed = time.monotonic()
             return exchange.respond(timeouts[1], body)
         except BaseException as exc:
             if not body.closed:
@@ -820,6 +826,8 @@ class Exchange:
                 body._pending = connection._codec.take(stream, READ_SIZE)
         if stream.done:
             body._end()
+        timings: Timings = Timings.__new__(Timings)
+        timings._marks = body
         response: Response = Response.__new__(Response)
         response.status = stream.status
         response.headers = stream.headers
@@ -831,6 +839,8 @@ class Exchange:
             "network_stream": network_stream,
             "stream_id": stream.id,
             "reused": self._reused,
+            "timings": timings,
+            "connection": connection.facts,
         }
         return response
 

@@ -11,6 +11,7 @@ Sources: RFC 9112 sections 6 (bodies) and 9.3 (reuse), RFC 9110 sections 6.5 (tr
 from __future__ import annotations
 
 import io
+import time
 import warnings
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
@@ -28,7 +29,7 @@ from .._exceptions import (
 )
 from .._models import Request, describe
 from .._pool import ACTIVE, CLOSED
-from .._trace import Trace
+from .._trace import Opening, Trace
 
 if TYPE_CHECKING:
     import ssl
@@ -81,8 +82,14 @@ class ResponseBody:
         "_upgraded",
         "_within",
         "aborted",
+        "began",
         "closed",
         "complete",
+        "ended",
+        "headed",
+        "opening",
+        "ready",
+        "sent",
         "slot",
         "unclean_tls_eof",
     )
@@ -102,6 +109,13 @@ class ResponseBody:
         self._keep_for: float | None = None
         self._upgraded: NetworkStream | None = None
         self._within = False  # a thread is reading from the connection
+        # When things happened, by time.monotonic; None for what has not.
+        self.began: float | None = None
+        self.ready: float | None = None  # there was a connection
+        self.sent: float | None = None
+        self.headed: float | None = None  # the head was there
+        self.ended: float | None = None
+        self.opening: Opening | None = None  # of the connection, if it was opened for this
         self.aborted = False  # another thread wants this to end
         self.closed = False
         self.complete = False
@@ -335,6 +349,7 @@ class ResponseBody:
     def _end(self) -> None:
         """All of the body has arrived."""
         self.complete = True
+        self.ended = time.monotonic()
         if self._trace is not None:
             self._tell("receive_response_body.complete", {"return_value": None})
         # What came after the end was not asked for: the next request must not see it.
