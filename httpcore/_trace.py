@@ -13,12 +13,21 @@ Sources: httpcore 1.0.9 (names of events), curl's ``--write-out`` (which times p
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from typing import Any
 
 Trace = Callable[[str, dict[str, Any]], Any]
 
 HOOKS = ("trace", "informational")
+
+# The rooms that events are named after, each with a logger of its own: ``httpcore.http11``.
+ROOMS = ("connection", "http11", "http2", "pool", "proxy")
+
+# Fields whose values are for the other side only.
+_SECRET_FIELDS = frozenset([b"authorization", b"proxy-authorization", b"cookie", b"set-cookie"])
+_MASK = b"[secure]"
+_DEEPEST = 4  # levels of tuples and lists that are looked into for such fields
 
 
 def check_hooks(extensions: Any) -> None:
@@ -28,6 +37,42 @@ def check_hooks(extensions: Any) -> None:
         hook = extensions.get(name)
         if hook is not None and not callable(hook):
             raise TypeError(f"extensions[{name!r}] must be callable, not {type(hook).__name__}")
+
+
+def combined(first: Trace | None, second: Trace | None) -> Trace | None:
+    """One hook that calls both, the first one first."""
+    if first is None or second is None:
+        return first or second
+
+    def call_both(name: str, details: dict[str, Any]) -> None:
+        first(name, details)
+        second(name, details)
+
+    return call_both
+
+
+def log_hook() -> Trace | None:
+    """A hook that logs events at DEBUG, if somebody reads that; None if nobody does."""
+    loggers = (logging.getLogger(f"httpcore.{room}") for room in ROOMS)
+    return log_event if any(logger.isEnabledFor(logging.DEBUG) for logger in loggers) else None
+
+
+def log_event(name: str, details: dict[str, Any]) -> None:
+    """Log one event, without passwords and cookies."""
+    room, _, event = name.partition(".")
+    logger = logging.getLogger(f"httpcore.{room}")
+    if logger.isEnabledFor(logging.DEBUG):
+        shown = " ".join(f"{key}={masked(value)!r}" for key, value in details.items())
+        logger.debug("%s %s", event, shown)
+
+
+def masked(value: Any, depth: int = 0) -> Any:
+    """`value` with the values of secret header fields replaced, wherever they are in it."""
+    if depth == _DEEPEST or type(value) not in (list, tuple):
+        return value
+    if type(value) is tuple and len(value) == 2 and type(value[0]) is bytes:
+        return (value[0], _MASK) if value[0].lower() in _SECRET_FIELDS else value
+    return type(value)([masked(part, depth + 1) for part in value])
 
 
 class Opening:

@@ -185,8 +185,9 @@ def test_the_trace_of_a_tunnel(
 
     with httpcore.HTTPProxy(proxy.url, ssl_context=client_tls_context) as pool:
         pool.request("GET", tls_server.url, extensions={"trace": trace})
-    # The same as httpcore 1.0.9 tells, up to the tunnel's own response, which has no body.
-    assert events[:9] == [
+    # The same as httpcore 1.0.9 tells, up to the tunnel's own response, which has no body; and that
+    # the pool has assigned the connection.
+    assert events[:10] == [
         "connection.connect_tcp.started",
         "connection.connect_tcp.complete",
         "http11.send_request_headers.started",
@@ -195,6 +196,7 @@ def test_the_trace_of_a_tunnel(
         "http11.receive_response_headers.complete",
         "proxy.start_tls.started",
         "proxy.start_tls.complete",
+        "pool.assign",
         "http11.send_request_headers.started",
     ]
 

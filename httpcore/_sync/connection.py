@@ -117,11 +117,16 @@ class HTTPConnection(ConnectionInterface):
                 timeout = request.extensions.get("timeout")
                 timeouts = NO_TIMEOUTS if timeout is None else read_timeouts(timeout)
                 deadline = None if timeouts[4] is None else Deadline(timeouts[4])
-                connection = self.connect(timeouts[0], request.extensions, deadline)
+                trace = request.extensions.get("trace")
+                connection = self.connect(timeouts[0], request.extensions, trace, deadline)
         return connection.handle_prepared(prepared, deadline)
 
     def connect(
-        self, timeout: float | None, extensions: Any, deadline: Deadline | None = None
+        self,
+        timeout: float | None,
+        extensions: Any,
+        trace: Trace | None = None,
+        deadline: Deadline | None = None,
     ) -> HTTP11Connection | HTTP2Connection:
         """Open the connection within `timeout` seconds an attempt, and all before `deadline`;
         Connect* on failure."""
@@ -135,7 +140,7 @@ class HTTPConnection(ConnectionInterface):
                 plan,
                 self._backend,
                 timeout,
-                extensions.get("trace"),
+                trace,
                 deadline,
                 self._watch,
                 opening,

@@ -19,7 +19,7 @@ import threading
 import time
 import types
 import weakref
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Iterable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -64,6 +64,7 @@ from .._pool import ACTIVE, DIALING, Route, Scheduler, Share, Slot, Waiter
 from .._proxy import Hop, forwarded, to_hop
 from .._retries import IDEMPOTENT, Retries, RetryBudget, RetryConfig
 from .._ssl import create_ssl_context
+from .._trace import Trace, combined, log_hook
 from .cancel_token import attach
 from .connection import TLS_SCHEMES, HTTPConnection, read_protocols
 from .deadline import Deadline
@@ -85,6 +86,9 @@ PLAIN_SCHEMES = (b"http", b"ws")
 # How often a request goes to another connection because an HTTP/2 server has refused it unread.
 # Each time others were served; but a server that refuses everything must not keep us for ever.
 MOST_MOVES = 16
+
+# Kinds of holders that a PoolTimeout names; more would not be read.
+NAMED_HOLDERS = 5
 
 # Seconds. A waiter that was served is woken at once; should the thread that served it be
 # interrupted (KeyboardInterrupt) before it could wake it, the waiter looks by itself.
@@ -134,6 +138,10 @@ class ConnectionPool(RequestInterface):
             server is asked for a sign of life (PING); None for never. Many load balancers forget
             silent connections after a minute; but some servers count unasked PINGs as abuse.
         ping_timeout: seconds in which it must answer, else all requests on the connection fail.
+        trace: called with the name and details of each event of each request, before a request's
+            own ``extensions["trace"]``; and of the pool's own: ``pool.enqueue``, ``pool.assign``,
+            ``pool.replay``, ``pool.evict``. The same is logged at DEBUG, without passwords and
+            cookies, if that is on when the pool is made or opens a connection.
 
     Raises TypeError or ValueError for an argument that cannot be.
     """
@@ -161,7 +169,12 @@ class ConnectionPool(RequestInterface):
         resolve: Mapping[str, str] | None = None,
         ping_interval: float | None = None,
         ping_timeout: float = 15.0,
+        trace: Trace | None = None,
     ) -> None:
+        if trace is not None and not callable(trace):
+            raise TypeError(f"trace must be callable, not {type(trace).__name__}")
+        self._hook = trace
+        self._trace = combined(trace, log_hook())
         self._protocols = read_protocols(http1, http2)
         self._pings = _read_pings(ping_interval, ping_timeout)
         if resolver is not None and network_backend is not None:
@@ -246,7 +259,13 @@ class ConnectionPool(RequestInterface):
         mark: int | None,
     ) -> Response:
         """Send it once, or twice when the connection was one that had died of idleness."""
-        cancel = request.extensions.get("cancel") if request.extensions else None
+        cancel = None
+        trace = self._trace
+        if request.extensions:
+            cancel = request.extensions.get("cancel")
+            own = request.extensions.get("trace")
+            if own is not None:
+                trace = combined(trace, own)
         fresh = False
         moves = 0
         began: float | None = None
@@ -254,6 +273,7 @@ class ConnectionPool(RequestInterface):
         while True:
             body = ResponseBody(self, request)
             body.began = began
+            body._trace = trace
             connection: HTTP11Connection | HTTP2Connection | None = None
             try:
                 if cancel is not None and attach(cancel, body):
@@ -286,6 +306,8 @@ class ConnectionPool(RequestInterface):
                         raise exc from exc.__cause__  # it went back before, and does not now
                 first = exc
             began = body.began
+            if trace is not None:
+                trace("pool.replay", {"request": request, "exception": first})
 
     def _send_repeatedly(
         self,
@@ -391,6 +413,8 @@ class ConnectionPool(RequestInterface):
             if scheduler.closing or scheduler.woken or self._orphans:
                 self._settle()
             if waiter is not None:
+                if body._trace is not None:
+                    body._trace("pool.enqueue", {"request": body._request, "route": _name(route)})
                 self._wait(waiter, deadline.left(timeouts[3]) if deadline else timeouts[3])
                 now = time.monotonic()
             if body.aborted:
@@ -401,8 +425,14 @@ class ConnectionPool(RequestInterface):
             connection: HTTP11Connection | HTTP2Connection = slot.connection._connection
             if connection.is_usable(now - slot.idle_since):
                 body.ready = now
+                if body._trace is not None:
+                    self._tell_assigned(body, slot.connection)
                 return connection
             self._release(body, False, None)
+
+    def _tell_assigned(self, body: ResponseBody, connection: HTTPConnection) -> None:
+        assert body._trace is not None
+        body._trace("pool.assign", {"request": body._request, "connection": connection})
 
     def _wait(self, waiter: Waiter, timeout: float | None) -> None:
         deadline = None if timeout is None else time.monotonic() + timeout
@@ -432,14 +462,23 @@ class ConnectionPool(RequestInterface):
         with self._lock:
             slots = self._scheduler.slots()
             total = self._max_connections
+        now = time.monotonic()
         here = [slot for slot in slots if slot.route == route]
         if self._max_per_host is not None and len(here) >= self._max_per_host:
             slots, limit = here, f"max_connections_per_host={self._max_per_host}"
         else:
             limit = f"max_connections={total}"
-        holders = Counter(_holder(slot) for slot in slots)
-        held = "; ".join(f"{count} x {what}" for what, count in holders.most_common(5))
-        more = f"; and {len(holders) - 5} others" if len(holders) > 5 else ""
+        holders: dict[str, list[float]] = {}
+        for slot in slots:
+            what, since = _holder(slot)
+            holders.setdefault(what, []).append(now - since)
+        most = sorted(holders.items(), key=lambda item: -len(item[1]))
+        held = "; ".join(
+            f"{len(ages)} x {what} (for {max(0.0, max(ages)):.3g} s)"
+            for what, ages in most[:NAMED_HOLDERS]
+        )
+        others = len(holders) - NAMED_HOLDERS
+        more = f"; and {others} others" if others > 0 else ""
         return (
             f"no connection to {_name(route)} became free within {timeout:g} s: "
             f"the limit is {limit}, held by {held or 'nobody'}{more}"
@@ -467,7 +506,11 @@ class ConnectionPool(RequestInterface):
         slot.connection = connection
         if slot.aborted or body.aborted:
             connection.aborted = True
-        opened = connection.connect(timeout, body._request.extensions, deadline)
+        trace = self._trace
+        self._trace = combined(self._hook, log_hook())  # logging may have been set up since
+        if trace is None and body._trace is None:
+            body._trace = self._trace
+        opened = connection.connect(timeout, body._request.extensions, body._trace, deadline)
         body.ready = time.monotonic()
         body.opening = connection.opening
         streams = None
@@ -479,6 +522,8 @@ class ConnectionPool(RequestInterface):
             scheduler.dialed(body, connection, time.monotonic(), streams)
         if scheduler.closing or scheduler.woken:
             self._settle()
+        if body._trace is not None:
+            self._tell_assigned(body, connection)
         return opened
 
     def _may_share(self, route: Route) -> bool:
@@ -525,6 +570,15 @@ class ConnectionPool(RequestInterface):
 
     # Giving back
 
+    def _tell_evicted(self, connection: HTTPConnection) -> None:
+        """What the hook raises here would meet a request that has nothing to do with it, and might
+        keep the connection open."""
+        assert self._trace is not None
+        try:
+            self._trace("pool.evict", {"connection": connection})
+        except Exception:
+            logger.exception("the trace hook failed at pool.evict")
+
     def _release(self, owner: Any, reusable: bool, keep_for: float | None) -> None:
         scheduler = self._scheduler
         with self._lock:
@@ -565,6 +619,8 @@ class ConnectionPool(RequestInterface):
         closing = self._scheduler.closing
         while closing:
             for connection in closing[-1:]:
+                if self._trace is not None and not connection.is_closed():
+                    self._tell_evicted(connection)
                 connection.close()
                 with contextlib.suppress(ValueError):
                     closing.remove(connection)
@@ -782,13 +838,15 @@ def _name(route: Route) -> str:
     return str(Origin(route.scheme, route.host, route.port))
 
 
-def _holder(slot: Slot) -> str:
+def _holder(slot: Slot) -> tuple[str, float]:
+    """What a slot is used for, and since when."""
     inner = getattr(slot.connection, "_connection", None)
-    request = inner.serving if inner is not None else None
-    if request is None:
-        return f"{_name(slot.route)} ({slot.state.lower()})"
+    request = None if inner is None else inner.serving
+    if inner is None or request is None:
+        return f"{_name(slot.route)} ({slot.state.lower()})", slot.idle_since
     method = request.method.decode("ascii", "backslashreplace")
-    return f"{method} {_name(slot.route)}{request.url.target.decode('ascii', 'backslashreplace')}"
+    target = request.url.target.decode("ascii", "backslashreplace")
+    return f"{method} {_name(slot.route)}{target}", inner.since or slot.idle_since
 
 
 def _position(stream: Any) -> int | None:

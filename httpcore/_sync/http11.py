@@ -94,6 +94,7 @@ class HTTP11Connection(ConnectionInterface):
         self.doubted = False  # idle for so long that the path may be gone without a sign
         # The request whose response is not at its end, for people and error texts.
         self.serving: Request | None = None
+        self.since: float | None = None  # by time.monotonic: when it was given to that
         renew_in_child(self)
 
     def handle_request(self, request: Request) -> Response:
@@ -123,6 +124,7 @@ class HTTP11Connection(ConnectionInterface):
             deadline = Deadline(timeouts[4])
         body = ResponseBody(None, request)
         body.began = body.ready = time.monotonic()
+        body._trace = request.extensions.get("trace")
         return self.exchange(prepared, timeouts, body, deadline)
 
     def exchange(
@@ -136,13 +138,13 @@ class HTTP11Connection(ConnectionInterface):
         that nobody else uses the connection. Closes it on failure, unless nothing was sent."""
         request = prepared.request
         body._connection = self
-        body._trace = request.extensions.get("trace") if request.extensions else None
         self._state = "ACTIVE"
         if deadline is not None:
             self._stream = DeadlineStream(self._stream, deadline)
         self._request_count += 1
         self._untouched = True
         self.serving = request
+        self.since = body.ready
         self._upload = None
         try:
             if body.aborted or self.aborted:

@@ -175,6 +175,7 @@ class HTTP2Connection(ConnectionInterface):
             deadline = Deadline(timeouts[4])
         body = ResponseBody(None, request)
         body.began = body.ready = time.monotonic()
+        body._trace = request.extensions.get("trace")
         return self.exchange(prepared, timeouts, body, deadline)
 
     def exchange(
@@ -188,7 +189,8 @@ class HTTP2Connection(ConnectionInterface):
         request = prepared.request
         exchange = Exchange(self, request, deadline)
         body._connection = exchange
-        body._trace = trace = request.extensions.get("trace") if request.extensions else None
+        exchange.since = body.ready
+        trace = body._trace
         try:
             if body.aborted or self.aborted:
                 raise ReadError("aborted before it was sent")
@@ -494,6 +496,13 @@ class HTTP2Connection(ConnectionInterface):
             return exchange.request
         return None
 
+    @property
+    def since(self) -> float | None:
+        """When that one got its stream, by `time.monotonic`."""
+        for exchange in list(self._exchanges):
+            return exchange.since
+        return None
+
     def abort(self) -> None:
         """End, from another thread, everything on this connection; it fails there with
         `Aborted`."""
@@ -608,6 +617,7 @@ class Exchange:
         "_stream",
         "aborted",
         "request",
+        "since",
         "stream",
     )
 
@@ -623,6 +633,7 @@ class Exchange:
         self._stream = self  # what a body reads from
         self._reused = False
         self.request = request
+        self.since: float | None = None
         self.stream: Stream | None = None
         self.aborted = False
 
