@@ -27,8 +27,9 @@ h2 says so.
 Flow control
 ------------
 The server may send STREAM_WINDOW bytes on a stream that nobody reads, and no more: window is given
-back as the *reader* takes bytes. The connection's window is given back as bytes *arrive*. So an
-unread stream costs at most its own window, and never holds up another one.
+back as the *reader* takes bytes, and grows to LARGEST_WINDOW while the reader takes all of them. The
+connection's window is given back as bytes *arrive*. So an unread stream costs at most its own
+window, and never holds up another one.
 
 Nothing here is thread-safe: the shell calls under one lock. Each call either changes nothing, or
 leaves what is to be sent in `data_to_send`, in order.
@@ -61,6 +62,7 @@ from ._exceptions import (
     RemoteProtocolError,
     ServerDisconnected,
 )
+from ._hpack import CODERS, ENGINE
 
 Headers = list[tuple[bytes, bytes]]
 
@@ -68,9 +70,13 @@ STREAM_WINDOW = 16 * 1024 * 1024
 """Bytes that may be under way on one stream. A connection is as fast as its window per round
 trip: this is 1 Gbit/s over 130 ms. It is also the memory that one unread response may take."""
 
-STREAM_REFILL = STREAM_WINDOW // 4
+LARGEST_WINDOW = 64 * 1024 * 1024
+"""Bytes to which the window of a stream grows, doubling, while its reader waits for the network and
+not the network for its reader: 10 Gbit/s over 50 ms."""
+
+STREAM_REFILL = 1024 * 1024
 """Bytes taken by the reader before their window is given back: rarely enough to cost nothing,
-often enough that three quarters of the window stay open."""
+often enough that nearly all of the window stays open."""
 
 CONNECTION_WINDOW = 2**30
 """Bytes that may be under way on all streams together, given back as they arrive. It is not a
@@ -172,6 +178,7 @@ class Stream:
         "_informed",
         "_owed",
         "_parts",
+        "_size",
         "_window",
         "ended",
         "failure",
@@ -208,6 +215,7 @@ class Stream:
         self.length: int | None = None
         self._informed = 0  # interim responses so far
         self._parts: deque[bytes | bytearray] = deque()
+        self._size = STREAM_WINDOW  # bytes that may be under way or unread
         self._window = STREAM_WINDOW  # bytes that the server may still send
         self._owed = 0  # bytes taken whose window was not given back yet
 
@@ -337,6 +345,9 @@ class _Writer:
 class Codec:
     """The client's side of one HTTP/2 connection.
 
+    Args:
+        engine: whose header compression it uses, one of `_hpack.CODERS`.
+
     Attributes:
         max_streams: how many streams the server allows at once; 1 until it said so.
         settled: the server's SETTINGS arrived.
@@ -347,7 +358,7 @@ class Codec:
         changes: goes up when `max_streams` or `draining` changes.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, engine: str = ENGINE) -> None:
         self.max_streams = 1
         self.settled = False
         self.draining = ""
@@ -368,11 +379,11 @@ class Codec:
         self._out: list[bytes] = []
         self._backlog = 0  # bytes in `_out` that answer frames of the server
         self._h2 = self._make_h2()
-        self._decoder = self._h2.decoder
-        self._tap = _Tap(self._decoder)
-        self._tap.max_header_list_size = MAX_HEADER_LIST
-        self._h2.decoder = self._tap
-        self._writer = self._h2.encoder = _Writer(self._h2.encoder)
+        new_encoder, new_decoder = CODERS[engine]
+        self._decoder = new_decoder()
+        self._decoder.max_header_list_size = MAX_HEADER_LIST
+        self._tap = self._h2.decoder = _Tap(self._decoder)
+        self._writer = self._h2.encoder = _Writer(new_encoder())
         self._h2.initiate_connection()
         self._collect()
         self._send_window_update(0, CONNECTION_WINDOW - 65535)
@@ -529,6 +540,7 @@ class Codec:
         else:
             self._collect()
         self._forget(stream)
+        stream._parts.clear()
 
     def _forget(self, stream: Stream) -> None:
         """This stream does not count any more, here or there."""
@@ -583,8 +595,12 @@ class Codec:
             return
         if stream.length is not None and stream.length - stream.received <= stream._window:
             return  # all that is to come fits
-        self._send_window_update(stream.id, stream._owed)
-        stream._window += stream._owed
+        increment = stream._owed
+        if not stream._parts and stream._size < LARGEST_WINDOW:
+            increment += stream._size
+            stream._size *= 2
+        self._send_window_update(stream.id, increment)
+        stream._window += increment
         stream._owed = 0
 
     def _send_window_update(self, number: int, increment: int) -> None:
@@ -693,7 +709,7 @@ class Codec:
         if stream._window < 0:
             self._terminate(h2.errors.ErrorCodes.FLOW_CONTROL_ERROR)
             raise self._broken(
-                f"more than {STREAM_WINDOW} bytes on stream {number} before any was read"
+                f"more than {stream._size} bytes on stream {number} before any was read"
             )
         if flags & PADDED:
             start, stop = self._strip(data, start, stop)

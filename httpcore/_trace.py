@@ -217,7 +217,7 @@ def _ask(tls: Any, name: str, *arguments: Any) -> Any:
     method = getattr(tls, name, None)
     try:
         return None if method is None else method(*arguments)
-    except (OSError, ValueError):
+    except (OSError, ValueError, AttributeError):  # the last one: an SSLSocket that was closed
         return None
 
 

@@ -319,6 +319,9 @@ class HTTP11Connection(ConnectionInterface):
         body._reusable = head.keep_alive and all_sent
         body._keep_for = head.keep_alive_timeout
         reused = self._request_count > 1
+        facts = self.facts or self._learn()  # as long as the connection is open
+        timings: Timings = Timings.__new__(Timings)
+        timings._marks = body
         stream = self._stream
         if type(stream) is DeadlineStream:
             stream = stream.stream
@@ -334,8 +337,6 @@ class HTTP11Connection(ConnectionInterface):
             stream = body._hand_over()
         elif reader.done:
             body._end()
-        timings: Timings = Timings.__new__(Timings)
-        timings._marks = body
         response: Response = Response.__new__(Response)
         response.status = head.status
         response.headers = head.headers
@@ -348,7 +349,7 @@ class HTTP11Connection(ConnectionInterface):
             "network_stream": stream,
             "reused": reused,
             "timings": timings,
-            "connection": self.facts or self._learn(),
+            "connection": facts,
         }
         return response
 

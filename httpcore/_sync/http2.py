@@ -24,6 +24,7 @@ order), encode/httpx#3324 (GOAWAY), encode/httpcore#943 (streams closed early).
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 import time
@@ -135,6 +136,7 @@ class HTTP2Connection(ConnectionInterface):
         self._discarded: deque[Exchange] = deque()
         self._reader: Exchange | None = None
         self._sleepers: dict[Exchange, threading.Lock] = {}
+        self._ringing: list[threading.Lock] = []  # of those who are to be woken
         self._unsent: bytes | memoryview = b""
         self._write_error: WriteError | None = None
         self._closed = False
@@ -227,6 +229,7 @@ class HTTP2Connection(ConnectionInterface):
         end = None if timeout is None else time.monotonic() + timeout
         lock = self._lock
         lock.acquire()
+        held = True
         try:
             while not ready():
                 left = None if end is None else end - time.monotonic()
@@ -240,40 +243,57 @@ class HTTP2Connection(ConnectionInterface):
                     finally:
                         self._reader = None
                         lock.acquire()
+                elif self._sleep(exchange, left) and not write and ready():
+                    held = False
+                    break
                 else:
-                    self._sleep(exchange, left)
+                    lock.acquire()
+                    self._sleepers.pop(exchange, None)
         finally:
-            if self._reader is None and (self._sleepers or self._closed):
-                self._hand_over()
-            lock.release()
-            if self._codec.changes != self._changes:
-                self._tell_pool()
+            if held:
+                if self._reader is None and (self._sleepers or self._closed):
+                    self._hand_over()
+                lock.release()
+                self._ring()
+                if self._codec.changes != self._changes:
+                    self._tell_pool()
 
-    def _sleep(self, exchange: Exchange, left: float | None) -> None:
-        """Until somebody wakes us. Called, and returns, with the lock."""
+    def _sleep(self, exchange: Exchange, left: float | None) -> bool:
+        """Until somebody wakes us; whether that was because something came for us. Called with the
+        lock, returns without it."""
         bell = threading.Lock()
         bell.acquire()
         self._sleepers[exchange] = bell
+        exchange.called = False
         if self._unsent and self._reader is not None:
             self._io.wake()  # it waits for bytes to read, and now there are some to send
         self._lock.release()
         try:
             bell.acquire(timeout=LONGEST_SLEEP if left is None else min(left, LONGEST_SLEEP))
-        finally:
-            self._lock.acquire()
-            self._sleepers.pop(exchange, None)
+        except BaseException:
+            self._lock.acquire()  # as who called expects it when something is raised
+            raise
+        return exchange.called
+
+    # Who is to be woken is settled with the lock, and woken without it: it would run into it.
 
     def _hand_over(self) -> None:
         """Wake somebody to read on. Who reads last closes what was closed meanwhile."""
         if self._closed:
             self._close_stream()
         for exchange in self._sleepers:
-            self._sleepers.pop(exchange).release()
+            self._ringing.append(self._sleepers.pop(exchange))
             return
 
     def _wake_all(self) -> None:
         while self._sleepers:
-            self._sleepers.popitem()[1].release()
+            self._ringing.append(self._sleepers.popitem()[1])
+
+    def _ring(self) -> None:
+        ringing = self._ringing
+        while ringing:
+            with contextlib.suppress(IndexError):  # another thread was here, too
+                ringing.pop().release()
 
     def _timed_out(self, timeout: float | None, write: bool) -> TimeoutException:
         """What to raise; and the connection has to show that it is alive."""
@@ -297,11 +317,15 @@ class HTTP2Connection(ConnectionInterface):
         if self._ping_interval is not None:
             patience = self._next_ping(patience)
         came = self._io.wait(bool(self._unsent), patience)
-        with self._lock:
-            if came:
-                self._take_in()
-            elif self._unproven or self._ping_interval is not None:
-                self._look_after_silence(patience == ACK_PATIENCE)
+        try:
+            with self._lock:
+                if came:
+                    self._take_in()
+                elif self._unproven or self._ping_interval is not None:
+                    self._look_after_silence(patience == ACK_PATIENCE)
+        finally:
+            if self._ringing:
+                self._ring()
 
     def _take_in(self) -> None:
         """Read what is there and give each stream its part. Called with the lock."""
@@ -310,7 +334,7 @@ class HTTP2Connection(ConnectionInterface):
             if self.aborted:
                 raise ReadError(f"the connection to {self._origin} was ended by another thread")
             data = self._io.read_ready(READ_SIZE)
-            if data and (self._sleepers or len(data) >= LARGE_RECORD):
+            if data and len(data) >= LARGE_RECORD:
                 data = self._read_on(data)
             if data:
                 self._heard = now = time.monotonic()
@@ -338,8 +362,7 @@ class HTTP2Connection(ConnectionInterface):
             codec.touched.clear()
 
     def _read_on(self, data: bytes) -> bytes:
-        """A body is coming in, or responses to several threads: the more is taken in at once, the
-        less each record costs."""
+        """A body is coming in: the more is taken in at once, the less each record costs."""
         parts = [data]
         size = len(data)
         while size < READ_AT_ONCE:
@@ -363,7 +386,8 @@ class HTTP2Connection(ConnectionInterface):
             for stream in codec.touched:
                 bell = self._sleepers.pop(stream.owner, None)
                 if bell is not None:
-                    bell.release()
+                    stream.owner.called = True
+                    self._ringing.append(bell)
 
     # Writing
 
@@ -399,6 +423,7 @@ class HTTP2Connection(ConnectionInterface):
             exchange = self._discarded.popleft()
             self._leave(exchange)
             if exchange.stream is not None:
+                exchange.stream.owner = None
                 self._codec.close_stream(exchange.stream)
 
     def _leave(self, exchange: Exchange) -> None:
@@ -525,6 +550,7 @@ class HTTP2Connection(ConnectionInterface):
                 abort(self._stream)  # whoever reads closes it: the descriptor is in use
             else:
                 self._close_stream()
+        self._ring()
 
     def _keep_session(self) -> None:
         """The peer has answered, so the next connection to it may resume this one's TLS."""
@@ -614,8 +640,8 @@ class Exchange:
         "_deadline",
         "_reused",
         "_state",
-        "_stream",
         "aborted",
+        "called",
         "request",
         "since",
         "stream",
@@ -630,12 +656,17 @@ class Exchange:
         self._connection = connection
         self._deadline = deadline
         self._state = "ACTIVE"
-        self._stream = self  # what a body reads from
         self._reused = False
         self.request = request
         self.since: float | None = None
         self.stream: Stream | None = None
         self.aborted = False
+        self.called = False  # it slept, and was woken because something came for it
+
+    @property
+    def _stream(self) -> Exchange:
+        """What a body reads from."""
+        return self
 
     # Sending
 
@@ -916,6 +947,9 @@ class Exchange:
         with connection._lock:
             connection._leave(self)
             if stream is not None:
+                stream.owner = None
+                if not complete:
+                    stream._parts.clear()
                 if complete and stream.id == 1:
                     connection._keep_session()
                 if (not complete or not stream.sent_all) and connection._codec.is_open(stream):
@@ -944,9 +978,10 @@ class Exchange:
         with connection._lock:
             bell = connection._sleepers.pop(self, None)
             if bell is not None:
-                bell.release()
+                connection._ringing.append(bell)
             elif connection._reader is self:
                 connection._io.wake()
+        connection._ring()
 
 
 class _Traced:
