@@ -27,9 +27,9 @@ h2 says so.
 Flow control
 ------------
 The server may send STREAM_WINDOW bytes on a stream that nobody reads, and no more: window is given
-back as the *reader* takes bytes, and grows to LARGEST_WINDOW while the reader takes all of them. The
-connection's window is given back as bytes *arrive*. So an unread stream costs at most its own
-window, and never holds up another one.
+back as the *reader* takes bytes, and grows to LARGEST_WINDOW while the reader takes all of them.
+The connection's window is given back as bytes *arrive*. So an unread stream costs at most its
+own window, and never holds up another one.
 
 Nothing here is thread-safe: the shell calls under one lock. Each call either changes nothing, or
 leaves what is to be sent in `data_to_send`, in order.
@@ -610,6 +610,12 @@ class Codec:
 
     # Receiving
 
+    def take_rest(self) -> bytes:
+        """What `receive` was given that is not a whole frame. Who joins pieces anyhow puts it in
+        front of them, and so saves `receive` a copy."""
+        rest, self._rest = self._rest, b""
+        return rest
+
     def receive(self, data: bytes, now: float) -> None:
         """Take in what arrived.
 
@@ -752,14 +758,15 @@ class Codec:
 
     def _keep(self, stream: Stream, part: bytes) -> None:
         parts = stream._parts
-        if len(part) >= SMALL_PART or not parts or len(parts[-1]) >= COLLECT_UP_TO:
+        last = parts[-1] if parts else None
+        if last is None or len(part) >= SMALL_PART or len(last) >= COLLECT_UP_TO:
             parts.append(part)
-        elif type(parts[-1]) is bytearray:
-            parts[-1] += part
-        elif len(parts[-1]) >= SMALL_PART:
+        elif type(last) is bytearray:
+            last += part
+        elif len(last) >= SMALL_PART:
             parts.append(part)
         else:
-            parts[-1] = bytearray(parts[-1]) + part
+            parts[-1] = bytearray(last) + part
 
     def _end(self, stream: Stream) -> None:
         """The server has said all."""

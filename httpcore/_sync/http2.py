@@ -363,7 +363,7 @@ class HTTP2Connection(ConnectionInterface):
 
     def _read_on(self, data: bytes) -> bytes:
         """A body is coming in: the more is taken in at once, the less each record costs."""
-        parts = [data]
+        parts = [self._codec.take_rest(), data]
         size = len(data)
         while size < READ_AT_ONCE:
             try:
