@@ -5,10 +5,13 @@ lets the clients take turns, round by round, so that whatever else the machine d
 all of them alike. The rooms:
 
 - `cases`: what is measured, and what must be reached; tables only.
-- `servers`: nginx where it is installed, else `embedded_server`; files and certificates.
-- `processes`: the worker processes, and the environment of their own that they run in.
+- `servers`: nginx where it is installed, else `embedded_server`; `link`, which stands before it
+  for the cases with delay; files and certificates.
+- `processes`: the worker processes, and the environments of their own that they run in.
 - `runner`: rounds, medians and ratios.
 - `report`: the printed table and the JSON document.
 - `worker/`: the program that runs in a worker process. It is started by its path and imports
   nothing from here, because the worker of httpcore 1.0.9 must not find our `httpcore`.
+
+The cases of HTTP/2 need nginx: the embedded server does not speak it, and they are left out.
 """

@@ -11,11 +11,22 @@ OURS = "ours"
 STOCK = "stock"
 URLLIB3 = "urllib3"
 HTTPCORE_109 = "httpcore-1.0.9"
+HTTPCORE2 = "httpcore2-2.16.2"
 HTTP_CLIENT = "http.client"
 PYCURL = "pycurl"
 SOCKET = "socket"
+#: The floor of HTTP/2 with `h2`: that library alone over a TLS socket.
+BARE_H2 = "bare-h2"
+#: The same with `jh2`, a compiled engine of the same shape.
+BARE_JH2 = "bare-jh2"
 
-PEERS = (OURS, URLLIB3, HTTPCORE_109, HTTP_CLIENT, PYCURL, SOCKET, STOCK)
+PEERS = (
+    *(OURS, URLLIB3, HTTPCORE_109, HTTPCORE2, HTTP_CLIENT, PYCURL, SOCKET),
+    *(BARE_H2, BARE_JH2, STOCK),
+)
+
+#: The variant of a contestant that speaks HTTP/1.1 in a case of HTTP/2.
+HTTP1 = "http1"
 
 KILO = 1024
 MEGA = 1024 * KILO
@@ -60,6 +71,9 @@ class Case(NamedTuple):
         contestants: who takes part, ours first.
         upload: bytes in the body of each request; above zero makes it a POST.
         tls: whether the TLS listener is used.
+        http2: whether it is HTTP/2, over TLS; contestants of the variant `HTTP1` excepted.
+        delay: seconds that a link adds to each way; for HTTP/2 only.
+        rate: bytes a second that this link carries; 0 for as many as come.
     """
 
     name: str
@@ -71,6 +85,9 @@ class Case(NamedTuple):
     contestants: tuple[Contestant, ...]
     upload: int = 0
     tls: bool = False
+    http2: bool = False
+    delay: float = 0.0
+    rate: float = 0.0
 
 
 class MemoryCase(NamedTuple):
@@ -83,6 +100,9 @@ class MemoryCase(NamedTuple):
         size: bytes to move at scale 1.
         limit: bytes by which the process may grow (for `.content`: beyond the body itself).
         upload: whether the bytes go up.
+        http2: whether it is HTTP/2, over TLS.
+        streams: where it is their number that matters: how many at scale 1, of `size` bytes at
+            any scale.
     """
 
     name: str
@@ -91,6 +111,8 @@ class MemoryCase(NamedTuple):
     size: int
     limit: int
     upload: bool = False
+    http2: bool = False
+    streams: int = 0
 
 
 class Target(NamedTuple):
@@ -112,9 +134,13 @@ def _crowd(peer: str, share: float) -> Contestant:
 
 _ALL = _core(OURS, URLLIB3, HTTPCORE_109, HTTP_CLIENT, PYCURL, SOCKET)
 _UNDER_REQUESTS = _core(OURS, STOCK)
+_HTTP2 = _core(OURS, HTTPCORE2, HTTPCORE_109, PYCURL, BARE_H2, BARE_JH2)
 
 #: Ours with as many connections as threads: what a request costs when nobody waits for one.
 UNCROWDED = Contestant("ours-16-on-16", OURS, threads=16, connections=16)
+
+#: Ours, as fast as it is over the same link without HTTP/2.
+OVER_HTTP1 = Contestant("ours-http1", OURS, variant=HTTP1)
 
 #: Ours, connecting to the one address of a name: nobody to race with.
 ONE_ADDRESS = Contestant("ours-one-address", OURS, variant="one")
@@ -232,6 +258,62 @@ CASES = (
         _UNDER_REQUESTS,
         tls=True,
     ),
+    Case(
+        "h2-get",
+        "HTTP/2: small GET",
+        "core",
+        "/small",
+        len(SMALL_BODY),
+        500,
+        _HTTP2,
+        http2=True,
+    ),
+    Case(
+        "h2-body-1m", "HTTP/2: GET of 1 MB", "core", f"/body/{MEGA}", MEGA, 60, _HTTP2, http2=True
+    ),
+    Case(
+        "h2-threads-16",
+        "HTTP/2: small GET, 16 threads on one connection",
+        "core",
+        "/small",
+        len(SMALL_BODY),
+        16 * 40,
+        _core(OURS, HTTPCORE2, HTTPCORE_109, threads=16),
+        http2=True,
+    ),
+    Case(
+        "h2-far-100m",
+        "HTTP/2: GET of 100 MB, 50 ms added to the round trip, at any rate",
+        "core",
+        f"/body/{100 * MEGA}",
+        100 * MEGA,
+        1,
+        (*_core(OURS, HTTPCORE2), OVER_HTTP1),
+        http2=True,
+        delay=0.025,
+    ),
+    Case(
+        "h2-far-100m-1g",
+        "HTTP/2: GET of 100 MB, 50 ms added to the round trip, at 1 Gbit/s",
+        "core",
+        f"/body/{100 * MEGA}",
+        100 * MEGA,
+        1,
+        (*_core(OURS), OVER_HTTP1),
+        http2=True,
+        delay=0.025,
+        rate=1e9 / 8,
+    ),
+    Case(
+        "h2-session-get",
+        "HTTP/2: Session.get, beside HTTP/1.1 over TLS",
+        "session",
+        "/small",
+        len(SMALL_BODY),
+        300,
+        (Contestant(OURS, OURS), Contestant(STOCK, STOCK, variant=HTTP1), OVER_HTTP1),
+        http2=True,
+    ),
 )
 
 #: Growth allowed while a body of any size streams through: buffers, and what the allocator
@@ -241,6 +323,12 @@ STREAM_GROWTH = 8 * MEGA
 #: Beyond the body itself, `.content` may hold two chunks. Our largest read is 64 KiB of a body
 #: whose place is already there; as much again is for the response and its headers.
 CONTENT_GROWTH = 2 * 64 * KILO + 64 * KILO
+
+#: What a stream may hold that nobody reads, or not as fast as it comes: its window, 16 MiB.
+STREAM_WINDOW = 16 * MEGA
+#: Growth allowed over any number of streams that are closed early: what the allocator keeps of
+#: the buffers. Less than one of the bodies.
+CLOSED_GROWTH = 3 * MEGA
 
 MEMORY_CASES = (
     MemoryCase("memory-download", "1 GB down, streamed, core", "stream-core", GIGA, STREAM_GROWTH),
@@ -272,6 +360,24 @@ MEMORY_CASES = (
         100 * MEGA,
         CONTENT_GROWTH,
     ),
+    # The issue asks for 10,000: that is `--scale 10`.
+    MemoryCase(
+        "memory-h2-closed",
+        "HTTP/2: streams of 4 MB closed after the first piece",
+        "closed-core",
+        4 * MEGA,
+        CLOSED_GROWTH,
+        http2=True,
+        streams=1000,
+    ),
+    MemoryCase(
+        "memory-h2-unread",
+        "HTTP/2: one stream of 100 MB unread, nine others read by a thread each",
+        "unread-core",
+        100 * MEGA,
+        10 * STREAM_WINDOW,
+        http2=True,
+    ),
 )
 
 TARGETS = (
@@ -293,6 +399,12 @@ TARGETS = (
     Target("session-1m", "wall", 0.55, STOCK),
     Target("session-100m", "wall", 0.40, STOCK),
     Target("session-new-tls", "wall", 0.2, STOCK),
+    Target("h2-get", "cpu", 0.60, HTTPCORE2),
+    Target("h2-body-1m", "wall", 0.75, HTTPCORE2),
+    Target("h2-threads-16", "wall", 0.60, HTTPCORE2),
+    # At least 0.9 of the rate.
+    Target("h2-far-100m", "wall", 1.11, OVER_HTTP1.label),
+    Target("h2-far-100m-1g", "wall", 1.11, OVER_HTTP1.label),
 )
 
 NAMES = tuple(case.name for case in (*CASES, *MEMORY_CASES))

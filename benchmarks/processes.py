@@ -1,11 +1,12 @@
 """The processes that the contestants run in.
 
-Owns: the worker processes and their line of talk, their environment, the virtual environment
-of httpcore 1.0.9. Must not know: what is measured.
+Owns: the worker processes and their line of talk, their environment, the virtual environments
+of the clients that cannot stand beside ours. Must not know: what is measured.
 """
 
 from __future__ import annotations
 
+import importlib.metadata
 import json
 import os
 import subprocess
@@ -29,7 +30,11 @@ _FAREWELL = 5.0
 #: proxies and CA bundles from it: a short fixed list measures the same thing everywhere.
 _INHERITED = ("PATH", "HOME", "LANG", "TMPDIR", "LD_LIBRARY_PATH", "SYSTEMROOT")
 
-_PINNED = "httpcore==1.0.9"
+#: Clients of an earlier day, each in a virtual environment of its own.
+_PINNED = {
+    cases.HTTPCORE_109: ("httpcore", "1.0.9"),
+    cases.HTTPCORE2: ("httpcore2", "2.16.2"),
+}
 
 
 class WorkerError(Exception):
@@ -110,27 +115,28 @@ class Worker:
 
 
 class Interpreters:
-    """Which interpreter runs which contestant; makes the one of httpcore 1.0.9 when needed."""
+    """Which interpreter runs which contestant; makes those of the pinned clients when needed."""
 
     def __init__(self) -> None:
-        self._httpcore_109: str | Skipped | None = None
+        self._made: dict[str, str | Skipped] = {}
 
     def of(self, peer: str) -> str:
         """The interpreter for `peer`.
 
         Raises:
-            Skipped: httpcore 1.0.9 could not be installed.
+            Skipped: the pinned client could not be installed.
         """
-        if peer != cases.HTTPCORE_109:
+        if peer not in _PINNED:
             return sys.executable
-        if self._httpcore_109 is None:
+        if peer not in self._made:
             try:
-                self._httpcore_109 = _interpreter_with_httpcore_109()
+                self._made[peer] = _interpreter_with(*_PINNED[peer])
             except Skipped as reason:
-                self._httpcore_109 = reason
-        if isinstance(self._httpcore_109, Skipped):
-            raise self._httpcore_109
-        return self._httpcore_109
+                self._made[peer] = reason
+        made = self._made[peer]
+        if isinstance(made, Skipped):
+            raise made
+        return made
 
 
 def _environment(peer: str) -> dict[str, str]:
@@ -140,35 +146,42 @@ def _environment(peer: str) -> dict[str, str]:
     return environment
 
 
-def _cache_directory() -> Path:
+def _cache_directory(name: str) -> Path:
     home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     version = f"python{sys.version_info.major}.{sys.version_info.minor}"
-    return Path(home) / "httpcore-benchmarks" / version
+    return Path(home) / "httpcore-benchmarks" / f"{name}-{version}"
 
 
-def _interpreter_with_httpcore_109() -> str:
-    """Made once, then found in the cache."""
-    directory = _cache_directory()
-    bin_directory, name = ("Scripts", "python.exe") if os.name == "nt" else ("bin", "python")
-    python = str(directory / bin_directory / name)
-    if _has_httpcore_109(python):
+def _interpreter_with(name: str, version: str) -> str:
+    """Made once, then found in the cache. `h2` is the one that ours has: nobody's merit."""
+    directory = _cache_directory(f"{name}-{version}")
+    bin_directory, program = ("Scripts", "python.exe") if os.name == "nt" else ("bin", "python")
+    python = str(directory / bin_directory / program)
+    versions = {name: version, "h2": importlib.metadata.version("h2")}
+    if _has(python, versions):
         return python
-    print(f"installing {_PINNED} into {directory}", file=sys.stderr)
+    pinned = [f"{each}=={wanted}" for each, wanted in versions.items()]
+    print(f"installing {' and '.join(pinned)} into {directory}", file=sys.stderr)
     try:
         venv.create(directory, clear=True, with_pip=True)
-        command = [python, "-m", "pip", "install", "--quiet", _PINNED]
+        command = [python, "-m", "pip", "install", "--quiet", *pinned]
         subprocess.run(command, capture_output=True, text=True, check=True)
     except subprocess.CalledProcessError as error:
         reason = str(error.stderr or error).strip().rpartition("\n")[2]
-        raise Skipped(f"{_PINNED} could not be installed: {reason}")
+        raise Skipped(f"{pinned[0]} could not be installed: {reason}")
     except OSError as error:
-        raise Skipped(f"{_PINNED} could not be installed: {error}")
+        raise Skipped(f"{pinned[0]} could not be installed: {error}")
     return python
 
 
-def _has_httpcore_109(python: str) -> bool:
-    program = "import httpcore; raise SystemExit(httpcore.__version__ != '1.0.9')"
+def _has(python: str, versions: dict[str, str]) -> bool:
+    """Whether the interpreter is there and has exactly these distributions."""
+    program = (
+        "import importlib.metadata as m, json, sys; "
+        "sys.exit(any(m.version(k) != v for k, v in json.loads(sys.argv[1]).items()))"
+    )
+    command = [python, "-I", "-c", program, json.dumps(versions)]
     try:
-        return subprocess.run([python, "-I", "-c", program], capture_output=True).returncode == 0
+        return subprocess.run(command, capture_output=True).returncode == 0
     except OSError:
         return False

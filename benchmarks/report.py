@@ -11,6 +11,8 @@ _VERDICTS = {True: "met", False: "MISSED", None: "not measured"}
 
 def case_lines(result: dict[str, Any], targets: list[dict[str, Any]]) -> list[str]:
     """One timed case: a row for each contestant, a line for each target."""
+    if "left_out" in result:
+        return [f"{result['name']}: {result['title']}: {result['left_out']}"]
     lines = [
         f"{result['name']}: {result['title']} ({result['requests']} requests a round)",
         f"  {'':16}{'wall us':>12}{'cpu us':>12}{'ours/it wall':>15}{'cpu':>8}",
@@ -21,6 +23,11 @@ def case_lines(result: dict[str, Any], targets: list[dict[str, Any]]) -> list[st
             f"  {label:16}{summary['wall_us']:>12.1f}{summary['cpu_us']:>12.1f}"
             f"{_number(ratio.get('wall')):>15}{_number(ratio.get('cpu')):>8}"
         )
+    lines += [
+        f"  {label:16}failed {len(reasons)} times, the last with: {reasons[-1]}"
+        for label, reasons in result["failed"].items()
+        if label not in result["absent"]
+    ]
     lines += [f"  {label:16}absent: {reason}" for label, reason in result["absent"].items()]
     lines += [f"  target {target_line(target)}" for target in targets]
     return lines
@@ -28,10 +35,12 @@ def case_lines(result: dict[str, Any], targets: list[dict[str, Any]]) -> list[st
 
 def memory_lines(result: dict[str, Any]) -> list[str]:
     """One memory check."""
+    if "left_out" in result:
+        return [f"{result['name']}: {result['title']}: {result['left_out']}"]
     if "error" in result:
         return [f"{result['name']}: {result['title']}: failed: {result['error']}"]
     return [
-        f"{result['name']}: {result['title']} ({_kilobytes(result['moved'])} moved): "
+        f"{result['name']}: {result['title']} ({_moved(result)}): "
         f"grew by {_kilobytes(result['growth'])}, limit {_kilobytes(result['limit'])}: "
         f"{_VERDICTS[result['met']]}"
     ]
@@ -73,6 +82,12 @@ def failures(document: dict[str, Any]) -> list[str]:
 
 def _number(value: float | None) -> str:
     return "-" if value is None else f"{value:.2f}"
+
+
+def _moved(result: dict[str, Any]) -> str:
+    if result["streams"]:
+        return f"{result['streams']:,} streams"
+    return f"{_kilobytes(result['moved'])} moved"
 
 
 def _kilobytes(size: int) -> str:

@@ -1,7 +1,7 @@
 """The server that all contestants talk to.
 
-Owns: starting and stopping nginx or the embedded server, the files they serve, the
-certificates. Must not know: who asks.
+Owns: starting and stopping nginx or the embedded server, and the link with delay before it;
+the files they serve, the certificates. Must not know: who asks.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ import trustme
 from . import cases
 
 _EMBEDDED = Path(__file__).with_name("embedded_server.py")
+_LINK = Path(__file__).with_name("link.py")
 
 #: Seconds for a server process to start or stop before something must be wrong.
 _PATIENCE = 10.0
@@ -28,7 +29,9 @@ _PATIENCE = 10.0
 _POLL = 0.02
 
 #: One worker process, no master: one process to start, measure against and stop. Connections
-#: stay open for the whole run, so that keep-alive is never the server's decision.
+#: stay open for the whole run, so that keep-alive is never the server's decision. HTTP/2 has a
+#: listener of its own, so that no other case meets it by ALPN; nginx 1.22 knows only this way to
+#: ask for it, later ones know it too.
 _NGINX_CONF = """\
 daemon off;
 master_process off;
@@ -52,6 +55,7 @@ http {{
     server {{
         listen 127.0.0.1:{http} backlog=1024;
         listen 127.0.0.1:{https} ssl backlog=1024;
+        {http2_listener}
         ssl_certificate {directory}/server.pem;
         ssl_certificate_key {directory}/server.pem;
         root {directory}/files;
@@ -66,6 +70,10 @@ http {{
 """
 
 
+#: 128 streams at once are what nginx allows unless it is told otherwise.
+_NGINX_HTTP2 = "listen 127.0.0.1:{port} ssl http2 backlog=1024; http2_max_concurrent_streams 128;"
+
+
 class Server(NamedTuple):
     """A running server.
 
@@ -74,29 +82,51 @@ class Server(NamedTuple):
         process: its process.
         http: the port of the plain listener.
         https: the port of the TLS listener.
+        http2: the port of the TLS listener that also speaks HTTP/2; None without HTTP/2.
     """
 
     name: str
     process: subprocess.Popen[str]
     http: int
     https: int
+    http2: int | None = None
 
-    def url(self, path: str, tls: bool = False) -> str:
+    def url(self, path: str, tls: bool = False, http2: bool = False) -> str:
+        if http2:
+            assert self.http2 is not None
+            return f"https://127.0.0.1:{self.http2}{path}"
         if tls:
             return f"https://127.0.0.1:{self.https}{path}"
         return f"http://127.0.0.1:{self.http}{path}"
 
     def stop(self) -> None:
-        if self.process.stdin is not None:
-            self.process.stdin.close()
-        self.process.terminate()
-        try:
-            self.process.wait(_PATIENCE)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
-        if self.process.stdout is not None:
-            self.process.stdout.close()
+        _stop(self.process)
+
+
+class Link(NamedTuple):
+    """A running link to a TLS listener; clients connect to `port`."""
+
+    process: subprocess.Popen[str]
+    port: int
+
+    def url(self, path: str) -> str:
+        return f"https://127.0.0.1:{self.port}{path}"
+
+    def stop(self) -> None:
+        _stop(self.process)
+
+
+def _stop(process: subprocess.Popen[str]) -> None:
+    if process.stdin is not None:
+        process.stdin.close()
+    process.terminate()
+    try:
+        process.wait(_PATIENCE)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+    if process.stdout is not None:
+        process.stdout.close()
 
 
 def make_certificates(directory: Path) -> Path:
@@ -146,24 +176,25 @@ def start_nginx(directory: Path, program: str) -> Server:
     Raises:
         RuntimeError: it did not start; the text is its own explanation.
     """
-    http, https = _free_ports(2)
+    http, https, http2 = _free_ports(3)
+    version, has_http2 = ask_nginx(program)
     conf = directory / "nginx.conf"
     conf.write_text(
         _NGINX_CONF.format(
             directory=directory,
             http=http,
             https=https,
+            http2_listener=_NGINX_HTTP2.format(port=http2) if has_http2 else "",
             small=cases.SMALL_BODY.decode(),
             sink=cases.SINK_BODY.decode(),
         )
     )
-    version = subprocess.run([program, "-v"], capture_output=True, text=True, check=True).stderr
     process = subprocess.Popen(
         [program, "-p", str(directory), "-c", str(conf), "-e", str(directory / "error.log")],
         stdin=subprocess.DEVNULL,
         text=True,
     )
-    server = Server(version.strip().rpartition(": ")[2], process, http, https)
+    server = Server(version, process, http, https, http2 if has_http2 else None)
     try:
         _wait_until_listening(process, https)
     except RuntimeError as error:
@@ -173,14 +204,38 @@ def start_nginx(directory: Path, program: str) -> Server:
     return server
 
 
+def ask_nginx(program: str) -> tuple[str, bool]:
+    """Its name with the version, and whether it was built with HTTP/2."""
+    answer = subprocess.run([program, "-V"], capture_output=True, text=True, check=True).stderr
+    return answer.partition("\n")[0].rpartition(": ")[2], "http_v2_module" in answer
+
+
 def start_embedded(directory: Path) -> Server:
     """Serve the same paths with the embedded server.
 
     Raises:
         RuntimeError: it did not start; it has said why on standard error.
     """
+    process, ports = _start_program(_EMBEDDED, str(directory / "server.pem"))
+    return Server(f"embedded, Python {sys.version.split()[0]}", process, **ports)
+
+
+def start_link(server: Server, delay: float, rate: float = 0.0) -> Link:
+    """Put a link before the HTTP/2 listener.
+
+    It adds `delay` seconds to each way and carries `rate` bytes a second, 0 for as many as come.
+
+    Raises:
+        RuntimeError: it did not start; it has said why on standard error.
+    """
+    process, ports = _start_program(_LINK, str(server.http2), str(delay), str(rate))
+    return Link(process, **ports)
+
+
+def _start_program(program: Path, *arguments: str) -> tuple[subprocess.Popen[str], dict[str, int]]:
+    """One of our own, which prints its ports; it ends with its standard input."""
     process = subprocess.Popen(
-        [sys.executable, str(_EMBEDDED), str(directory / "server.pem")],
+        [sys.executable, str(program), *arguments],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
@@ -188,10 +243,9 @@ def start_embedded(directory: Path) -> Server:
     assert process.stdout is not None
     line = process.stdout.readline()
     if not line:
-        process.wait()
-        raise RuntimeError("the embedded server did not start")
-    ports = json.loads(line)
-    return Server(f"embedded, Python {sys.version.split()[0]}", process, **ports)
+        _stop(process)
+        raise RuntimeError(f"{program.name} did not start")
+    return process, json.loads(line)
 
 
 def _free_ports(count: int) -> list[int]:

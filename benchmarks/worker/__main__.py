@@ -23,6 +23,9 @@ from peers import PEERS, Requester
 
 Round = Callable[[int], dict[str, Any]]
 
+#: How the kinds of memory checks begin.
+_MEMORY_CHECKS = ("stream", "upload", "content", "closed", "unread")
+
 #: Requests before the first round: connections are opened and lazy imports done.
 _WARM_UP = 3
 
@@ -96,7 +99,7 @@ def _prepare_timing(job: Job) -> tuple[Round, str]:
 
 
 def _prepare(job: Job) -> tuple[Round, str]:
-    if job.kind.partition("-")[0] in ("stream", "upload", "content"):
+    if job.kind.partition("-")[0] in _MEMORY_CHECKS:
         return _prepare_memory_check(job)
     return _prepare_timing(job)
 

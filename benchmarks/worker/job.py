@@ -24,6 +24,8 @@ class Job(NamedTuple):
         authorities: the file of the CA bundle.
         variant: what is special about this contestant, see `connects`.
         file: a file of `received` or `upload` bytes, for the memory checks that need one.
+        http2: whether the client is to speak HTTP/2.
+        streams: how many streams a memory check opens, where it is their number that matters.
     """
 
     peer: str
@@ -36,6 +38,8 @@ class Job(NamedTuple):
     authorities: str = ""
     file: str = ""
     variant: str = ""
+    http2: bool = False
+    streams: int = 0
 
     @property
     def method(self) -> str:

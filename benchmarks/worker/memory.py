@@ -1,7 +1,7 @@
 """How much memory a large body takes.
 
-Owns: moving a body of `Job.received` or `Job.upload` bytes once, and measuring what that
-adds. Must not know: what is allowed.
+Owns: moving a body of `Job.received` or `Job.upload` bytes once, or several at once over one
+HTTP/2 connection, and measuring what that adds. Must not know: what is allowed.
 
 A streamed body is measured by the peak of the resident set, which counts everything. For
 `.content` the allocator is watched instead: one block of 100 MB among many small ones is told
@@ -14,26 +14,35 @@ import resource
 import sys
 import tracemalloc
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 from urllib.parse import urljoin
 
 from job import HEADERS, Job
+from peers import check
 
 #: Bytes that a streaming program moves at a time.
 PIECE = 64 * 1024
+
+#: Streams that are read beside the one that is not.
+OTHERS = 9
 
 
 def run(job: Job) -> dict[str, int]:
     """Do what `job.kind` says once.
 
     Returns:
-        `moved`: bytes of body; `growth`: bytes that this took beyond what is allowed to stay.
+        `moved`: bytes of body, or `Job.streams`; `growth`: bytes that this took beyond what is
+        allowed to stay.
     """
     action = _ACTIONS[job.kind]
     if job.kind.startswith("content"):
         moved, growth = _traced(lambda: action(job))
     else:
         moved, growth = _resident(lambda: action(job))
-    expected = job.upload or job.received
+    expected = job.streams or job.upload or job.received
+    if job.kind.startswith("unread"):
+        expected *= OTHERS
     if moved != expected:
         raise RuntimeError(f"{moved} of {expected} bytes were moved")
     return {"moved": moved, "growth": growth}
@@ -47,6 +56,9 @@ def version() -> str:
 
 def warm_up(job: Job) -> None:
     """Import and cache, with a small body, what a large one does not pay for."""
+    if job.http2:
+        _warm_up_http2(job)
+        return
     stack = job.kind.rpartition("-")[2]
     small = job._replace(url=urljoin(job.url, "/small"), kind=f"stream-{stack}", upload=0)
     _ACTIONS[small.kind](small)
@@ -152,6 +164,46 @@ def _content_session(job: Job) -> int:
         return len(session.get(job.url).content)
 
 
+def _pool_http2(job: Job) -> Any:
+    import httpcore
+
+    return httpcore.ConnectionPool(ssl_context=job.ssl_context, http2=True, max_connections=1)
+
+
+def _warm_up_http2(job: Job) -> None:
+    """As many streams at once as will be, and a tenth of those that are closed early."""
+    _unread(job._replace(url=urljoin(job.url, "/small")))
+    if job.streams:
+        _closed(job._replace(streams=max(1, job.streams // 10)))
+
+
+def _read_http2(pool: Any, job: Job) -> int:
+    with pool.stream("GET", job.url, headers=HEADERS) as response:
+        check(response.status)
+        return sum(len(piece) for piece in response.stream)
+
+
+def _closed(job: Job) -> int:
+    """Open streams one after the other and close each at the first piece of its body.
+
+    In the end one is read to its end: what was closed must not have used up the windows.
+    """
+    with _pool_http2(job) as pool:
+        for _ in range(job.streams):
+            with pool.stream("GET", job.url, headers=HEADERS) as response:
+                check(response.status)
+                next(iter(response.stream))
+        return job.streams if _read_http2(pool, job) == job.received else 0
+
+
+def _unread(job: Job) -> int:
+    """The bytes that `OTHERS` threads receive, while one stream waits that nobody reads."""
+    with _pool_http2(job) as pool, pool.stream("GET", job.url, headers=HEADERS) as response:
+        check(response.status)
+        with ThreadPoolExecutor(OTHERS) as executor:
+            return sum(executor.map(_read_http2, [pool] * OTHERS, [job] * OTHERS))
+
+
 _ACTIONS: dict[str, Callable[[Job], int]] = {
     "stream-core": _stream_core,
     "stream-session": _stream_session,
@@ -159,4 +211,6 @@ _ACTIONS: dict[str, Callable[[Job], int]] = {
     "upload-session": _upload_session,
     "content-core": _content_core,
     "content-session": _content_session,
+    "closed-core": _closed,
+    "unread-core": _unread,
 }

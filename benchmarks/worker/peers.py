@@ -11,14 +11,19 @@ clients with a pool share it, the others make a connection for each. Nobody has 
 from __future__ import annotations
 
 import http.client
+import importlib
 import io
 import socket
+import ssl
 from collections.abc import Callable
 from typing import Any, Protocol
 
 from job import HEADERS, Job
 
 Requester = Callable[[], int]
+
+#: Where a client is not called `httpcore`.
+_MODULES = {"httpcore2-2.16.2": "httpcore2"}
 
 
 class Peer(Protocol):
@@ -37,19 +42,27 @@ def check(status: int) -> None:
         raise RuntimeError(f"the server answered {status}")
 
 
+def check_version(spoken: str, job: Job) -> None:
+    """Looked at once, before the rounds: a client may fall back without a word."""
+    if (spoken == "HTTP/2") != job.http2:
+        raise RuntimeError(f"{job.peer} speaks {spoken}")
+
+
 class Httpcore:
-    """Ours and httpcore 1.0.9: one API, two interpreters."""
+    """Ours, httpcore 1.0.9 and httpcore2: one API, three interpreters."""
 
     def __init__(self, job: Job) -> None:
-        import httpcore
-
-        self.version = f"httpcore {httpcore.__version__}"
-        if (job.peer == "httpcore-1.0.9") != (httpcore.__version__ == "1.0.9"):
-            raise RuntimeError(f"{job.peer} was to run, but this is {httpcore.__file__}")
+        module = importlib.import_module(_MODULES.get(job.peer, "httpcore"))
+        self.version = f"{module.__name__} {module.__version__}"
+        if (job.peer == "httpcore-1.0.9") != (self.version == "httpcore 1.0.9"):
+            raise RuntimeError(f"{job.peer} was to run, but this is {module.__file__}")
         self._job = job
-        self._pool = httpcore.ConnectionPool(
-            ssl_context=job.ssl_context, max_connections=job.connections
+        self._pool = module.ConnectionPool(
+            ssl_context=job.ssl_context, max_connections=job.connections, http2=job.http2
         )
+        if job.http2:
+            response = self._pool.request("GET", job.url, headers=HEADERS)
+            check_version(response.extensions["http_version"].decode(), job)
 
     def requester(self) -> Requester:
         request, method, url = self._pool.request, self._job.method, self._job.url
@@ -134,6 +147,8 @@ class Pycurl:
         handle.setopt(pycurl.HTTPHEADER, [*fields, "Expect:"])
         handle.setopt(pycurl.NOSIGNAL, 1)
         handle.setopt(pycurl.PROXY, "")
+        if job.http2:
+            handle.setopt(pycurl.HTTP_VERSION, pycurl.CURL_HTTP_VERSION_2TLS)
         if job.authorities:
             handle.setopt(pycurl.CAINFO, job.authorities)
 
@@ -147,6 +162,10 @@ class Pycurl:
             check(handle.getinfo(pycurl.RESPONSE_CODE))
             return len(received.getvalue())
 
+        if job.http2:
+            send()
+            number = handle.getinfo(pycurl.INFO_HTTP_VERSION)
+            check_version("HTTP/2" if number == pycurl.CURL_HTTP_VERSION_2_0 else "HTTP/1", job)
         return send
 
 
@@ -202,11 +221,97 @@ class Socket:
         return send
 
 
+#: The switches of `h2` for what it checks and mends in header fields.
+_CHECKS = (
+    "validate_inbound_headers",
+    "validate_outbound_headers",
+    "normalize_inbound_headers",
+    "normalize_outbound_headers",
+)
+
+
+class BareHTTP2:
+    """The floor of HTTP/2 with `h2`: that library over a TLS socket, one request at a time.
+
+    Or `jh2`, which has the same names. It keeps no body, and believes whatever the server says:
+    the checks of the library are off. Its windows are so large that the server never waits.
+    """
+
+    _BLOCK = 64 * 1024
+    _WINDOW = 16 * 1024 * 1024
+
+    def __init__(self, job: Job) -> None:
+        name = job.peer.partition("-")[2]
+        self._module = importlib.import_module(name)
+        self._connection = importlib.import_module(f"{name}.connection")
+        self._config = importlib.import_module(f"{name}.config")
+        self._events = importlib.import_module(f"{name}.events")
+        self._settings = importlib.import_module(f"{name}.settings")
+        self.version = f"{name} {self._module.__version__}"
+        self._job = job
+
+    def _connect(self) -> ssl.SSLSocket:
+        context = self._job.ssl_context
+        assert context is not None
+        context.set_alpn_protocols(["h2"])
+        sock = socket.create_connection(self._job.address)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        secure = context.wrap_socket(sock, server_hostname=self._job.address[0])
+        check_version("HTTP/2" if secure.selected_alpn_protocol() == "h2" else "HTTP/1", self._job)
+        return secure
+
+    def _start(self) -> Any:
+        """The engine, with its first words to be sent."""
+        off = dict.fromkeys(_CHECKS, False)
+        engine = self._connection.H2Connection(self._config.H2Configuration(**off))
+        code = self._settings.SettingCodes.INITIAL_WINDOW_SIZE
+        engine.local_settings = self._settings.Settings(
+            client=True, initial_values={code: self._WINDOW}
+        )
+        engine.initiate_connection()
+        engine.increment_flow_control_window(self._WINDOW)
+        return engine
+
+    def requester(self) -> Requester:
+        sock, engine = self._connect(), self._start()
+        data_received, ended = self._events.DataReceived, self._events.StreamEnded
+        response_received = self._events.ResponseReceived
+        fields = [
+            (b":method", b"GET"),
+            (b":scheme", b"https"),
+            (b":authority", "{}:{}".format(*self._job.address).encode()),
+            (b":path", self._job.path.encode()),
+            *((name.lower().encode(), value.encode()) for name, value in HEADERS.items()),
+        ]
+
+        def send() -> int:
+            stream = engine.get_next_available_stream_id()
+            engine.send_headers(stream, fields, end_stream=True)
+            sock.sendall(engine.data_to_send())
+            received = 0
+            while True:
+                for event in engine.receive_data(sock.recv(self._BLOCK)):
+                    if isinstance(event, data_received):
+                        received += len(event.data)
+                        engine.acknowledge_received_data(event.flow_controlled_length, stream)
+                    elif isinstance(event, response_received):
+                        check(int(dict(event.headers)[b":status"]))
+                    elif isinstance(event, ended):
+                        return received
+                if out := engine.data_to_send():
+                    sock.sendall(out)
+
+        return send
+
+
 PEERS: dict[str, Any] = {
     "ours": Httpcore,
     "httpcore-1.0.9": Httpcore,
+    "httpcore2-2.16.2": Httpcore,
     "urllib3": Urllib3,
     "http.client": HttpClient,
     "pycurl": Pycurl,
     "socket": Socket,
+    "bare-h2": BareHTTP2,
+    "bare-jh2": BareHTTP2,
 }

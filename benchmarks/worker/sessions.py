@@ -10,21 +10,21 @@ from typing import Any
 
 import requests
 from job import Job
-from peers import Requester, check
+from peers import Requester, check, check_version
 from requests.adapters import HTTPAdapter
 
 #: What requests keeps for each host unless it is told otherwise.
 _DEFAULT_SIZE = 10
 
 
-def make_adapter(peer: str, connections: int = 1) -> tuple[HTTPAdapter, str]:
+def make_adapter(peer: str, connections: int = 1, http2: bool = False) -> tuple[HTTPAdapter, str]:
     """The adapter of `peer` with room for that many connections, and which version it is."""
     size = max(_DEFAULT_SIZE, connections)
     if peer == "ours":
         import httpcore
         import httpcore_requests
 
-        ours = httpcore_requests.HTTPAdapter(pool_maxsize=size)
+        ours = httpcore_requests.HTTPAdapter(pool_maxsize=size, http2=http2)
         return ours, f"httpcore {httpcore.__version__}"
     import urllib3
 
@@ -32,9 +32,11 @@ def make_adapter(peer: str, connections: int = 1) -> tuple[HTTPAdapter, str]:
     return HTTPAdapter(pool_maxsize=size), version
 
 
-def make_session(peer: str, connections: int = 1) -> tuple[requests.Session, str]:
+def make_session(
+    peer: str, connections: int = 1, http2: bool = False
+) -> tuple[requests.Session, str]:
     """A session with the adapter of `peer` mounted, and the version of that."""
-    adapter, version = make_adapter(peer, connections)
+    adapter, version = make_adapter(peer, connections, http2)
     session = requests.Session()
     session.mount("http://", adapter)
     session.mount("https://", adapter)
@@ -63,8 +65,13 @@ class SessionGet:
     """`Session.get`, then `.content`: what most programs do."""
 
     def __init__(self, job: Job) -> None:
-        self._session, self.version = make_session(job.peer, job.connections)
+        self._session, self.version = make_session(job.peer, job.connections, job.http2)
         self._url = job.url
+        if job.authorities:
+            self._session.verify = job.authorities
+        if job.http2:
+            number = self._session.get(job.url).raw.version
+            check_version("HTTP/2" if number == 20 else "HTTP/1", job)
 
     def requester(self) -> Requester:
         get, url = self._session.get, self._url
