@@ -83,7 +83,12 @@ class HTTPAdapter(_Stock):  # type: ignore[misc]
         ssl_context: how servers and https proxies are verified, instead of `verify` paths. It is
             never changed; a request that would need it changed (``verify=False``, ``cert=``, a path
             as `verify` that is not from the environment) is refused. Names are always checked.
-        http2: not built yet: True raises NotImplementedError.
+            Only with `http2` the protocols that it offers (ALPN) are set, which Python has for
+            whole contexts only: do not share it with other clients then.
+        http2: True offers HTTP/2 to https origins, direct and through tunnels; those that do not
+            take it are spoken to in HTTP/1.1, as are http origins. All threads share a connection
+            then, as far as the server lets them. ``raw.version`` tells: 20 for HTTP/2, which has
+            no reason phrases: ``reason`` is the usual one for the status, or empty.
         max_connections: connections open at once over all hosts, or None; more requests wait.
         keepalive_expiry: seconds an idle connection may still be used, or None for ever.
         max_age: seconds after which a connection is not used again, or None.
@@ -108,6 +113,9 @@ class HTTPAdapter(_Stock):  # type: ignore[misc]
             `httpcore.ProxyError` (its ``status``, ``headers`` and ``body`` are the proxy's answer)
             and the proxy's URL without credentials. The headers it returns go to that proxy, with
             a second CONNECT on the same connection; None gives up. At most 3 times for a tunnel.
+        ping_interval: with `http2`, seconds without a word from the server after which it is
+            asked, while a response is awaited or read, whether it is still there; None: never.
+        ping_timeout: seconds it then has to answer; past them the connection's requests fail.
 
     Proxies are what requests makes of ``proxies=`` and the environment: http origins are asked for
     at the proxy, https ones through a tunnel. `Proxy-Authorization`, from the proxy's URL or from
@@ -154,6 +162,8 @@ class HTTPAdapter(_Stock):  # type: ignore[misc]
         resolve: Mapping[str, str] | None = None,
         resolver: Callable[[str, int, float | None], Iterable[str]] | None = None,
         on_proxy_challenge: Callable[[httpcore.ProxyError, str], Any] | None = None,
+        ping_interval: float | None = None,
+        ping_timeout: float = 15.0,
     ) -> None:
         self._settings = Settings(
             ssl_context=ssl_context,
@@ -169,6 +179,8 @@ class HTTPAdapter(_Stock):  # type: ignore[misc]
             resolve=resolve,
             resolver=resolver,
             on_proxy_challenge=on_proxy_challenge,
+            ping_interval=ping_interval,
+            ping_timeout=ping_timeout,
         )
         max_idle = max(MIN_IDLE, pool_connections * pool_maxsize)
         self._transports = Transports(self._settings, max_idle)

@@ -29,12 +29,17 @@ ciphers alone, without any root. So here a request gets what it asks, in one of 
    trust never adds up and no certificate goes where it was not meant for. Such a copy has no
    client certificate but that of `cert`, and the curves of OpenSSL's defaults.
 
+One thing is changed in a given context: the protocols that it offers (ALPN), which Python has for
+whole contexts only. An adapter that speaks HTTP/2 sets them before it makes a connection, and one
+that does not puts that right where it shares the context. As long as no adapter with HTTP/2 has it,
+the protocols are its owner's.
+
 What cannot be copied (pyOpenSSL's, or one whose `wrap_socket` was replaced on the instance) is
 used as it is; it is made to verify where it does not and a request asks for it, and refused where
 it would have to become anything else.
 
 Sources: urllib3's `HTTPSConnection.connect` for what a context has to become, RFC 9110 section
-4.3.4 for why a host name must be checked, OpenSSL's SSL_set_SSL_CTX(3).
+4.3.4 for why a host name must be checked, OpenSSL's SSL_set_SSL_CTX(3), RFC 7301 (ALPN).
 """
 
 from __future__ import annotations
@@ -61,6 +66,10 @@ _UNTRUSTED = frozenset([2, 18, 19, 20, 21])
 # asked gets a new one, and new connections.
 MAX_COPIES = 64
 
+# What an adapter without HTTP/2 offers, and one with it (RFC 7301 section 6).
+HTTP11_ONLY = ("http/1.1",)
+HTTP2_FIRST = ("h2", "http/1.1")
+
 # Contexts of old that speak one version, by protocol; what they say themselves is "any".
 ONE_VERSION = {
     getattr(ssl, f"PROTOCOL_{name}"): getattr(ssl.TLSVersion, name)
@@ -77,6 +86,7 @@ class Ask(NamedTuple):
         hostname: the name to find in it; None for the one connected to, False for any.
         fingerprint: of the certificate, in hexadecimal; it then stands in place of a name.
         minimum_version, maximum_version: `ssl.TLSVersion`; None for the context's own.
+        protocols: what may be agreed on by ALPN; None for what the context offers, whatever.
     """
 
     verifies: bool
@@ -84,6 +94,7 @@ class Ask(NamedTuple):
     fingerprint: str | None = None
     minimum_version: Any = None
     maximum_version: Any = None
+    protocols: tuple[str, ...] | None = HTTP11_ONLY
 
     @property
     def by_openssl(self) -> bool:
@@ -142,10 +153,7 @@ class FittedContext:
     def _begin(self, method: str, options: dict[str, Any], *arguments: Any) -> Any:
         base = self._base()
         named = getattr(base, "check_hostname", False)
-        wrap = getattr(base, method, None)
-        if wrap is None:
-            raise _error(f"{type(base).__name__} cannot be used inside of another TLS connection")
-        wrapped = wrap(*arguments, **options)
+        wrapped = self._wrap(base, method, arguments, options)
         try:
             if base is not self._context:
                 if self._lends:
@@ -164,6 +172,27 @@ class FittedContext:
                 wrapped.close()
             raise
         return wrapped
+
+    def _wrap(self, base: Any, method: str, arguments: Any, options: dict[str, Any]) -> Any:
+        wrap = getattr(base, method, None)
+        if wrap is None:
+            raise _error(f"{type(base).__name__} cannot be used inside of another TLS connection")
+        wanted = self._ask.protocols
+        # A copy was made with them. What cannot be copied may do its whole handshake in `wrap`, and
+        # may give what HTTP/2 cannot be spoken on.
+        if base is not self._context or wanted is None or _is_foreign(base):
+            return wrap(*arguments, **options)
+        if wanted == HTTP11_ONLY and base not in _offering:
+            return wrap(*arguments, **options)
+        with _lock_offers:  # what a connection offers is settled in here
+            if _offering.get(base) != wanted:
+                _offering[base] = ()  # or an interrupt in between would leave a lie
+                base.set_alpn_protocols(list(wanted))
+                _offering[base] = wanted
+            return wrap(*arguments, **options)
+
+    def set_alpn_protocols(self, alpn_protocols: Any) -> None:
+        """Nothing: it offers what it was made for."""
 
     def _base(self) -> Any:
         """What a connection begins with."""
@@ -189,7 +218,8 @@ class FittedContext:
 
     def _check(self, sock: Any, hostname: str | None) -> None:
         ask = self._ask
-        if sock.selected_alpn_protocol() == "h2":
+        chosen = sock.selected_alpn_protocol()
+        if chosen == "h2" and (ask.protocols == HTTP11_ONLY or type(sock) is _ForeignSocket):
             raise _error(
                 "the server chose HTTP/2, which the ssl_context that was given offers and which is "
                 'not spoken here: call its set_alpn_protocols(["http/1.1"])'
@@ -332,7 +362,7 @@ def _set_up(copy: Any, given: Any, ask: Ask) -> None:
     for name in ("sslsocket_class", "sslobject_class"):
         if name in vars(given):
             setattr(copy, name, vars(given)[name])
-    copy.set_alpn_protocols(["http/1.1"])
+    copy.set_alpn_protocols(list(ask.protocols or HTTP11_ONLY))
 
 
 # -- finding them again
@@ -364,6 +394,12 @@ _lent: weakref.WeakKeyDictionary[Any, _Lent] = weakref.WeakKeyDictionary()
 _fitted: weakref.WeakValueDictionary[object, FittedContext] = weakref.WeakValueDictionary()
 _lock = threading.Lock()
 renew_in_child(sys.modules[__name__], "_lock", threading.Lock)
+
+# What a context that was given offers since we have set it, and the lock that is held from there
+# to the end of `wrap_socket`.
+_offering: weakref.WeakKeyDictionary[Any, tuple[str, ...]] = weakref.WeakKeyDictionary()
+_lock_offers = threading.Lock()
+renew_in_child(sys.modules[__name__], "_lock_offers", threading.Lock)
 
 
 def fit(context: Any, ask: Ask, alone: bool = False) -> FittedContext:

@@ -375,8 +375,8 @@ class HostPool(HTTPConnectionPool):
         )  # fmt: skip
         tls = self._tls_plan
         if tls is None or tls.settings != settings:
-            own = self._transports.settings.ssl_context
-            tls = self._tls_plan = plan(TLSSettings(*settings), own)
+            told = self._transports.settings
+            tls = self._tls_plan = plan(TLSSettings(*settings), told.ssl_context, told.http2)
         extensions["ssl_context"] = context_for(tls)
         if tls.server_name is not None:
             extensions["sni_hostname"] = tls.server_name

@@ -24,7 +24,16 @@ import urllib3.exceptions
 from urllib3 import HTTPHeaderDict, HTTPResponse
 from urllib3.response import BytesQueueBuffer
 
-from ._wire import READ_SIZE, BodyFile, Connection, OriginalResponse
+from ._wire import (
+    HTTP2,
+    HTTP11,
+    PHRASES,
+    READ_SIZE,
+    VERSIONS,
+    BodyFile,
+    Connection,
+    OriginalResponse,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -82,11 +91,12 @@ class RawResponse(HTTPResponse):
     ) -> None:
         extensions = response.extensions
         status = self.status = response.status
-        if extensions.get("http_version") == b"HTTP/1.0":
-            self.version, self.version_string = 10, "HTTP/1.0"
+        http = extensions.get("http_version", b"")
+        self.version, self.version_string = VERSIONS.get(http, HTTP11)
+        if http == HTTP2:
+            self.reason = PHRASES.get(status, "")
         else:
-            self.version, self.version_string = 11, "HTTP/1.1"
-        self.reason = extensions.get("reason_phrase", b"").decode("latin-1")
+            self.reason = extensions.get("reason_phrase", b"").decode("latin-1")
         # http.client reads header lines as latin-1, and so does everybody above it.
         fields = self.fields = [
             (name.decode("latin-1"), value.decode("latin-1")) for name, value in response.headers
@@ -284,7 +294,8 @@ class RawResponse(HTTPResponse):
             io.IOBase.close(self)
 
     def shutdown(self) -> None:
-        """Stop a read that another thread is in: shuts the reading half of the socket."""
+        """Stop a read that another thread is in: shuts the reading half of the socket. Over
+        HTTP/2, where others use it too, this response alone ends."""
         if self._was_closed:
             raise ValueError("cannot shut down the socket of a response that was closed")
         connection = self._connection

@@ -61,6 +61,8 @@ class Settings:
     resolve: Mapping[str, str] | None = None
     resolver: Callable[[str, int, float | None], Iterable[str]] | None = None
     on_proxy_challenge: Callable[[httpcore.ProxyError, str], Any] | None = None
+    ping_interval: float | None = None
+    ping_timeout: float = 15.0
 
     def __post_init__(self) -> None:
         check_context(self.ssl_context)
@@ -198,6 +200,8 @@ class Transports:
             parsing=settings.parsing,
             resolve=settings.resolve,
             resolver=settings.resolver,
+            ping_interval=settings.ping_interval,
+            ping_timeout=settings.ping_timeout,
         )
 
     def leave(self, proxy: httpcore.Proxy) -> None:

@@ -20,7 +20,17 @@ from urllib3.util.ssl_ import resolve_cert_reqs, resolve_ssl_version
 
 import httpcore
 
-from ._contexts import ONE_VERSION, Ask, FittedContext, Roots, borrow, fit, is_verifying
+from ._contexts import (
+    HTTP2_FIRST,
+    HTTP11_ONLY,
+    ONE_VERSION,
+    Ask,
+    FittedContext,
+    Roots,
+    borrow,
+    fit,
+    is_verifying,
+)
 from ._errors import tls_failed
 
 
@@ -74,22 +84,25 @@ class TLSPlan(NamedTuple):
         return f"<TLSPlan for {self.settings!r}>"
 
 
-def plan(settings: TLSSettings, own_context: ssl.SSLContext | None) -> TLSPlan:
+def plan(settings: TLSSettings, own_context: ssl.SSLContext | None, http2: bool = False) -> TLSPlan:
     """What to do for `settings`.
 
     Parameters:
         own_context: the adapter's ``ssl_context``, used where the settings name none.
+        http2: offer HTTP/2, too.
 
     Raises urllib3's SSLError for settings that cannot be, or contradict the adapter's context.
     """
     given = settings.ssl_context or own_context
     verifies = _verifies(settings, given)
+    protocols = HTTP2_FIRST if http2 else HTTP11_ONLY
     ask = Ask(
         verifies,
         # False is a wish; "" says nothing, as in urllib3.
         False if settings.assert_hostname is False else settings.assert_hostname or None,
         settings.assert_fingerprint or None,
         *_versions(settings),
+        protocols,
     )
     roots = _roots(settings)
     cert = _cert(settings)
@@ -100,7 +113,7 @@ def plan(settings: TLSSettings, own_context: ssl.SSLContext | None) -> TLSPlan:
         given,
         roots.verify if verifies else False,
         cert,
-        given is None and roots[1:] == (None, None) and ask == Ask(verifies),
+        given is None and roots[1:] == (None, None) and ask == Ask(verifies, protocols=protocols),
         ask,
         roots,
         not verifies and ask.fingerprint is None,
@@ -210,7 +223,9 @@ def context_for(plan: TLSPlan) -> ssl.SSLContext:
     """
     try:
         if plan.simple:
-            return httpcore.create_ssl_context(plan.verify, plan.cert)
+            return httpcore.create_ssl_context(
+                plan.verify, plan.cert, protocols=plan.ask.protocols or HTTP11_ONLY
+            )
         context: Any = _ours(plan) if plan.given is None else _theirs(plan, plan.given)
     except (OSError, ValueError) as exc:  # ssl.SSLError is an OSError
         raise tls_failed(f"cannot prepare TLS: {exc}", exc) from exc
@@ -227,10 +242,11 @@ def _ours(plan: TLSPlan) -> ssl.SSLContext | FittedContext:
         minimum_version=ask.minimum_version,
         maximum_version=ask.maximum_version,
         check_hostname=ask.by_openssl,
+        protocols=ask.protocols or HTTP11_ONLY,
     )
     if ask.fingerprint is None and not ask.hostname:
         return context
-    return fit(context, ask)
+    return fit(context, ask._replace(protocols=None))  # it offers them already
 
 
 def _theirs(plan: TLSPlan, given: ssl.SSLContext) -> FittedContext:

@@ -15,11 +15,13 @@ called.
 
 from __future__ import annotations
 
+import errno
+import http
 import io
 import socket
-from functools import cached_property
+from functools import cached_property, partial
 from http.client import HTTPMessage
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from httpcore import exceptions as finer
 
@@ -35,6 +37,15 @@ READ_SIZE = 65536
 
 # RFC 9110 section 15.2.2: the connection belongs to another protocol from here on.
 SWITCHING_PROTOCOLS = 101
+
+# httpcore's name for the version of a response, and for each what http.client calls it (major * 10
+# + minor) and its usual name.
+HTTP2 = b"HTTP/2"
+VERSIONS = {b"HTTP/1.0": (10, "HTTP/1.0"), HTTP2: (20, "HTTP/2")}
+HTTP11 = (11, "HTTP/1.1")
+
+# By status. HTTP/2 sends no reason phrase (RFC 9113 section 8.3.1); the usual one stands for it.
+PHRASES = {int(status): status.phrase for status in http.HTTPStatus}
 
 Fields = list[tuple[str, str]]
 
@@ -184,7 +195,8 @@ class BodyFile:
         """The socket, under TLS an `ssl.SSLSocket`; None where there is none any more.
 
         Where all of the body has arrived but was not read yet, the connection is back in its
-        pool and may serve somebody else: then it is a `PastSocket`.
+        pool and may serve somebody else: then it is a `PastSocket`. HTTP/2's are shared at any
+        time: a `SharedSocket`.
         """
         stream = self.response.extensions.get("network_stream")
         if self.closed or stream is None:
@@ -193,7 +205,11 @@ class BodyFile:
         sock = get("socket")
         if not hasattr(sock, "getpeercert"):
             sock = get("ssl_object") or sock
-        return PastSocket(sock) if self.body.closed and sock is not None else sock
+        if sock is None:
+            return None
+        if self.response.extensions.get("http_version") == HTTP2:
+            return SharedSocket(sock, self)
+        return PastSocket(sock) if self.body.closed else sock
 
 
 class PastSocket:
@@ -215,9 +231,55 @@ class PastSocket:
         return f"<PastSocket of {self._sock!r}>"
 
 
+class SharedSocket:
+    """The socket of an HTTP/2 connection, as one of its responses may see it.
+
+    What it knows can be asked for. `close` and `shutdown` end this response and no other; what
+    sets the socket does nothing. Its bytes are those of all responses: nobody reads or sends any.
+    """
+
+    def __init__(self, sock: Any, wire: BodyFile) -> None:
+        self._sock = sock
+        self._wire = wire
+
+    def close(self) -> None:
+        """End the response."""
+        self._wire.body.close()
+
+    def shutdown(self, how: int) -> None:
+        """End the response; a read that another thread is in fails."""
+        self._wire.body.close()
+
+    def __getattr__(self, name: str) -> Any:
+        if name in _CHANGES:
+            return _do_nothing
+        if name in _TRANSFERS:
+            return partial(_refuse_transfer, name)
+        return getattr(self._sock, name)
+
+    def __repr__(self) -> str:
+        return f"<SharedSocket of {self._sock!r}>"
+
+
 _CHANGES = frozenset(
     ["close", "detach", "setblocking", "setsockopt", "settimeout", "shutdown", "unwrap"]
 )
+
+_TRANSFERS = frozenset(
+    [
+        *("do_handshake", "dup", "makefile", "read", "write", "verify_client_post_handshake"),
+        *("recv", "recv_into", "recvfrom", "recvfrom_into", "recvmsg", "recvmsg_into"),
+        *("send", "sendall", "sendfile", "sendmsg", "sendmsg_afalg", "sendto"),
+    ]
+)
+
+
+def _refuse_transfer(name: str, *args: Any, **kwargs: Any) -> NoReturn:
+    raise OSError(
+        errno.EOPNOTSUPP,
+        f"{name}(): this socket has the bytes of other HTTP/2 responses too; read the response "
+        "instead",
+    )
 
 
 def _do_nothing(*args: Any, **kwargs: Any) -> None:
@@ -315,7 +377,7 @@ class OriginalResponse:
 
     @property
     def version(self) -> int:
-        return 10 if self._wire.response.extensions.get("http_version") == b"HTTP/1.0" else 11
+        return VERSIONS.get(self._wire.response.extensions.get("http_version", b""), HTTP11)[0]
 
     @property
     def status(self) -> int:
@@ -330,7 +392,10 @@ class OriginalResponse:
 
     @property
     def reason(self) -> str:
-        phrase: bytes = self._wire.response.extensions.get("reason_phrase", b"")
+        response = self._wire.response
+        if response.extensions.get("http_version") == HTTP2:
+            return PHRASES.get(response.status, "")
+        phrase: bytes = response.extensions.get("reason_phrase", b"")
         return phrase.decode("latin-1")
 
     @cached_property
@@ -386,6 +451,8 @@ class OriginalResponse:
         said = self.getheader("Connection", "").lower()
         if self.version == 10:
             return "keep-alive" not in said
+        if self.version == 20:
+            return False
         return "close" in said or (self._wire.left is None and not self.chunked)
 
     # -- the file

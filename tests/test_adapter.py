@@ -355,11 +355,6 @@ def test_streamed_response_dropped_or_closed_does_not_hang(server: LocalServer) 
         assert session.get(server.url + "/").ok
 
 
-def test_http2_is_refused() -> None:
-    with pytest.raises(NotImplementedError, match="HTTP/2"):
-        HTTPAdapter(http2=True)
-
-
 def test_bad_arguments_are_said_at_once() -> None:
     with pytest.raises(ValueError, match="parsing"):
         HTTPAdapter(parsing="sloppy")

@@ -5,6 +5,7 @@ Owns: the list's format, the verdict, the plugin. The suites themselves are run 
 
 from __future__ import annotations
 
+import argparse
 import io
 import json
 import os
@@ -23,7 +24,7 @@ from tests.downstream.environment import Cache, IndexUnreachable, InstallFailed
 from tests.downstream.plugin import stand_in
 from tests.downstream.plugin.listing import Entry, read_list
 from tests.downstream.running import Result, judge
-from tests.downstream.suites import SUITES, Suite
+from tests.downstream.suites import HTTP2, OURS, STOCK, SUITES, Suite
 
 WANTED = {
     "requests",
@@ -85,21 +86,21 @@ GOOD: dict[str, Any] = {
     "outcomes": {"a": "passed", "b": "passed", "c": "skipped", "d": "listed"},
     "texts": {},
     "missing": [],
-    "counts": {"adapters": 2, "ours": 7, "urllib3": 3},
+    "counts": {"adapters": 2, "ours": 7, "http2": 5, "urllib3": 3},
     "in_place": True,
 }
 
 
-def judged(code: int | None = 0, stock: bool = False, whole: bool = True, **changes: Any) -> Result:
-    result = Result("a-suite", stock)
-    judge(result, Suite("a-suite", requests=3), code, {**GOOD, **changes}, whole)
+def judged(code: int | None = 0, mode: str = OURS, whole: bool = True, **changes: Any) -> Result:
+    result = Result("a-suite", mode)
+    judge(result, Suite("a-suite", requests=3, http2=4), code, {**GOOD, **changes}, whole)
     return result
 
 
 def test_a_good_run() -> None:
     result = judged()
     assert (result.passed, result.skipped, result.listed, result.failed) == (2, 1, 1, {})
-    assert (result.requests, judged(stock=True).requests) == (7, 3)
+    assert [judged(mode=mode).requests for mode in (OURS, HTTP2, STOCK)] == [7, 5, 3]
 
 
 @pytest.mark.parametrize(
@@ -108,8 +109,12 @@ def test_a_good_run() -> None:
         ({"code": 1, "outcomes": {"a": "failed"}, "texts": {"a": "boom"}}, {"a": "boom"}),
         ({"missing": ["z"]}, {"": "z is listed, and there is no such test"}),
         (
-            {"counts": {"adapters": 0, "ours": 2, "urllib3": 0}},
+            {"counts": {"adapters": 0, "ours": 2, "http2": 0, "urllib3": 0}},
             {"": "no adapter was made; only 2 requests were sent, not 3"},
+        ),
+        (
+            {"mode": HTTP2, "counts": {"adapters": 1, "ours": 9, "http2": 3, "urllib3": 0}},
+            {"": "only 3 requests were sent, not 4"},
         ),
         ({"in_place": False}, {"": "at its end another adapter was in place"}),
         ({"code": 5, "outcomes": {}}, {"": "pytest exited with 5"}),
@@ -122,27 +127,47 @@ def test_a_bad_run(changes: dict[str, Any], failed: dict[str, str]) -> None:
 
 def test_a_run_without_a_report() -> None:
     for code, how in ((3, "exited with 3"), (None, "did not end in")):
-        result = Result("a-suite", False)
+        result = Result("a-suite", OURS)
         judge(result, Suite("a-suite"), code, None, whole=True)
         assert how in result.failed[""]
 
 
 def test_part_of_a_suite_need_not_meet_its_rules() -> None:
-    counts = {"adapters": 0, "ours": 0, "urllib3": 0}
+    counts = {"adapters": 0, "ours": 0, "http2": 0, "urllib3": 0}
     assert judged(whole=False, missing=["z"], counts=counts).failed == {}
 
 
 def test_the_conclusion(capsys: pytest.CaptureFixture[str]) -> None:
-    ours = Result("a", False, passed=3, failed={f"t{n}": "text" for n in range(30)})
-    stock = Result("a", True, passed=4, failed={"t1": "text"})
-    assert command.conclude([Result("b", False, passed=1)]) == 0
+    ours = Result("a", OURS, passed=3, failed={f"t{n}": "text" for n in range(30)})
+    http2 = Result("a", HTTP2, passed=1, failed={"t1": "text", "t99": "text"})
+    stock = Result("a", STOCK, passed=4, failed={"t1": "text"})
+    assert command.conclude([Result("b", OURS, passed=1)]) == 0
     assert capsys.readouterr().out == "1 passed, 0 failed\n"
-    assert command.conclude([ours, stock]) == 1
+    assert command.conclude([ours, http2, stock]) == 1
     lines = capsys.readouterr().out.splitlines()
-    assert lines[-1] == "7 passed, 31 failed"
+    assert lines[-1] == "8 passed, 33 failed"
     assert "fails with ours only: a: t2" in lines
-    assert "fails with ours only: a: t1" not in lines
+    assert "fails with http2 only: a: t99" in lines
+    assert not {f"fails with {mode} only: a: t1" for mode in (OURS, HTTP2)} & set(lines)
     assert lines.count("text") == command.SHOWN_FAILURES
+
+
+def test_what_is_run() -> None:
+    once, twice = Suite("once"), Suite("twice", http2=1)
+    assert command.plan([once, twice], stock=False) == [
+        (twice, HTTP2), (once, OURS), (twice, OURS)
+    ]  # fmt: skip
+    assert (once, STOCK) in command.plan([once], stock=True)
+    assert SUITES["requests"].http2 > 100
+
+
+def test_http2_takes_other_servers() -> None:
+    """pytest-httpbin's speak HTTP/1 only, and nothing would be tested."""
+    cache: Any = argparse.Namespace(python="python")
+    found = {mode: running._command(SUITES["requests"], cache, mode, []) for mode in (OURS, HTTP2)}
+    assert "pytest_httpbin.plugin" in found[OURS]
+    assert "pytest_httpbin.plugin" not in found[HTTP2]
+    assert "http2_httpbin" in found[HTTP2]
 
 
 # --- the cache ---
@@ -218,8 +243,14 @@ def test_listed():
 
 def test_stale():
     pass
+
+def test_over_http2():
+    settings = getattr(requests.Session().adapters["https://"], "_settings", None)
+    assert settings is None or not settings.http2
 """
 LIST = """
+[http2]
+test_it.py::test_over_http2  # says the list
 [ours]
 test_it.py::test_stale  # passes all the same
 test_it.py::test_gone  # there is no such test
@@ -228,9 +259,11 @@ test_it.py::test_listed  # fails everywhere
 """
 
 
-@pytest.mark.parametrize("stock", [False, True])
-def test_the_plugin(tmp_path: Path, stock: bool) -> None:
-    module = "requests.adapters" if stock else "httpcore_requests"
+@pytest.mark.parametrize(
+    ("mode", "passed", "listed", "sent"), [(OURS, 3, 1, 1), (HTTP2, 2, 2, 0), (STOCK, 4, 1, 1)]
+)
+def test_the_plugin(tmp_path: Path, mode: str, passed: int, listed: int, sent: int) -> None:
+    module = "requests.adapters" if mode == STOCK else "httpcore_requests"
     (tmp_path / "test_it.py").write_text(TESTS.replace("WANTED", module))
     (tmp_path / "list.txt").write_text(LIST)
     report = tmp_path / "report.json"
@@ -242,7 +275,7 @@ def test_the_plugin(tmp_path: Path, stock: bool) -> None:
             "PYTHONPATH": os.pathsep.join(
                 [str(running.CHECKOUT), str(environment.HERE / "plugin")]
             ),
-            "DOWNSTREAM_STOCK": str(int(stock)),
+            "DOWNSTREAM_MODE": mode,
             "DOWNSTREAM_LIST": str(tmp_path / "list.txt"),
             "DOWNSTREAM_REPORT": str(report),
         },
@@ -250,9 +283,9 @@ def test_the_plugin(tmp_path: Path, stock: bool) -> None:
         text=True,
         timeout=50,
     )
-    result = Result("a-suite", stock)
+    result = Result("a-suite", mode)
     judge(result, Suite("a-suite"), done.returncode, json.loads(report.read_text()), whole=True)
-    stale = {} if stock else {"test_it.py::test_stale"}
+    stale = {} if mode == STOCK else {"test_it.py::test_stale"}
     assert set(result.failed) == {"", *stale}, done.stdout
     assert result.failed[""] == "test_it.py::test_gone is listed, and there is no such test"
-    assert (result.passed, result.listed, result.requests) == (3 if stock else 2, 1, 1)
+    assert (result.passed, result.listed, result.requests) == (passed, listed, sent)

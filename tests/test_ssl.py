@@ -250,14 +250,21 @@ def test_no_default_roots_for_a_context_that_trusts_the_system(
 BOTH = ("h2", "http/1.1")
 
 
-def chosen(context: ssl.SSLContext, server_context: ssl.SSLContext) -> str | None:
-    """What a server that likes HTTP/2 best agrees on with `context`."""
-    server_context.set_alpn_protocols(["h2", "http/1.1"])
-    return shake(context, server_context).selected_alpn_protocol()
+@pytest.fixture
+def willing(ca: trustme.CA) -> ssl.SSLContext:
+    """Of a server that likes HTTP/2 best."""
+    context = tls.server_context(ca)
+    context.set_alpn_protocols(["h2", "http/1.1"])
+    return context
+
+
+def chosen(context: ssl.SSLContext, willing: ssl.SSLContext) -> str | None:
+    """What such a server agrees on with `context`."""
+    return shake(context, willing).selected_alpn_protocol()
 
 
 def test_each_set_of_protocols_has_contexts_of_its_own(
-    server_tls_context: ssl.SSLContext, ca_bundle: str
+    willing: ssl.SSLContext, ca_bundle: str
 ) -> None:
     plain, both = create_ssl_context(ca_bundle), create_ssl_context(ca_bundle, protocols=BOTH)
     assert plain is not both
@@ -265,9 +272,9 @@ def test_each_set_of_protocols_has_contexts_of_its_own(
     assert create_ssl_context(ca_bundle, protocols=BOTH) is both
     assert httpcore.default_ssl_context(BOTH) is create_ssl_context(protocols=BOTH)
     assert httpcore.default_ssl_context(BOTH) is not httpcore.default_ssl_context()
-    assert chosen(both, server_tls_context) == "h2"
-    assert chosen(plain, server_tls_context) == "http/1.1"
-    assert chosen(create_ssl_context(ca_bundle, protocols=("h2",)), server_tls_context) == "h2"
+    assert chosen(both, willing) == "h2"
+    assert chosen(plain, willing) == "http/1.1"
+    assert chosen(create_ssl_context(ca_bundle, protocols=("h2",)), willing) == "h2"
 
 
 class Given(ssl.SSLContext):
@@ -288,26 +295,24 @@ def given(ca_bundle: str) -> Given:
     return context
 
 
-def test_a_given_context_is_left_alone_for_http11(
-    given: Given, server_tls_context: ssl.SSLContext
-) -> None:
+def test_a_given_context_is_left_alone_for_http11(given: Given, willing: ssl.SSLContext) -> None:
     for protocols in (None, ("http/1.1",)):
         _ssl.offer(given, protocols)
     assert given.said == []
-    assert chosen(given, server_tls_context) is None
+    assert chosen(given, willing) is None
 
 
 def test_a_given_context_is_set_where_it_has_to_differ(
-    given: Given, server_tls_context: ssl.SSLContext
+    given: Given, willing: ssl.SSLContext
 ) -> None:
     for _ in range(3):
         _ssl.offer(given, BOTH)
     assert given.said == [["h2", "http/1.1"]]
-    assert chosen(given, server_tls_context) == "h2"
+    assert chosen(given, willing) == "h2"
     for _ in range(3):
         _ssl.offer(given, None)
     assert given.said[1:] == [["http/1.1"]]
-    assert chosen(given, server_tls_context) == "http/1.1"
+    assert chosen(given, willing) == "http/1.1"
     _ssl.offer(given, ("h2",))
     assert given.said[2:] == [["h2"]]
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from .environment import Cache, IndexUnreachable, InstallFailed, pinned
 from .running import CHECKOUT, Result, run
-from .suites import SUITES, Suite
+from .suites import HTTP2, OURS, STOCK, SUITES, Suite
 
 # sysexits.h's EX_TEMPFAIL: nothing was found out, because the package index did not answer.
 UNREACHABLE = 75
@@ -63,8 +63,8 @@ def main() -> int:
         except InstallFailed as exc:
             print(exc, file=sys.stderr)
             return 1
-        modes = [False, True] if options.stock else [False]
-        return conclude(run_all(cache, suites, modes, ["-k", options.k] if options.k else []))
+        runs = plan(suites, options.stock)
+        return conclude(run_all(cache, runs, ["-k", options.k] if options.k else []))
 
 
 def prepare(cache: Cache, suites: list[Suite], bump: bool) -> None:
@@ -75,14 +75,22 @@ def prepare(cache: Cache, suites: list[Suite], bump: bool) -> None:
         cache.fetch(suite)
 
 
-def run_all(cache: Cache, suites: list[Suite], modes: list[bool], more: list[str]) -> list[Result]:
-    """The result of each suite in each mode, shown as soon as it is there."""
+def plan(suites: list[Suite], stock: bool) -> list[tuple[Suite, str]]:
+    """Which suites to run in which mode; the one that takes longest first."""
+    runs = [(suite, HTTP2) for suite in suites if suite.http2]
+    for suite in suites:
+        runs.append((suite, OURS))
+        if stock:
+            runs.append((suite, STOCK))
+    return runs
+
+
+def run_all(cache: Cache, plan: list[tuple[Suite, str]], more: list[str]) -> list[Result]:
+    """The result of each run, shown as soon as it is there."""
     print(COLUMNS.format(*HEADINGS), flush=True)
     results = []
     with ThreadPoolExecutor(AT_ONCE) as threads:
-        runs = [
-            threads.submit(run, suite, cache, stock, more) for suite in suites for stock in modes
-        ]
+        runs = [threads.submit(run, suite, cache, mode, more) for suite, mode in plan]
         for future in runs:
             results.append(future.result())
             show(results[-1])
@@ -94,7 +102,7 @@ def show(result: Result) -> None:
         COLUMNS.format(
             result.suite,
             pinned(result.suite),
-            "stock" if result.stock else "ours",
+            result.mode,
             result.passed,
             len(result.failed),
             result.listed,
@@ -109,7 +117,7 @@ def show(result: Result) -> None:
 def conclude(results: list[Result]) -> int:
     """Print what failed, and the sum; the exit code."""
     failures = [
-        (f"{result.suite}{' with stock' if result.stock else ''}: {test or 'the run'}", text)
+        (f"{result.suite} with {result.mode}: {test or 'the run'}", text)
         for result in results
         for test, text in result.failed.items()
     ]
@@ -117,11 +125,11 @@ def conclude(results: list[Result]) -> int:
         print(f"\n--- {name}\n" + "\n".join(text.splitlines()[-SHOWN_LINES:]))
     for name, _ in failures[SHOWN_FAILURES:]:
         print(f"--- {name}")
-    stock = {result.suite: result for result in results if result.stock}
+    stock = {result.suite: result for result in results if result.mode == STOCK}
     for result in results:
-        if not result.stock and result.suite in stock:
+        if result.mode != STOCK and result.suite in stock:
             for test in sorted(set(result.failed) - set(stock[result.suite].failed) - {""}):
-                print(f"fails with ours only: {result.suite}: {test}")
+                print(f"fails with {result.mode} only: {result.suite}: {test}")
     failed = sum(len(result.failed) for result in results)
     print(f"{sum(result.passed for result in results)} passed, {failed} failed")
     return 1 if failed else 0

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from .environment import HERE, Cache, clean_environ
-from .suites import Suite
+from .suites import HTTP2, OURS, STOCK, Suite
 
 LISTS = HERE / "lists"
 CHECKOUT = HERE.parent.parent
@@ -33,15 +33,16 @@ class Result:
 
     Attributes:
         suite: the suite's name.
-        stock: whether it ran with requests' own adapter.
+        mode: `OURS`, `HTTP2` or `STOCK`.
         seconds: how long it took.
         passed, skipped, listed: tests; `listed` failed as the list says.
         failed: what failed, by test id, with the text; "" for the run as a whole.
-        requests: sent by our adapter (by urllib3's connections, if `stock`).
+        requests: sent by our adapter (`STOCK`: by urllib3's connections; `HTTP2`: those that
+            were answered over HTTP/2).
     """
 
     suite: str
-    stock: bool
+    mode: str
     seconds: float = 0.0
     passed: int = 0
     skipped: int = 0
@@ -50,15 +51,16 @@ class Result:
     failed: dict[str, str] = field(default_factory=dict)
 
 
-def run(suite: Suite, cache: Cache, stock: bool, more: list[str]) -> Result:
+def run(suite: Suite, cache: Cache, mode: str, more: list[str]) -> Result:
     """Run `suite` once; everything it prints goes to a file under ``cache.logs``.
 
     Parameters:
-        stock: leave requests' own adapter in place.
+        mode: `OURS`; `HTTP2`, with HTTP/2 in each adapter that is made; `STOCK`, with requests'
+            own adapter left in place.
         more: further arguments for pytest, such as ``-k NAME``; the rules that hold for a
             whole suite do not apply then.
     """
-    label = f"{suite.name}-{'stock' if stock else 'ours'}"
+    label = f"{suite.name}-{mode}"
     place = cache.work / label
     report = cache.work / f"{label}.json"
     report.unlink(missing_ok=True)
@@ -68,9 +70,9 @@ def run(suite: Suite, cache: Cache, stock: bool, more: list[str]) -> Result:
     with log.open("w", encoding="utf-8") as output:
         try:
             code: int | None = subprocess.run(
-                _command(suite, cache, more),
+                _command(suite, cache, mode, more),
                 cwd=top,
-                env=_environment(suite, place, report, stock),
+                env=_environment(suite, place, report, mode),
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
@@ -78,7 +80,7 @@ def run(suite: Suite, cache: Cache, stock: bool, more: list[str]) -> Result:
             ).returncode
         except subprocess.TimeoutExpired:
             code = None
-    result = Result(suite.name, stock, seconds=time.monotonic() - started)
+    result = Result(suite.name, mode, seconds=time.monotonic() - started)
     found = json.loads(report.read_text("utf-8")) if report.is_file() else None
     judge(result, suite, code, found, whole=not more)
     if "" in result.failed:
@@ -98,7 +100,8 @@ def judge(
     tally = Counter(outcomes.values())
     result.passed, result.skipped = tally["passed"], tally["skipped"]
     result.listed = tally["listed"]
-    result.requests = report["counts"]["urllib3" if result.stock else "ours"]
+    result.requests = report["counts"][_COUNTS[result.mode]]
+    least = suite.http2 if result.mode == HTTP2 else suite.requests
     for test, outcome in outcomes.items():
         if outcome == "failed":
             result.failed[test] = report["texts"].get(test, "")
@@ -107,8 +110,8 @@ def judge(
         problems += [f"{test} is listed, and there is no such test" for test in report["missing"]]
         if not report["counts"]["adapters"]:
             problems.append("no adapter was made")
-        if result.requests < suite.requests:
-            problems.append(f"only {result.requests} requests were sent, not {suite.requests}")
+        if result.requests < least:
+            problems.append(f"only {result.requests} requests were sent, not {least}")
     if not report["in_place"]:
         problems.append("at its end another adapter was in place")
     if code not in (0, 1) or (code == 1 and not result.failed):
@@ -117,8 +120,16 @@ def judge(
         result.failed[""] = "; ".join(problems)
 
 
-def _command(suite: Suite, cache: Cache, more: list[str]) -> list[str]:
-    plugins = ("downstream_plugin", "pytest_timeout", *suite.plugins)
+# What of the plugin's counts is the number of requests.
+_COUNTS = {OURS: "ours", HTTP2: "http2", STOCK: "urllib3"}
+
+# Stands in the place of pytest-httpbin's fixtures, whose servers speak HTTP/1 only.
+_WITH_HTTP2 = {"pytest_httpbin.plugin": "http2_httpbin"}
+
+
+def _command(suite: Suite, cache: Cache, mode: str, more: list[str]) -> list[str]:
+    own = [_WITH_HTTP2.get(name, name) if mode == HTTP2 else name for name in suite.plugins]
+    plugins = ("downstream_plugin", "pytest_timeout", *own)
     return [
         str(cache.python), "-m", "pytest", "-p", "no:cacheprovider", "--color=no", "-q", "-rfE",
         f"--timeout={TEST_TIMEOUT}",
@@ -126,7 +137,7 @@ def _command(suite: Suite, cache: Cache, more: list[str]) -> list[str]:
     ]  # fmt: skip
 
 
-def _environment(suite: Suite, place: Path, report: Path, stock: bool) -> dict[str, str]:
+def _environment(suite: Suite, place: Path, report: Path, mode: str) -> dict[str, str]:
     # Ours is not installed, so that one cache serves any checkout. It is a copy, so that a file
     # may be saved meanwhile; with nothing beside it, as the checkout has a package called tests
     # and the suites have too.
@@ -141,7 +152,7 @@ def _environment(suite: Suite, place: Path, report: Path, stock: bool) -> dict[s
         "PYTHONPATH": os.pathsep.join([str(ours), str(HERE / "plugin")]),
         "PYTHONDONTWRITEBYTECODE": "1",
         "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
-        "DOWNSTREAM_STOCK": str(int(stock)),
+        "DOWNSTREAM_MODE": mode,
         "DOWNSTREAM_STAND_IN": " ".join(suite.stand_in),
         "DOWNSTREAM_LIST": str(LISTS / f"{suite.name}.txt"),
         "DOWNSTREAM_REPORT": str(report),

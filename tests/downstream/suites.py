@@ -26,6 +26,8 @@ class Suite:
         stand_in: names that lead to servers on this machine, see `plugin/stand_in.py`.
         requests: the least number of requests that our adapter must have sent. 0 where the
             suite only makes adapters, or brings connection pools of its own.
+        http2: it is run a second time with HTTP/2 switched on in every adapter; so many
+            responses, at the least, must have come over it then. 0: it is not run again.
     """
 
     name: str
@@ -37,6 +39,7 @@ class Suite:
     environment: tuple[tuple[str, str], ...] = ()
     stand_in: tuple[str, ...] = ()
     requests: int = 0
+    http2: int = 0
 
 
 SUITES = {
@@ -44,11 +47,15 @@ SUITES = {
     for suite in [
         Suite(
             "requests",
-            needs=("requests[socks]", "pytest-httpbin", "httpbin", "pytest-mock", "trustme"),
+            needs=(
+                *("requests[socks]", "pytest-httpbin", "httpbin", "pytest-mock", "trustme"),
+                "hypercorn",
+            ),
             plugins=("pytest_httpbin.plugin", "pytest_mock"),
             arguments=("tests",),
             stand_in=("10.255.255.1",),
             requests=250,
+            http2=200,
         ),
         Suite(
             "requests-toolbelt",
@@ -91,6 +98,9 @@ SUITES = {
         Suite("requests-unixsocket", needs=("waitress",)),
     ]
 }
+
+# How a suite is run: with our adapter, with ours and HTTP/2, with the one of requests.
+OURS, HTTP2, STOCK = "ours", "http2", "stock"
 
 # What the adapter itself stands on, and what every suite runs under.
 COMMON = ("h11", "h2", "certifi", "idna", "requests", "urllib3", "pytest", "pytest-timeout")

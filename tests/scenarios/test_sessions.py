@@ -165,6 +165,7 @@ def test_row_8_a_low_limit_makes_threads_queue(
             "idle": 0,
             "dialing": 0,
             "waiting": threads - limit,
+            "requests": limit,
         }
         assert not arrived.acquire(blocking=False)
         answer_now.set()

@@ -8,9 +8,9 @@ class that a suite derives from `requests.adapters.HTTPAdapter` derives from our
 the suite's own environment, from a directory of its own: the suite's ``tests`` package must not
 meet ours.
 
-Told by the environment: ``DOWNSTREAM_STOCK`` (1: leave requests alone), ``DOWNSTREAM_STAND_IN``
-(names that lead to this machine instead of the internet), ``DOWNSTREAM_LIST`` (the suite's list),
-``DOWNSTREAM_REPORT`` (where the report goes).
+Told by the environment: ``DOWNSTREAM_MODE`` ("stock": leave requests alone; "http2": switch HTTP/2
+on in each adapter), ``DOWNSTREAM_STAND_IN`` (names that lead to this machine instead of the
+internet), ``DOWNSTREAM_LIST`` (the suite's list), ``DOWNSTREAM_REPORT`` (where the report goes).
 """
 
 from __future__ import annotations
@@ -27,13 +27,14 @@ import urllib3
 from listing import read_list
 from stand_in import internet
 
-STOCK = os.environ.get("DOWNSTREAM_STOCK") == "1"
+MODE = os.environ["DOWNSTREAM_MODE"]
+STOCK = MODE == "stock"
 REPORT = Path(os.environ["DOWNSTREAM_REPORT"])
 LISTED = read_list(Path(os.environ["DOWNSTREAM_LIST"]))
 
-# Adapters made, requests sent by ours, and requests sent by urllib3's own pools: a suite that
-# brings a pool of its own does some of those.
-counts = {"adapters": 0, "ours": 0, "urllib3": 0}
+# Adapters made, requests sent by ours, those of them that were answered over HTTP/2, and requests
+# sent by urllib3's own pools: a suite that brings a pool of its own does some of those.
+counts = {"adapters": 0, "ours": 0, "http2": 0, "urllib3": 0}
 outcomes: dict[str, str] = {}
 texts: dict[str, str] = {}
 # Listed tests that do not exist.
@@ -46,7 +47,10 @@ def _counted(owner: Any, name: str, count: str) -> None:
     @functools.wraps(under)
     def counting(*args: Any, **kwargs: Any) -> Any:
         counts[count] += 1
-        return under(*args, **kwargs)
+        result = under(*args, **kwargs)
+        if count == "ours" and result.extensions.get("http_version") == b"HTTP/2":
+            counts["http2"] += 1
+        return result
 
     setattr(owner, name, counting)
 
@@ -62,10 +66,18 @@ else:
     import httpcore_requests
 
     httpcore_requests.install()
+    if MODE == "http2":
+        defaults: Any = httpcore_requests.HTTPAdapter.__init__.__kwdefaults__
+        assert defaults["http2"] is False
+        defaults["http2"] = True
     _counted(httpcore_requests.HTTPAdapter, "init_poolmanager", "adapters")
     _counted(httpcore.ConnectionPool, "handle_request", "ours")
 
 _internet = internet(tuple(os.environ.get("DOWNSTREAM_STAND_IN", "").split()))
+
+
+# Of the list, what holds in which mode.
+_SECTIONS = {"stock": ("both",), "ours": ("both", "ours"), "http2": ("both", "ours", "http2")}
 
 
 def pytest_sessionstart() -> None:
@@ -76,7 +88,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     missing.extend(set(LISTED) - {item.nodeid for item in items})
     for item in items:
         entry = LISTED.get(item.nodeid)
-        if entry is not None and (entry.section == "both" or not STOCK):
+        if entry is not None and entry.section in _SECTIONS[MODE]:
             # Strict: a test that passes all the same fails the run, and its line must go.
             item.add_marker(pytest.mark.xfail(reason=entry.reason, strict=True))
 

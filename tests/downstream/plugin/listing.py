@@ -7,6 +7,8 @@ A line is ``test id  # reason``; the sections say what kind of reason it is:
 ``[ours]``
     fails with our adapter and passes with stock, and is no defect of ours: it asserts on a
     private of urllib3, say.
+``[http2]``
+    fails with our adapter when HTTP/2 is on, and what it asserts is not so in HTTP/2.
 ``[both]``
     fails with stock too, in the pinned environment.
 
@@ -21,7 +23,7 @@ import sys
 from pathlib import Path
 from typing import NamedTuple
 
-_match_section = re.compile(r"\[(ours|both)(?: >= (\d+)\.(\d+))?\]").fullmatch
+_match_section = re.compile(r"\[(ours|http2|both)(?: >= (\d+)\.(\d+))?\]").fullmatch
 
 
 class Entry(NamedTuple):

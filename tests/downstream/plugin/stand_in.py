@@ -8,6 +8,7 @@ these tests need no network, and say the same on every machine.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import socket
@@ -126,3 +127,45 @@ def _served(app: Callable[..., Any], certificate: str | None = None) -> Iterator
     finally:
         server.stop()
         thread.join()
+
+
+@contextlib.contextmanager
+def served_over_http2(app: Callable[..., Any], certificate: str) -> Iterator[Address]:
+    """`app` behind a server that speaks HTTP/2 with whoever offers it, and HTTP/1.1 else.
+
+    Parameters:
+        certificate: path of a PEM file with key and chain.
+    """
+    from hypercorn.asyncio import serve
+    from hypercorn.config import Config
+
+    def answer(environ: dict[str, Any], start_response: Any) -> Iterator[bytes]:
+        body = app(environ, start_response)
+        try:
+            yield from body
+        finally:
+            body.close()
+        yield b""  # of a response without any piece, hypercorn makes a 500
+
+    listener = socket.socket()
+    listener.bind(("127.0.0.1", 0))
+    address = listener.getsockname()
+    listener.listen()
+    config = Config()
+    config.bind = [f"fd://{listener.detach()}"]
+    config.certfile = config.keyfile = certificate
+    config.alpn_protocols = ["h2", "http/1.1"]
+    config.errorlog = None
+    loop = asyncio.new_event_loop()
+    loop.set_exception_handler(lambda loop, context: None)  # it ends in the middle of everything
+    running: Any = serve(answer, config, shutdown_trigger=asyncio.Event().wait, mode="wsgi")  # type: ignore[arg-type]
+    task = loop.create_task(running)
+    thread = threading.Thread(target=loop.run_forever, daemon=True)
+    thread.start()
+    try:
+        yield address
+    finally:
+        # Not by its trigger: it would wait half a minute for the clients to say goodbye.
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        del task  # the loop itself refers to it weakly
