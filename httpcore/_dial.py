@@ -36,6 +36,7 @@ class OpenTCP(NamedTuple):
     port: int
     local_address: str | None
     socket_options: Iterable[SOCKET_OPTION] | None
+    room: str = "connection"  # the part of trace names before the dot
 
 
 class OpenUnix(NamedTuple):
@@ -47,7 +48,7 @@ class StartTLS(NamedTuple):
     stream: Any
     ssl_context: Any  # an ssl.SSLContext, handed on unseen
     server_hostname: str
-    room: str = "connection"  # the part of trace names before the dot
+    room: str = "connection"
     protocols: tuple[str, ...] | None = None  # to offer by ALPN; None: HTTP/1.1
 
 
@@ -90,8 +91,8 @@ def dial(plan: Plan) -> Generator[Step, Any, Dialed]:
     check_host(plan.host)
     host = _to_system(plan.host)
     for attempt in range(plan.retries + 1):
-        if attempt > 1:
-            yield Sleep(BACKOFF_FACTOR * 2 ** (attempt - 2))
+        if attempt:  # the first comes at once, and is told to the trace like the others
+            yield Sleep(BACKOFF_FACTOR * 2 ** (attempt - 2) if attempt > 1 else 0.0)
         try:
             return (yield from _attempt(plan, host))
         except (ConnectError, ConnectTimeout):
@@ -116,7 +117,7 @@ def _attempt(plan: Plan, host: str) -> Generator[Step, Any, Dialed]:
         return Dialed(stream, known)
     name = plan.server_hostname or _tls_name(host)
     # The trace tells TLS inside a tunnel apart, as httpcore 1.0 does.
-    room = "connection" if hop is None else "proxy"
+    room = "connection" if hop is None else "socks" if hop.scheme in SOCKS else "proxy"
     stream = yield StartTLS(stream, plan.ssl_context, name, room, plan.protocols)
     ssl_object = stream.get_extra_info("ssl_object")
     chosen = None if ssl_object is None else ssl_object.selected_alpn_protocol()
@@ -140,7 +141,8 @@ def _reach(hop: Hop, plan: Plan) -> Generator[Step, Any, Any]:
     check_host(hop.host)
     host = _to_system(hop.host)
     try:
-        stream = yield OpenTCP(host, hop.port, plan.local_address, plan.socket_options)
+        room = "socks" if hop.scheme in SOCKS else "connection"
+        stream = yield OpenTCP(host, hop.port, plan.local_address, plan.socket_options, room)
         if hop.ssl_context is not None:
             stream = yield StartTLS(stream, hop.ssl_context, _tls_name(host))
     except ConnectTimeout as exc:

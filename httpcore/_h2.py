@@ -48,7 +48,7 @@ import h2.errors
 import h2.events
 import h2.exceptions
 import h2.settings
-from hpack import NeverIndexedHeaderTuple
+from hpack import NeverIndexedHeaderTuple, OversizedHeaderListError
 
 from ._exceptions import (
     MAYBE_PROCESSED,
@@ -92,6 +92,10 @@ MAX_HEADER_LIST = 128 * 1024
 """Bytes of one header section, each field counted with 32 bytes more (RFC 9113 section 6.5.2).
 As HTTP/1.1 heads are limited here, with room for what that counting adds."""
 
+MAX_TABLE = 4096
+"""Bytes of our compression table, where the server allows more: it is searched from end to end for
+each field, and the fields of one session fit."""
+
 MAX_INFORMATIONAL = 64
 """Interim (1xx) responses before the final one, as for HTTP/1.1."""
 
@@ -108,6 +112,17 @@ at once. A busy server sends a handful a second; a flood is tens of thousands.""
 CONTROL_RATE = 100.0
 """Frames a second by which that allowance recovers."""
 
+CONTROL_PER_REQUEST = 10
+"""Frames by which it recovers with each request: some responses have an empty DATA frame, window
+updates, and a reset at their end, and a busy connection has thousands of them a second."""
+
+SENT_PER_UPDATE = 512
+"""Bytes that we have sent for each WINDOW_UPDATE that does not count as such a frame. Servers give
+window back on the stream and on the connection, some as they read, 4 KiB at a time."""
+
+MAX_UPDATES_DUE = 32768
+"""How many such WINDOW_UPDATE frames may still come: two for each 4 KiB of 64 MiB under way."""
+
 MAX_CONTROL_BACKLOG = 256 * 1024
 """Bytes of answers to the server's frames that wait to be sent, because it does not read."""
 
@@ -120,13 +135,15 @@ COLLECT_UP_TO = 16384
 
 # Frame types and flags, RFC 9113 section 6.
 DATA, HEADERS, RST_STREAM, PUSH_PROMISE = 0x0, 0x1, 0x3, 0x5
-GOAWAY, WINDOW_UPDATE, CONTINUATION = 0x7, 0x8, 0x9
-END_STREAM, END_HEADERS, PADDED, PRIORITY = 0x1, 0x4, 0x8, 0x20
+SETTINGS, GOAWAY, WINDOW_UPDATE, CONTINUATION = 0x4, 0x7, 0x8, 0x9
+ACK, END_STREAM, END_HEADERS, PADDED, PRIORITY = 0x1, 0x1, 0x4, 0x8, 0x20
 
 _FRAME_HEADER = Struct(">LBL")  # length and type in one, flags, stream
 _FRAME_SIZE = 9  # bytes of a frame's header
 _read_frame_header = _FRAME_HEADER.unpack_from
 _GOAWAY = Struct(">LL")  # last stream, error code
+_SETTING = 6  # bytes: an identifier of two, a value of four
+_SETTINGS_KNOWN = frozenset(int(code).to_bytes(2, "big") for code in h2.settings.SettingCodes)
 
 _REFUSED_STREAM = int(h2.errors.ErrorCodes.REFUSED_STREAM)
 _UNUSUAL = END_HEADERS | PADDED | PRIORITY  # flags of which a plain HEADERS frame has the first
@@ -270,24 +287,6 @@ class _Tap:
         self.block = block = self._decoder.decode(data, raw=True)
         return block[:1] if block and block[0][0] == b":status" else []
 
-    @property
-    def max_header_list_size(self) -> int:
-        size: int = self._decoder.max_header_list_size
-        return size
-
-    @max_header_list_size.setter
-    def max_header_list_size(self, value: int) -> None:
-        self._decoder.max_header_list_size = value
-
-    @property
-    def max_allowed_table_size(self) -> int:
-        size: int = self._decoder.max_allowed_table_size
-        return size
-
-    @max_allowed_table_size.setter
-    def max_allowed_table_size(self, value: int) -> None:
-        self._decoder.max_allowed_table_size = value
-
 
 class _Writer:
     """Stands in front of the encoder: writes the fields that it was given, whatever h2 passes on.
@@ -298,20 +297,24 @@ class _Writer:
     number; a literal without indexing leaves the table alone.)
     """
 
-    __slots__ = ("_encoder", "_known", "_resized", "fields")
+    __slots__ = ("_encoder", "_known", "_size", "_smallest", "fields")
 
     def __init__(self, encoder: Any) -> None:
         self._encoder = encoder
         self._known: dict[tuple[tuple[bytes, bytes], ...], bytes] = {}
-        self._resized = False
+        # What the server allows its copy of the table now, and allowed at the least since the last
+        # block.
+        self._size: int = encoder.header_table_size
+        self._smallest = self._size
         self.fields: Headers = []
 
     def encode(self, headers: object) -> bytes:
         fields = self.fields
         path = fields[3][1]
-        if self._resized or len(path) >= _LONG_PATH:
+        resized = self._smallest != self._encoder.header_table_size or self._smallest != self._size
+        if resized or len(path) >= _LONG_PATH:
             self._known.clear()
-            self._resized = False
+            self._resize()
             whole: bytes = self._encoder.encode(fields)
             return whole
         del fields[3]
@@ -333,13 +336,20 @@ class _Writer:
 
     @property
     def header_table_size(self) -> int:
-        size: int = self._encoder.header_table_size
-        return size
+        return self._size
 
     @header_table_size.setter
     def header_table_size(self, value: int) -> None:
-        self._resized = True  # the next block begins with saying so
-        self._encoder.header_table_size = value
+        self._size = min(value, MAX_TABLE)
+        self._smallest = min(self._smallest, self._size)
+
+    def _resize(self) -> None:
+        """Let the next block begin with the smallest size since the last one, and the one that
+        holds: neither less nor more (RFC 7541 section 4.2)."""
+        for size in (self._smallest, self._size):
+            if size != self._encoder.header_table_size:  # set twice alike, hpack forgets it
+                self._encoder.header_table_size = size
+        self._smallest = self._size
 
 
 class Codec:
@@ -368,7 +378,7 @@ class Codec:
         self.changes = 0
         self._streams: dict[int, Stream] = {}
         self._next_id = 1
-        self._uploads = 0  # streams whose request is not sent to its end
+        self._updates_due = 0  # WINDOW_UPDATE frames that what we have sent may bring
         self._failed = False
         self._window = CONNECTION_WINDOW
         self._rest = b""  # the beginning of a frame
@@ -482,9 +492,8 @@ class Codec:
         self._next_id = number + 2
         stream = Stream(number, method, target)
         stream.sent_all = end
-        if not end:
-            self._uploads += 1
         self._streams[number] = stream
+        self._allowance = min(self._allowance + CONTROL_PER_REQUEST, CONTROL_BURST)
         return stream
 
     def send_window(self, stream: Stream) -> int:
@@ -499,6 +508,8 @@ class Codec:
         """Send `data`, no more than `send_window` says, as one frame."""
         self._h2.send_data(stream.id, data, end_stream=end)
         self._collect()
+        due = self._updates_due + 2 + len(data) // SENT_PER_UPDATE
+        self._updates_due = min(due, MAX_UPDATES_DUE)
         if end:
             self._sent_all(stream)
 
@@ -511,7 +522,6 @@ class Codec:
 
     def _sent_all(self, stream: Stream) -> None:
         stream.sent_all = True
-        self._uploads -= 1
         if stream.ended:
             self._forget(stream)
 
@@ -519,11 +529,13 @@ class Codec:
         """End a stream of which nobody wants more; one that has ended is left alone."""
         if self.is_open(stream):
             self._reset(stream, h2.errors.ErrorCodes.CANCEL)
+            stream._parts.clear()
 
     def ping(self, data: bytes) -> None:
         """Ask for a sign of life: eight bytes, that come back."""
-        self._h2.ping(data)
-        self._collect()
+        if not self._failed:
+            self._h2.ping(data)
+            self._collect()
 
     def say_goodbye(self) -> None:
         """Tell the server that the connection ends here (RFC 9113 section 6.8)."""
@@ -540,12 +552,10 @@ class Codec:
         else:
             self._collect()
         self._forget(stream)
-        stream._parts.clear()
 
     def _forget(self, stream: Stream) -> None:
         """This stream does not count any more, here or there."""
-        if self._streams.pop(stream.id, None) is not None and not stream.sent_all:
-            self._uploads -= 1
+        self._streams.pop(stream.id, None)
         at_h2 = self._h2.streams.get(stream.id)
         if at_h2 is not None and not at_h2.closed:
             # What h2 has closed it remembers until it sweeps: frames may still be under way.
@@ -647,9 +657,11 @@ class Codec:
                 elif kind == HEADERS and not self._in_block:
                     self._receive_headers(data[position:stop], flags, number & MAX_STREAM_ID, now)
                 elif kind == GOAWAY and not self._in_block:
-                    self._receive_goaway(data[start:stop], now)
+                    self._receive_goaway(data[start:stop], number & MAX_STREAM_ID, now)
                 else:
-                    self._receive_control(data[position:stop], kind, flags, now)
+                    self._receive_control(
+                        data[position:stop], kind, flags, number & MAX_STREAM_ID, now
+                    )
                 position = stop
             if self._for_h2:
                 self._tell_h2(now)
@@ -665,6 +677,7 @@ class Codec:
         """The server must read the answers that it makes us write."""
         self._backlog += sum(map(len, self._out[since:]))
         if self._backlog > MAX_CONTROL_BACKLOG:
+            self._terminate(h2.errors.ErrorCodes.ENHANCE_YOUR_CALM)
             raise self._broken(
                 f"it does not read: {self._backlog} bytes of answers to its frames wait "
                 f"(the limit is {MAX_CONTROL_BACKLOG})"
@@ -673,6 +686,7 @@ class Codec:
     def _overlong(self, data: bytes, size: int) -> RemoteProtocolError:
         if not self.settled:  # with HTTP/1.1, or something else, in place of SETTINGS
             return self._broken(f"it does not speak it, but began with {data[:40]!r}")
+        self._terminate(h2.errors.ErrorCodes.FRAME_SIZE_ERROR)
         return self._broken(f"a frame of {size} bytes (the limit is {MAX_FRAME})")
 
     def _broken(self, what: str) -> RemoteProtocolError:
@@ -709,7 +723,7 @@ class Codec:
         if self._window < CONNECTION_REFILL:
             self._refill()
         if stream is None or stream.ended or stream.status is None:
-            self._receive_stray_data(stream, number)
+            self._receive_stray_data(stream, size, number, now)
             return
         stream._window -= size
         if stream._window < 0:
@@ -740,14 +754,23 @@ class Codec:
         self._send_window_update(0, CONNECTION_WINDOW - self._window)
         self._window = CONNECTION_WINDOW
 
-    def _receive_stray_data(self, stream: Stream | None, number: int) -> None:
+    def _receive_stray_data(
+        self, stream: Stream | None, size: int, number: int, now: float
+    ) -> None:
         """DATA where there should be none."""
         if stream is not None:
             self._refuse(stream, "DATA after its end" if stream.ended else "DATA before its head")
-        elif not number & 1 or number >= self._next_id:
+            return
+        self._check_opened(number, "DATA")
+        # We have reset it, and this was under way. It counts for the connection alone.
+        if not size:
+            self._charge(now, "empty DATA of a stream that is gone")
+
+    def _check_opened(self, number: int, what: str) -> None:
+        """A frame of no open stream: of one that is gone, or of one that never was?"""
+        if not number & 1 or number >= self._next_id:
             self._terminate(h2.errors.ErrorCodes.PROTOCOL_ERROR)
-            raise self._broken(f"DATA on stream {number}, which was never opened")
-        # Else we have reset it, and this was under way. It counts for the connection alone.
+            raise self._broken(f"{what} on stream {number}, which was never opened")
 
     def _strip(self, data: bytes, start: int, stop: int) -> tuple[int, int]:
         """Where the payload of a padded frame is."""
@@ -772,7 +795,10 @@ class Codec:
         """The server has said all."""
         self.touched.append(stream)
         if stream.length is not None and stream.received < stream.length:
-            self._forget(stream)
+            if stream.sent_all:
+                self._forget(stream)
+            else:
+                self._reset(stream, h2.errors.ErrorCodes.CANCEL)
             stream.failure = IncompleteBody(
                 f"the server ended the response to {stream.describe()} after {stream.received} "
                 f"of {stream.length} body bytes",
@@ -789,6 +815,7 @@ class Codec:
     def _receive_headers(self, frame: bytes, flags: int, number: int, now: float) -> None:
         stream = self._streams.get(number)
         if stream is None:
+            self._check_opened(number, "HEADERS")
             self._charge(now, "HEADERS of a stream that is gone")
         if stream is None or flags & _UNUSUAL != END_HEADERS:
             self._in_block = not flags & END_HEADERS
@@ -798,11 +825,13 @@ class Codec:
         try:
             block = self._decoder.decode(frame[_FRAME_SIZE:], raw=True)
         except Exception as exc:  # h2 knows more than one kind, too
-            self._terminate(h2.errors.ErrorCodes.COMPRESSION_ERROR)
+            large = isinstance(exc, OversizedHeaderListError)
+            codes = h2.errors.ErrorCodes
+            self._terminate(codes.ENHANCE_YOUR_CALM if large else codes.COMPRESSION_ERROR)
             raise self._broken(f"a header block that cannot be read: {exc}") from exc
-        self._receive_block(stream, block, bool(flags & END_STREAM), now)
+        self._receive_block(stream, block, bool(flags & END_STREAM))
 
-    def _receive_block(self, stream: Stream, block: Headers, end: bool, now: float) -> None:
+    def _receive_block(self, stream: Stream, block: Headers, end: bool) -> None:
         """A header block is complete: an interim response, the head of the final one, or
         trailers."""
         try:
@@ -816,7 +845,7 @@ class Codec:
                 status, headers = read_head(block)
                 if status >= 200:
                     stream.length = body_length(stream.method, status, headers)
-                    stream.status, stream.headers = status, headers
+                    stream.headers, stream.status = headers, status
                 elif end or status == 101:
                     raise RemoteProtocolError(f"an interim response {status} that cannot be")
                 else:
@@ -827,8 +856,6 @@ class Codec:
         self.touched.append(stream)
         if end:
             self._end(stream)
-        elif stream.status is None:
-            self._charge(now, "an interim response")
 
     def _receive_informational(self, stream: Stream, status: int, headers: Headers) -> None:
         stream._informed += 1
@@ -838,12 +865,24 @@ class Codec:
 
     # Everything else
 
-    def _receive_control(self, frame: bytes, kind: int, flags: int, now: float) -> None:
+    def _receive_control(
+        self, frame: bytes, kind: int, flags: int, number: int, now: float
+    ) -> None:
+        if kind == SETTINGS and not flags & ACK:
+            frame = _without_unknown(frame)
         self._for_h2.append(frame)
         if kind in (CONTINUATION, PUSH_PROMISE):
             self._in_block = not flags & END_HEADERS
             self._tell_h2(now)
-        elif kind != WINDOW_UPDATE or not self._uploads:
+        elif kind == WINDOW_UPDATE and self._updates_due > 0:
+            self._updates_due -= 1
+        elif kind == RST_STREAM and number in self._streams:
+            # At once: no frame behind it is this stream's. There are no more of these than of our
+            # requests, so they are no flood.
+            self._tell_h2(now)
+        else:
+            if kind == RST_STREAM and not self._in_block:
+                self._check_opened(number, "RST_STREAM")
             self._charge(now, f"of type {kind}")
 
     def _tell_h2(self, now: float) -> None:
@@ -859,7 +898,7 @@ class Codec:
         stream = self._streams.get(event.stream_id)
         if stream is not None:
             end = getattr(event, "stream_ended", None) is not None
-            self._receive_block(stream, self._tap.block, end, now)
+            self._receive_block(stream, self._tap.block, end)
 
     def _on_reset(self, event: Any, now: float) -> None:
         stream = self._streams.get(event.stream_id)
@@ -913,11 +952,15 @@ class Codec:
             self.draining = reason
             self.changes += 1
 
-    def _receive_goaway(self, payload: bytes, now: float) -> None:
+    def _receive_goaway(self, payload: bytes, number: int, now: float) -> None:
         """No new streams; those above the last one that the server has accepted were not processed,
         and can be sent again elsewhere (RFC 9113 section 6.8)."""
         self._charge(now, "GOAWAY")
+        if number:
+            self._terminate(h2.errors.ErrorCodes.PROTOCOL_ERROR)
+            raise self._broken(f"GOAWAY on stream {number}, not on the connection")
         if len(payload) < _GOAWAY.size:
+            self._terminate(h2.errors.ErrorCodes.FRAME_SIZE_ERROR)
             raise self._broken("a GOAWAY frame that is too short")
         last, code = _GOAWAY.unpack_from(payload)
         last &= MAX_STREAM_ID
@@ -1038,7 +1081,8 @@ def _may_drop(name: bytes, value: bytes) -> bool:
 def check_fields(fields: Headers) -> None:
     """Raise LocalProtocolError for request fields that must not be sent (RFC 9113 section 8.2)."""
     names, values = zip(*fields, strict=True)
-    if _are_request_names(b"\n".join(names)) is None:
+    lines = b"\n".join(names)
+    if _are_request_names(lines) is None or lines.count(b"\n") != len(names) - 1:
         raise LocalProtocolError(
             "an HTTP/2 request has :method, :scheme, :authority and :path, then names in lower "
             f"case, not {names!r:.400}"
@@ -1087,8 +1131,9 @@ def read_fields(block: Headers) -> Headers:
 
 def _read_block(block: Headers, are_names: Any) -> Headers:
     names, values = zip(*block, strict=True)
-    if are_names(b"\n".join(names)) is None:
-        bad = next(name for name in names[1:] if _are_names(b"\n" + name) is None)
+    lines = b"\n".join(names)
+    if are_names(lines) is None or lines.count(b"\n") != len(names) - 1:
+        bad = next(n for n in names[1:] if b"\n" in n or _are_names(b"\n" + n) is None)
         raise RemoteProtocolError(f"a malformed field name, {bad[:80]!r}")
     lines = _join_values(values, RemoteProtocolError)
     if not _CONNECTION_SPECIFIC.isdisjoint(names):
@@ -1107,9 +1152,21 @@ def body_length(method: bytes, status: int, headers: Headers) -> int | None:
             if (length is not None and value != length) or not value.isdigit() or len(value) > 20:
                 raise RemoteProtocolError(f"a content-length that is none, {value[:40]!r}")
             length = value
-    if length is None:
-        return None
-    return 0 if method == b"HEAD" or status in (204, 304) else int(length)
+    if method == b"HEAD" or status in (204, 304):
+        return 0
+    return None if length is None else int(length)
+
+
+def _without_unknown(frame: bytes) -> bytes:
+    """A SETTINGS frame with the settings that h2 knows: it would keep any other for ever, and there
+    are 65536 (RFC 9113 section 6.5.2: they must be ignored)."""
+    payload = frame[_FRAME_SIZE:]
+    pairs = [payload[n : n + _SETTING] for n in range(0, len(payload), _SETTING)]
+    if not pairs or len(pairs[-1]) < _SETTING:
+        return frame  # nothing in it, or a mistake that h2 will find
+    known = b"".join([pair for pair in pairs if pair[:2] in _SETTINGS_KNOWN])
+    _, flags, number = _read_frame_header(frame)
+    return _FRAME_HEADER.pack(len(known) << 8 | SETTINGS, flags, number) + known
 
 
 def error_name(code: int) -> str:

@@ -5,7 +5,7 @@ Must not know: sockets, locks, the time of day, and what a connection is. The ca
 `now`, calls under its own lock, and acts outside of it on what `closing` and `woken` list.
 Sources: RFC 9112 section 9 (persistent connections; 9.4 leaves their number to the client,
 9.5 lets either side close an idle one at any time). RFC 9113 sections 5.1.2 (how many streams at
-once; the server may change its mind at any time), 6.8 (a connection that takes no new ones) and
+once; the server may change that at any time), 6.8 (a connection that takes no new ones) and
 9.1 (one connection per peer should do).
 
 How a slot lives
@@ -53,9 +53,9 @@ finds it raised first computes everything else anew. The order of the stores mak
   to mean a slot that somebody else has taken since.
 - Taking a stream likewise: the owner refers to a new Share first, which then enters the `shares`.
   A reference to one that never did is worth nothing for ever, so a shared slot stays the same
-  object when it is idle. Whether it is ACTIVE or IDLE follows from its shares, once it was dialed.
-- Dialed: the owner goes from the Slot to a Share while the slot is still DIALING. Whichever it
-  refers to, a release then ends it.
+  object when it is idle. Whether it is ACTIVE or IDLE follows from its shares.
+- Dialed: the owner goes from the Slot to the first Share while the slot is still DIALING. Whichever
+  it refers to, a release then ends it.
 - Giving back: the state changes first, then the owner lets go. Cut in between, the owner refers
   to a slot that is no longer ACTIVE, which a second release just drops. A share leaves the `shares`
   first; what becomes of the connection (`expires`, that it retires) is noted before.
@@ -71,6 +71,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable
 from heapq import heapify, heappop, heappush, heapreplace
+from itertools import islice
 from sys import maxsize
 from typing import Any, NamedTuple, Protocol
 
@@ -149,7 +150,7 @@ class Slot:
         created: When the connection was up (before that: when dialing began), in seconds.
         expires: While idle, when it must be closed, in seconds; infinity for never.
         idle_since: When it became idle last (before that: when dialing began), in seconds.
-        served: Responses that were read to the end so far.
+        served: Requests that it has carried and that are over.
         aborted: Free for the caller: its owner is to give up.
         shares: Who uses it, when several may at once; None when it serves one after the other.
         streams: How many may at once, as the server said last; more may, from before.
@@ -239,19 +240,31 @@ class Waiter:
     Attributes:
         route, owner, fresh: As they were passed to `acquire`.
         sequence: Grows in order of arrival.
+        since: When it arrived, in seconds.
         event: Free for the caller: what its thread sleeps on.
         served: True once `owner.slot` is set.
         cancelled: True once it was given up.
     """
 
-    __slots__ = ("_line", "cancelled", "event", "fresh", "owner", "route", "sequence", "served")
+    __slots__ = (
+        "_line",
+        "cancelled",
+        "event",
+        "fresh",
+        "owner",
+        "route",
+        "sequence",
+        "served",
+        "since",
+    )
 
-    def __init__(self, line: _Line, owner: Owner, fresh: bool, sequence: int) -> None:
+    def __init__(self, line: _Line, owner: Owner, fresh: bool, sequence: int, since: float) -> None:
         self._line = line
         self.route = line.route
         self.owner = owner
         self.fresh = fresh
         self.sequence = sequence
+        self.since = since
         self.event: Any = None
         self.served = False
         self.cancelled = False
@@ -297,6 +310,8 @@ class Scheduler:
             an interruption one may be listed a second time.
         woken: Waiters that were served, to be woken; their `owner.slot` is set. Likewise.
         touched: Slots and queue entries looked at off the warm path so far (for tests).
+        opened, failed, expired, evicted: see `totals`.
+        replayed: The caller's; not looked at here.
 
     Raises:
         ValueError: A limit is too low.
@@ -315,11 +330,17 @@ class Scheduler:
         "_mutating",
         "_ready",
         "_reap_at",
+        "_reused",
         "_sequence",
         "_shares",
         "_slots",
         "_waiting",
         "closing",
+        "evicted",
+        "expired",
+        "failed",
+        "opened",
+        "replayed",
         "touched",
         "woken",
     )
@@ -353,6 +374,9 @@ class Scheduler:
         self._ready: list[tuple[int, _Line]] = []  # heap of contenders; outdated: ticket differs
         self._expiries: list[tuple[float, int, Slot]] = []  # heap; outdated: _due differs
         self._reap_at = _FOREVER  # no idle slot expires before
+        # For people; an interruption may cost them one.
+        self.opened = self.failed = self.expired = self.evicted = self.replayed = 0
+        self._reused = 0  # of slots that are closed
         # Bookkeeping.
         self._sequence = 0
         self._latest = _AT_ONCE  # the last `now` that passed off the warm path
@@ -421,7 +445,7 @@ class Scheduler:
         if isinstance(slot, Share):
             return self._leave(slot, owner, now, reusable, keep_for)
         if slot is None or not reusable or slot.state != ACTIVE:
-            return self._give_back(owner, now, _AT_ONCE)
+            return self._give_back(owner, now, _AT_ONCE, True)
         slot.served += 1
         expires = now + self._keep
         if slot._retires < expires:
@@ -471,6 +495,7 @@ class Scheduler:
         if slot._retires == _FOREVER:  # else `close` was called while it was dialed
             slot._retires = now + self._max_age
         slot.connection = connection
+        self.opened += 1
         line.patient = streams is not None
         if streams is not None:
             self._share(slot, owner, now, streams)
@@ -505,7 +530,7 @@ class Scheduler:
             self._offer(slot)
             self._pour(slot._line, now)
         elif slot.state == IDLE and not streams:
-            self._close(slot)
+            self._expire(slot)
         self._mutating = False
 
     def drain(self, slot: Slot | Share, now: float) -> None:
@@ -526,7 +551,7 @@ class Scheduler:
         self._mutating = True
         slot._retires = _AT_ONCE
         if slot.state == IDLE:
-            self._close(slot)
+            self._expire(slot)
         self._mutating = False
 
     def forget(self, owner: Owner) -> None:
@@ -543,7 +568,7 @@ class Scheduler:
             return self._leave(slot, owner, self._latest, False, None)
         if slot is not None and slot.state == ACTIVE:
             slot.connection = None
-        return self._give_back(owner, self._latest, _AT_ONCE)
+        return self._give_back(owner, self._latest, _AT_ONCE, True)
 
     def cancel(self, waiter: Waiter, now: float) -> None:
         """A waiter gives up.
@@ -553,19 +578,39 @@ class Scheduler:
         """
         if self._mutating:
             self._repair(now)
-        slot = waiter.owner.slot
-        if waiter.served and slot is not None:
+        if waiter.served and waiter.owner.slot is not None:
             waiter.cancelled = True
-            if isinstance(slot, Share):
-                return self._leave(slot, waiter.owner, now, True, None, used=False)
-            untouched = slot.state == ACTIVE and slot.served > 0 and not waiter.fresh
-            expires = min(slot.expires, slot._retires)
-            self._give_back(waiter.owner, now, expires if untouched else _AT_ONCE)
+            self.hand_back(waiter.owner, now)
         elif not waiter.served and not waiter.cancelled:
             self._mutating = True
             self._withdraw(waiter)
             self._mutating = False
-        return None
+
+    def hand_back(self, owner: Owner, now: float) -> None:
+        """The owner gives back what it got and has not used: to the idle slots if it came from
+        there, with its expiry unchanged. Without a slot it does nothing."""
+        if self._mutating:
+            self._repair(now)
+        slot = owner.slot
+        if isinstance(slot, Share):
+            return self._leave(slot, owner, now, True, None, used=False)
+        if slot is None:
+            return None
+        untouched = slot.state == ACTIVE and slot.served > 0
+        expires = min(slot.expires, slot._retires) if untouched else _AT_ONCE
+        return self._give_back(owner, now, expires)
+
+    def discard(self, owner: Owner, now: float) -> None:
+        """What the owner took has died while it was idle: as `release`, not reusable; but it
+        counts as expired, and not as reused."""
+        if self._mutating:
+            self._repair(now)
+        slot = owner.slot
+        if isinstance(slot, Share):
+            self.expired += len(slot.slot.shares or ()) == 1  # else it was not idle
+            return self._leave(slot, owner, now, False, None, used=False)
+        self.expired += 1
+        return self._give_back(owner, now, _AT_ONCE)
 
     def close_idle(self, chooses: Any = None) -> None:
         """Closes all idle slots, or only those whose route's proxy `chooses`, a predicate, is true
@@ -589,7 +634,8 @@ class Scheduler:
         self._mutating = True
         for slot in self._slots:
             slot._retires = _AT_ONCE
-        self._trim(0)
+        while self._idle:
+            self._close(next(iter(self._idle)))
         self._mutating = False
 
     def abandon(self) -> None:
@@ -613,9 +659,38 @@ class Scheduler:
             "requests": sum(1 if shares is None else len(shares) for shares in busy),
         }
 
-    def waiters(self) -> list[Waiter]:
-        """The waiters, the oldest first."""
-        return list(self._waiting.values())
+    def routes(self) -> dict[Route, dict[str, int]]:
+        """As `stats`, for each route that has slots or waiters: active, idle, dialing, queued."""
+        found: dict[Route, dict[str, int]] = {}
+        for slot in self._slots:
+            if slot.state != CLOSED:
+                _figures_of(found, slot.route)[slot.state.lower()] += 1
+        for waiter in self._waiting.values():
+            _figures_of(found, waiter.route)["queued"] += 1
+        return found
+
+    def totals(self) -> dict[str, int]:
+        """What has happened so far. Connections: opened; failed, which could not be opened;
+        expired, which were closed because their time was up while they were idle, or were found
+        dead or retired by the server then; evicted, idle ones that were closed to make room.
+        Requests: reused, which got a connection that had served another; replayed.
+        """
+        uses = [
+            slot.served + (slot.state == ACTIVE if slot.shares is None else len(slot.shares))
+            for slot in self._slots
+        ]
+        return {
+            "opened": self.opened,
+            "reused": self._reused + sum(count - 1 for count in uses if count),
+            "expired": self.expired,
+            "evicted": self.evicted,
+            "replayed": self.replayed,
+            "failed": self.failed,
+        }
+
+    def waiters(self, most: int | None = None) -> list[Waiter]:
+        """The waiters, the oldest first; the first `most` of them."""
+        return list(islice(self._waiting.values(), most))
 
     def waiter_of(self, owner: Owner) -> Waiter | None:
         """The place of `owner` in the queue, or None."""
@@ -652,6 +727,7 @@ class Scheduler:
         watched = {(due, key) for due, key, _ in self._expiries} | {(_FOREVER, id(s)) for s in idle}
         _must(all((s._due, id(s)) in watched for s in idle), "9: each that expires is watched")
         _must(all(self._reap_at <= s._due <= s.expires for s in idle), "9: and in time")
+        _must(all(s.expires <= s._retires and s.streams for s in idle), "9: and fit for use")
 
     def _check_line(self, line: _Line, mine: list[Slot]) -> None:
         route, listed = line.route, [slot for _, slot in line.open]
@@ -694,7 +770,7 @@ class Scheduler:
             self._mutating = False
             return slot
         self._sequence += 1
-        waiter = Waiter(line, owner, fresh, self._sequence)
+        waiter = Waiter(line, owner, fresh, self._sequence, now)
         self._waiting[id(owner)] = waiter
         line.waiters[waiter.sequence] = waiter
         self._lines[line.route] = line
@@ -716,15 +792,15 @@ class Scheduler:
             # The caller will join the one that is coming. If it wants none of the idle ones, they
             # are of no use either to those who wait behind it.
             while line.idle:
-                self._close(next(iter(line.idle)))
+                self._evict(next(iter(line.idle)))
             return None
         if line.count >= self._max_per_route or len(self._slots) >= self._max:
             # The oldest idle slot makes room: of this line if it has one, for then the caller
             # wants none of them; else of any line, but at its own limit that does not help.
             if line.idle:
-                self._close(next(iter(line.idle)))
+                self._evict(next(iter(line.idle)))
             elif self._idle and line.count < self._max_per_route:
-                self._close(next(iter(self._idle)))
+                self._evict(next(iter(self._idle)))
             else:
                 return None
         slot = Slot(line, now)
@@ -751,8 +827,9 @@ class Scheduler:
         self._offer(slot)
         return share
 
-    def _give_back(self, owner: Owner, now: float, expires: float) -> None:
-        """Ends the ownership: to the idle slots if `expires` is still to come, else closed."""
+    def _give_back(self, owner: Owner, now: float, expires: float, used: bool = False) -> None:
+        """Ends the ownership: to the idle slots if `expires` is still to come, else closed; `used`
+        if it served a request that is not counted in `served`."""
         if self._mutating:
             self._repair(now)
         slot = owner.slot
@@ -769,10 +846,11 @@ class Scheduler:
             if slot.state == ACTIVE and expires > now:
                 self._rest(slot, now, expires)
             elif slot.state in (ACTIVE, DIALING):
+                slot.served += used and slot.state == ACTIVE
                 self._close(slot)
         owner.slot = None
         self._serve(now)
-        self._trim(self._max_idle)
+        self._trim()
         self._mutating = False
 
     def _rest(self, slot: Slot, now: float, expires: float) -> None:
@@ -822,6 +900,8 @@ class Scheduler:
         if slot not in self._slots:  # the `acquire` that made it was interrupted
             return
         del self._slots[slot]
+        self.failed += dialing
+        self._reused += max(0, slot.served - 1)
         line = slot._line
         line.count -= 1
         line.dialing -= dialing
@@ -841,10 +921,18 @@ class Scheduler:
                 self.closing.append(connection)
             slot.connection = None
 
-    def _trim(self, limit: int) -> None:
-        """Closes the oldest idle slots until no more than `limit` are left."""
-        while len(self._idle) > limit:
-            self._close(next(iter(self._idle)))
+    def _expire(self, slot: Slot) -> None:
+        self.expired += 1
+        self._close(slot)
+
+    def _evict(self, slot: Slot) -> None:
+        self.evicted += 1
+        self._close(slot)
+
+    def _trim(self) -> None:
+        """Closes the oldest idle slots until no more than `max_keepalive` are left."""
+        while len(self._idle) > self._max_idle:
+            self._evict(next(iter(self._idle)))
 
     # Sharing. A slot with a free stream has one entry in `open` of its line, ordered by age. An
     # entry is not taken out when the last stream is: it is looked at, and dropped, when its turn
@@ -881,10 +969,10 @@ class Scheduler:
             return
         self._latest = now
         self._mutating = True
-        if not reusable:
+        slot.served += used
+        if not reusable or slot.state == DIALING:  # `dialed` was interrupted
             slot._retires = _AT_ONCE
         elif used:
-            slot.served += 1
             slot.expires = now + self._keep if keep_for is None else now + min(self._keep, keep_for)
         slot.idle_since = now
         del shares[share]
@@ -900,12 +988,12 @@ class Scheduler:
     def _vacate(self, slot: Slot, now: float) -> None:
         """The last share has gone."""
         expires = min(slot.expires, slot._retires)
-        if slot.state == ACTIVE and slot.streams and expires > now:
+        if slot.streams and expires > now:
             self._rest(slot, now, expires)
         else:
             self._close(slot)
         self._serve(now)
-        self._trim(self._max_idle)
+        self._trim()
 
     def _offer(self, slot: Slot) -> None:
         """After a stream may have come free: lists the slot, unless it is."""
@@ -949,10 +1037,6 @@ class Scheduler:
             if line.ticket != sequence:
                 heappop(ready)
                 continue
-            if not (line.idle or self._may_dial(line)):
-                heappop(ready)  # what it could have used has gone to an older one
-                line.ticket = 0
-                continue
             if not (line.idle or self._idle or len(self._slots) < self._max):
                 return  # what the others could use, this one could: so they must wait too
             heappop(ready)
@@ -961,6 +1045,7 @@ class Scheduler:
             if self._take(line, waiter.owner, now, waiter.fresh) is not None:
                 self._served(waiter)
                 self._pour(line, now)
+            # Else what it contended for has gone to an older one.
 
     def _served(self, waiter: Waiter) -> None:
         waiter.served = True
@@ -1024,7 +1109,7 @@ class Scheduler:
             if slot.state != IDLE:
                 continue  # it is in use; its release will watch it again
             if slot.expires <= now:
-                self._close(slot)
+                self._expire(slot)
             else:
                 self._watch(slot)
         self._reap_at = self._expiries[0][0] if self._expiries else _FOREVER
@@ -1041,7 +1126,7 @@ class Scheduler:
         for line in list(self._lines.values()):
             self._pour(line, now)
         self._serve(now)
-        self._trim(self._max_idle)
+        self._trim()
         self._mutating = False
 
     def _salvage_slots(self) -> dict[Slot, None]:
@@ -1053,7 +1138,7 @@ class Scheduler:
             if slot.shares is None:
                 kept[_renewed(slot) if slot.state == IDLE else slot] = None
                 continue
-            if slot.state != DIALING:
+            if slot.state != DIALING or not slot.shares:
                 slot.state = ACTIVE if slot.shares else IDLE
             kept[slot] = None
         return kept
@@ -1115,6 +1200,11 @@ def _limit(name: str, value: int | None, least: int) -> int:
     if value < least:
         raise ValueError(f"{name} must be at least {least}, or None for no limit, not {value}")
     return value
+
+
+def _figures_of(found: dict[Route, dict[str, int]], route: Route) -> dict[str, int]:
+    """The figures of `route`, which are all zero the first time."""
+    return found.setdefault(route, {"active": 0, "idle": 0, "dialing": 0, "queued": 0})
 
 
 def _renewed(slot: Slot) -> Slot:

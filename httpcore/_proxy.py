@@ -235,16 +235,18 @@ def _exchange(stream: Any, request: Request) -> Generator[Step, Any, Head]:
     """Send `request` and read the head of the answer, telling the trace as for any other."""
     details = {"request": request}
     head, _, _ = encode_request(request.method, request.url.target, request.headers)
-    yield from _told("http11.send_request_headers", details, _send(stream, head))
-    answer: Head = yield from _told(
+    yield from told("http11.send_request_headers", details, _send(stream, head))
+    yield from told("http11.send_request_body", details, _send(stream, b""))
+    answer: Head = yield from told(
         "http11.receive_response_headers", details, _receive(stream, request)
     )
     return answer
 
 
-def _told(
+def told(
     name: str, details: dict[str, Any], work: Generator[Step, Any, Any]
 ) -> Generator[Step, Any, Any]:
+    """`work`, telling the trace when it begins and how it ends."""
     yield Tell(f"{name}.started", details)
     try:
         result = yield from work
@@ -259,7 +261,8 @@ def _told(
 
 
 def _send(stream: Any, data: bytes) -> Generator[Step, Any, None]:
-    yield Write(stream, data)
+    if data:
+        yield Write(stream, data)
 
 
 def _receive(stream: Any, request: Request) -> Generator[Step, Any, Head]:

@@ -19,7 +19,8 @@ from collections.abc import Generator
 from typing import Any
 
 from ._exceptions import NetworkError, ProxyConnectTimeout, ProxyError, TimeoutException
-from ._proxy import MAX_SOCKS_FIELD, SOCKS_4, Hop, Read, Rename, Resolve, Step, Write
+from ._proxy import MAX_SOCKS_FIELD, SOCKS_4, Hop, Read, Rename, Resolve, Step, Write, told
+from ._trace import MASK
 
 RESOLVED_HERE = (b"socks5", b"socks4")
 
@@ -60,6 +61,15 @@ def connect(stream: Any, hop: Hop, host: str, port: int) -> Generator[Step, Any,
     raises.
     """
     where = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    # As httpcore 1.0 tells it, without the password.
+    auth = None if hop.auth is None else (hop.auth[0], MASK)
+    details = {"stream": stream, "host": host, "port": port, "auth": auth}
+    name = f"socks.setup_socks{4 if hop.scheme in SOCKS_4 else 5}_connection"
+    yield from told(name, details, _set_up(stream, hop, host, port, where))
+    yield Rename(stream, f"{where} through the proxy {hop}")
+
+
+def _set_up(stream: Any, hop: Hop, host: str, port: int, where: str) -> Generator[Step, Any, Any]:
     what = f"connect to {where} at the proxy {hop}"
     if hop.scheme not in SOCKS_4:
         yield from _told_apart(what, _log_in(stream, hop))
@@ -68,7 +78,7 @@ def connect(stream: Any, hop: Hop, host: str, port: int) -> Generator[Step, Any,
         host = _pick((yield Resolve(host, port)), hop)
     ask = _ask_4 if hop.scheme in SOCKS_4 else _ask_5
     yield from _told_apart(what, ask(stream, hop, host, port))
-    yield Rename(stream, f"{where} through the proxy {hop}")
+    return stream
 
 
 def _told_apart(what: str, work: Generator[Step, Any, Refusal]) -> Generator[Step, Any, None]:

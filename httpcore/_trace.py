@@ -14,7 +14,9 @@ Sources: httpcore 1.0.9 (names of events), curl's ``--write-out`` (which times p
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable
+from inspect import CO_COROUTINE
 from typing import Any
 
 Trace = Callable[[str, dict[str, Any]], Any]
@@ -22,11 +24,12 @@ Trace = Callable[[str, dict[str, Any]], Any]
 HOOKS = ("trace", "informational")
 
 # The rooms that events are named after, each with a logger of its own: ``httpcore.http11``.
-ROOMS = ("connection", "http11", "http2", "pool", "proxy")
+ROOMS = ("connection", "http11", "http2", "pool", "proxy", "socks")
 
 # Fields whose values are for the other side only.
 _SECRET_FIELDS = frozenset([b"authorization", b"proxy-authorization", b"cookie", b"set-cookie"])
-_MASK = b"[secure]"
+MASK = b"[secure]"
+_USERINFO = re.compile(rb"://[^/?#@\s]*@")
 _DEEPEST = 4  # levels of tuples and lists that are looked into for such fields
 
 
@@ -35,14 +38,23 @@ def check_hooks(extensions: Any) -> None:
     anything is sent."""
     for name in HOOKS:
         hook = extensions.get(name)
-        if hook is not None and not callable(hook):
-            raise TypeError(f"extensions[{name!r}] must be callable, not {type(hook).__name__}")
+        if hook is not None:
+            check_hook(hook, f"extensions[{name!r}]")
+
+
+def check_hook(hook: Any, what: str) -> None:
+    """TypeError, which calls it `what`, unless `hook` is a plain function or another callable."""
+    if not callable(hook):
+        raise TypeError(f"{what} must be callable, not {type(hook).__name__}")
+    code = getattr(hook, "__code__", None)
+    if code is not None and code.co_flags & CO_COROUTINE:  # called, it would do nothing
+        raise TypeError(f"{what} must be a plain function: nobody awaits an async one here")
 
 
 def combined(first: Trace | None, second: Trace | None) -> Trace | None:
     """One hook that calls both, the first one first."""
     if first is None or second is None:
-        return first or second
+        return second if first is None else first
 
     def call_both(name: str, details: dict[str, Any]) -> None:
         first(name, details)
@@ -67,11 +79,15 @@ def log_event(name: str, details: dict[str, Any]) -> None:
 
 
 def masked(value: Any, depth: int = 0) -> Any:
-    """`value` with the values of secret header fields replaced, wherever they are in it."""
+    """`value` with the values of secret header fields replaced, wherever they are in it, and user
+    and password taken out of URLs in others."""
+    if type(value) is bytes:
+        return _USERINFO.sub(b"://" + MASK + b"@", value)
     if depth == _DEEPEST or type(value) not in (list, tuple):
         return value
     if type(value) is tuple and len(value) == 2 and type(value[0]) is bytes:
-        return (value[0], _MASK) if value[0].lower() in _SECRET_FIELDS else value
+        if value[0].lower() in _SECRET_FIELDS:
+            return value[0], MASK
     return type(value)([masked(part, depth + 1) for part in value])
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import trustme
 
-from tests.support import programs, proxies, servers, tls
+from tests.support import http2, programs, proxies, servers, tls
 from tests.support.leaks import LeakCheck
 
 # Variables by which a developer's machine could change what a test sees.
@@ -80,6 +80,14 @@ def server_tls_context(ca: trustme.CA) -> ssl.SSLContext:
 
 
 @pytest.fixture(scope="session")
+def h2_tls_context(ca: trustme.CA) -> ssl.SSLContext:
+    """A server-side context that speaks HTTP/2 only."""
+    context = tls.server_context(ca)
+    context.set_alpn_protocols(["h2"])
+    return context
+
+
+@pytest.fixture(scope="session")
 def mutual_tls_context(ca: trustme.CA) -> ssl.SSLContext:
     """A server-side context that insists on a client certificate."""
     return tls.server_context(ca, ask_client=True)
@@ -128,6 +136,34 @@ def serve() -> Iterator[Callable[..., servers.ScriptedServer]]:
     errors = [error for server in started for error in server.errors]
     if errors:
         raise AssertionError(f"a server handler raised {errors!r}") from errors[0]
+
+
+@pytest.fixture
+def serve_h2(h2_tls_context: ssl.SSLContext) -> Iterator[Callable[..., http2.FrameServer]]:
+    """`serve_h2(script, secure=False, settings={})` starts a FrameServer that ends with the test.
+
+    What a script raised fails the test, and so does a client that breaks HTTP/2; a test that
+    expects such an error clears `server.errors`.
+    """
+    started: list[http2.FrameServer] = []
+
+    def start(
+        script: Callable[[http2.Link], object] = http2.Link.serve,
+        *,
+        secure: bool = False,
+        **options: Any,
+    ) -> http2.FrameServer:
+        server = http2.FrameServer(script, tls=h2_tls_context if secure else None, **options)
+        server.start()
+        started.append(server)
+        return server
+
+    yield start
+    for server in reversed(started):
+        server.stop()
+    errors = [error for server in started for error in server.errors]
+    if errors:
+        raise AssertionError(f"a script raised {errors!r}") from errors[0]
 
 
 @pytest.fixture
@@ -220,4 +256,46 @@ def nginx(
     if programs.nginx_path() is None:
         pytest.skip("nginx is not installed")
     with programs.nginx(tmp_path_factory.mktemp("nginx"), *server_cert_files) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def nginx_http2(
+    server_cert_files: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[programs.Program]:
+    if programs.nginx_with_http2() is None:
+        pytest.skip("nginx with HTTP/2 is not installed")
+    folder = tmp_path_factory.mktemp("nginx-http2")
+    with programs.nginx_http2(folder, *server_cert_files) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def start_nghttpd(
+    server_cert_files: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Callable[[bool], programs.Program]]:
+    """`start_nghttpd(secure)`: with TLS or without; one process of each kind."""
+    if programs.nghttpd_path() is None:
+        pytest.skip("nghttpd is not installed (Debian: nghttp2-server)")
+    running: dict[bool, programs.Program] = {}
+
+    def start(secure: bool) -> programs.Program:
+        if secure not in running:
+            files = server_cert_files if secure else ()
+            made = programs.nghttpd(tmp_path_factory.mktemp("nghttpd"), *files)
+            running[secure] = made.__enter__()
+        return running[secure]
+
+    yield start
+    for program in running.values():
+        program.stop()
+
+
+@pytest.fixture(scope="session")
+def hypercorn(
+    server_cert_files: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[programs.Program]:
+    if not programs.has_module("hypercorn"):
+        pytest.skip("hypercorn is not installed")
+    with programs.hypercorn(tmp_path_factory.mktemp("hypercorn"), *server_cert_files) as running:
         yield running

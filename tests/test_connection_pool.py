@@ -30,6 +30,7 @@ from httpcore._exceptions import Aborted, ServerDisconnected, TLSError
 from httpcore._sync import connection as connection_module
 from httpcore._sync import connection_pool
 from httpcore._sync.response_body import ResponseBody
+from tests.support.http2 import Code, FrameServer, Stream
 from tests.support.servers import LocalServer, Peer, ScriptedServer, pattern
 from tests.support.tls import ClientCert
 from tests.test_http11 import (
@@ -248,6 +249,19 @@ def test_what_a_pool_says_about_itself() -> None:
             "dialing": 0,
             "waiting": 0,
             "requests": 1,
+            "routes": {
+                "http://a:80": {"active": 1, "idle": 0, "dialing": 0, "queued": 0},
+                "http://b:80": {"active": 0, "idle": 1, "dialing": 0, "queued": 0},
+            },
+            "waiting_for": [],
+            "totals": {
+                "opened": 2,
+                "reused": 0,
+                "expired": 0,
+                "evicted": 0,
+                "replayed": 0,
+                "failed": 0,
+            },
         }
         assert [repr(connection) for connection in pool.connections] == [
             "<HTTPConnection ['http://a:80', HTTP/1.1, ACTIVE, Request Count: 1]>",
@@ -892,7 +906,7 @@ def test_retries() -> None:
     with pool_of(*failures, stream_of(length(b"ok")), retries=3) as (pool, backend):
         assert pool.request("GET", "http://a/").content == b"ok"
     assert len(backend.calls) == 4
-    assert backend.slept == [0.5, 1.0]
+    assert backend.slept == [0.0, 0.5, 1.0]
 
 
 def test_without_retries(closed_port: int) -> None:
@@ -1661,9 +1675,11 @@ def test_trace_of_unix_sockets_failures_and_retries() -> None:
         pool.request("GET", "http://a/", extensions={"trace": trace})
     started = ("connection.connect_unix_socket.started", ["path", "socket_options", "timeout"])
     failed = ("connection.connect_unix_socket.failed", ["exception"])
-    assert trace.events[:8] == [
+    assert trace.events[:10] == [
         started,
         failed,
+        ("connection.retry.started", ["seconds"]),
+        ("connection.retry.complete", ["return_value"]),
         started,
         failed,
         ("connection.retry.started", ["seconds"]),
@@ -1964,3 +1980,44 @@ def test_a_body_that_is_broken_from_the_start_is_a_response_all_the_same(
         unread.close()
         assert counts(pool) == (0, 0)
     assert server.accepted == 2
+
+
+def test_a_stream_that_was_reset_is_not_sent_again(serve_h2: Callable[..., FrameServer]) -> None:
+    def answer(stream: Stream) -> None:
+        if stream.path == "/reset":
+            stream.reset(Code.INTERNAL_ERROR)
+        else:
+            stream.respond(200, b"fine")
+
+    server = serve_h2(lambda link: link.serve(answer))
+    with httpcore.ConnectionPool(http1=False, http2=True) as pool:
+        assert pool.request("GET", server.url).content == b"fine"
+        with pytest.raises(httpcore.RemoteProtocolError, match="INTERNAL_ERROR"):
+            pool.request("GET", f"{server.url}/reset")
+        assert pool.request("GET", server.url).content == b"fine"
+    assert server.accepted == 1
+    paths = [stream.path for stream in server.link.streams.values()]
+    assert paths.count("/reset") == 1
+
+
+def test_pool_timeout_while_the_connection_to_be_shared_is_opened() -> None:
+    connecting, go_on = threading.Event(), threading.Event()
+
+    class Slow(Backend):
+        def connect_tcp(self, *args: Any, **kwargs: Any) -> Any:
+            connecting.set()
+            assert go_on.wait(LATE)
+            raise httpcore.ConnectError("never")
+
+    with httpcore.ConnectionPool(http1=False, http2=True, network_backend=Slow()) as pool:
+        thread = Thread(lambda: pool.request("GET", "http://a/"))
+        assert connecting.wait(LATE)
+        with pytest.raises(httpcore.PoolTimeout) as caught:
+            pool.request("GET", "http://a/", extensions={"timeout": {"pool": 0}})
+        assert without_ages(caught.value)[0] == (
+            "no connection to http://a:80 became free within 0 s: it may share the one that is "
+            "being opened: 1 x http://a:80 (dialing)"
+        )
+        go_on.set()
+        with pytest.raises(httpcore.ConnectError):
+            thread.result()

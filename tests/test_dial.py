@@ -193,12 +193,13 @@ def test_no_retries_unless_asked() -> None:
 def test_retries_back_off(kind: type[Exception]) -> None:
     stream = Stream()
     failures = [kind("1"), kind("2"), kind("3"), kind("4")]
-    answers = [failures[0], failures[1], None, failures[2], None, failures[3], None, stream]
+    answers = [failures[0], None, failures[1], None, failures[2], None, failures[3], None, stream]
     steps, dialed = run(Plan(b"h", 80, None, retries=4), answers)
     connect = OpenTCP("h", 80, None, None)
     assert steps == [
         connect,
-        connect,  # at once
+        Sleep(0.0),  # at once; it is there for the trace
+        connect,
         Sleep(BACKOFF_FACTOR),
         connect,
         Sleep(BACKOFF_FACTOR * 2),
@@ -212,11 +213,11 @@ def test_retries_back_off(kind: type[Exception]) -> None:
 def test_a_failed_handshake_starts_over_with_a_new_stream() -> None:
     first, second, secure = Stream(), Stream(), Stream()
     steps, dialed = run(
-        Plan(b"h", 443, CONTEXT, retries=1), [first, TLSError("alert"), second, secure]
+        Plan(b"h", 443, CONTEXT, retries=1), [first, TLSError("alert"), None, second, secure]
     )
-    assert [type(step) for step in steps] == [OpenTCP, StartTLS, OpenTCP, StartTLS]
+    assert [type(step) for step in steps] == [OpenTCP, StartTLS, Sleep, OpenTCP, StartTLS]
     assert steps[1][0] is first
-    assert steps[3][0] is second
+    assert steps[4][0] is second
     assert dialed.stream is secure
 
 

@@ -185,13 +185,14 @@ def test_the_trace_of_a_tunnel(
 
     with httpcore.HTTPProxy(proxy.url, ssl_context=client_tls_context) as pool:
         pool.request("GET", tls_server.url, extensions={"trace": trace})
-    # The same as httpcore 1.0.9 tells, up to the tunnel's own response, which has no body; and that
-    # the pool has assigned the connection.
-    assert events[:10] == [
+    # The same as httpcore 1.0.9 tells, and that the pool has assigned the connection.
+    assert events[:12] == [
         "connection.connect_tcp.started",
         "connection.connect_tcp.complete",
         "http11.send_request_headers.started",
         "http11.send_request_headers.complete",
+        "http11.send_request_body.started",
+        "http11.send_request_body.complete",
         "http11.receive_response_headers.started",
         "http11.receive_response_headers.complete",
         "proxy.start_tls.started",

@@ -626,8 +626,7 @@ def test_a_line_is_asked_once_whether_it_may_be_shared() -> None:
         queue(pool, A)
     dial(pool, owner, None)
     assert asked == [A]
-    interrupted(lambda: pool.acquire(A, Owner(), 0.0), 60)
-    assert pool._mutating
+    disturb(pool)
     wait(pool, A)
     assert asked == [A] and figures(pool)[3] == 3
 
@@ -753,13 +752,14 @@ def test_fresh_joins_but_takes_nothing_idle() -> None:
 def test_fresh_gives_idle_connections_up_when_it_waits_for_another() -> None:
     # Else who came after it would wait behind it while there is an idle connection.
     pool = sharing()
-    first = open_shared(pool, 1)
-    second = start(pool)
-    connection = share(first).connection
+    first, second = open_shared(pool, 1), open_shared(pool, 1)
+    third = start(pool)
+    connections = [share(first).connection, share(second).connection]
     give(pool, first)
+    give(pool, second)
     waiters = [wait(pool, A, fresh=True), wait(pool, A)]
-    assert pool.closing == [connection] and figures(pool) == (0, 0, 1, 2)
-    dial(pool, second, 3)
+    assert pool.closing == connections and figures(pool) == (0, 0, 1, 2)
+    dial(pool, third, 3)
     assert pool.woken == waiters
 
 
@@ -871,9 +871,36 @@ def test_draining_works_without_sharing_too() -> None:
     pool = Scheduler()
     owner = take(pool, A)
     pool.drain(held(owner), 0.0)
-    pool.resize(held(owner), 5, 0.0)
     give(pool, owner)
     assert len(pool.closing) == 1 and figures(pool) == (0, 0, 0, 0)
+
+
+def test_one_that_serves_one_at_a_time_cannot_be_resized() -> None:
+    pool = Scheduler()
+    owner = take(pool, A)
+    slot = held(owner)
+    for streams in (5, 0):
+        pool.resize(slot, streams, 0.0)
+        pool.check()
+    assert start(pool).slot is not slot
+    give(pool, owner)
+    pool.resize(slot, 0, 0.0)
+    pool.check()
+    assert pool.acquire(A, Owner(), 0.0) is slot
+
+
+def test_slots_of_another_pool_are_none_of_its_business() -> None:
+    pool, other = sharing(), sharing()
+    owner = open_shared(other, 1)
+    slot = share(owner).slot
+    pool.resize(slot, 5, 0.0)
+    pool.drain(slot, 0.0)
+    pool.release(owner, 0.0, True)
+    pool.check()
+    assert figures(other) == (1, 0, 0, 0) and owner.slot is None
+    start(other)
+    other.resize(slot, 2, 0.0)
+    assert share(join(other)).slot is slot
 
 
 def test_a_raised_limit_serves_waiters_and_a_lowered_one_holds_them_up() -> None:
@@ -1665,11 +1692,20 @@ def codes_of(module: ModuleType) -> Iterator[CodeType]:
     for thing in vars(module).values():
         if getattr(thing, "__module__", None) == module.__name__:
             found += vars(thing).values() if isinstance(thing, type) else [thing]
+    found = [getattr(thing, "fget", thing) for thing in found]  # what a property is made of
     codes = [thing.__code__ for thing in found if isinstance(thing, FunctionType)]
     while codes:
         code = codes.pop()
         yield code
         codes += [nested for nested in code.co_consts if isinstance(nested, CodeType)]
+
+
+def disturb(pool: Scheduler) -> None:
+    """Leaves it to the next operation to repair the pool."""
+    position = 0
+    while not pool._mutating:
+        assert interrupted(pool.close_idle, position)
+        position += 1
 
 
 class World:
@@ -2081,6 +2117,56 @@ def test_a_repair_keeps_what_is_known_of_the_idle_ones() -> None:
     assert max(slot.expires for slot in pool.slots() if slot.route == A) == 9.0
 
 
+@pytest.mark.parametrize("reusable", [True, False])
+def test_an_interrupted_release_of_the_last_share_settles_what_becomes_of_it(
+    reusable: bool,
+) -> None:
+    for position in range(10_000):
+        world = World({A: 2}, keepalive_expiry=5.0)
+        world.idle(A)
+        owner = world.ask(A)
+        slot = share(owner).slot
+        happened = interrupted(partial(world.pool.release, owner, 3.0, reusable), position)
+        world.pool.release(owner, 3.0, reusable)
+        world.now = 3.0
+        world.ask(B)
+        known = (slot.state, slot.idle_since, slot.expires)
+        assert known == (IDLE, 3.0, 8.0) if reusable else slot.state == CLOSED
+        world.verify()
+        if not happened:
+            break
+    assert 20 < position < 9_999
+
+
+@pytest.mark.parametrize("answer", [True, False], ids=["dialing", "failed"])
+@pytest.mark.parametrize("slots", [True, False], ids=["with slots", "waiters only"])
+def test_a_repair_keeps_what_a_line_has_learned(answer: bool, slots: bool) -> None:
+    world = World({A: 2}, max_connections=9 if slots else 2)
+    pool, first = world.pool, world.ask(C)
+    if slots:
+        owner = world.ask(A, dial=False)
+        if not answer:
+            world.ask(A, dial=False), pool.release(owner, 0.0, False)
+    elif answer:
+        others = [first, world.ask(C)]
+        world.ask(A), world.ask(A)
+    else:
+        owner, others = world.ask(A, dial=False), [first, world.ask(B)]
+        world.ask(A), world.ask(A)
+        pool.release(owner, 0.0, False)
+    disturb(pool)
+    interrupted(pool.close_idle, 60)  # in the repair itself
+    disturb(pool)
+    if slots:
+        world.ask(A, dial=False)
+    else:
+        for other in others:
+            pool.release(other, 0.0, False)
+    dialing = [slot for slot in pool.slots() if slot.state == DIALING and slot.route == A]
+    assert len(dialing) == (1 if answer else 2)
+    pool.check()
+
+
 def test_an_interrupted_forget_loses_no_slot() -> None:
     for position in range(10_000):
         world, owner = crowded()
@@ -2111,6 +2197,30 @@ def test_an_interrupted_dial_is_given_up() -> None:
 
 
 KINDS = ["ask", "ask", "ask fresh", "release", "release", "close", "cancel", "tick", "dial"]
+
+
+def test_an_interrupted_dial_is_given_up_though_that_is_interrupted_too() -> None:
+    # Between the store that makes its owner refer to a share and the one that makes it ACTIVE.
+    def dials(position: int) -> tuple[World, Owner]:
+        world, owner = patient()
+        assert interrupted(partial(world.dialed, owner, 2), position)
+        return world, owner
+
+    between = next(p for p in range(10_000) if isinstance(dials(p)[1].slot, Share))
+    for position in range(10_000):
+        world, owner = dials(between)
+        assert share(owner).slot.state == DIALING
+        happened = interrupted(partial(world.pool.release, owner, world.now, True), position)
+        world.collect()
+        world.ask(C)
+        world.pool.release(owner, world.now, True)
+        world.verify()
+        world.drain()
+        if not happened:
+            break
+    assert 20 < position < 9_999
+
+
 steps = st.tuples(
     st.sampled_from([*KINDS, "resize", "drain"]),
     st.sampled_from(ROUTES),
@@ -2174,3 +2284,209 @@ def test_any_sequence_of_interrupted_operations(
             world.dial(owner)
         world.verify()
     world.drain()
+
+
+# --- figures for people
+
+
+def totals(pool: Scheduler) -> dict[str, int]:
+    """Those that are not zero."""
+    return {name: count for name, count in pool.totals().items() if count}
+
+
+def test_what_is_counted_of_connections_used_one_request_at_a_time() -> None:
+    pool = Scheduler(keepalive_expiry=5.0)
+    assert set(pool.totals()) == {"opened", "reused", "expired", "evicted", "replayed", "failed"}
+    owner = start(pool)
+    assert totals(pool) == {}
+    give(pool, dial(pool, owner))
+    assert totals(pool) == {"opened": 1}
+    give(pool, take(pool, A), 1.0)
+    assert totals(pool) == {"opened": 1, "reused": 1}
+    owner = take(pool, A, 2.0)
+    assert totals(pool) == {"opened": 1, "reused": 2}  # from the moment on that it is used
+    pool.release(owner, 2.0, False)
+    assert totals(pool) == {"opened": 1, "reused": 2}  # and when it is gone
+    pool.release(start(pool, B), 3.0, False)
+    assert totals(pool) == {"opened": 1, "reused": 2, "failed": 1}
+    give(pool, take(pool, A, 4.0), 4.0)
+    take(pool, B, 9.0)
+    assert totals(pool) == {"opened": 3, "reused": 2, "failed": 1, "expired": 1}
+    pool.replayed += 1
+    assert totals(pool)["replayed"] == 1
+
+
+def test_a_request_that_is_over_too_late_for_reuse_counts_once() -> None:
+    pool = Scheduler(max_age=5.0)
+    give(pool, take(pool, A))
+    give(pool, take(pool, A, 1.0), 6.0)
+    assert totals(pool) == {"opened": 1, "reused": 1} and figures(pool) == (0, 0, 0, 0)
+
+
+def test_what_a_handed_over_connection_counts() -> None:
+    pool = Scheduler(max_connections=1)
+    owner = take(pool, A)
+    waiters = [wait(pool, A) for _ in range(3)]
+    for waiter in waiters:
+        give(pool, owner)
+        owner = waiter.owner  # type: ignore[assignment]
+    assert totals(pool) == {"opened": 1, "reused": 3}
+
+
+@pytest.mark.parametrize(
+    "limits", [{"max_connections": 1}, {"max_keepalive": 1}, {"max_keepalive": 0}]
+)
+def test_an_idle_connection_that_makes_room_is_evicted(limits: dict[str, int]) -> None:
+    pool = Scheduler(**limits)  # type: ignore[arg-type]
+    give(pool, take(pool, A))
+    give(pool, take(pool, B))
+    expected = 2 if limits == {"max_keepalive": 0} else 1
+    assert totals(pool) == {"opened": 2, "evicted": expected}
+
+
+@pytest.mark.parametrize("end", ["close", "close_idle"])
+def test_what_the_caller_closes_is_neither_expired_nor_evicted(end: str) -> None:
+    pool = Scheduler()
+    give(pool, take(pool, A))
+    getattr(pool, end)()
+    assert totals(pool) == {"opened": 1} and len(pool.closing) == 1
+
+
+def test_what_is_counted_of_shared_connections() -> None:
+    pool = sharing()
+    first = open_shared(pool, 3)
+    second = join(pool)
+    assert totals(pool) == {"opened": 1, "reused": 1}
+    give(pool, first)
+    third = join(pool)
+    assert totals(pool) == {"opened": 1, "reused": 2}
+    give(pool, second)
+    pool.release(third, 0.0, False)
+    assert totals(pool) == {"opened": 1, "reused": 2} and figures(pool) == (0, 0, 0, 0)
+
+
+@pytest.mark.parametrize("leave", ["drain", "resize"])
+def test_an_idle_connection_that_the_server_leaves_has_expired(leave: str) -> None:
+    pool = sharing()
+    owner = open_shared(pool, 2)
+    slot = share(owner).slot
+    give(pool, owner)
+    pool.drain(slot, 1.0) if leave == "drain" else pool.resize(slot, 0, 1.0)
+    assert totals(pool) == {"opened": 1, "expired": 1} and figures(pool) == (0, 0, 0, 0)
+
+
+def test_figures_of_each_route() -> None:
+    pool = sharing(max_connections=4)
+    assert pool.routes() == {}
+    open_shared(pool, 2), join(pool), start(pool, B)
+    give(pool, take(pool, C))
+    wait(pool, B), wait(pool, B)
+    assert pool.routes() == {
+        A: {"active": 1, "idle": 0, "dialing": 0, "queued": 0},
+        B: {"active": 0, "idle": 0, "dialing": 1, "queued": 2},
+        C: {"active": 0, "idle": 1, "dialing": 0, "queued": 0},
+    }
+    pool.close_idle()
+    assert C not in pool.routes()
+    only_queued = Scheduler(max_connections=1)
+    take(only_queued, A), wait(only_queued, B)
+    assert only_queued.routes()[B] == {"active": 0, "idle": 0, "dialing": 0, "queued": 1}
+
+
+def test_who_waits_since_when() -> None:
+    pool = Scheduler(max_connections=1)
+    take(pool, A)
+    waiters = [wait(pool, A, float(now)) for now in range(5)]
+    assert [waiter.since for waiter in waiters] == [0.0, 1.0, 2.0, 3.0, 4.0]
+    assert pool.waiters(2) == waiters[:2] and pool.waiters() == waiters
+
+
+# --- what was not used
+
+
+def test_what_was_not_used_goes_back_as_it_was() -> None:
+    pool = Scheduler(keepalive_expiry=5.0)
+    give(pool, take(pool, A))
+    owner = take(pool, A, 4.0)
+    slot = held(owner)
+    pool.hand_back(owner, 4.0)
+    pool.check()
+    assert owner.slot is None and (slot.state, slot.expires, slot.served) == (IDLE, 5.0, 1)
+    assert totals(pool) == {"opened": 1}
+    pool.hand_back(owner, 4.0)
+    assert figures(pool) == (0, 1, 0, 0)
+    owner = take(pool, A, 4.0)
+    pool.hand_back(owner, 5.0)
+    assert figures(pool) == (0, 0, 0, 0) and totals(pool) == {"opened": 1}
+
+
+def test_a_new_connection_that_was_not_used_is_closed() -> None:
+    """Nobody knows how long its server keeps it."""
+    pool = Scheduler()
+    owner = take(pool, A)
+    pool.hand_back(owner, 0.0)
+    assert figures(pool) == (0, 0, 0, 0) and totals(pool) == {"opened": 1}
+    dialing = start(pool)
+    pool.hand_back(dialing, 0.0)
+    assert figures(pool) == (0, 0, 0, 0) and totals(pool) == {"opened": 1, "failed": 1}
+
+
+def test_what_was_not_used_goes_to_who_waits() -> None:
+    pool = Scheduler(max_connections=1)
+    give(pool, take(pool, A))
+    owner = take(pool, A)
+    waiter = wait(pool, A)
+    pool.hand_back(owner, 1.0)
+    assert pool.woken == [waiter] and held(waiter.owner).state == ACTIVE
+    assert totals(pool) == {"opened": 1, "reused": 1}
+
+
+def test_a_share_that_was_not_used_costs_the_others_nothing() -> None:
+    pool = sharing()
+    first = open_shared(pool, 2)
+    second = join(pool)
+    slot = share(first).slot
+    pool.hand_back(second, 1.0)
+    pool.check()
+    assert (slot.state, slot.served, len(slot.shares or ())) == (ACTIVE, 0, 1)
+    assert share(join(pool)).slot is slot
+
+
+def test_what_died_while_it_was_idle_has_expired() -> None:
+    pool = Scheduler()
+    give(pool, take(pool, A))
+    owner = take(pool, A)
+    [connection] = [slot.connection for slot in pool.slots()]
+    pool.discard(owner, 1.0)
+    pool.check()
+    assert pool.closing == [connection] and figures(pool) == (0, 0, 0, 0)
+    assert totals(pool) == {"opened": 1, "expired": 1}
+
+
+def test_a_shared_connection_that_died_while_it_was_idle_has_expired() -> None:
+    pool = sharing()
+    give(pool, open_shared(pool, 3))
+    owners = [join(pool), join(pool)]
+    for owner in owners:
+        pool.discard(owner, 1.0)
+        pool.check()
+    assert figures(pool) == (0, 0, 0, 0) and totals(pool) == {"opened": 1, "expired": 1}
+
+
+UNUSED: dict[str, tuple[Begin, Step]] = {
+    "hand back": (in_use, lambda world, owner: world.pool.hand_back(owner, world.now)),
+    "hand back to a waiter": (crowded, lambda world, owner: world.pool.hand_back(owner, world.now)),
+    "hand back a share": (shared, lambda world, owner: world.pool.hand_back(owner, world.now)),
+    "discard": (busy, lambda world, owner: world.pool.discard(owner, world.now)),
+    "discard a share": (shared, lambda world, owner: world.pool.discard(owner, world.now)),
+    "discard the last share": (alone, lambda world, owner: world.pool.discard(owner, world.now)),
+}
+
+
+@pytest.mark.parametrize("name", UNUSED)
+def test_an_interrupted_return_of_what_was_not_used_loses_nothing(
+    monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setitem(INTERRUPTED, name, UNUSED[name])
+    test_an_interrupted_operation_loses_nothing(name)
+    test_others_go_on_before_an_interrupted_owner_releases(name)

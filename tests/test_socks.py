@@ -23,7 +23,7 @@ from httpcore._exceptions import (
     ReadTimeout,
     TLSError,
 )
-from httpcore._proxy import Hop, Read, Rename, Resolve, Write
+from httpcore._proxy import Hop, Read, Rename, Resolve, Tell, Write
 from httpcore._socks import connect
 from tests.support.proxies import SocksServer
 from tests.support.servers import LocalServer, Peer, ScriptedServer
@@ -200,8 +200,10 @@ def test_who_resolves_the_name(scheme: bytes, resolved: list[str] | None, sent: 
     """After the proxy has said that it is one."""
     script = dial(Plan(b"origin.test", 80, None, hop=hop(scheme)))
     step = next(script)
-    assert step == OpenTCP("proxy.test", 1080, None, None)
+    assert step == OpenTCP("proxy.test", 1080, None, None, "socks")
     step = script.send(STREAM)
+    assert isinstance(step, Tell)
+    step = script.send(None)
     if scheme.startswith(b"socks5"):
         assert step == Write(STREAM, b"\x05\x01\x00")
         assert script.send(None) == Read(STREAM, 2)

@@ -32,7 +32,7 @@ from .._exceptions import (
 from .._models import Origin, Proxy, Request, Response, to_server_name
 from .._proxy import FORWARDED, Hop, Read, Rename, Resolve, Tell, Write, forwarded, to_hop
 from .._ssl import default_ssl_context, offer
-from .._trace import Opening, Trace
+from .._trace import Opening, Trace, combined, log_hook
 from .deadline import Deadline
 from .http2 import HTTP2Connection
 from .http11 import HTTP11Connection
@@ -111,15 +111,21 @@ class HTTPConnection(ConnectionInterface):
             request = forwarded(request, self._hop)
         prepared = prepare(request)
         deadline = None  # the one that connecting began with
+        began = None  # when that was
         with self._lock:
             connection = self._connection
             if connection is None:
                 timeout = request.extensions.get("timeout")
                 timeouts = NO_TIMEOUTS if timeout is None else read_timeouts(timeout)
                 deadline = None if timeouts[4] is None else Deadline(timeouts[4])
-                trace = request.extensions.get("trace")
+                trace = combined(log_hook(), request.extensions.get("trace"))
+                began = time.monotonic()
                 connection = self.connect(timeouts[0], request.extensions, trace, deadline)
-        return connection.handle_prepared(prepared, deadline)
+        response = connection.handle_prepared(prepared, deadline)
+        if began is not None:
+            body: Any = response.stream
+            body.began, body.opening = began, self.opening
+        return response
 
     def connect(
         self,
@@ -398,9 +404,10 @@ def _carry_out_step(
             trace(f"{name}.complete", {"return_value": result})
         return result
     except BaseException as exc:
-        for stream in (result, getattr(step, "stream", None)):
-            if stream is not None:
-                stream.close()
+        if type(step) in OPENING:
+            for stream in (result, getattr(step, "stream", None)):
+                if stream is not None:
+                    stream.close()
         if trace is not None:
             trace(f"{name}.failed", {"exception": exc})
         raise
@@ -418,7 +425,7 @@ def _as_call(
             "timeout": timeout,
             "socket_options": step.socket_options,
         }
-        return "connection.connect_tcp", arguments, backend.connect_tcp
+        return f"{step.room}.connect_tcp", arguments, backend.connect_tcp
     if type(step) is OpenUnix:
         arguments = {
             "path": step.path,

@@ -15,6 +15,7 @@ import contextlib
 import logging
 import os
 import random
+import re
 import threading
 import time
 import types
@@ -64,7 +65,7 @@ from .._pool import ACTIVE, DIALING, Route, Scheduler, Share, Slot, Waiter
 from .._proxy import Hop, forwarded, to_hop
 from .._retries import IDEMPOTENT, Retries, RetryBudget, RetryConfig
 from .._ssl import create_ssl_context
-from .._trace import Trace, combined, log_hook
+from .._trace import Trace, check_hook, combined, log_hook
 from .cancel_token import attach
 from .connection import TLS_SCHEMES, HTTPConnection, read_protocols
 from .deadline import Deadline
@@ -89,6 +90,12 @@ MOST_MOVES = 16
 
 # Kinds of holders that a PoolTimeout names; more would not be read.
 NAMED_HOLDERS = 5
+
+# Waiters that `stats` names; their number is there too.
+LISTED_WAITERS = 20
+
+# In a URL, what stands before the host and is nobody's business.
+_USERINFO = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]*://)[^/?#]*@")
 
 # Seconds. A waiter that was served is woken at once; should the thread that served it be
 # interrupted (KeyboardInterrupt) before it could wake it, the waiter looks by itself.
@@ -171,8 +178,8 @@ class ConnectionPool(RequestInterface):
         ping_timeout: float = 15.0,
         trace: Trace | None = None,
     ) -> None:
-        if trace is not None and not callable(trace):
-            raise TypeError(f"trace must be callable, not {type(trace).__name__}")
+        if trace is not None:
+            check_hook(trace, "trace")
         self._hook = trace
         self._trace = combined(trace, log_hook())
         self._protocols = read_protocols(http1, http2)
@@ -279,7 +286,9 @@ class ConnectionPool(RequestInterface):
                 if cancel is not None and attach(cancel, body):
                     raise PoolTimeout("aborted before there was a connection")
                 connection = self._check_out(route, body, timeouts, fresh, deadline)
-                return connection.exchange(prepared, timeouts, body, deadline)
+                response = connection.exchange(prepared, timeouts, body, deadline)
+                first = None  # its traceback has this frame, which has the body
+                return response
             except ConnectionNotAvailable:
                 began = body.began
                 continue  # its last stream went to somebody else, or it takes no new ones
@@ -293,8 +302,10 @@ class ConnectionPool(RequestInterface):
                     raise
                 if body.aborted:
                     raise body._explain_abort(exc) from exc
-                if _was_refused(exc, prepared, connection, mark) and moves < MOST_MOVES:
+                http2 = connection if isinstance(connection, HTTP2Connection) else None
+                if http2 is not None and moves < MOST_MOVES and _was_refused(exc, prepared, mark):
                     moves += 1
+                    http2.avoid(exc)
                 elif fresh or not _may_replay(exc, prepared, connection, mark):
                     raise
                 else:
@@ -306,8 +317,7 @@ class ConnectionPool(RequestInterface):
                         raise exc from exc.__cause__  # it went back before, and does not now
                 first = exc
             began = body.began
-            if trace is not None:
-                trace("pool.replay", {"request": request, "exception": first})
+            self._note_replay(request, trace, first)
 
     def _send_repeatedly(
         self,
@@ -322,6 +332,8 @@ class ConnectionPool(RequestInterface):
         allow."""
         assert self._retry_config is not None and self._retry_budget is not None
         retries = Retries(self._retry_config, request.method)
+        trace = combined(self._trace, request.extensions.get("trace"))
+        failure: Exception | None
         with self._lock:
             self._retry_budget.earn()
         while True:
@@ -331,6 +343,7 @@ class ConnectionPool(RequestInterface):
                 delay = retries.after_failure(exc, jitter())
                 if delay is None or not self._may_repeat(exc, prepared, mark, delay, deadline):
                     raise
+                failure = exc
                 logger.debug("retry %d in %.3g s after %s", retries.made, delay, exc)
             else:
                 status, headers = response.status, response.headers
@@ -339,10 +352,21 @@ class ConnectionPool(RequestInterface):
                     return response
                 logger.debug("retry %d in %.3g s after status %d", retries.made, delay, status)
                 response.close()
+                failure = None
+            self._note_replay(request, trace, failure)
             if prepared.content is None and mark is not None:
                 request.stream.seek(mark)
             cancel = request.extensions.get("cancel")
             (self._network_backend if cancel is None else cancel).sleep(delay)
+
+    def _note_replay(
+        self, request: Request, trace: Trace | None, failure: BaseException | None
+    ) -> None:
+        """It is sent once more, for this failure or for its status."""
+        with self._lock:
+            self._scheduler.replayed += 1
+        if trace is not None:
+            trace("pool.replay", {"request": request, "exception": failure})
 
     def _may_repeat(
         self,
@@ -418,6 +442,7 @@ class ConnectionPool(RequestInterface):
                 self._wait(waiter, deadline.left(timeouts[3]) if deadline else timeouts[3])
                 now = time.monotonic()
             if body.aborted:
+                self._give_back_unused(body)
                 raise PoolTimeout("aborted before there was a connection")
             slot = body.slot
             if slot.state is DIALING:
@@ -428,11 +453,22 @@ class ConnectionPool(RequestInterface):
                 if body._trace is not None:
                     self._tell_assigned(body, slot.connection)
                 return connection
-            self._release(body, False, None)
+            with self._lock:
+                scheduler.discard(body, now)
+            self._settle()
 
     def _tell_assigned(self, body: ResponseBody, connection: HTTPConnection) -> None:
         assert body._trace is not None
-        body._trace("pool.assign", {"request": body._request, "connection": connection})
+        try:
+            body._trace("pool.assign", {"request": body._request, "connection": connection})
+        except BaseException:
+            self._give_back_unused(body)
+            raise
+
+    def _give_back_unused(self, body: ResponseBody) -> None:
+        with self._lock:
+            self._scheduler.hand_back(body, time.monotonic())
+        self._settle()
 
     def _wait(self, waiter: Waiter, timeout: float | None) -> None:
         deadline = None if timeout is None else time.monotonic() + timeout
@@ -465,9 +501,11 @@ class ConnectionPool(RequestInterface):
         now = time.monotonic()
         here = [slot for slot in slots if slot.route == route]
         if self._max_per_host is not None and len(here) >= self._max_per_host:
-            slots, limit = here, f"max_connections_per_host={self._max_per_host}"
+            slots, why = here, f"the limit is max_connections_per_host={self._max_per_host}, held by"
+        elif total is None or len(slots) < total:
+            slots, why = here, "it may share the one that is being opened:"
         else:
-            limit = f"max_connections={total}"
+            why = f"the limit is max_connections={total}, held by"
         holders: dict[str, list[float]] = {}
         for slot in slots:
             what, since = _holder(slot)
@@ -481,7 +519,7 @@ class ConnectionPool(RequestInterface):
         more = f"; and {others} others" if others > 0 else ""
         return (
             f"no connection to {_name(route)} became free within {timeout:g} s: "
-            f"the limit is {limit}, held by {held or 'nobody'}{more}"
+            f"{why} {held or 'nobody'}{more}"
         )
 
     def _dial(
@@ -642,13 +680,42 @@ class ConnectionPool(RequestInterface):
             slots = self._scheduler.slots()
         return [slot.connection for slot in slots if slot.connection is not None]
 
-    def stats(self) -> dict[str, int]:
-        """How many: ``connections`` in all, ``active``, ``idle``, ``dialing``, and requests
-        ``waiting``. Cheap."""
+    def stats(self) -> dict[str, Any]:
+        """What the pool is doing. A snapshot that costs some microseconds and nothing in between;
+        thread-safe. Its keys:
+
+        ``connections``, ``active``, ``idle``, ``dialing``: how many there are, in which state.
+        ``requests``: how many requests have a connection or open one; over HTTP/2 they share.
+        ``waiting``: how many requests wait for a connection.
+        ``routes``: by URL of the server, with its proxy or Unix socket: how many connections are
+            ``active``, ``idle``, ``dialing``, and how many requests are ``queued``. Those that go
+            on from an HTTP proxy are counted under the proxy.
+        ``waiting_for``: the requests that wait longest, 20 at most, the oldest first: ``method``,
+            ``url`` (without user and password) and ``seconds`` so far.
+        ``totals``: since the pool was made (or the process was forked). Connections: ``opened``;
+            ``failed``, which could not be opened; ``expired``, closed while idle because their
+            time was up or the server was gone; ``evicted``, closed while idle to make room.
+            Requests: ``reused``, which got a connection that others had used; ``replayed``, how
+            often one was sent again.
+        """
         if self._orphans:
             self._settle()
+        scheduler = self._scheduler
         with self._lock:
-            return self._scheduler.stats()
+            found: dict[str, Any] = dict(scheduler.stats())
+            totals = scheduler.totals()
+            by_route = scheduler.routes()
+            waiters = scheduler.waiters(LISTED_WAITERS)
+        routes: dict[str, dict[str, int]] = {}
+        for route, figures in by_route.items():
+            counts = routes.setdefault(_whole_name(route), dict.fromkeys(figures, 0))
+            for state, count in figures.items():
+                counts[state] += count
+        now = time.monotonic()
+        found["routes"] = routes
+        found["waiting_for"] = [_waiting(waiter, now) for waiter in waiters]
+        found["totals"] = totals
+        return found
 
     def close_idle(self, proxy: Proxy | None = None) -> None:
         """Close idle connections now: all, or those through `proxy` with its credentials, however
@@ -720,7 +787,10 @@ class ConnectionPool(RequestInterface):
         self.close()
 
     def __repr__(self) -> str:
-        stats = self.stats()
+        if self._orphans:
+            self._settle()
+        with self._lock:
+            stats = self._scheduler.stats()
         active = stats["active"] + stats["dialing"]
         return (
             f"<{self.__class__.__name__} [Requests: {stats['requests']} active, "
@@ -838,15 +908,47 @@ def _name(route: Route) -> str:
     return str(Origin(route.scheme, route.host, route.port))
 
 
+def _whole_name(route: Route) -> str:
+    name = _name(route)
+    hop: Any = route.proxy
+    if route.uds is not None:
+        name += f" at {route.uds}"
+    elif hop is not None and not hop.forwards:
+        name += f" through {hop}"
+    return name
+
+
 def _holder(slot: Slot) -> tuple[str, float]:
     """What a slot is used for, and since when."""
     inner = getattr(slot.connection, "_connection", None)
     request = None if inner is None else inner.serving
     if inner is None or request is None:
         return f"{_name(slot.route)} ({slot.state.lower()})", slot.idle_since
-    method = request.method.decode("ascii", "backslashreplace")
+    others = 0 if slot.shares is None else len(slot.shares) - 1
+    more = f" and {others} more on the same connection" if others > 0 else ""
+    return f"{_method(request)} {_url(request)}{more}", inner.since or slot.idle_since
+
+
+def _waiting(waiter: Waiter, now: float) -> dict[str, Any]:
+    owner: Any = waiter.owner
+    request = owner._request
+    return {
+        "method": _method(request),
+        "url": _url(request),
+        "seconds": max(0.0, now - waiter.since),
+    }
+
+
+def _method(request: Request) -> str:
+    return request.method.decode("ascii", "backslashreplace")
+
+
+def _url(request: Request) -> str:
+    """The URL for people, without user and password."""
     target = request.url.target.decode("ascii", "backslashreplace")
-    return f"{method} {_name(slot.route)}{target}", inner.since or slot.idle_since
+    if target.startswith("/"):
+        return f"{request.url.origin}{target}"
+    return _USERINFO.sub(r"\1", target, count=1)  # a proxy's, or "*"
 
 
 def _position(stream: Any) -> int | None:
@@ -859,12 +961,10 @@ def _position(stream: Any) -> int | None:
     return position if isinstance(position, int) else None
 
 
-def _was_refused(
-    exc: BaseException, prepared: Prepared, connection: object, mark: int | None
-) -> bool:
+def _was_refused(exc: BaseException, prepared: Prepared, mark: int | None) -> bool:
     """Whether an HTTP/2 server said that it has not processed the request (RFC 9113 section 8.7),
     so that it can go elsewhere, whatever its method."""
-    if not isinstance(connection, HTTP2Connection) or not isinstance(exc, RemoteProtocolError):
+    if not isinstance(exc, RemoteProtocolError):
         return False
     if prepared.content is None and mark is None and prepared.length != 0:
         return False  # an iterator's parts are gone
@@ -879,11 +979,13 @@ def _may_replay(
 ) -> bool:
     """Whether to send the request again on a new connection.
 
-    Only when the connection had served requests before: that it is dead is then likely the
+    Only when the connection had served requests before, and died: that is then likely the
     keep-alive race (RFC 9112 section 9.3.1), not an answer to this request.
     """
     if connection is None or connection._request_count < 2:
         return False
+    if isinstance(connection, HTTP2Connection) and connection.is_available():
+        return False  # the server has ended this stream alone
     if not isinstance(exc, (NetworkError, RemoteProtocolError)) or exc.phase == RESPONSE_STARTED:
         return False
     if prepared.content is None and mark is None and prepared.length != 0:

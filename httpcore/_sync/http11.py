@@ -35,7 +35,7 @@ from .._exceptions import (
 )
 from .._h1 import Head, HeadReader, read_head
 from .._models import Origin, Request, Response, describe
-from .._trace import ConnectionInfo, Timings, Trace
+from .._trace import ConnectionInfo, Timings, Trace, combined, log_event
 from .deadline import Deadline, DeadlineStream
 from .interfaces import ConnectionInterface
 from .request_body import WRITE_SIZE, Prepared, Upload, expects_continue, prepare
@@ -89,7 +89,7 @@ class HTTP11Connection(ConnectionInterface):
         self._lock = threading.Lock()
         self._untouched = True  # nothing of the current request was written yet
         self._upload: Upload | None = None  # of the current request, when it takes a while
-        self.facts: ConnectionInfo | None = None  # with the first response
+        self.facts = ConnectionInfo(stream, "HTTP/1.1")  # at once: a reset takes the address along
         self.aborted = False  # another thread wants this to end
         self.doubted = False  # idle for so long that the path may be gone without a sign
         # The request whose response is not at its end, for people and error texts.
@@ -124,7 +124,8 @@ class HTTP11Connection(ConnectionInterface):
             deadline = Deadline(timeouts[4])
         body = ResponseBody(None, request)
         body.began = body.ready = time.monotonic()
-        body._trace = request.extensions.get("trace")
+        log = log_event if logger.isEnabledFor(logging.DEBUG) else None
+        body._trace = combined(log, request.extensions.get("trace"))
         return self.exchange(prepared, timeouts, body, deadline)
 
     def exchange(
@@ -319,14 +320,13 @@ class HTTP11Connection(ConnectionInterface):
         body._reusable = head.keep_alive and all_sent
         body._keep_for = head.keep_alive_timeout
         reused = self._request_count > 1
-        facts = self.facts or self._learn()  # as long as the connection is open
         timings: Timings = Timings.__new__(Timings)
         timings._marks = body
         stream = self._stream
         if type(stream) is DeadlineStream:
             stream = stream.stream
         if body._trace is not None:
-            body._trace("http11.receive_response_body.started", {"request": body._request})
+            body._told = False
         if head.rest:
             try:
                 body._pending = reader.feed(head.rest)
@@ -349,16 +349,9 @@ class HTTP11Connection(ConnectionInterface):
             "network_stream": stream,
             "reused": reused,
             "timings": timings,
-            "connection": facts,
+            "connection": self.facts,
         }
         return response
-
-    def _learn(self) -> ConnectionInfo:
-        stream = self._stream
-        if type(stream) is DeadlineStream:
-            stream = stream.stream
-        self.facts = ConnectionInfo(stream, "HTTP/1.1")
-        return self.facts
 
     # State
 

@@ -39,19 +39,21 @@ from .._backends.interrupt import abort
 from .._config import NO_TIMEOUTS, Timeouts, read_timeouts
 from .._exceptions import (
     MAYBE_PROCESSED,
+    NOT_SENT,
     ConnectionNotAvailable,
     LocalProtocolError,
     NetworkError,
     ProtocolError,
     ReadError,
     ReadTimeout,
+    ServerDisconnected,
     TimeoutException,
     WriteError,
     WriteTimeout,
 )
 from .._h1 import CHUNKED
 from .._models import Origin, Request, Response, describe
-from .._trace import ConnectionInfo, Timings, Trace
+from .._trace import ConnectionInfo, Timings, Trace, combined, log_event
 from .deadline import Deadline
 from .http11 import ACK_PATIENCE
 from .interfaces import ConnectionInterface
@@ -135,15 +137,21 @@ class HTTP2Connection(ConnectionInterface):
         # Those that the garbage collector has dropped, which may not take the lock.
         self._discarded: deque[Exchange] = deque()
         self._reader: Exchange | None = None
+        self._reads_only = False  # the reader does not wait for room to write
         self._sleepers: dict[Exchange, threading.Lock] = {}
         self._ringing: list[threading.Lock] = []  # of those who are to be woken
         self._unsent: bytes | memoryview = b""
+        self._taken = 0  # times that a part of it was taken
         self._write_error: WriteError | None = None
         self._closed = False
         self._request_count = 0
         self._expires: float | None = None
-        self._heard = 0.0  # by time.monotonic, when something came last
-        self._pinged: float | None = None  # when the PING went out that was not answered yet
+        # By time.monotonic: since when there is silence while something is waited for; when the
+        # PING went out that was not answered yet; until when what was sent must be acknowledged.
+        self._heard = time.monotonic()
+        self._pinged: float | None = None
+        self._ack_due: float | None = None
+        self._ack_count = 0  # requests when that was set
         self._unproven = False  # silent for so long that it may be gone without a sign
         self._changes = 0  # of the codec, as far as `on_change` was told
         self.aborted = False  # another thread wants all of it to end
@@ -177,7 +185,8 @@ class HTTP2Connection(ConnectionInterface):
             deadline = Deadline(timeouts[4])
         body = ResponseBody(None, request)
         body.began = body.ready = time.monotonic()
-        body._trace = request.extensions.get("trace")
+        log = log_event if logger.isEnabledFor(logging.DEBUG) else None
+        body._trace = combined(log, request.extensions.get("trace"))
         return self.exchange(prepared, timeouts, body, deadline)
 
     def exchange(
@@ -194,8 +203,8 @@ class HTTP2Connection(ConnectionInterface):
         exchange.since = body.ready
         trace = body._trace
         try:
-            if body.aborted or self.aborted:
-                raise ReadError("aborted before it was sent")
+            if body.aborted:
+                exchange.aborted = True
             if trace is None:
                 exchange.send(prepared, timeouts)
                 body.sent = time.monotonic()
@@ -222,58 +231,86 @@ class HTTP2Connection(ConnectionInterface):
     def await_(
         self, exchange: Exchange, ready: Callable[[], bool], timeout: float | None, write: bool
     ) -> None:
-        """Wait until `ready()`, reading for all streams if nobody else does.
+        """Wait until `ready()`, reading for all streams if nobody else does. Comes back as well when
+        the exchange was aborted or the connection closed.
 
-        Raises ReadTimeout (WriteTimeout where `write`) after `timeout` seconds.
+        Raises ReadTimeout after `timeout` seconds; where `write`, WriteTimeout after as many in
+        which nothing was taken of what waits to be sent.
         """
         end = None if timeout is None else time.monotonic() + timeout
-        lock = self._lock
-        lock.acquire()
-        held = True
+        taken = self._taken
+        came: bool | None = None  # what our wait for the network gave, if we read
+        bell: threading.Lock | None = None  # if we sleep
         try:
-            while not ready():
-                left = None if end is None else end - time.monotonic()
-                if left is not None and left <= 0:
-                    raise self._timed_out(timeout, write)
-                if self._reader is None:
-                    self._reader = exchange
-                    lock.release()
-                    try:
-                        self._listen(left)
-                    finally:
+            while True:
+                # An interrupt may come at any place, but not between a lock and its block.
+                with self._lock:
+                    if came is not None:
                         self._reader = None
-                        lock.acquire()
-                elif self._sleep(exchange, left) and not write and ready():
-                    held = False
-                    break
-                else:
-                    lock.acquire()
-                    self._sleepers.pop(exchange, None)
-        finally:
-            if held:
-                if self._reader is None and (self._sleepers or self._closed):
-                    self._hand_over()
-                lock.release()
-                self._ring()
+                        if came:
+                            self._take_in()
+                        elif self._ack_due is not None or self._ping_interval is not None:
+                            self._look_after_silence()
+                        came = None
+                    elif bell is not None:
+                        self._sleepers.pop(exchange, None)
+                        bell = None
+                    if ready() or exchange.aborted or self._closed:
+                        if self._reader is None and (self._sleepers or self._closed):
+                            self._hand_over()
+                        break
+                    left = None if end is None else end - time.monotonic()
+                    if left is not None and left <= 0:
+                        if not write or taken == self._taken or exchange.is_late:
+                            raise self._timed_out(timeout, write)
+                        taken, left = self._taken, timeout
+                        end = time.monotonic() + (timeout or 0.0)
+                    if self._reader is None:
+                        self._reader = exchange
+                        self._reads_only = not self._unsent
+                        patience = left
+                        if self._ack_due is not None or self._ping_interval is not None:
+                            patience = self._patience(left)
+                    else:
+                        bell = self._lie_down(exchange)
+                if self._ringing:
+                    self._ring()
                 if self._codec.changes != self._changes:
                     self._tell_pool()
+                # Who aborts it says so first, and then looks who waits.
+                if bell is None:
+                    came = exchange.aborted or self._io.wait(not self._reads_only, patience)
+                elif not exchange.aborted:
+                    bell.acquire(timeout=LONGEST_SLEEP if left is None else min(left, LONGEST_SLEEP))
+                    if exchange.called and not write and ready():
+                        return  # who woke us reads on
+        except BaseException:
+            self._withdraw(exchange)
+            raise
+        if self._ringing:
+            self._ring()
+        if self._codec.changes != self._changes:
+            self._tell_pool()
 
-    def _sleep(self, exchange: Exchange, left: float | None) -> bool:
-        """Until somebody wakes us; whether that was because something came for us. Called with the
-        lock, returns without it."""
+    def _lie_down(self, exchange: Exchange) -> threading.Lock:
+        """The bell by which its thread will be woken. Called with the lock."""
         bell = threading.Lock()
         bell.acquire()
-        self._sleepers[exchange] = bell
         exchange.called = False
-        if self._unsent and self._reader is not None:
-            self._io.wake()  # it waits for bytes to read, and now there are some to send
-        self._lock.release()
-        try:
-            bell.acquire(timeout=LONGEST_SLEEP if left is None else min(left, LONGEST_SLEEP))
-        except BaseException:
-            self._lock.acquire()  # as who called expects it when something is raised
-            raise
-        return exchange.called
+        self._sleepers[exchange] = bell
+        return bell
+
+    def _withdraw(self, exchange: Exchange) -> None:
+        """Neither read nor sleep any more, after an exception."""
+        if self._reader is exchange:
+            self._reader = None
+        with self._lock:
+            self._sleepers.pop(exchange, None)
+            if self._reader is None and (self._sleepers or self._closed):
+                self._hand_over()
+        self._ring()
+        if self._codec.changes != self._changes:
+            self._tell_pool()
 
     # Who is to be woken is settled with the lock, and woken without it: it would run into it.
 
@@ -281,13 +318,17 @@ class HTTP2Connection(ConnectionInterface):
         """Wake somebody to read on. Who reads last closes what was closed meanwhile."""
         if self._closed:
             self._close_stream()
-        for exchange in self._sleepers:
-            self._ringing.append(self._sleepers.pop(exchange))
-            return
+        for exchange in list(self._sleepers):
+            if self._call(exchange):
+                return
 
-    def _wake_all(self) -> None:
-        while self._sleepers:
-            self._ringing.append(self._sleepers.popitem()[1])
+    def _call(self, exchange: Exchange) -> bool:
+        """Let its thread be woken, if it sleeps."""
+        bell = self._sleepers.pop(exchange, None)
+        if bell is None:
+            return False
+        self._ringing.append(bell)
+        return True
 
     def _ring(self) -> None:
         ringing = self._ringing
@@ -297,35 +338,17 @@ class HTTP2Connection(ConnectionInterface):
 
     def _timed_out(self, timeout: float | None, write: bool) -> TimeoutException:
         """What to raise; and the connection has to show that it is alive."""
+        if timeout and (self._unsent or not write) and not self._codec.draining:
+            self._ping()
         if write:
             return WriteTimeout(
                 f"write to {self._origin} timed out: no byte taken within {timeout:g} s"
             )
-        if timeout and self._pinged is None and not self._closed:
-            self._ping()
         return ReadTimeout(
             f"read from {self._origin} timed out: no byte of the response within {timeout:g} s"
         )
 
     # Reading
-
-    def _listen(self, timeout: float | None) -> None:
-        """Wait for the network, at most `timeout` seconds, and take in what came."""
-        patience = timeout
-        if self._unproven:
-            patience = ACK_PATIENCE if timeout is None else min(timeout, ACK_PATIENCE)
-        if self._ping_interval is not None:
-            patience = self._next_ping(patience)
-        came = self._io.wait(bool(self._unsent), patience)
-        try:
-            with self._lock:
-                if came:
-                    self._take_in()
-                elif self._unproven or self._ping_interval is not None:
-                    self._look_after_silence(patience == ACK_PATIENCE)
-        finally:
-            if self._ringing:
-                self._ring()
 
     def _take_in(self) -> None:
         """Read what is there and give each stream its part. Called with the lock."""
@@ -339,6 +362,7 @@ class HTTP2Connection(ConnectionInterface):
             if data:
                 self._heard = now = time.monotonic()
                 self._unproven = False
+                self._ack_due = None
                 codec.receive(data, now)
                 if self._pinged is not None and codec.pongs:
                     codec.pongs = 0
@@ -381,41 +405,55 @@ class HTTP2Connection(ConnectionInterface):
         codec = self._codec
         if codec.widened:
             codec.widened = False
-            self._wake_all()
+            for exchange in list(self._sleepers):
+                self._call(exchange)
         elif self._sleepers:
             for stream in codec.touched:
-                bell = self._sleepers.pop(stream.owner, None)
-                if bell is not None:
+                if stream.owner in self._sleepers:
                     stream.owner.called = True
-                    self._ringing.append(bell)
+                    self._call(stream.owner)
 
     # Writing
 
     def _flush(self) -> None:
         """Send as much as the network takes now. Called with the lock."""
-        data: bytes | memoryview = self._codec.data_to_send()
-        if self._unsent:
-            data = b"".join([self._unsent, data])
+        partly = False
         try:
+            data: bytes | memoryview = self._codec.data_to_send()
+            if self._unsent:
+                data = b"".join([self._unsent, data])
             sent = self._io.write_ready(data)
             while 0 < sent < len(data):
+                partly = True
+                self._taken += 1
                 data = memoryview(data)[sent:]
                 sent = self._io.write_ready(data)
+            if sent or not data:
+                self._codec.widened = self._codec.widened or bool(self._unsent)
+                self._unsent = b""
+                return
+            self._unsent = data
+            if self._reader is not None and self._reads_only:
+                self._reads_only = False
+                self._io.wake()  # it waits for bytes to read, and now there are some to send
         except WriteError as exc:
             # What the server said before it closed may still be there to be read.
-            self._write_error = exc
+            if partly:
+                exc.phase = MAYBE_PROCESSED
+            if self._write_error is None:
+                self._write_error = exc
             self._codec.drain(str(exc))
             self._codec.widened = True
             self._unsent = b""
-            return
-        if sent:
-            self._codec.widened = self._codec.widened or bool(self._unsent)
-            self._unsent = b""
-        else:
-            self._unsent = data
+        except BaseException:
+            self._cut()
+            raise
 
-    def _has_flushed(self) -> bool:
-        return not self._unsent
+    def _cut(self) -> None:
+        """Something was interrupted in the middle: what the server has seen nobody knows. Called
+        with the lock."""
+        self._unsent = b""
+        self._codec.abandon(ReadError(f"sending to {self._origin} was interrupted"))
 
     def _sweep(self) -> None:
         """End the streams of requests that nobody holds any more. Called with the lock."""
@@ -434,30 +472,37 @@ class HTTP2Connection(ConnectionInterface):
     # Signs of life
 
     def _ping(self) -> None:
-        self._pinged = time.monotonic()
-        self._codec.ping(PING)
-        self._codec.changes += 1
-        self._flush()
-
-    def _next_ping(self, timeout: float | None) -> float:
-        """Seconds until something has to be done about a PING, or `timeout`."""
-        assert self._ping_interval is not None
+        """Until the server has answered it, no request joins. Called with the lock."""
         if self._pinged is None:
-            due = self._heard + self._ping_interval
-        else:
-            due = self._pinged + self._ping_timeout
-        left = max(0.0, due - time.monotonic())
-        return left if timeout is None else min(left, timeout)
+            self._pinged = time.monotonic()
+            self._codec.changes += 1
+            self._codec.ping(PING)
+            self._flush()
 
-    def _look_after_silence(self, unacknowledged: bool) -> None:
+    def _begin_waiting(self) -> None:
+        """A request is sent when none was under way: silence counts from now on."""
+        if self._unproven or self._ping_interval is not None:
+            self._heard = time.monotonic()
+            if self._unproven:
+                self._ack_due = self._heard + ACK_PATIENCE
+                self._ack_count = self._request_count + 1
+
+    def _patience(self, left: float | None) -> float:
+        """Seconds until something has to be done about silence, or `left`."""
+        dues = [] if self._ack_due is None else [self._ack_due]
+        if self._pinged is not None:
+            dues.append(self._pinged + self._ping_timeout)
+        elif self._ping_interval is not None:
+            dues.append(self._heard + self._ping_interval)
+        wait = max(0.0, min(dues) - time.monotonic())
+        return wait if left is None else min(wait, left)
+
+    def _look_after_silence(self) -> None:
         now = time.monotonic()
-        if unacknowledged and self._unproven:
-            self._unproven = False
+        if self._ack_due is not None and now >= self._ack_due:
+            self._ack_due = None
             if self._stream.get_extra_info("unacknowledged"):
-                self._give_up(
-                    f"{self._origin} has not acknowledged what was sent within {ACK_PATIENCE:g} s: "
-                    "the idle connection is dead"
-                )
+                self._suspect(now)
         if self._ping_interval is None:
             return
         if self._pinged is None:
@@ -468,6 +513,17 @@ class HTTP2Connection(ConnectionInterface):
                 f"{self._origin} has not answered a PING within {self._ping_timeout:g} s: "
                 "the connection is dead"
             )
+
+    def _suspect(self, now: float) -> None:
+        """Something that was sent after a long silence is not acknowledged."""
+        if self._request_count == self._ack_count:
+            self._give_up(
+                f"{self._origin} has not acknowledged what was sent within {ACK_PATIENCE:g} s: "
+                "the idle connection is dead"
+            )
+        else:  # it may be what another request has sent just now
+            self._ack_due, self._ack_count = now + ACK_PATIENCE, self._request_count
+            self._ping()
 
     def _give_up(self, why: str) -> None:
         self._codec.abandon(ReadError(why))
@@ -485,9 +541,20 @@ class HTTP2Connection(ConnectionInterface):
                 while reads < MOST_READS and not self._codec.draining and self._io.wait(False, 0):
                     self._take_in()
                     reads += 1
+        if self._ringing:
+            self._ring()
         if self._codec.changes != self._changes:
             self._tell_pool()
         return self.is_available()
+
+    def avoid(self, why: BaseException) -> None:
+        """The server refused a request unread. Unless there were too many, it would refuse others,
+        too: no new ones come here."""
+        with self._lock:
+            if self._codec.open_streams < self._codec.max_streams:
+                self._codec.drain(str(why))
+        if self._codec.changes != self._changes:
+            self._tell_pool()
 
     def _tell_pool(self) -> None:
         self._changes = self._codec.changes
@@ -533,6 +600,8 @@ class HTTP2Connection(ConnectionInterface):
         `Aborted`."""
         self.aborted = True
         self._codec.drain("it was ended by another thread")
+        for exchange in list(self._exchanges):
+            exchange.aborted = True
         abort(self._stream)
 
     def close(self) -> None:
@@ -668,6 +737,11 @@ class Exchange:
         """What a body reads from."""
         return self
 
+    @property
+    def is_late(self) -> bool:
+        """Whether the total of the request is over."""
+        return self._deadline is not None and self._deadline.passed
+
     # Sending
 
     def send(self, prepared: Prepared, timeouts: Timeouts) -> None:
@@ -681,10 +755,11 @@ class Exchange:
             with _Traced(trace, "send_connection_init", request=self.request):
                 with self._connection._lock:
                     self._connection._flush()
-        with _Traced(trace, "send_request_headers", request=self.request) as details:
+        # A stream gets its number in one step with being sent, so there is none to tell before.
+        with _Traced(trace, "send_request_headers", request=self.request, stream_id=None):
             more = self._open(prepared, timeouts)
-            details["stream_id"] = self.stream.id if self.stream is not None else None
-        with _Traced(trace, "send_request_body", request=self.request, **details):
+        assert self.stream is not None
+        with _Traced(trace, "send_request_body", request=self.request, stream_id=self.stream.id):
             if more or self._connection._unsent:
                 self._send_body(prepared, timeouts[2])
 
@@ -696,81 +771,120 @@ class Exchange:
         fields = connection._request_fields(
             request.method, request.url.scheme, target, request.headers
         )
-        if not codec.settled and codec.open_streams and not codec.draining:
-            # How many there may be is not known yet; the answer is on its way.
-            connection.await_(self, self._is_settled, self._left(timeouts[1]), False)
         if type(connection._io) is _Blocking:
             connection._io.patience = timeouts[2]
         content = prepared.content
         end = prepared.length == 0
-        with connection._lock:
-            if connection._closed:
-                raise ConnectionNotAvailable(f"the connection to {connection._origin} is closed")
-            if connection._discarded:
-                connection._sweep()
-            try:
-                self.stream = stream = codec.open_stream(fields, target, end)
-                stream.owner = self
-                self._reused = connection._request_count > 0
-                connection._request_count += 1
-                connection._exchanges[self] = None
-                if content is not None and not end and len(content) <= codec.send_window(stream):
-                    if not expects_continue(prepared):
-                        codec.send_data(stream, content, True)
-                        end = True
-                before = connection._write_error
-                connection._flush()
-            except (ConnectionNotAvailable, LocalProtocolError):
-                raise
-            except BaseException as exc:
-                codec.abandon(ReadError(f"sending to {connection._origin} was interrupted"))
-                raise exc
-            failure = connection._write_error
-            if failure is not None and before is None:
-                error = WriteError(f"{failure} ({describe(request)})")
-                error.phase = failure.phase
-                raise error from failure
-        return not end
+        while True:
+            if not codec.settled:
+                self._await_settings(timeouts[1])
+            with connection._lock:
+                self._check_in()
+                if not codec.settled and not self._is_settled():
+                    continue  # another thread was first
+                try:
+                    self.stream = stream = codec.open_stream(fields, target, end)
+                    stream.owner = self
+                    self._reused = connection._request_count > 0
+                    if not connection._exchanges:
+                        connection._begin_waiting()
+                    connection._request_count += 1
+                    connection._exchanges[self] = None
+                    if content is not None and not end:
+                        if len(content) <= codec.send_window(stream) and not expects_continue(
+                            prepared
+                        ):
+                            codec.send_data(stream, content, True)
+                            end = True
+                    connection._flush()
+                except (ConnectionNotAvailable, LocalProtocolError):
+                    raise
+                except BaseException:
+                    connection._cut()
+                    raise
+                if connection._write_error is not None:
+                    raise self._explain(connection._write_error, connection._write_error.phase)
+                return not end
+
+    def _check_in(self) -> None:
+        """Raise what keeps the request from being sent here. Called with the lock."""
+        connection = self._connection
+        if self.aborted or connection.aborted:
+            raise _not_sent(ReadError("aborted before it was sent"))
+        if connection._closed:
+            raise ConnectionNotAvailable(f"the connection to {connection._origin} is closed")
+        if connection._discarded:
+            connection._sweep()
+
+    def _await_settings(self, timeout: float | None) -> None:
+        """How many streams there may be is not known yet, so until then there is one. The answer is
+        on its way."""
+        try:
+            self._connection.await_(self, self._is_settled, self._left(timeout), False)
+        except TimeoutException as exc:
+            raise _not_sent(exc)
+
+    def _explain(self, failure: WriteError, phase: str) -> WriteError:
+        """What to raise when the connection could not be written to."""
+        error = WriteError(f"{failure} ({describe(self.request)})")
+        error.phase = phase
+        error.__cause__ = failure
+        return error
 
     def _send_body(self, prepared: Prepared, timeout: float | None) -> None:
         connection, stream = self._connection, self.stream
         assert stream is not None
-        if not connection._has_flushed():
-            connection.await_(self, connection._has_flushed, self._left(timeout), True)
+        if connection._unsent:
+            connection.await_(self, self._has_left_us, self._left(timeout), True)
         if stream.sent_all:
             return
         if expects_continue(prepared) and not self._may_continue(timeout):
             return
         parts = body_parts if prepared.length == CHUNKED else framed_parts
-        for part in parts(prepared):
-            if not self._send_part(part, timeout):
-                return
-        with connection._lock:
-            connection._codec.end_request(stream)
-            connection._flush()
+        try:
+            for part in parts(prepared):
+                if not self._send_part(part, timeout):
+                    return
+        except LocalProtocolError as exc:
+            exc.phase = MAYBE_PROCESSED
+            raise
+        self._pass(b"", 0, end=True)
 
     def _send_part(self, part: bytes, timeout: float | None) -> bool:
         """Send a block of the body; False when the server wants no more of it."""
-        connection, codec, stream = self._connection, self._connection._codec, self.stream
-        assert stream is not None
+        connection = self._connection
         position, size = 0, len(part)
         while position < size:
-            with connection._lock:
-                if self._is_refused():
-                    return False
-                start = position
-                while position < size and position - start < WRITE_SIZE:
+            position = self._pass(part, position)
+            if position < 0:
+                return False
+            ready = self._may_send if position < size else self._has_left_us
+            connection.await_(self, ready, self._left(timeout), True)
+        return True
+
+    def _pass(self, part: bytes, position: int, end: bool = False) -> int:
+        """Give what the windows allow of `part` to the network; how far that is, or -1 when the
+        server wants no more."""
+        connection, codec, stream = self._connection, self._connection._codec, self.stream
+        assert stream is not None
+        size = min(len(part), position + WRITE_SIZE)
+        with connection._lock:
+            if self._is_refused():
+                return -1
+            try:
+                while position < size:
                     window = codec.send_window(stream)
                     if not window:
                         break
                     codec.send_data(stream, part[position : position + window])
-                    position = min(size, position + window)
+                    position = min(len(part), position + window)
+                if end:
+                    codec.end_request(stream)
                 connection._flush()
-                ready = self._may_send if position < size else connection._has_flushed
-                if ready():
-                    continue
-            connection.await_(self, ready, self._left(timeout), True)
-        return True
+            except BaseException:
+                connection._cut()
+                raise
+        return position
 
     def _is_refused(self) -> bool:
         """Whether the server has answered in a way that makes the rest of the body useless."""
@@ -799,26 +913,29 @@ class Exchange:
 
     def _is_settled(self) -> bool:
         codec = self._connection._codec
-        return codec.settled or not codec.open_streams or bool(codec.draining) or self.aborted
+        return codec.settled or not codec.open_streams or bool(codec.draining)
+
+    def _has_left_us(self) -> bool:
+        return not self._connection._unsent or self._is_refused()
 
     def _may_send(self) -> bool:
         connection, stream = self._connection, self.stream
         assert stream is not None
-        if connection._unsent:
-            return False
-        return connection._codec.send_window(stream) > 0 or self._is_refused()
+        if self._is_refused():
+            return True
+        return not connection._unsent and connection._codec.send_window(stream) > 0
 
     def _has_news(self) -> bool:
         stream = self.stream
         assert stream is not None
-        if stream.status is not None or stream.informational or stream.failure is not None:
-            return True
-        return self.aborted
+        return (
+            stream.status is not None or bool(stream.informational) or stream.failure is not None
+        )
 
     def _has_payload(self) -> bool:
         stream = self.stream
         assert stream is not None
-        return stream.readable or self.aborted
+        return stream.readable
 
     # Receiving
 
@@ -841,12 +958,13 @@ class Exchange:
             self._connection.await_(self, self._has_news, left, False)
             if stream.informational:
                 self._pass_on(stream)
-            if stream.status is None and (stream.failure is not None or self.aborted):
+            elif stream.status is None:
                 raise self._failure()
 
     def _pass_on(self, stream: Stream) -> None:
         """Let the caller see the interim responses."""
-        informational, stream.informational = stream.informational, []
+        with self._connection._lock:
+            informational, stream.informational = stream.informational, []
         hook = self.request.extensions.get("informational")
         if hook is not None:
             for status, headers in informational:
@@ -860,8 +978,7 @@ class Exchange:
         body._timeout = timeout
         body._reusable = True
         if body._trace is not None:
-            details = {"request": self.request, "stream_id": stream.id}
-            body._trace("http2.receive_response_body.started", details)
+            body._told = False
         network_stream = connection._stream
         if stream._parts:
             with connection._lock:
@@ -926,12 +1043,10 @@ class Exchange:
         if self.aborted or stream is None or stream.failure is None:
             return ReadError(f"{describe(self.request)} was ended by another thread")
         error = self._connection._write_error
-        if error is not None and stream.status is None:
+        said_nothing = isinstance(stream.failure, (NetworkError, ServerDisconnected))
+        if error is not None and stream.status is None and said_nothing:
             # The server went away while the request was sent, and left no word about it.
-            failure = WriteError(f"{error} ({describe(self.request)})")
-            failure.phase = MAYBE_PROCESSED
-            failure.__cause__ = error
-            return failure
+            return self._explain(error, MAYBE_PROCESSED)
         return stream.failure
 
     def _left(self, timeout: float | None) -> float | None:
@@ -948,22 +1063,44 @@ class Exchange:
             connection._leave(self)
             if stream is not None:
                 stream.owner = None
-                if not complete:
-                    stream._parts.clear()
                 if complete and stream.id == 1:
                     connection._keep_session()
-                if (not complete or not stream.sent_all) and connection._codec.is_open(stream):
-                    connection._codec.close_stream(stream)
-                    connection._flush()
+                if not complete or not stream.sent_all:
+                    self._end_early(stream, complete)
+        if connection._ringing:
+            connection._ring()
         if connection._codec.changes != connection._changes:
             connection._tell_pool()
-        return connection.is_available()
+        if not connection.is_draining:
+            return True
+        if not connection._exchanges:
+            connection.close()
+        return False
+
+    def _end_early(self, stream: Stream, complete: bool) -> None:
+        """Give the stream up before its end. Called with the lock."""
+        connection = self._connection
+        if connection._codec.is_open(stream):
+            try:
+                connection._codec.close_stream(stream)
+                connection._flush()
+            except BaseException:
+                connection._cut()
+                raise
+        if complete:
+            return
+        stream._parts.clear()
+        stream.ended = False  # who reads on in another thread must not take this for the end
+        # Also in place of one that was raised, whose traceback has the stream.
+        stream.failure = ReadError(f"the response to {describe(self.request)} was closed")
+        if not connection._call(self) and connection._reader is self:
+            connection._io.wake()
 
     def discard(self) -> None:
         """Called by the garbage collector: at any place, maybe while this thread has the lock."""
         connection = self._connection
         connection._discarded.append(self)
-        if connection._lock.acquire(blocking=False):
+        while connection._discarded and connection._lock.acquire(blocking=False):
             try:
                 connection._sweep()
                 connection._flush()
@@ -972,16 +1109,19 @@ class Exchange:
         # Else the streams are ended with the next thing that is sent.
 
     def abort(self) -> None:
-        """End this request, from another thread; others on the connection go on."""
+        """End this request, from another thread or from a signal handler, which may have struck a
+        thread that has the lock; others on the connection go on."""
         connection = self._connection
         self.aborted = True
-        with connection._lock:
-            bell = connection._sleepers.pop(self, None)
-            if bell is not None:
-                connection._ringing.append(bell)
-            elif connection._reader is self:
-                connection._io.wake()
-        connection._ring()
+        if connection._call(self):
+            connection._ring()
+        elif connection._reader is self:
+            connection._io.wake()
+
+
+def _not_sent(exc: NetworkError | TimeoutException) -> NetworkError | TimeoutException:
+    exc.phase = NOT_SENT
+    return exc
 
 
 class _Traced:

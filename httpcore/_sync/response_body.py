@@ -78,6 +78,7 @@ class ResponseBody:
         "_request",
         "_reusable",
         "_timeout",
+        "_told",
         "_trace",
         "_upgraded",
         "_within",
@@ -93,6 +94,8 @@ class ResponseBody:
         "slot",
         "unclean_tls_eof",
     )
+
+    _told: bool  # that the body is being read; there is one with the head, where there is a trace
 
     def __init__(self, pool: ConnectionPool | None, request: Request) -> None:
         self.slot: Any = None  # set by the Scheduler while a connection of the pool is ours
@@ -193,10 +196,12 @@ class ResponseBody:
             self.abort()  # whoever reads fails, and gives the connection back
             return
         if self._upgraded is not None:
-            self.closed = True
-            self._upgraded.close()
-        elif not self._drain():
-            self._abort()
+            self._close_upgraded(self._upgraded)
+        else:
+            try:
+                self._drain()
+            finally:  # whatever the trace's hook raises
+                self._abort()
         self._pending = b""
         self._offset = 0
 
@@ -290,6 +295,8 @@ class ResponseBody:
         reader = self._reader
         self._within = True
         try:
+            if self._trace is not None:
+                self._tell_reading()
             if self._failure is not None:
                 raise self._failure
             part: bytes = b""
@@ -321,6 +328,8 @@ class ResponseBody:
         rest = view[position:]
         self._within = True
         try:
+            if self._trace is not None:
+                self._tell_reading()
             count: int = readinto(rest, self._timeout)
             if count:
                 reader.took(count)
@@ -351,6 +360,7 @@ class ResponseBody:
         self.complete = True
         self.ended = time.monotonic()
         if self._trace is not None:
+            self._tell_reading()
             self._tell("receive_response_body.complete", {"return_value": None})
         # What came after the end was not asked for: the next request must not see it.
         self._give_back(self._reusable and not self._reader.excess)
@@ -377,22 +387,44 @@ class ResponseBody:
 
     def _give_back(self, reusable: bool) -> None:
         """Let go of the connection, and tell the trace so."""
-        trace = self._trace
-        if trace is None:
+        if self._trace is None or self._connection is None:  # it was not even begun with
             self._let_go(reusable)
             return
         try:
-            self._tell("response_closed.started", {})
+            self._tell("response_closed.started", self._with_stream({}))
         except BaseException:
             self._let_go(False)
             raise
         self._let_go(reusable)
         self._tell("response_closed.complete", {"return_value": None})
 
+    def _close_upgraded(self, stream: NetworkStream) -> None:
+        self.closed = True
+        try:
+            if self._trace is not None:
+                self._tell("response_closed.started", {})
+        finally:
+            stream.close()
+        if self._trace is not None:
+            self._tell("response_closed.complete", {"return_value": None})
+
+    def _tell_reading(self) -> None:
+        """The first time: that the body is being read."""
+        if not self._told:
+            self._told = True
+            details = self._with_stream({"request": self._request})
+            self._tell("receive_response_body.started", details)
+
+    def _with_stream(self, details: dict[str, Any]) -> dict[str, Any]:
+        """`details`, and the number of the stream where there is one."""
+        if self._connection is not None and self._connection.protocol == "http2":
+            stream = getattr(self._connection, "stream", None)
+            details["stream_id"] = None if stream is None else stream.id
+        return details
+
     def _tell(self, event: str, details: dict[str, Any]) -> None:
-        assert self._trace is not None
-        room = "http11" if self._connection is None else self._connection.protocol
-        self._trace(f"{room}.{event}", details)
+        assert self._trace is not None and self._connection is not None
+        self._trace(f"{self._connection.protocol}.{event}", details)
 
     def _let_go(self, reusable: bool) -> None:
         connection, pool, slot = self._connection, self._pool, self.slot
@@ -404,28 +436,29 @@ class ResponseBody:
             pool._release(self, reusable, self._keep_for)
         self.closed = True
 
-    def _drain(self) -> bool:
-        """Read away what is left if that needs no waiting; True when the body has ended."""
+    def _drain(self) -> None:
+        """Read away what is left, and give the connection back, if that needs no waiting."""
         connection, reader = self._connection, self._reader
         if connection is None or reader is None or not self._reusable or self._failure:
-            return False
+            return
         remaining = self.remaining
         budget = DRAIN_LIMIT
         if remaining is not None and remaining > budget:
-            return False
+            return
         try:
             while budget > 0:
                 data = connection._stream.read(budget, 0)
                 budget -= len(data)
                 if not data:
-                    return False
+                    return
                 reader.feed(data)
                 if reader.done:
-                    self._end()
-                    return True
+                    break
+            else:
+                return
         except (NetworkError, RemoteProtocolError, TimeoutException):
-            pass  # not there yet, or broken: either way not worth keeping
-        return False
+            return  # not there yet, or broken: either way not worth keeping
+        self._end()
 
     def _hand_over(self) -> NetworkStream:
         """The connection changes hands (101, or 2xx to CONNECT): it is the caller's now."""

@@ -25,9 +25,11 @@ from requests.adapters import HTTPAdapter as StockAdapter
 
 import httpcore
 from httpcore_requests import HTTPAdapter
+from tests.support.http2 import FrameServer, Link, Stream
 from tests.support.servers import Peer, ScriptedServer
 
 Serve = Callable[..., ScriptedServer]
+ServeH2 = Callable[..., FrameServer]
 
 # Seconds after which a client that waits for something that will not come gives up. A bound
 # against hangs: no test passes or fails by it otherwise.
@@ -72,6 +74,12 @@ def stock(monkeypatch: pytest.MonkeyPatch) -> Iterator[requests.Session]:
     with requests.Session() as made:
         made.mount("http://", StockAdapter())
         yield made
+
+
+@pytest.fixture
+def h2_pool(client_tls_context: ssl.SSLContext) -> Iterator[httpcore.ConnectionPool]:
+    with httpcore.ConnectionPool(client_tls_context, http1=False, http2=True) as pool:
+        yield pool
 
 
 @pytest.fixture
@@ -529,6 +537,34 @@ def test_row_16_in_the_core(framing: str, serve: Serve) -> None:
         assert number == len(EVENTS) - 1
 
 
+@pytest.mark.parametrize("secure", [False, True])
+@pytest.mark.parametrize("framing", ["none", "length"])
+def test_row_16_over_http2(
+    framing: str, secure: bool, serve_h2: ServeH2, h2_pool: httpcore.ConnectionPool
+) -> None:
+    """ "[...] each within 20 ms on [...] h2": as above, the next event comes only when the client
+    says that it has the one before."""
+
+    def answer(stream: Stream) -> None:
+        length = [("content-length", str(sum(map(len, EVENTS))))] if framing == "length" else []
+        stream.head(200, [("content-type", "text/event-stream"), *length])
+        stream.write(EVENTS[0])
+
+    server = serve_h2(lambda link: link.serve(answer), secure=secure)
+    for count, reader in enumerate([iter, lambda body: iter(body.read1, b"")]):
+        with h2_pool.stream("GET", server.url, extensions=TIMEOUTS) as response:
+            stream = server.link.streams[2 * count + 1]
+            number = -1
+            for number, piece in enumerate(reader(response.stream)):
+                assert piece == EVENTS[number]
+                rest = EVENTS[number + 1 : number + 2]
+                server.link.call(
+                    lambda: stream.write(b"".join(rest), end=not rest)  # noqa: B023
+                )
+        assert number == len(EVENTS) - 1
+    assert (server.accepted, server.link.open) == (1, 0)
+
+
 # ---------------------------------------------------------------------------------------------
 # 31 and 48: truncated bodies
 
@@ -835,3 +871,71 @@ def test_row_43_upload_after_continue(serve: Serve, session: requests.Session) -
         server.url, data=b"x" * 1000, headers={"Expect": "100-continue"}, timeout=PATIENCE
     )
     assert (response.status_code, response.json()) == (201, 1000)
+
+
+INTERIM_FIELDS = [
+    (100, []),
+    (102, []),
+    (103, [(b"link", b"</a.css>; rel=preload")]),
+    (103, [(b"link", b"</b.css>; rel=preload"), (b"x", b"y")]),
+    (103, [(b"link", b"</c.css>; rel=preload")]),
+]
+
+
+@pytest.mark.parametrize("split", [1, 37, None])
+@pytest.mark.parametrize("parts", [1, 3])
+def test_row_43_over_http2(
+    split: int | None, parts: int, serve_h2: ServeH2, h2_pool: httpcore.ConnectionPool
+) -> None:
+    """ "100, 102 and three 103s before a 200, h1 and h2, split over packets: final 200 returned,
+    hints reach an optional callback"; header blocks whole and in pieces."""
+
+    def answer(stream: Stream) -> None:
+        for status, fields in INTERIM_FIELDS:
+            head = [(b":status", b"%d" % status), *fields]
+            stream.link.headers(stream.id, head, parts=parts)
+        stream.respond(200, b"hello", [("a", "1")])
+
+    def script(link: Link) -> None:
+        link.split = split
+        link.serve(answer)
+
+    server = serve_h2(script)
+    hints: list[tuple[int, list[tuple[bytes, bytes]]]] = []
+    extensions = {
+        **TIMEOUTS,
+        "informational": lambda status, fields: hints.append((status, fields)),
+    }
+    response = h2_pool.request("GET", server.url, extensions=extensions)
+    assert (response.status, response.content) == (200, b"hello")
+    assert [name for name, _ in response.headers] == [b"a", b"content-length", b"x-connection"]
+    assert hints == INTERIM_FIELDS
+
+    # Without a callback, and on the same connection: interim answers do no harm to it.
+    response = h2_pool.request("GET", server.url, extensions=TIMEOUTS)
+    assert (response.status, response.content) == (200, b"hello")
+    assert server.accepted == 1
+    assert len(hints) == len(INTERIM_FIELDS)
+
+
+def test_row_43_before_an_upload_is_complete_over_http2(
+    serve_h2: ServeH2, h2_pool: httpcore.ConnectionPool
+) -> None:
+    """A 100 that answers `Expect: 100-continue` is no final answer, and the body comes after it."""
+    early: list[int] = []
+
+    def on_head(stream: Stream) -> None:
+        early.append(stream.received)
+        stream.link.headers(stream.id, [(":status", "100")])
+
+    server = serve_h2(lambda link: link.serve(on_head=on_head))
+    response = h2_pool.request(
+        "POST",
+        f"{server.url}/upload",
+        headers={"Expect": "100-continue"},
+        content=b"x" * 1000,
+        extensions=TIMEOUTS,
+    )
+    assert response.status == 200
+    assert json.loads(response.content)["length"] == 1000
+    assert early == [0]

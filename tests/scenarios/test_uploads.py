@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import os
 import ssl
@@ -14,10 +15,12 @@ import pytest
 
 import httpcore
 from httpcore._sync import request_body
+from tests.support.http2 import Code, FrameServer, Link, Stream
 from tests.support.proxies import ProxyServer
 from tests.support.servers import LocalServer, Peer, ScriptedServer, pattern
 
 Serve = Callable[..., ScriptedServer]
+ServeH2 = Callable[..., FrameServer]
 
 GIB = 1024 * 1024 * 1024
 MIB = 1024 * 1024
@@ -216,6 +219,126 @@ def test_a_server_that_goes_away_without_an_answer(serve: Serve, said: bytes) ->
         assert caught.value.phase == "maybe_processed"
         assert pool.stats()["connections"] == 0
     assert content.given < 10 * MIB
+
+
+# --- over HTTP/2 ---
+
+
+@pytest.fixture
+def h2_pool(client_tls_context: ssl.SSLContext) -> Iterator[httpcore.ConnectionPool]:
+    with httpcore.ConnectionPool(client_tls_context, http1=False, http2=True) as pool:
+        yield pool
+
+
+@pytest.mark.parametrize("body", [Endless, Parts])
+@pytest.mark.parametrize("secure", [False, True])
+def test_row_15_an_early_answer_over_http2(
+    serve_h2: ServeH2, h2_pool: httpcore.ConnectionPool, body: Any, secure: bool
+) -> None:
+    """ "Server answers 413 after 64 KiB of a 1 GiB body [...]: the caller gets the 413 with its
+    body, < 10 MiB was sent [...]; the same for h2 with response + RST_STREAM(NO_ERROR)". The
+    connection itself is good for more."""
+    server = serve_h2(secure=secure)
+    for number in (1, 3, 5):
+        content = body()
+        response = post(h2_pool, f"{server.url}/early/65536", content, ("Content-Length", str(GIB)))
+        assert (response.status, response.content) == (413, b"too large")
+        assert content.given < 10 * MIB
+        assert server.link.streams[number].received < 10 * MIB
+    assert post(h2_pool, f"{server.url}/upload", b"small").status == 200
+    assert (server.accepted, server.link.open) == (1, 0)
+
+
+@pytest.mark.parametrize("windows", [True, False])
+def test_row_15_an_early_answer_without_a_reset(
+    serve_h2: ServeH2, h2_pool: httpcore.ConnectionPool, windows: bool
+) -> None:
+    """The server has said all and reads on, or grants nothing more: then the client ends it."""
+
+    def on_head(stream: Stream) -> None:
+        stream.on_data = answer
+
+    def answer(stream: Stream) -> None:
+        if not stream.started:
+            stream.link.refill = windows
+            stream.respond(413, b"too large")
+
+    server = serve_h2(lambda link: link.serve(on_head=on_head))
+    content = Parts()
+    response = post(h2_pool, server.url, content)
+    assert (response.status, response.content) == (413, b"too large")
+    assert content.given < 10 * MIB
+    stream = server.link.streams[1]
+    assert server.wait_for(lambda: stream.reset_by_client is not None)
+    assert stream.reset_by_client in (Code.NO_ERROR, Code.CANCEL)
+    assert server.link.open == 0
+    assert h2_pool.stats()["active"] == 0
+
+
+def test_a_body_in_memory_is_refused_over_http2(
+    serve_h2: ServeH2, h2_pool: httpcore.ConnectionPool
+) -> None:
+    server = serve_h2()
+    response = post(h2_pool, f"{server.url}/early/65536", bytes(64 * MIB))
+    assert (response.status, response.content) == (413, b"too large")
+    assert server.link.streams[1].received < 10 * MIB
+
+
+@pytest.mark.parametrize("status", [200, 307])
+def test_an_early_answer_over_http2_that_wants_the_body(
+    serve_h2: ServeH2, h2_pool: httpcore.ConnectionPool, status: int
+) -> None:
+    """Servers that answer while they read, such as ones that echo, are sent all of it."""
+    size = 5 * MIB
+
+    def on_head(stream: Stream) -> None:
+        stream.head(status)
+        stream.write(b"first, ")
+        stream.on_end = lambda stream: stream.write(b"%d" % stream.received, end=True)
+
+    server = serve_h2(lambda link: link.serve(on_head=on_head))
+    for _ in range(2):
+        parts = (bytes(65536) for _ in range(size // 65536))
+        response = post(h2_pool, server.url, parts)
+        assert (response.status, response.content) == (status, b"first, %d" % size)
+    assert (server.accepted, server.link.open) == (1, 0)
+
+
+def test_a_file_over_http2(
+    serve_h2: ServeH2, h2_pool: httpcore.ConnectionPool, big_file: Path
+) -> None:
+    server = serve_h2(secure=True)
+    for offset in (0, 100):
+        with big_file.open("rb") as file:
+            file.seek(offset)
+            response = h2_pool.request("PUT", f"{server.url}/upload", content=file)
+            assert b'"length": %d' % (3 * MIB - offset) in response.content
+    assert server.link.streams[3].digest.digest() == (
+        hashlib.sha256(pattern(3 * MIB)[100:]).digest()
+    )
+
+
+def test_an_upload_waits_for_windows(serve_h2: ServeH2, h2_pool: httpcore.ConnectionPool) -> None:
+    """Windows of all sizes, shrunk below nothing and given back in crumbs; the server ends the
+    test when one is exceeded."""
+
+    def script(link: Link) -> None:
+        link.refill = False
+        link.on_head = lambda stream: link.later(0, lambda: grant(stream, 1))
+        link.serve()
+
+    def grant(stream: Stream, size: int) -> None:
+        link = stream.link
+        if size == 1:
+            link.settings(initial_window_size=10)
+        if not stream.ended:
+            link.window_update(0, size)
+            link.window_update(stream.id, size)
+            link.later(0.001, lambda: grant(stream, min(50_000, size * 2)))
+
+    server = serve_h2(script, settings={"initial_window_size": 70_000})
+    response = post(h2_pool, f"{server.url}/upload", bytes(500_000))
+    assert b'"length": 500000' in response.content
 
 
 # --- files, which the system sends by itself over plain TCP ---

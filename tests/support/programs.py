@@ -1,8 +1,9 @@
-"""Real programs on loopback, each a process of its own: proxy.py, pproxy, nginx.
+"""Real programs on loopback, each a process of its own: proxies and servers.
 
 Owns: their command lines, free ports, waiting until they listen, what they print, their end. Must
 not know: the packages under test.
-Sources: `python -m proxy --help`, `python -m pproxy --help`, nginx.org/en/docs.
+Sources: `python -m proxy --help`, `python -m pproxy --help`, nginx.org/en/docs, `nghttpd --help`,
+`python -m hypercorn --help`.
 
 A server of ours understands HTTP and SOCKS as we do; these do not share our mistakes.
 """
@@ -41,6 +42,20 @@ def has_module(name: str) -> bool:
 def nginx_path() -> str | None:
     """Where nginx is; Debian keeps it outside of most users' PATH."""
     return shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin:/usr/local/sbin")
+
+
+def nginx_with_http2() -> str | None:
+    """Where nginx is, if it is there and was built with HTTP/2."""
+    path = nginx_path()
+    if path is None:
+        return None
+    said = subprocess.run([path, "-V"], capture_output=True, text=True, check=True).stderr
+    return path if "--with-http_v2_module" in said else None
+
+
+def nghttpd_path() -> str | None:
+    """Where nghttpd is (Debian: package nghttp2-server)."""
+    return shutil.which("nghttpd") or shutil.which("nghttpd", path="/usr/sbin:/usr/local/sbin")
 
 
 class Program:
@@ -235,3 +250,92 @@ def nginx(folder: Path, cert: Path, key: Path) -> Program:
         return [path, "-c", str(config), "-p", str(folder), "-e", str(folder / "error.log")]
 
     return Program(command, folder, count=4)
+
+
+# The limits are low, so that a test of seconds meets them.
+_NGINX_HTTP2 = """
+daemon off;
+master_process off;
+worker_processes 1;
+pid {folder}/nginx.pid;
+error_log {folder}/error.log info;
+events {{ worker_connections 256; }}
+http {{
+    access_log {folder}/access.log;
+    client_body_temp_path {folder}/body;
+    proxy_temp_path {folder}/proxy;
+    fastcgi_temp_path {folder}/fastcgi;
+    uwsgi_temp_path {folder}/uwsgi;
+    scgi_temp_path {folder}/scgi;
+    keepalive_requests 50;
+    http2_max_concurrent_streams 8;
+    client_max_body_size 1m;
+    server {{
+        listen 127.0.0.1:{ports[0]} ssl http2;
+        listen 127.0.0.1:{ports[1]} http2;
+        ssl_certificate {cert};
+        ssl_certificate_key {key};
+        location / {{
+            add_header x-nonce $http_x_nonce;
+            return 200 "$server_protocol connection $connection request $connection_requests";
+        }}
+        location /files/ {{ alias {folder}/files/; dav_methods PUT; create_full_put_path on; }}
+    }}
+}}
+"""
+
+NGINX_FILE = b"".join(b"%015d\n" % number for number in range(65536))  # 1 MiB
+
+
+def nginx_http2(folder: Path, cert: Path, key: Path) -> Program:
+    """nginx that speaks HTTP/2 on two ports: over TLS (and HTTP/1.1 there), and with prior
+    knowledge.
+
+    No more than 50 requests for a connection and 8 at once, no body over 1 MB. ``/`` says which
+    connection and request it is and repeats ``x-nonce``, ``/files/large`` is NGINX_FILE; PUT to
+    ``/files/``.
+    """
+    path = nginx_with_http2()
+    assert path is not None
+
+    def command(ports: list[int]) -> list[str]:
+        (folder / "files").mkdir(exist_ok=True)
+        (folder / "files" / "large").write_bytes(NGINX_FILE)
+        config = folder / "nginx.conf"
+        config.write_text(_NGINX_HTTP2.format(folder=folder, ports=ports, cert=cert, key=key))
+        return [path, "-c", str(config), "-p", str(folder), "-e", str(folder / "error.log")]
+
+    return Program(command, folder, count=2)
+
+
+def nghttpd(folder: Path, cert: Path | None = None, key: Path | None = None) -> Program:
+    """nghttpd, over TLS if it is given a certificate, else with prior knowledge.
+
+    ``/large`` is NGINX_FILE; a POST or PUT gets its body back, then the trailer ``x-end: yes``;
+    DATA and HEADERS are padded; 20 streams at once.
+    """
+    path = nghttpd_path()
+    assert path is not None
+    (folder / "large").write_bytes(NGINX_FILE)
+
+    def command(ports: list[int]) -> list[str]:
+        words = [path, "--address=127.0.0.1", f"--htdocs={folder}", "--echo-upload"]
+        words += ["--trailer=x-end: yes", "--padding=100", "--max-concurrent-streams=20"]
+        if cert is None:
+            return [*words, "--no-tls", str(ports[0])]
+        return [*words, str(ports[0]), str(key), str(cert)]
+
+    return Program(command, folder)
+
+
+def hypercorn(folder: Path, cert: Path, key: Path) -> Program:
+    """hypercorn with `asgi_app` on two ports: over TLS, and plain, where it takes HTTP/2 with
+    prior knowledge."""
+    app = Path(__file__).with_name("asgi_app.py")
+
+    def command(ports: list[int]) -> list[str]:
+        words = [sys.executable, "-m", "hypercorn", "--certfile", str(cert), "--keyfile", str(key)]
+        words += ["--bind", f"127.0.0.1:{ports[0]}", "--insecure-bind", f"127.0.0.1:{ports[1]}"]
+        return [*words, f"{app}:app"]
+
+    return Program(command, folder, count=2)

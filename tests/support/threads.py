@@ -1,0 +1,52 @@
+"""Threads whose results a test can ask for, and waiting for what nobody announces.
+
+Owns: that, and the bound against hangs. Must not know: what the threads do.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+PATIENCE = 10.0  # seconds; a bound against hangs
+
+
+class Worker(threading.Thread):
+    """Runs a function; `result()` gives what it returned or raises what it raised."""
+
+    def __init__(self, function: Callable[[], Any]) -> None:
+        super().__init__(daemon=True)
+        self._function = function
+        self._value: Any = None
+        self._error: BaseException | None = None
+        self.start()
+
+    def run(self) -> None:
+        try:
+            self._value = self._function()
+        except BaseException as exc:
+            self._error = exc
+
+    def result(self) -> Any:
+        self.join(PATIENCE)
+        assert not self.is_alive(), "the thread hangs"
+        if self._error is not None:
+            raise self._error
+        return self._value
+
+    def error(self) -> BaseException:
+        """What it raised."""
+        self.join(PATIENCE)
+        assert not self.is_alive(), "the thread hangs"
+        assert self._error is not None, f"the thread returned {self._value!r}"
+        return self._error
+
+
+def until(condition: Callable[[], Any]) -> None:
+    """Wait for something that nobody announces."""
+    give_up = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < give_up, "it does not happen"
+        threading.Event().wait(0.001)
