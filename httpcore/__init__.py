@@ -28,7 +28,9 @@ from ._backends.base import (
     NetworkBackend,
     NetworkStream,
 )
+from ._backends.logging import LoggingBackend
 from ._backends.mock import AsyncMockBackend, AsyncMockStream, MockBackend, MockStream
+from ._backends.recording import RecordingBackend, ReplayBackend
 from ._backends.sync import SyncBackend
 
 # Configuration, 2019
@@ -99,6 +101,7 @@ __all__ = [
     "HTTPConnection",
     "HTTPProxy",
     "LocalProtocolError",
+    "LoggingBackend",
     "MockBackend",
     "MockStream",
     "NetworkBackend",
@@ -113,7 +116,9 @@ __all__ = [
     "ProxyError",
     "ReadError",
     "ReadTimeout",
+    "RecordingBackend",
     "RemoteProtocolError",
+    "ReplayBackend",
     "Request",
     "Response",
     "RetryConfig",

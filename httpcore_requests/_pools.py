@@ -269,8 +269,6 @@ class HostPool(HTTPConnectionPool):
         extensions: dict[str, Any] = {"timeout": to_timeouts(timeout, pool_timeout, end)}
         if type(timeout) is OurTimeout and timeout.cancel is not None:
             extensions["cancel"] = timeout.cancel
-        if settings.trace is not None:
-            extensions["trace"] = settings.trace
         scheme, host, port = self._origin
         if self._direct:
             if self.scheme == "https":
@@ -376,7 +374,9 @@ class HostPool(HTTPConnectionPool):
         tls = self._tls_plan
         if tls is None or tls.settings != settings:
             told = self._transports.settings
-            tls = self._tls_plan = plan(TLSSettings(*settings), told.ssl_context, told.http2)
+            network = told.network_backend or httpcore.SyncBackend
+            http2 = told.http2 and getattr(network, "speaks_http2", True)
+            tls = self._tls_plan = plan(TLSSettings(*settings), told.ssl_context, http2)
         extensions["ssl_context"] = context_for(tls)
         if tls.server_name is not None:
             extensions["sni_hostname"] = tls.server_name

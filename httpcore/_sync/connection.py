@@ -172,7 +172,7 @@ class HTTPConnection(ConnectionInterface):
         """The connection for the protocol that was agreed on."""
         stream = dialed.stream
         if dialed.protocol == "h2":
-            if "h2" not in self._protocols:
+            if "h2" not in self._spoken():
                 raise RemoteProtocolError(f"{self._origin} chose HTTP/2, which was not offered")
             interval, timeout = self._pings
             return HTTP2Connection(
@@ -205,6 +205,15 @@ class HTTPConnection(ConnectionInterface):
         elif self._opener:
             interrupt(self._opener)
 
+    def _spoken(self) -> tuple[str, ...]:
+        """The protocols to offer. Not every network can carry HTTP/2: not one that records."""
+        if getattr(self._backend, "speaks_http2", True):
+            return self._protocols
+        spoken = tuple(protocol for protocol in self._protocols if protocol != "h2")
+        if not spoken:
+            raise ConnectError(f"{self._backend!r} cannot carry HTTP/2, and HTTP/1.1 is off")
+        return spoken
+
     def plan(self, server_hostname: Any) -> Plan:
         """What the dial script is to do; `server_hostname` is the request's, or None."""
         context = None
@@ -224,7 +233,7 @@ class HTTPConnection(ConnectionInterface):
         if self._origin.scheme in TLS_SCHEMES:
             context = self._ssl_context
             if context is None:
-                context = default_ssl_context(self._protocols)
+                context = default_ssl_context(self._spoken())
         if server_hostname is not None:
             server_hostname = to_server_name(server_hostname)
         return Plan(
@@ -238,7 +247,7 @@ class HTTPConnection(ConnectionInterface):
             retries=self._retries,
             hop=hop,
             address=self._address,
-            protocols=self._protocols,
+            protocols=self._spoken(),
         )
 
     def _renew_in_child(self) -> None:

@@ -1,0 +1,259 @@
+"""A network layer that says in the log what it does.
+
+Owns: what is logged, and what of it must not be seen. Must not know: pools, what the bytes mean
+beyond where a line with a secret begins.
+
+Each operation is one DEBUG record: what, with whom, how many bytes, how long it took, and how the
+bytes begin. A preview is text: bytes that do not begin as text (compressed bodies, HTTP/2 frames,
+the messages of SOCKS, of which one is a password) are counted only. Which header line it is in, a
+`Preview` knows over the ends of reads and writes, so no value is shown because its name came with
+the bytes before.
+
+Sources: RFC 9112 section 5 (field lines), RFC 9113 section 3.4 (how HTTP/2 begins).
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import re
+import time
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any
+
+from .._cassette.exchange import MARK
+from .._cassette.filters import Filters
+from .._cassette.requests import PREFACE
+from .base import SOCKET_OPTION, NetworkBackend, NetworkStream
+from .sync import SyncBackend
+from .wrapped import WrappedStream, name_of
+
+if TYPE_CHECKING:
+    import ssl
+
+# Bytes of an unfinished line that are remembered: no header with a secret has a longer name.
+LONGEST_NAME = 256
+
+_match_name = re.compile(rb"([!-9;-~]+):[ \t]*").match
+_TEXT = frozenset(range(0x20, 0x7F)) | frozenset(b"\t\r\n")
+
+
+class Preview:
+    """How the bytes of one direction are shown.
+
+    Parameters:
+        filters: what is secret.
+        size: how many bytes are shown of each read or write.
+    """
+
+    def __init__(self, filters: Filters, size: int) -> None:
+        self._filters = filters
+        self._size = size
+        self._line = b""  # how the unfinished line begins
+        self._secret = False  # it has a secret, or goes on from one that had
+
+    def show(self, data: bytes) -> str:
+        """How `data` begins, as a literal; "" where that is no text."""
+        shown = bytearray()
+        *lines, last = data.split(b"\n")
+        for line in lines:
+            shown += self._mask(line, True) + b"\n"
+            self._line = b""
+        shown += self._mask(last, False)
+        self._line = (self._line + last)[:LONGEST_NAME]
+        if data[:1] and data[0] not in _TEXT:
+            return ""
+        return repr(bytes(shown[: self._size])) + ("..." if len(shown) > self._size else "")
+
+    def skip(self) -> None:
+        """Bytes went by that nobody looked at: what comes may be the end of a secret."""
+        self._line, self._secret = b" ", True
+
+    def _mask(self, piece: bytes, ends: bool) -> bytes:
+        """A piece of a line without its secret; `ends` says that it is its last."""
+        known = len(self._line)
+        line = self._line + piece
+        if not line and not ends:
+            return b""  # whether it goes on from the line before is not known yet
+        match = _match_name(line)
+        if line[:1] not in (b" ", b"\t"):  # else it continues the line before
+            self._secret = match is not None and self._filters.hides(match[1])
+        if not self._secret:
+            return self._filters.value(b"", piece)
+        if match is None or not piece.strip():
+            return MARK if piece.strip() else piece
+        if ends and not known:
+            value, end = line[match.end() :].removesuffix(b"\r"), line[-1:]
+            return match[0] + self._filters.value(match[1], value) + (end if end == b"\r" else b"")
+        return piece[: max(0, match.end() - known)] + MARK
+
+
+class LoggingStream(WrappedStream):
+    """Passes everything on, and logs it."""
+
+    def __init__(self, stream: NetworkStream, name: str, backend: LoggingBackend) -> None:
+        super().__init__(stream)
+        self._name = name
+        self._backend = backend
+        self._incoming, self._outgoing = backend._previews(), backend._previews()
+        self._started = 0.0
+        self._quiet = False  # HTTP/2: its headers are compressed, not hidden
+
+    def _log(self, text: str, *arguments: object) -> None:
+        self._backend._log(f"%s {text}", self._name, *arguments)
+
+    def _show(self, preview: Preview, data: bytes) -> str:
+        if self._quiet or not self._backend._on():
+            preview.skip()
+            return ""
+        shown = preview.show(data)
+        return f": {shown}" if shown else ""
+
+    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        self._started = time.perf_counter()
+        return super().read(max_bytes, timeout)
+
+    def _received(self, data: bytes, max_bytes: int) -> None:
+        shown = self._show(self._incoming, data) if data else ", the end"
+        self._log("read %d of %d bytes in %s%s", len(data), max_bytes, self._took(), shown)
+
+    def _sending(self, data: bytes) -> None:
+        self._started = time.perf_counter()
+        self._quiet = self._quiet or data.startswith(PREFACE)
+        self._log("write %d bytes%s", len(data), self._show(self._outgoing, data))
+
+    def start_tls(
+        self,
+        ssl_context: ssl.SSLContext,
+        server_hostname: str | None = None,
+        timeout: float | None = None,
+    ) -> NetworkStream:
+        self._started = time.perf_counter()
+        return super().start_tls(ssl_context, server_hostname, timeout)
+
+    def _secured(self, stream: NetworkStream) -> NetworkStream:
+        ssl_object = stream.get_extra_info("ssl_object")
+        chosen = None if ssl_object is None else ssl_object.selected_alpn_protocol()
+        self._log("start_tls done in %s, ALPN chose %s", self._took(), chosen or "nothing")
+        secured = LoggingStream(stream, self._name, self._backend)
+        secured._quiet = chosen == "h2"
+        return secured
+
+    def _failed(self, doing: str, exc: BaseException) -> None:
+        self._log("%s failed after %s: %s: %s", doing, self._took(), type(exc).__name__, exc)
+
+    def _took(self) -> str:
+        return _milliseconds(self._started)
+
+    def close(self) -> None:
+        self._log("close")
+        super().close()
+
+    def abort(self) -> None:
+        self._log("abort")
+        super().abort()
+
+
+class LoggingBackend(NetworkBackend):
+    """Logs each operation of another network layer at DEBUG. Thread-safe.
+
+    Values of Authorization, Proxy-Authorization, Cookie and Set-Cookie, and user names and
+    passwords in URLs, are not shown.
+
+    Parameters:
+        backend: the network; None for `SyncBackend()`.
+        logger: the name of the logger.
+        preview: how many bytes of each read and write are shown, where they are text; 0 for none.
+        filter_headers, filter_query: names of more header fields, and of query parameters, whose
+            values are not shown.
+
+    Raises TypeError or ValueError for an argument that cannot be.
+    """
+
+    def __init__(
+        self,
+        backend: NetworkBackend | None = None,
+        *,
+        logger: str = "httpcore.network",
+        preview: int = 120,
+        filter_headers: Iterable[str] = (),
+        filter_query: Iterable[str] = (),
+    ) -> None:
+        if not isinstance(preview, int) or preview < 0:
+            raise ValueError(f"preview must be a number of bytes, not {preview!r}")
+        self._backend = SyncBackend() if backend is None else backend
+        self._logger = logging.getLogger(logger)
+        self._preview = preview
+        self._filters = Filters(filter_headers, filter_query)
+        self._numbers = itertools.count(1)
+
+    @property
+    def speaks_http2(self) -> bool:
+        """Whether HTTP/2 can be spoken over it: as over the one inside."""
+        return bool(getattr(self._backend, "speaks_http2", True))
+
+    def _on(self) -> bool:
+        return self._preview > 0 and self._logger.isEnabledFor(logging.DEBUG)
+
+    def _log(self, text: str, *arguments: object) -> None:
+        self._logger.debug(text, *arguments)
+
+    def _previews(self) -> Preview:
+        return Preview(self._filters, self._preview)
+
+    def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,
+        local_address: str | None = None,
+        socket_options: Iterable[SOCKET_OPTION] | None = None,
+    ) -> NetworkStream:
+        return self._connect(
+            name_of(host, port),
+            lambda: self._backend.connect_tcp(host, port, timeout, local_address, socket_options),
+        )
+
+    def connect_unix_socket(
+        self,
+        path: str,
+        timeout: float | None = None,
+        socket_options: Iterable[SOCKET_OPTION] | None = None,
+    ) -> NetworkStream:
+        return self._connect(
+            f"unix:{path}",
+            lambda: self._backend.connect_unix_socket(path, timeout, socket_options),
+        )
+
+    def _connect(self, where: str, connect: Callable[[], NetworkStream]) -> NetworkStream:
+        name = f"#{next(self._numbers)} {where}"
+        stream = self._timed(f"{name} connect", connect)
+        return LoggingStream(stream, name, self)
+
+    def _timed(self, what: str, action: Callable[[], Any]) -> Any:
+        started = time.perf_counter()
+        try:
+            result = action()
+        except BaseException as exc:
+            took, kind = _milliseconds(started), type(exc).__name__
+            self._log("%s failed after %s: %s: %s", what, took, kind, exc)
+            raise
+        self._log("%s done in %s", what, _milliseconds(started))
+        return result
+
+    def resolve(self, host: str, port: int, timeout: float | None = None) -> list[str]:
+        found: list[str] = self._timed(
+            f"resolve {host}", lambda: self._backend.resolve(host, port, timeout)
+        )
+        return found
+
+    def sleep(self, seconds: float) -> None:
+        self._log("sleep %.3g s", seconds)
+        self._backend.sleep(seconds)
+
+    def __repr__(self) -> str:
+        return f"<httpcore.LoggingBackend [{self._backend!r}]>"
+
+
+def _milliseconds(started: float) -> str:
+    return f"{(time.perf_counter() - started) * 1000:.1f} ms"

@@ -1,0 +1,150 @@
+"""What a cassette holds: requests and what came of them.
+
+Owns: the nouns, the two errors, and what can be asked of a message's header fields. Must not know:
+how any of it is written, found or played.
+
+Sources: RFC 9110 section 8.4 (content codings).
+"""
+
+from __future__ import annotations
+
+import zlib
+from dataclasses import dataclass, field
+
+from .._exceptions import ConnectError, ReadError, ReadTimeout, WriteError, WriteTimeout
+from .._h1 import Headers
+from .._retries import IDEMPOTENT
+
+FILTERED = "[filtered]"
+"""Stands where a secret was. In a recorded request it matches whatever is sent in its place."""
+
+MARK = FILTERED.encode("ascii")
+
+# How an exchange ended.
+COMPLETE, CUT, LEFT, FAILED = "complete", "cut", "left", "failed"
+
+# What a stream may raise for the network, and so what can be recorded and raised again.
+FAILURES: dict[str, type[Exception]] = {
+    kind.__name__: kind for kind in (ReadError, ReadTimeout, WriteError, WriteTimeout)
+}
+
+
+class CassetteError(ConnectError):
+    """A cassette cannot be read or written, or a connection cannot be recorded."""
+
+
+class NoRecordedAnswer(CassetteError):
+    """No exchange in the cassette matches the request; the text names the nearest one."""
+
+
+@dataclass
+class Asked:
+    """A request: `stopped` says that its body was not sent to the end."""
+
+    method: str
+    url: str
+    headers: Headers = field(default_factory=list)
+    body: bytes = b""
+    stopped: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.method} {self.url}"
+
+
+@dataclass
+class Answer:
+    """A response, its body without framing, but with its content encoding."""
+
+    version: bytes
+    status: int
+    reason: bytes
+    headers: Headers = field(default_factory=list)
+    body: bytes = b""
+    trailers: Headers = field(default_factory=list)
+
+
+@dataclass
+class Exchange:
+    """A request and what came of it.
+
+    Attributes:
+        interim: status and fields of each 1xx response.
+        answer: the response; None where none came, or none that could be read.
+        raw: ("sent" or "received", bytes): what is no HTTP, in its order.
+        end: COMPLETE; CUT: the server closed too early; LEFT: the client did; FAILED.
+        error: for FAILED, name and text of the exception.
+        line: where in the file it begins.
+        used: it was given as an answer already.
+    """
+
+    asked: Asked
+    interim: list[tuple[int, Headers]] = field(default_factory=list)
+    answer: Answer | None = None
+    raw: list[tuple[str, bytes]] = field(default_factory=list)
+    end: str = COMPLETE
+    error: tuple[str, str] = ("", "")
+    line: int = 0
+    used: bool = False
+
+    @property
+    def is_of_idleness(self) -> bool:
+        """Whether, on a connection that was used before, this says nothing about the server.
+
+        Not a byte came: the connection had died while it was idle. A client that may do so by
+        itself then asks again on another one (RFC 9112 section 9.3.1), and that is told apart.
+        """
+        if self.answer is not None or self.raw or self.interim:
+            return False
+        if self.asked.method.encode() not in IDEMPOTENT:
+            return False
+        return self.end == CUT or (self.end == FAILED and self.error[0] != "ReadTimeout")
+
+
+def to_text(data: bytes) -> str:
+    """Any bytes as text; those that are no UTF-8 as lone surrogates."""
+    return data.decode("utf-8", "surrogateescape")
+
+
+def to_bytes(text: str) -> bytes:
+    """What `to_text` was given."""
+    return text.encode("utf-8", "surrogateescape")
+
+
+def joined(headers: Headers, name: bytes) -> bytes:
+    """The values of a header field (`name` in lower case) as one, empty where there is none."""
+    return b", ".join(value for key, value in headers if key.lower() == name)
+
+
+def with_length(headers: Headers, length: int) -> Headers:
+    """The fields with this Content-Length, where they have one."""
+    return [
+        (name, b"%d" % length if name.lower() == b"content-length" else value)
+        for name, value in headers
+    ]
+
+
+def coding_of(headers: Headers) -> bytes:
+    """The content coding of a message, empty where there is none."""
+    coding = joined(headers, b"content-encoding").lower()
+    return b"" if coding == b"identity" else coding
+
+
+def decompressed(body: bytes, coding: bytes) -> bytes | None:
+    """`body` without its content coding; None for one that cannot be taken off."""
+    if coding not in (b"gzip", b"x-gzip", b"deflate"):
+        return None
+    # 32 + 15: with the header of gzip or zlib. Some servers send "deflate" without one.
+    for bits in (47, -15):
+        parts = []
+        rest = body
+        try:
+            while rest:  # gzip may have several members
+                inflate = zlib.decompressobj(bits)
+                parts.append(inflate.decompress(rest))
+                if not inflate.eof:
+                    raise zlib.error("it ends in the middle")
+                rest = inflate.unused_data
+        except zlib.error:
+            continue
+        return b"".join(parts)
+    return None

@@ -1,0 +1,402 @@
+"""The mark `cassette`: pytest in pytest.
+
+Owns: `httpcore.pytest_plugin`. Must not know: what is in a cassette.
+
+Each test writes a test file of its own and runs it, first with ``--cassette=record`` while there is
+a server, then without both.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import requests
+
+import httpcore
+from httpcore import pytest_plugin
+from httpcore_requests import HTTPAdapter, Session
+from tests.support.servers import LocalServer
+
+pytest_plugins = ["pytester"]
+
+Run = Callable[..., pytest.RunResult]
+
+IMPORTS = """
+import os, pytest, requests, httpcore, httpcore_requests
+URL = os.environ["TEST_URL"]
+"""
+
+
+@pytest.fixture
+def run(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, server: LocalServer) -> Run:
+    """`run(text, *args)`: run this test file; `URL` in it is the server's."""
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+    monkeypatch.setenv("TEST_URL", server.url)
+
+    def run(text: str | None, *args: str) -> pytest.RunResult:
+        if text is not None:
+            pytester.makepyfile(test_it=IMPORTS + text)
+        args = ("-W", "error", "-p", "no:cacheprovider", *args)
+        return pytester.runpytest_inprocess(*args, plugins=[pytest_plugin])
+
+    return run
+
+
+def cassettes(pytester: pytest.Pytester) -> list[str]:
+    return sorted(str(p.relative_to(pytester.path)) for p in pytester.path.rglob("*.jsonl"))
+
+
+ALL_ROADS = """
+session = requests.Session()          # they were here before
+pool = httpcore.ConnectionPool()
+ours = httpcore_requests.Session()
+
+@pytest.mark.cassette
+def test_requests():
+    assert requests.get(URL + "/bytes/1").content == b"n"
+    assert len(session.get(URL + "/bytes/2").content) == 2
+
+@pytest.mark.cassette
+def test_our_adapter():
+    assert len(ours.get(URL + "/bytes/3").content) == 3
+    with httpcore_requests.Session() as other:
+        assert len(other.get(URL + "/bytes/4").content) == 4
+
+@pytest.mark.cassette
+def test_httpcore(cassette):
+    assert httpcore.request("GET", URL + "/bytes/5").status == 200
+    assert len(pool.request("GET", URL + "/bytes/6").content) == 6
+    with httpcore.ConnectionPool(network_backend=cassette.backend) as other:
+        assert len(other.request("GET", URL + "/bytes/7").content) == 7
+
+def test_end():
+    session.close(), pool.close(), ours.close()
+"""
+
+
+def test_all_that_goes_to_the_network_is_recorded_and_replayed(
+    run: Run, pytester: pytest.Pytester, server: LocalServer
+) -> None:
+    genuine = httpcore.SyncBackend.connect_tcp
+    run(ALL_ROADS, "--cassette=record").assert_outcomes(passed=4)
+    assert [one.path for one in server.requests] == [f"/bytes/{n}" for n in range(1, 8)]
+    assert cassettes(pytester) == [
+        "cassettes/test_it/test_httpcore.jsonl",
+        "cassettes/test_it/test_our_adapter.jsonl",
+        "cassettes/test_it/test_requests.jsonl",
+    ]
+    recorded = [path.read_bytes() for path in sorted(pytester.path.rglob("*.jsonl"))]
+    assert [data.count(b'"request"') for data in recorded] == [3, 2, 2]
+    server.stop()
+    for args in ((), ("--cassette=new",), ("--cassette=replay",)):
+        run(None, *args).assert_outcomes(passed=4)
+    assert [path.read_bytes() for path in sorted(pytester.path.rglob("*.jsonl"))] == recorded
+    assert httpcore.SyncBackend.connect_tcp is genuine
+    assert "sleep" not in vars(httpcore.SyncBackend)
+    assert not hasattr(httpcore.SyncBackend, "speaks_http2")
+    assert requests.adapters.HTTPAdapter.send.__module__ == "requests.adapters"
+
+
+def test_httpx_on_httpcore_is_recorded(run: Run, server: LocalServer) -> None:
+    text = """
+import httpx
+
+@pytest.mark.cassette
+def test_a():
+    assert httpx.get(URL + "/bytes/1").content == b"n"
+    with pytest.raises(httpx.ReadTimeout):
+        httpx.get(URL + "/hang", timeout=0.05)
+    if os.environ.get("MORE"):
+        with pytest.raises(httpx.ConnectError, match="has no answer for GET"):
+            httpx.get(URL + "/bytes/2")
+"""
+    run(text, "--cassette=record").assert_outcomes(passed=1)
+    server.stop()
+    run(text.replace('os.environ.get("MORE")', "True")).assert_outcomes(passed=1)
+
+
+def test_without_a_cassette_it_says_how_to_record_one(run: Run, pytester: pytest.Pytester) -> None:
+    result = run("@pytest.mark.cassette\ndef test_a(): pass\n")
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines(
+        [
+            f"there is no cassette {pytester.path}/cassettes/test_it/test_a.jsonl: record it with",
+            "    pytest --cassette=record 'test_it.py::test_a'",
+        ]
+    )
+    assert "Traceback" not in result.stdout.str() and cassettes(pytester) == []
+
+
+def test_nothing_is_touched_without_the_mark(run: Run, server: LocalServer) -> None:
+    text = (
+        "def test_a():\n    assert requests.get(URL + '/').ok\n    httpcore.request('GET', URL)\n"
+    )
+    for args in ((), ("--cassette=record",)):
+        run(text, *args).assert_outcomes(passed=1)
+    assert len(server.requests) == 4
+
+
+def test_a_request_that_was_not_recorded_fails(run: Run, server: LocalServer) -> None:
+    text = "@pytest.mark.cassette\ndef test_a():\n    requests.get(URL + '/bytes/{}')\n"
+    run(text.format(1), "--cassette=record").assert_outcomes(passed=1)
+    result = run(text.format(2))
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(
+        [f"*test_a.jsonl has no answer for GET {server.url}/bytes/2:*", "*the nearest, in line 2*"]
+    )
+    run(None, "--cassette=new").assert_outcomes(passed=1)
+    run(None).assert_outcomes(passed=1)
+    run(text.format(1)).assert_outcomes(passed=1)
+    assert len(server.requests) == 2
+
+
+def test_files(run: Run, pytester: pytest.Pytester) -> None:
+    text = """
+@pytest.mark.cassette
+class TestOfAClass:
+    @pytest.mark.parametrize("what", ["a/b", "ä ö", pytest.param(1, id="x" * 180)])
+    def test_params(self, what): pass
+
+pytestmark = []
+
+@pytest.mark.cassette("mine.jsonl")
+def test_named(): pass
+
+@pytest.mark.cassette(path="deep/er/other.jsonl")
+def test_deep(cassette):
+    assert cassette.path.name == "other.jsonl"
+    assert repr(cassette) == f"<Cassette {cassette.path} [{cassette.mode}]>"
+"""
+    run(text, "--cassette=record").assert_outcomes(passed=5)
+    *params, deep, named = cassettes(pytester)
+    assert (deep, named) == ("deep/er/other.jsonl", "mine.jsonl")
+    names = [name.removeprefix("cassettes/test_it/") for name in params]
+    assert "TestOfAClass.test_params[a-b].jsonl" in names
+    assert max(map(len, names)) == 150 + 1 + 12 + len(".jsonl")
+    assert len(names) == 3
+    run(None).assert_outcomes(passed=5)
+
+
+def test_tests_may_share_a_cassette(
+    run: Run, pytester: pytest.Pytester, server: LocalServer
+) -> None:
+    text = """
+pytestmark = pytest.mark.cassette("shared.jsonl")
+
+def test_a():
+    assert len(requests.get(URL + "/bytes/1").content) == 1
+
+def test_b():
+    assert len(requests.get(URL + "/bytes/1").content) == 1
+    assert len(requests.get(URL + "/bytes/2").content) == 2
+"""
+    for _ in range(2):
+        run(text, "--cassette=record").assert_outcomes(passed=2)
+    assert (pytester.path / "shared.jsonl").read_text().count('{"request"') == 2
+    server.stop()
+    run(None).assert_outcomes(passed=2)
+
+
+def test_a_mark_of_some_parameters_leaves_the_others_alone(run: Run, server: LocalServer) -> None:
+    text = """
+@pytest.mark.parametrize("n", [1, pytest.param(2, marks=pytest.mark.cassette)])
+def test_a(n):
+    assert len(requests.get(f"{URL}/bytes/{n}").content) == n
+"""
+    run(text, "--cassette=record").assert_outcomes(passed=2)
+    run(None).assert_outcomes(passed=2)
+    assert [one.path for one in server.requests] == ["/bytes/1", "/bytes/2", "/bytes/1"]
+
+
+def test_the_fixture_works_without_the_mark(run: Run, server: LocalServer) -> None:
+    text = """
+def test_a(cassette):
+    assert requests.get(URL + "/").ok
+    if cassette.mode == "replay":
+        assert cassette.unused == []
+    else:
+        assert cassette.unused == [] and cassette.mode == "record"
+
+def test_b(cassette):
+    if cassette.mode == "record":
+        requests.get(URL + "/bytes/1")
+    else:
+        assert cassette.unused == ["GET " + URL + "/bytes/1"]
+"""
+    run(text, "--cassette=record").assert_outcomes(passed=2)
+    server.stop()
+    run(None).assert_outcomes(passed=2)
+
+
+def test_modes(run: Run, pytester: pytest.Pytester, server: LocalServer) -> None:
+    text = "@pytest.mark.cassette(mode={!r})\ndef test_a(cassette):\n    requests.get(URL)\n"
+    run(text.format("off")).assert_outcomes(passed=1)
+    assert cassettes(pytester) == [] and len(server.requests) == 1
+    run(text.format("new")).assert_outcomes(passed=1)
+    run(text.format("new")).assert_outcomes(passed=1)
+    assert len(cassettes(pytester)) == 1 and len(server.requests) == 2
+    run(text.format("record"), "--cassette=replay").assert_outcomes(passed=1)  # the option wins
+    run(text.format("record"), "--cassette=off").assert_outcomes(passed=1)
+    assert len(server.requests) == 3
+    result = run(text.format("rewind"))
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines(["*the mode of a cassette is one of*, not 'rewind'*"])
+    result = run("@pytest.mark.cassette('a', 'b')\ndef test_a(): pass\n")
+    result.stdout.fnmatch_lines(["*the mark `cassette` takes one path, not ('a', 'b')*"])
+
+
+def test_settings(run: Run, pytester: pytest.Pytester) -> None:
+    pytester.makeconftest(
+        "import pytest\n\n@pytest.fixture\ndef cassette_settings():\n"
+        "    return {'filter_query': ['key'], 'match': ['method', 'path']}\n"
+    )
+    text = """
+@pytest.mark.cassette(filter_headers=["X-Key"])
+def test_a(cassette):
+    key = cassette.mode * 3
+    url = URL + "/bytes/1?key=" + key
+    assert requests.get(url, headers={"X-Key": key}, params={"mode": cassette.mode}).ok
+"""
+    run(text, "--cassette=record").assert_outcomes(passed=1)
+    (path,) = pytester.path.rglob("*.jsonl")
+    assert "recordrecord" not in path.read_text()
+    assert '{"header": "X-Key: [filtered]"}' in path.read_text()
+    run(None).assert_outcomes(passed=1)
+
+
+def test_idle_connections_of_before_and_after_are_not_used(run: Run, server: LocalServer) -> None:
+    text = """
+pool = httpcore.ConnectionPool()
+
+def get(n):
+    return len(pool.request("GET", f"{URL}/bytes/{n}").content) == n
+
+def test_before():
+    assert get(1)
+
+@pytest.mark.cassette
+def test_with():
+    assert get(2)
+    assert get(3)
+    assert len(pool.connections) == 1
+
+def test_after():
+    assert pool.connections == []
+    assert get(4)
+    pool.close()
+"""
+    run(text, "--cassette=record").assert_outcomes(passed=3)
+    assert server.accepted == 3
+    run(None).assert_outcomes(passed=3)
+    assert [one.path[-1] for one in server.requests] == ["1", "2", "3", "4", "1", "4"]
+
+
+def test_requests_settings_are_kept(run: Run, server: LocalServer) -> None:
+    """The stand-in for an adapter of requests repeats as often as that does, and an adapter in the
+    mark is closed after it."""
+    text = """
+from urllib3.util import Retry
+
+@pytest.mark.cassette
+def test_a():
+    session = requests.Session()
+    policy = Retry(2, status_forcelist=[503], raise_on_status=False)
+    session.mount("http://", requests.adapters.HTTPAdapter(max_retries=policy))
+    for _ in range(2):
+        assert session.get(URL + "/status/503").status_code == 503
+"""
+    run(text, "--cassette=record").assert_outcomes(passed=1)
+    assert len(server.requests) == 6
+    run(None).assert_outcomes(passed=1)
+
+
+def test_retries_do_not_wait_in_a_replay(run: Run, pytester: pytest.Pytester) -> None:
+    text = """
+import time
+
+@pytest.mark.cassette
+def test_a(cassette, monkeypatch):
+    waits = []
+    monkeypatch.setattr(time, "sleep", waits.append)
+    with httpcore.ConnectionPool(retries=httpcore.RetryConfig(statuses={503})) as pool:
+        assert pool.request("GET", URL + "/status/503").status == 503
+    assert bool(waits) == (cassette.mode == "record")
+"""
+    run(text, "--cassette=record").assert_outcomes(passed=1)
+    run(None).assert_outcomes(passed=1)
+
+
+def test_a_resolver_is_kept(run: Run, server: LocalServer) -> None:
+    text = """
+@pytest.mark.cassette
+def test_a():
+    url = URL.replace("127.0.0.1", "nowhere.test") + "/bytes/1"
+    with httpcore.ConnectionPool(resolver=lambda *args: ["127.0.0.1"]) as pool:
+        assert pool.request("GET", url).status == 200
+"""
+    run(text, "--cassette=record").assert_outcomes(passed=1)
+    server.stop()
+    run(None).assert_outcomes(passed=1)
+
+
+def test_a_broken_cassette_names_file_and_line(run: Run, pytester: pytest.Pytester) -> None:
+    path = pytester.path / "c.jsonl"
+    path.write_text('{"cassette": "httpcore", "version": 1}\n<<<<<<< HEAD\n')
+    result = run("@pytest.mark.cassette('c.jsonl')\ndef test_a(): pass\n")
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines([f"*{path}, line 2: this is not a line of JSON*"])
+
+
+def test_what_could_not_be_recorded_is_an_error(run: Run) -> None:
+    text = """
+@pytest.mark.cassette(filter_fields=["token"])
+def test_a():
+    try:
+        requests.get(URL + "/headers?Content-Encoding=br&X=y", stream=True)
+        requests.post(URL + "/echo", data=b"{}", headers={"Content-Encoding": "br"})
+    except requests.ConnectionError:
+        pass
+"""
+    result = run(text, "--cassette=record")
+    result.assert_outcomes(passed=1, errors=1)
+    result.stdout.fnmatch_lines(["*cannot be recorded: its body has the Content-Encoding br*"])
+
+
+def test_it_works_where_there_is_no_requests(
+    run: Run, monkeypatch: pytest.MonkeyPatch, server: LocalServer
+) -> None:
+    text = "@pytest.mark.cassette\ndef test_a():\n    httpcore.request('GET', URL)\n"
+    for args in (("--cassette=record",), ()):
+        with monkeypatch.context() as patch:
+            patch.setitem(sys.modules, "httpcore_requests", None)
+            run(text.replace("URL", f"{server.url!r}"), *args)
+    # The imports at the top of the file are of requests, so it is the plugin's own part here.
+    backend = httpcore.RecordingBackend(None, Path("c.jsonl"))
+    with monkeypatch.context() as patch:
+        patch.setitem(sys.modules, "httpcore_requests", None)
+        genuine = requests.adapters.HTTPAdapter.send
+        with pytest_plugin._in_place(backend):
+            assert requests.adapters.HTTPAdapter.send is genuine
+            assert httpcore.request("GET", server.url).status == 200
+    assert '{"request"' in Path("c.jsonl").read_text()
+
+
+def test_our_own_adapters_are_left_as_they_are(server: LocalServer, tmp_path: Path) -> None:
+    """With `install()` too, where requests' name for its adapter is ours."""
+    with httpcore.RecordingBackend(None, tmp_path / "c.jsonl") as backend:
+        with pytest_plugin._in_place(backend), Session() as session:
+            assert session.get(server.url).ok
+            assert type(session.get_adapter(server.url)) is HTTPAdapter
+            assert len(session.get_adapter(server.url).pool.connections) == 1
+            session.close()
+
+
+def test_it_is_registered() -> None:
+    points = importlib.metadata.entry_points(group="pytest11")
+    assert [point.value for point in points if point.name == "httpcore"] == [
+        "httpcore.pytest_plugin"
+    ]
