@@ -325,7 +325,9 @@ class _Writer:
             block = self._encoder.encode(fields)
             if newest is None or newest is not self._newest():
                 self._known.clear()  # there is a new entry, and all others have moved
-            elif len(self._known) < _MOST_KNOWN:
+            else:
+                if len(self._known) >= _MOST_KNOWN:
+                    self._known.clear()
                 self._known[key] = block
         return b"%c%c%b%b" % (_LITERAL_PATH, len(path), path, block)
 

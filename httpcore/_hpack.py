@@ -10,7 +10,8 @@ means the same until the table changes.
 
 *jh2* is a fork of h2 whose encoder and decoder are compiled, and a header block is what an HTTP/2
 request spends most of its time on. Only these two are taken from it; the rules of the connection
-stay h2's. It needs some care:
+stay h2's. (jh2's send up to 6 MiB on a stream where the server has said nothing of windows, and
+RFC 9113 section 6.9.2 says 65535.) It needs some care:
 
 - Its fields are triples, with whether they are secret as the third.
 - On a block that is cut short it panics, which arrives as an exception beside `Exception` (and as
@@ -56,7 +57,7 @@ class RememberingDecoder:
         if block is not None:
             return block
         before = self._table()
-        block = list(self._decoder.decode(data, raw=True))  # type: ignore[arg-type]
+        block = list(self._decoder.decode(data, raw=True))
         after = self._table()
         if after[0] is not before[0] or after[1:] != before[1:]:
             self._known.clear()
