@@ -314,6 +314,8 @@ def read_protocols(http1: bool, http2: bool) -> tuple[str, ...]:
     """The protocols to offer by ALPN, best first."""
     if not http1 and not http2:
         raise ValueError("http1 and http2 are both False: there is nothing left to speak")
+    if http2:
+        from .. import _h2  # noqa: F401 - it takes a while, which no request should wait for
     return (("h2",) if http2 else ()) + (("http/1.1",) if http1 else ())
 
 

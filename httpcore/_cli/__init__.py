@@ -1,0 +1,33 @@
+"""The command line: ``python -m httpcore URL``, and the console script ``httpcore``.
+
+Owns: the entry point, and what is said where the extra ``cli`` is not installed. Must not know:
+anything else; click and rich are imported by the modules beside this one, and so only by who calls
+`main`. docs/cli.rst describes what the command does.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+# The exit code where the command cannot even begin (`exits` cannot be imported before that).
+CANNOT_BEGIN = 1
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command and return its exit code.
+
+    Parameters: `arguments`: what follows the command's name; None takes those of the process.
+    """
+    try:
+        from .command import run_command
+    except ModuleNotFoundError as exc:
+        missing = (exc.name or "").partition(".")[0]
+        if missing not in ("click", "rich", "pygments"):
+            raise
+        sys.stderr.write(
+            f"httpcore: the command line needs the package {missing!r}, which is not installed; "
+            "run: pip install 'httpcore[cli]'\n"
+        )
+        return CANNOT_BEGIN
+    return run_command(arguments)

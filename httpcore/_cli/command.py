@@ -1,0 +1,313 @@
+"""The options of the command, by click.
+
+Owns: their names, their help, and which exclude each other. Must not know: what is done with them;
+`options` says what their texts mean, `run` does it.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+import click
+
+import httpcore
+
+from .exits import Exit, Problem
+from .options import (
+    Options,
+    read_auth,
+    read_body,
+    read_headers,
+    read_proxy,
+    read_resolve,
+    read_url,
+    usage,
+)
+from .run import STDOUT, run
+from .terminal import ALWAYS, AUTO, NEVER, Terminal
+
+_SECONDS = click.FloatRange(min=0, min_open=True)
+
+SHORT = """\
+Send one HTTP request and write the body of its response to standard output.
+
+Everything else goes to standard error. Without a scheme, URL is http; ":8080/path" is on this
+machine. On a terminal the body is decoded, indented and coloured; to a pipe or a file it goes byte
+for byte.
+"""
+
+EPILOG = """\
+Exit codes are curl's: 0 ok, 2 usage, 6 look-up, 7 connect, 22 status (--fail), 23 write,
+28 timeout, 35 and 60 TLS, 97 proxy, 130 Ctrl-C. All of them: docs/cli.rst.
+"""
+
+
+def _flag(*names: str, help: str) -> click.Option:
+    return click.Option(names, is_flag=True, help=help)
+
+
+def _value(*names: str, metavar: str, help: str, **more: Any) -> click.Option:
+    return click.Option(names, metavar=metavar, help=help, **more)
+
+
+def _show_version(context: click.Context, option: click.Parameter, asked: bool) -> None:
+    if asked:
+        click.echo(f"httpcore {httpcore.__version__}")
+        context.exit()
+
+
+REQUEST = [
+    _value("-X", "--method", "--request", metavar="METHOD", help="Default: GET; with a body POST."),
+    _value(
+        *("-H", "--header"),
+        metavar="LINE",
+        multiple=True,
+        help="'Name: value', 'Name;' for an empty value, 'Name:' to leave one out. Repeatable.",
+    ),
+    _value(
+        *("-d", "--data"),
+        metavar="DATA",
+        multiple=True,
+        help="A body: text, @FILE or @- (standard input). Several are joined by '&'. Sent as a "
+        "form unless -H says otherwise.",
+    ),
+    _value("--data-json", metavar="DATA", help="As --data, for JSON, which is checked."),
+    _value(
+        *("-F", "--upload-file"),
+        metavar="FILE",
+        help="Send a file as the body, with a progress bar; - is standard input.",
+    ),
+    _value(
+        *("-u", "--user"),
+        metavar="NAME[:PASSWORD]",
+        help="Basic authentication. The password is asked for if it is left out.",
+    ),
+    _flag("--compressed", help="Ask for a compressed body, and decode it wherever it goes."),
+]
+
+CONNECTION = [
+    _flag("http1_1", "--http1.1", help="HTTP/1.1 only; the default."),
+    _flag("--http2", help="HTTP/2 where an https server has it."),
+    _flag("--http2-prior-knowledge", help="HTTP/2 only, also over http."),
+    _value(
+        *("-x", "--proxy"),
+        metavar="URL",
+        help="http, https, socks5, socks5h, socks4 or socks4a. '' for none, whatever the "
+        "environment says.",
+    ),
+    _value("--resolve", metavar="HOST:PORT:ADDR", multiple=True, help="Where to find HOST:PORT."),
+    _value("--unix-socket", metavar="PATH", help="Connect to a Unix socket."),
+]
+
+TLS = [
+    _flag("-k", "--insecure", help="Do not verify the server: anybody may answer then."),
+    _value("--cacert", metavar="FILE", help="Trust these authorities: a PEM file or directory."),
+    _value("-E", "--cert", metavar="FILE", help="Client certificate, PEM."),
+    _value("--key", metavar="FILE", help="Its key, if that is in a file of its own."),
+]
+
+LIMITS = [
+    _value("-m", "--max-time", metavar="SECONDS", type=_SECONDS, help="For all of it."),
+    _value(
+        "--connect-timeout", metavar="SECONDS", type=_SECONDS, help="For connecting. Default: 60."
+    ),
+    _value(
+        "--retry",
+        metavar="N",
+        type=click.IntRange(min=0),
+        default=0,
+        help="Try again up to N times, where that is safe: see docs/cli.rst.",
+    ),
+    _flag("-L", "--follow", "--location", help="Follow up to 20 redirects."),
+]
+
+OUTPUT = [
+    _value(
+        *("-o", "--output"),
+        metavar="FILE",
+        help="Write the body there, with a progress bar; - is standard output, even for a binary "
+        "body on a terminal.",
+    ),
+    _flag("-i", "--include", help="Show the response's head, too."),
+    _flag("-I", "--head", help="Ask for the head only (HEAD), and show it."),
+    _flag("-f", "--fail", help="From status 400 on: write no body, and return 22."),
+    _flag("-v", "--verbose", help="Say what is sent and received. Secrets are masked."),
+    _flag("--trace", help="Say each event of the connection, with milliseconds."),
+    _flag("--timing", help="Draw how long each phase took."),
+    _flag("--json", help="In place of the body: one JSON object about the exchange."),
+    _flag("-s", "--silent", help="No progress bars, no notes."),
+    click.Option(
+        ["--color"],
+        type=click.Choice([NEVER, AUTO, ALWAYS]),
+        default=AUTO,
+        help="auto: on a terminal, unless NO_COLOR is set. always: format the body, too.",
+    ),
+]
+
+ABOUT = [
+    click.Option(
+        ["-V", "--version"],
+        is_flag=True,
+        is_eager=True,
+        expose_value=False,
+        callback=_show_version,
+        help="Show the version.",
+    ),
+]
+
+SECTIONS = {
+    "Request": REQUEST,
+    "Connection": CONNECTION,
+    "TLS": TLS,
+    "Limits": LIMITS,
+    "Output": OUTPUT,
+    "About": ABOUT,
+}
+
+
+class Command(click.Command):
+    """One that shows its options in sections."""
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        help_option = self.get_help_option(ctx)
+        for name, options in SECTIONS.items():
+            shown: list[click.Option] = list(options)
+            if options is ABOUT and help_option is not None:
+                shown.append(help_option)
+            with formatter.section(name):
+                records = [option.get_help_record(ctx) for option in shown]
+                formatter.write_dl([record for record in records if record is not None])
+
+
+def _main(urls: tuple[str, ...], color: str, silent: bool, **values: Any) -> NoReturn:
+    context = click.get_current_context()
+    terminal = Terminal(color, silent)
+    try:
+        options = read_options(urls, values)
+    except Problem as problem:
+        if problem.code is Exit.USAGE:
+            raise click.UsageError(problem.text) from problem
+        terminal.error(problem.text)
+        context.exit(problem.code)
+    context.exit(run(options, terminal))
+
+
+command = Command(
+    "httpcore",
+    params=[
+        click.Argument(["urls"], metavar="URL", nargs=-1),
+        *(option for options in SECTIONS.values() for option in options),
+    ],
+    callback=_main,
+    help=SHORT,
+    epilog=EPILOG,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 80},
+    no_args_is_help=True,
+)
+
+
+def run_command(arguments: Sequence[str] | None) -> int:
+    """Run the command and return its exit code."""
+    try:
+        code: int = command.main(arguments, prog_name="httpcore", standalone_mode=False)
+    except click.exceptions.NoArgsIsHelpError as exc:
+        exc.show()
+        return Exit.USAGE
+    except click.ClickException as exc:
+        click.echo(f"httpcore: {exc.format_message()} (see httpcore --help)", err=True)
+        return exc.exit_code
+    except (click.Abort, KeyboardInterrupt):  # outside of `run`: while a password is asked for, say
+        return Exit.INTERRUPTED
+    return code
+
+
+def read_options(urls: Sequence[str], values: dict[str, Any]) -> Options:
+    """What the texts of the command line mean.
+
+    Raises Problem where they mean nothing.
+    """
+    url, auth = read_url(_only(urls, values))
+    if values["user"] is not None:
+        auth = read_auth(values["user"], _ask_password)
+    headers, without = read_headers(values["header"])
+    body = read_body(values["data"], values["data_json"], values["upload_file"])
+    _check(values)
+    proxy = values["proxy"]
+    return Options(
+        url=url,
+        method=values["method"] or ("HEAD" if values["head"] else "POST" if body else "GET"),
+        headers=headers,
+        without=without,
+        auth=auth,
+        body=body,
+        http1=not values["http2_prior_knowledge"],
+        http2=values["http2"] or values["http2_prior_knowledge"],
+        proxy=read_proxy(proxy) if proxy else None,
+        environment_proxies=proxy is None,
+        verify=False if values["insecure"] else values["cacert"] or True,
+        cert=_cert(values["cert"], values["key"]),
+        resolve=read_resolve(values["resolve"]),
+        include=values["include"] or values["head"],
+        **{name: values[name] for name in AS_THEY_ARE},
+    )
+
+
+# Options whose values need no reading.
+AS_THEY_ARE = (
+    *("unix_socket", "max_time", "connect_timeout", "retry", "follow", "output", "fail"),
+    *("compressed", "verbose", "trace", "timing", "json"),
+)
+
+# Pairs of options of which one makes the other pointless; told rather than ignored.
+EXCLUSIVE = (
+    ("http1_1", "http2"),
+    ("http1_1", "http2_prior_knowledge"),
+    ("http2", "http2_prior_knowledge"),
+    ("insecure", "cacert"),
+    ("proxy", "unix_socket"),
+    ("resolve", "unix_socket"),
+    ("json", "include"),
+)
+
+
+def _check(values: dict[str, Any]) -> None:
+    for one, other in EXCLUSIVE:
+        if values[one] and values[other]:
+            raise usage(f"{_spelled(one)} and {_spelled(other)} exclude each other")
+    if values["json"] and values["output"] == STDOUT:
+        raise usage("--json and --output - exclude each other: both are for standard output")
+
+
+def _spelled(name: str) -> str:
+    return "--http1.1" if name == "http1_1" else "--" + name.replace("_", "-")
+
+
+def _only(urls: Sequence[str], values: dict[str, Any]) -> str:
+    if len(urls) == 1:
+        return urls[0]
+    if not urls:
+        raise usage("the URL is missing")
+    if values["json"] and any(text.lstrip().startswith(("{", "[")) for text in urls):
+        raise usage("--json takes no value: it prints a report; --data-json sends JSON")
+    raise usage(f"one URL at a time, not {len(urls)}: {' '.join(map(repr, urls))}")
+
+
+def _cert(cert: str | None, key: str | None) -> str | tuple[str, str] | None:
+    if key is None:
+        return cert
+    if cert is None:
+        raise usage("--key needs --cert")
+    return cert, key
+
+
+def _ask_password(user: str) -> str:
+    if not _has_keyboard():
+        raise usage("--user has no password, and there is no terminal to ask for one")
+    asked = f"Password for {user}"
+    return str(click.prompt(asked, hide_input=True, default="", show_default=False, err=True))
+
+
+def _has_keyboard() -> bool:
+    return sys.stdin.isatty()

@@ -1,0 +1,99 @@
+"""How the command ends: its exit codes, and which failure has which.
+
+Owns: the codes and the one line that is said about a failure. Must not know: options, terminals.
+
+The numbers are those of curl (curl(1), "EXIT CODES") where it has one for the same thing, so that
+scripts need not learn new ones.
+"""
+
+from __future__ import annotations
+
+import ssl
+from enum import IntEnum
+
+import httpcore
+from httpcore import exceptions
+
+from .._exceptions import NOT_SENT
+
+
+class Exit(IntEnum):
+    """What the command returns."""
+
+    OK = 0
+    OTHER = 1  # something that has no code of its own
+    USAGE = 2  # wrong options, or a request that cannot be expressed; nothing was sent
+    RESOLVE = 6  # the host name has no address
+    CONNECT = 7  # no connection
+    PROTOCOL = 8  # the server broke HTTP
+    INCOMPLETE = 18  # the body ended too early
+    STATUS = 22  # --fail, and the status is 400 or above
+    WRITE = 23  # the body cannot be written
+    READ = 26  # a local file cannot be read
+    TIMEOUT = 28  # any time limit
+    TLS = 35  # the handshake failed
+    REDIRECTS = 47  # too many
+    EMPTY = 52  # the server closed without a byte
+    SEND = 55  # the network failed while sending
+    RECEIVE = 56  # the network failed while receiving
+    CERTIFICATE = 60  # the server's certificate was refused
+    ENCODING = 61  # the body's content encoding is broken
+    PROXY = 97  # the proxy refused or failed
+    INTERRUPTED = 130  # Ctrl-C; 128 + SIGINT, as shells count
+    PIPE = 141  # nobody reads the output any more; 128 + SIGPIPE
+
+
+class Problem(Exception):
+    """The command cannot go on.
+
+    Attributes:
+        code: what it is to return.
+        text: the line to say about it; empty to be quiet.
+        cause: what it came from, if it was an exception of the package.
+    """
+
+    def __init__(self, code: Exit, text: str, cause: BaseException | None = None) -> None:
+        super().__init__(text)
+        self.code = code
+        self.text = text
+        self.cause = cause
+
+
+# The first that fits: what is more special, or says more to a script, stands above.
+_CODES: list[tuple[type[BaseException], Exit]] = [
+    (httpcore.TimeoutException, Exit.TIMEOUT),
+    (httpcore.ProxyError, Exit.PROXY),
+    (exceptions.NameResolutionError, Exit.RESOLVE),
+    (exceptions.TLSError, Exit.TLS),
+    (httpcore.ConnectError, Exit.CONNECT),
+    (exceptions.ServerDisconnected, Exit.EMPTY),
+    (exceptions.IncompleteBody, Exit.INCOMPLETE),
+    (httpcore.LocalProtocolError, Exit.USAGE),
+    (httpcore.UnsupportedProtocol, Exit.USAGE),
+    (httpcore.ProtocolError, Exit.PROTOCOL),
+    (httpcore.WriteError, Exit.SEND),
+    (httpcore.NetworkError, Exit.RECEIVE),
+]
+
+
+def explain(exc: BaseException) -> Problem | None:
+    """`exc` as what the command says and returns; None for one that should not have happened."""
+    if isinstance(exc, Problem):
+        return exc
+    if isinstance(exc, KeyboardInterrupt):
+        return Problem(Exit.INTERRUPTED, "interrupted")
+    code = next((code for kind, code in _CODES if isinstance(exc, kind)), None)
+    if code is None:
+        return None
+    return Problem(_refine(code, exc), str(exc), exc)
+
+
+def _refine(code: Exit, exc: BaseException) -> Exit:
+    """What only the cause, or how far the request got, can tell."""
+    if code is Exit.TLS and isinstance(exc.__cause__, ssl.SSLCertVerificationError):
+        return Exit.CERTIFICATE
+    if code in (Exit.SEND, Exit.RECEIVE) and isinstance(exc.__cause__, ssl.SSLError):
+        return Exit.TLS  # TLS 1.3: a refused client certificate is told after the handshake
+    if code is Exit.USAGE and getattr(exc, "phase", NOT_SENT) != NOT_SENT:
+        return Exit.READ  # a file that changed its length while it was sent
+    return code

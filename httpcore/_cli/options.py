@@ -1,0 +1,227 @@
+"""What was asked for, read and checked.
+
+Owns: `Options`, and how texts of the command line become a URL, header fields, a body, credentials.
+Must not know: click, terminals, connections. What it finds wrong is a `Problem` with `Exit.USAGE`,
+or `Exit.READ` for a file.
+
+Sources: curl(1) for the spellings, RFC 3986 section 3 (URL), RFC 7617 (Basic).
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from base64 import b64encode
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import unquote_to_bytes
+
+import httpcore
+
+from .exits import Exit, Problem
+
+FORM = b"application/x-www-form-urlencoded"
+JSON = b"application/json"
+STDIN = "-"
+
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
+_USER_INFO = re.compile(r"(?P<before>[^:/?#]+://)(?P<user>[^/?#]*)@")
+_RESOLVE = re.compile(r"(?P<host>\[[^\]]*\]|[^:]+):(?P<port>[0-9]+):(?P<address>.+)", re.DOTALL)
+
+# What the package raises for a URL that is none.
+UNREADABLE = (httpcore.LocalProtocolError, httpcore.UnsupportedProtocol, TypeError, ValueError)
+
+Auth = tuple[bytes, bytes]
+
+
+@dataclass(frozen=True)
+class Body:
+    """What is to be sent: `data`, or else the file at `path` ("-": standard input)."""
+
+    data: bytes | None = field(default=None, repr=False)
+    path: str | None = None
+    content_type: bytes | None = None
+
+
+@dataclass(frozen=True)
+class Options:
+    """All that one run has to do. Times are seconds, None for no limit."""
+
+    url: httpcore.URL
+    method: str = "GET"
+    headers: list[tuple[bytes, bytes]] = field(default_factory=list, repr=False)
+    without: frozenset[bytes] = frozenset()  # names, in lower case, of fields not to send
+    auth: Auth | None = field(default=None, repr=False)
+    body: Body | None = None
+    # Connection
+    http1: bool = True
+    http2: bool = False
+    proxy: httpcore.Proxy | None = None
+    environment_proxies: bool = True
+    verify: bool | str = True
+    cert: str | tuple[str, str] | None = None
+    resolve: dict[str, str] = field(default_factory=dict)
+    unix_socket: str | None = None
+    # Limits
+    max_time: float | None = None
+    connect_timeout: float | None = None
+    retry: int = 0
+    follow: bool = False
+    # Output
+    output: str | None = None
+    include: bool = False
+    head: bool = False
+    fail: bool = False
+    compressed: bool = False
+    verbose: bool = False
+    trace: bool = False
+    timing: bool = False
+    json: bool = False
+
+
+def usage(text: str) -> Problem:
+    return Problem(Exit.USAGE, text)
+
+
+def read_url(text: str) -> tuple[httpcore.URL, Auth | None]:
+    """A URL as people type it, and the credentials in it.
+
+    Without a scheme it is http, as for curl and HTTPie; ``:8080/path`` is on this machine, as for
+    HTTPie.
+    """
+    if text.startswith(":"):
+        port, slash, path = text[1:].partition("/")
+        text = f"localhost{':' + port if port else ''}{slash}{path}"
+    if not _SCHEME.match(text):
+        text = f"http://{text}"
+    auth = None
+    match = _USER_INFO.match(text)
+    if match is not None:
+        text = match["before"] + text[match.end() :]
+        user, _, password = match["user"].partition(":")
+        auth = unquote_to_bytes(user), unquote_to_bytes(password)
+    try:
+        url = httpcore.URL(text)
+    except UNREADABLE as exc:
+        raise usage(str(exc)) from exc
+    if url.scheme not in (b"http", b"https"):
+        raise usage(f"the URL scheme {url.scheme.decode()!r} is not supported; http and https are")
+    return url, auth
+
+
+def read_headers(
+    texts: Sequence[str],
+) -> tuple[list[tuple[bytes, bytes]], frozenset[bytes]]:
+    """The fields of ``-H``, and the names of those that are not to be sent.
+
+    ``Name: value``; ``Name;`` for an empty value; ``Name:`` takes away what would be sent, as curl.
+    """
+    fields: list[tuple[bytes, bytes]] = []
+    without = set()
+    for number, text in enumerate(texts, 1):
+        data = to_bytes(text)
+        name, colon, value = data.partition(b":")
+        if colon and value.strip(b" \t"):
+            fields.append((name, value.strip(b" \t")))
+        elif colon:
+            without.add(name.lower())
+        elif data.endswith(b";"):
+            fields.append((data[:-1], b""))
+        else:
+            # Not shown: who forgets the colon may have typed a secret.
+            raise usage(f"header number {number} is neither 'Name: value' nor 'Name;' nor 'Name:'")
+    return fields, frozenset(without)
+
+
+def read_auth(text: str, ask: Any) -> Auth:
+    """``user:password``; without a colon, `ask(user)` is called for the password."""
+    user, colon, password = text.partition(":")
+    return to_bytes(user), to_bytes(password if colon else ask(user))
+
+
+def basic(auth: Auth) -> bytes:
+    """The value of Authorization for `auth`."""
+    return b"Basic " + b64encode(b":".join(auth))
+
+
+def read_resolve(texts: Sequence[str]) -> dict[str, str]:
+    """``HOST:PORT:ADDRESS`` each, as ``{"HOST:PORT": "ADDRESS"}``."""
+    found = {}
+    for text in texts:
+        match = _RESOLVE.fullmatch(text)
+        if match is None:
+            raise usage(f"--resolve takes HOST:PORT:ADDRESS, not {text!r}")
+        found[f"{match['host']}:{match['port']}"] = match["address"]
+    return found
+
+
+def read_proxy(text: str, what: str = "--proxy") -> httpcore.Proxy:
+    """A proxy's URL, http where it has no scheme; `what` names it where it cannot be."""
+    if not _SCHEME.match(text):
+        text = f"http://{text}"
+    try:
+        proxy = httpcore.Proxy(text)
+    except UNREADABLE as exc:
+        raise usage(f"{what}: {exc}") from exc
+    if proxy.url.scheme not in PROXY_SCHEMES:
+        known = ", ".join(scheme.decode() for scheme in PROXY_SCHEMES)
+        name = proxy.url.scheme.decode()
+        raise usage(f"{what}: the scheme {name!r} is not supported; {known} are")
+    return proxy
+
+
+PROXY_SCHEMES = (b"http", b"https", b"socks5", b"socks5h", b"socks4", b"socks4a")
+
+
+def read_body(data: Sequence[str], data_json: str | None, upload: str | None) -> Body | None:
+    """The body, of at most one kind."""
+    given = [
+        name
+        for name, value in (
+            ("--data", data),
+            ("--data-json", data_json is not None),
+            ("--upload-file", upload is not None),
+        )
+        if value
+    ]
+    if len(given) > 1:
+        raise usage(f"{' and '.join(given)} exclude each other")
+    if upload is not None:
+        return Body(path=upload)
+    if data_json is not None:
+        content = _read_data(data_json)
+        try:
+            json.loads(content)
+        except ValueError as exc:
+            raise usage(f"--data-json is no JSON: {exc}") from exc
+        return Body(content, content_type=JSON)
+    if data:
+        return Body(b"&".join(map(_read_data, data)), content_type=FORM)
+    return None
+
+
+def _read_data(text: str) -> bytes:
+    """The text itself, or for ``@file`` and ``@-`` what is in it."""
+    if not text.startswith("@"):
+        return to_bytes(text)
+    path = text[1:]
+    try:
+        if path == STDIN:
+            return sys.stdin.buffer.read()
+        with open(path, "rb") as file:
+            return file.read()
+    except (OSError, ValueError) as exc:
+        raise unreadable(path, exc) from exc
+
+
+def unreadable(path: str, exc: Exception) -> Problem:
+    what = "standard input" if path == STDIN else path
+    reason = exc.strerror if isinstance(exc, OSError) and exc.strerror else exc
+    return Problem(Exit.READ, f"read {what} failed: {reason}")
+
+
+def to_bytes(text: str) -> bytes:
+    """The bytes that were typed (Python decodes them, and what is no UTF-8 as surrogates)."""
+    return text.encode("utf-8", "surrogateescape")

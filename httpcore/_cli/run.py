@@ -1,0 +1,193 @@
+"""One run of the command: send, follow, write, report.
+
+Owns: the order of things, and that whatever happens ends in one exit code. Must not know: how any
+of it is done; the modules beside this one do.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import httpcore
+
+from . import output
+from .decoding import Undecodable, codings, decoded
+from .exits import Exit, Problem, explain
+from .facts import Facts
+from .options import Options
+from .report import report
+from .sending import MOST_REDIRECTS, Leg, Sender, first_leg, next_leg
+from .talk import Trace, Verbose
+from .terminal import Terminal
+from .text import of_bytes
+from .timings import Timeline
+from .waterfall import draw
+
+STDOUT = "-"
+
+
+def run(options: Options, terminal: Terminal) -> Exit:
+    """Do what `options` says; returns the exit code."""
+    this = Run(options, terminal)
+    problem = attempt(this.fetch)
+    problem = attempt(lambda: this.tell(problem)) or problem
+    if problem is None:
+        return Exit.OK
+    if problem.text:
+        terminal.error(problem.text)
+    return problem.code
+
+
+def attempt(work: Callable[[], object]) -> Problem | None:
+    """What went wrong with `work`; what should not have happened is raised."""
+    try:
+        work()
+    except (Exception, KeyboardInterrupt) as exc:
+        problem = explain(exc)
+        if problem is None:
+            raise
+        return problem
+    return None
+
+
+class Run:
+    """What is known while it goes on."""
+
+    def __init__(self, options: Options, terminal: Terminal) -> None:
+        self.timeline = Timeline(time.perf_counter)
+        self._options = options
+        self._terminal = terminal
+        self._facts = Facts()
+        self._verbose = Verbose(terminal.say, lambda: self._facts.tls) if options.verbose else None
+        self._listeners = [self.timeline.note, self._facts.note]
+        if self._verbose is not None:
+            self._listeners.append(self._verbose.note)
+        if options.trace:
+            self._listeners.append(Trace(terminal.say).note)
+        self._response: httpcore.Response | None = None
+
+    def fetch(self) -> None:
+        """Send the request, and those that come of it, and write the last response."""
+        informational = None if self._verbose is None else self._verbose.informational
+        leg = first_leg(self._options)
+        with Sender(self._options, self._terminal, self._trace, informational) as sender:
+            for _ in range(MOST_REDIRECTS + 1):
+                response = self._send(sender, leg)
+                try:
+                    following = self._following(leg, response)
+                    if following is None:
+                        self._deliver(leg, response)
+                        return
+                finally:
+                    response.close()
+                self._facts.redirects.append((str(leg.url), response.status))
+                leg = following
+        text = f"more than {MOST_REDIRECTS} redirects, the last to {leg.url}"
+        raise Problem(Exit.REDIRECTS, text)
+
+    def tell(self, problem: Problem | None) -> None:
+        """What is said when all is over."""
+        if self._options.timing:
+            terminal = self._terminal
+            terminal.say(draw(self.timeline, terminal.errors.width, terminal.draws_blocks))
+        if self._options.json:
+            text = report(self._options, self._response, self._facts, self.timeline, problem)
+            self._terminal.write(text.encode("ascii") + b"\n")
+
+    def _trace(self, event: str, details: dict[str, Any]) -> None:
+        now = self.timeline.clock()
+        for note in self._listeners:
+            note(now, event, details)
+
+    def _send(self, sender: Sender, leg: Leg) -> httpcore.Response:
+        facts = self._facts
+        self._response = None
+        extensions = sender.prepare(leg)
+        proxy = extensions["proxy"]
+        facts.proxy = None if proxy is None else str(proxy.url.origin)
+        facts.method = leg.method
+        facts.urls.append(str(leg.url))
+        timed = self.timeline.begin(f"{leg.method} {leg.url}", proxy is not None)
+        timed.outcome = "failed"
+        try:
+            response = self._response = sender.send(leg, extensions)
+        finally:
+            facts.sent = sender.sent
+        timed.outcome = of_bytes(output.head_lines(response)[0])
+        if self._options.include and not self._options.json:
+            output.write_head(self._terminal, response)
+        return response
+
+    def _following(self, leg: Leg, response: httpcore.Response) -> Leg | None:
+        if not self._options.follow:
+            return None
+        return next_leg(leg, response, self._options.url)
+
+    # The body
+
+    def _deliver(self, leg: Leg, response: httpcore.Response) -> None:
+        options, terminal = self._options, self._terminal
+        if options.fail and response.status >= 400:
+            status = of_bytes(output.head_lines(response)[0])
+            raise Problem(Exit.STATUS, f"{leg.method} {leg.url} was answered {status}")
+        if leg.method == "HEAD":
+            output.read_away(self._received(response))
+        elif options.output not in (None, STDOUT):
+            self._save(str(options.output), response)
+        elif options.json:
+            output.read_away(self._received(response))
+        elif options.output == STDOUT or not terminal.formats_body:
+            output.write_raw(terminal, self._body(response))
+        else:
+            self._show(response)
+        if getattr(response.stream, "unclean_tls_eof", False):
+            terminal.note("the server ended TLS without a word: the body may have been cut short")
+
+    def _save(self, path: str, response: httpcore.Response) -> None:
+        total = output.expected_length(response.headers)
+        if self._options.compressed and codings(response.headers):
+            total = None  # it is the length before decoding
+        output.write_file(self._terminal, path, self._body(response), total)
+
+    def _show(self, response: httpcore.Response) -> None:
+        """The body, on a terminal or as if it were one."""
+        terminal = self._terminal
+        parts, sample = output.peek(self._decoded(self._received(response), response))
+        if output.is_text(response.headers, sample):
+            output.write_readable(terminal, response.headers, self._written(parts))
+        elif not terminal.shows_body:
+            output.write_raw(terminal, self._written(parts))
+        else:
+            what = output.describe_binary(response.headers)
+            terminal.note(
+                f"the body is binary{what} and not shown: -o FILE saves it, -o - shows it"
+            )
+            if self._options.timing:
+                output.read_away(parts)  # how long that takes was asked for
+
+    def _body(self, response: httpcore.Response) -> Iterator[bytes]:
+        """The body's pieces as they are to be written."""
+        parts = self._received(response)
+        if self._options.compressed:
+            parts = self._decoded(parts, response)
+        return self._written(parts)
+
+    def _decoded(self, parts: Iterator[bytes], response: httpcore.Response) -> Iterator[bytes]:
+        names = codings(response.headers)
+        try:
+            return decoded(parts, names)
+        except Undecodable as exc:
+            self._terminal.note(f"{exc}: the body is left as it came")
+            return parts
+
+    def _received(self, response: httpcore.Response) -> Iterator[bytes]:
+        for part in response.iter_stream():
+            self._facts.received += len(part)
+            yield part
+
+    def _written(self, parts: Iterator[bytes]) -> Iterator[bytes]:
+        for part in parts:
+            yield part
+            self._facts.written += len(part)

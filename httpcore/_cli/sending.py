@@ -1,0 +1,359 @@
+"""Sending requests: from `Options` to a pool, and from one request to the next where a server says
+so.
+
+Owns: the pool, TLS contexts, proxies, the request's body, the rules of redirects. Must not know:
+what is shown of any of it.
+
+What is secret goes to the origin that it was given for and to no other: not along a redirect to
+another host, port or scheme. That holds for ``-u``, for every header field that may be a secret
+(`text.is_secret`), and for the client certificate.
+
+Sources: RFC 9110 section 15.4 (redirects), curl(1) for the proxy variables.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import ssl
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from time import monotonic
+from typing import Any
+from urllib.parse import urljoin
+from urllib.request import getproxies_environment, proxy_bypass
+
+import httpcore
+
+from .._backends.sync import SyncStream
+from .._models import content_length
+from .decoding import accepted
+from .exits import Exit, Problem
+from .options import (
+    STDIN,
+    UNREADABLE,
+    Body,
+    Options,
+    basic,
+    read_proxy,
+    to_bytes,
+    unreadable,
+    usage,
+)
+from .progress import Meter, MeteredFile
+from .terminal import Terminal
+from .text import is_secret, of_bytes
+
+# Redirects that are followed at most; as many as browsers.
+MOST_REDIRECTS = 20
+# Seconds between the attempts to open one connection, in all; curl's five minutes outlast people.
+CONNECT_TIMEOUT = 60.0
+# Statuses that a second request may not get, as for curl's --retry.
+TRANSIENT = frozenset({408, 429, 500, 502, 503, 504})
+# Bytes of a file that the system sends by itself before the progress bar is told.
+SLICE = 1024 * 1024
+
+# Fields that speak of a body, and go where it goes.
+ABOUT_BODIES = frozenset({b"content-type", b"content-length", b"content-encoding"})
+
+Trace = Callable[[str, dict[str, Any]], None]
+
+
+@dataclass(frozen=True)
+class Leg:
+    """One request of a run.
+
+    Attributes:
+        trusted: it goes to the origin that the command names.
+    """
+
+    method: str
+    url: httpcore.URL
+    body: Body | None
+    trusted: bool = True
+
+
+@dataclass
+class Sender:
+    """Sends the legs of one run, over one pool. A context manager.
+
+    Attributes:
+        trace: is told each trace event.
+        informational: is told each 1xx response; or None.
+        sent: bytes of the last request's body.
+    """
+
+    options: Options
+    terminal: Terminal
+    trace: Trace
+    informational: Callable[[int, Any], None] | None
+    sent: int = 0
+    _files: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
+    _end: float | None = None
+
+    def __post_init__(self) -> None:
+        self._backend = Backend()
+        options = self.options
+        try:
+            self._pool = httpcore.ConnectionPool(
+                http1=options.http1,
+                http2=options.http2,
+                retries=_retries(options.retry),
+                network_backend=self._backend,
+                resolve=options.resolve,
+            )
+        except ValueError as exc:  # an address of --resolve that is none
+            raise usage(str(exc)) from exc
+
+    def __enter__(self) -> Sender:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self._files.close()
+        self._pool.close()
+
+    def send(self, leg: Leg, extensions: dict[str, Any]) -> httpcore.Response:
+        """The response to `leg`, its body unread; `extensions` are those of `prepare`."""
+        request = httpcore.Request(
+            to_bytes(leg.method),
+            leg.url,
+            headers=self._headers(leg),
+            extensions={**extensions, "timeout": self._timeout()},
+        )
+        if leg.body is not None and leg.body.path is not None:
+            return self._send_file(request, leg.body.path)
+        content = None if leg.body is None else leg.body.data
+        self.sent = len(content or b"")
+        return self._send(request, content)
+
+    def _send(self, request: httpcore.Request, content: Any) -> httpcore.Response:
+        return self._pool.request(
+            request.method,
+            request.url,
+            headers=request.headers,
+            content=content,
+            stream=True,
+            extensions=request.extensions,
+        )
+
+    def _send_file(self, request: httpcore.Request, path: str) -> httpcore.Response:
+        file = self._open(path)
+        name = "standard input" if path == STDIN else os.path.basename(path)
+        meter = Meter(self.terminal, name, content_length(file))
+        content: Any = MeteredFile(file, meter)
+        if path != STDIN and self._system_sends(request):
+            self._backend.on_file = meter.at
+            content = file
+        start = file.tell() if file.seekable() else 0
+        with meter:
+            try:
+                return self._send(request, content)
+            except OSError as exc:  # of the file: those of the network are the package's own
+                raise unreadable(path, exc) from exc
+            finally:
+                self.sent = file.tell() - start if file.seekable() else meter.count
+                meter.at(self.sent)
+
+    def _system_sends(self, request: httpcore.Request) -> bool:
+        """Whether the system may send a file by itself: if nothing stands between it and the
+        socket, or if nobody is to be told how far it is."""
+        proxy = request.extensions["proxy"]
+        straight = (
+            request.url.scheme == b"http"
+            and self.options.http1
+            and self.options.max_time is None
+            and (proxy is None or proxy.url.scheme != b"https")
+        )
+        return straight or not self.terminal.has_progress
+
+    def _open(self, path: str) -> Any:
+        if path == STDIN:
+            return sys.stdin.buffer
+        try:
+            return self._files.enter_context(open(path, "rb"))
+        except (OSError, ValueError) as exc:
+            raise unreadable(path, exc) from exc
+
+    def _headers(self, leg: Leg) -> list[tuple[bytes, bytes]]:
+        """What the command adds, then what was asked for; of the secrets only what may go there."""
+        options = self.options
+        own = {
+            b"User-Agent": f"httpcore/{httpcore.__version__}".encode("ascii"),
+            b"Accept": b"*/*",
+        }
+        if options.compressed:
+            own[b"Accept-Encoding"] = accepted()
+        if options.auth is not None and leg.trusted:
+            own[b"Authorization"] = basic(options.auth)
+        if leg.body is not None and leg.body.content_type is not None:
+            own[b"Content-Type"] = leg.body.content_type
+        asked = [
+            (name, value)
+            for name, value in options.headers
+            if (leg.trusted or not (is_secret(name) or name.lower() == b"host"))
+            and (leg.body is not None or name.lower() not in ABOUT_BODIES or options.body is None)
+        ]
+        without = options.without | {name.lower() for name, _ in asked}
+        return [line for line in own.items() if line[0].lower() not in without] + asked
+
+    def prepare(self, leg: Leg) -> dict[str, Any]:
+        """What has to be read before `leg` can be sent, and is no part of how long that takes."""
+        options = self.options
+        extensions: dict[str, Any] = {"trace": self.trace, "proxy": self._proxy_for(leg.url)}
+        if self.informational is not None:
+            extensions["informational"] = self.informational
+        if options.unix_socket is not None:
+            extensions["uds"] = options.unix_socket
+        if leg.url.scheme == b"https":
+            cert = options.cert if leg.trusted else None
+            offered = (("h2",) if options.http2 else ()) + (("http/1.1",) if options.http1 else ())
+            extensions["ssl_context"] = tls_context(options.verify, cert, offered)
+        return extensions
+
+    def _timeout(self) -> dict[str, float | None]:
+        connect = self.options.connect_timeout
+        return {"connect": CONNECT_TIMEOUT if connect is None else connect, "total": self._left()}
+
+    def _left(self) -> float | None:
+        """Seconds until the run must be over; its clock begins with the first request."""
+        limit = self.options.max_time
+        if limit is None:
+            return None
+        now = monotonic()
+        if self._end is None:
+            self._end = now + limit
+            return limit
+        if now >= self._end:
+            raise Problem(Exit.TIMEOUT, f"{limit:g} s are over, between two requests")
+        return self._end - now
+
+    def _proxy_for(self, url: httpcore.URL) -> httpcore.Proxy | None:
+        """The proxy to go through: of ``--proxy``, else of the environment."""
+        options = self.options
+        if options.unix_socket is not None:
+            return None
+        proxy = options.proxy
+        if proxy is None and options.environment_proxies:
+            proxy = environment_proxy(url)
+        if proxy is not None and proxy.url.scheme == b"https" and proxy.ssl_context is None:
+            trusted = options.verify if isinstance(options.verify, str) else True
+            proxy.ssl_context = tls_context(trusted, None, ("http/1.1",))
+        return proxy
+
+
+def first_leg(options: Options) -> Leg:
+    return Leg(options.method, options.url, options.body)
+
+
+def next_leg(leg: Leg, response: httpcore.Response, first: httpcore.URL) -> Leg | None:
+    """What the server asks for in place of `leg`; None where it does not.
+
+    Raises Problem for a place that cannot be gone to, or a body that cannot be sent again.
+    """
+    places = [value for name, value in response.headers if name.lower() == b"location"]
+    if response.status not in (301, 302, 303, 307, 308) or not places:
+        return None
+    url = _place(leg.url, places[0])
+    leg = replace(leg, url=url, trusted=url.origin == first.origin)
+    becomes_get = response.status == 303 or (response.status < 303 and leg.method == "POST")
+    if becomes_get and leg.method != "HEAD":
+        return replace(leg, method="GET", body=None)
+    if leg.body is not None and leg.body.path == STDIN:
+        text = f"{response.status} asks for the body again, but standard input is read only once"
+        raise Problem(Exit.READ, text)
+    return leg
+
+
+def _place(url: httpcore.URL, location: bytes) -> httpcore.URL:
+    shown = of_bytes(location)
+    try:
+        # RFC 9110 section 10.2.2: relative to what was asked for.
+        target = urljoin(str(url), location.decode("utf-8", "surrogateescape").strip())
+        found = httpcore.URL(target)
+    except UNREADABLE as exc:
+        raise Problem(Exit.PROTOCOL, f"redirected to {shown!r}, which is no URL: {exc}") from exc
+    if found.scheme not in (b"http", b"https"):
+        raise Problem(Exit.PROTOCOL, f"redirected to {shown!r}, which is not http or https")
+    return found
+
+
+def environment_proxy(url: httpcore.URL) -> httpcore.Proxy | None:
+    """What ``http_proxy``, ``https_proxy``, ``all_proxy`` and ``no_proxy`` say, as for curl."""
+    found = getproxies_environment()
+    host = url.host.decode("ascii")
+    if not found or proxy_bypass(f"{host}:{url.port}" if url.port else host):
+        return None
+    text = found.get(url.scheme.decode("ascii")) or found.get("all")
+    return read_proxy(text, "the environment's proxy") if text else None
+
+
+def tls_context(
+    verify: bool | str, cert: str | tuple[str, str] | None, protocols: tuple[str, ...]
+) -> ssl.SSLContext:
+    """The context for these settings; Problem for files that cannot be used."""
+    try:
+        return httpcore.create_ssl_context(verify, cert, protocols=protocols)
+    except ssl.SSLError as exc:
+        files = [verify] if isinstance(verify, str) else []
+        files += [cert] if isinstance(cert, str) else list(cert or ())
+        text = f"the certificates cannot be used ({', '.join(files)}): {exc}"
+        raise Problem(Exit.READ, text) from exc
+    except OSError as exc:
+        raise Problem(Exit.READ, str(exc)) from exc
+
+
+def _retries(count: int) -> int | httpcore.RetryConfig:
+    if not count:
+        return 0
+    return httpcore.RetryConfig(
+        attempts=count,
+        connect=count,
+        read=count,
+        status=count,
+        statuses=TRANSIENT,
+        reserve=count,  # one command is no storm: the budget need not hold it back
+    )
+
+
+class Backend(httpcore.SyncBackend):
+    """Opens sockets; tells how far a file was sent that the system sends by itself.
+
+    Attributes: `on_file`: called with the bytes that have gone, or None.
+    """
+
+    on_file: Callable[[int], None] | None = None
+
+    def connect_tcp(self, *arguments: Any, **keywords: Any) -> httpcore.NetworkStream:
+        return self._wrapped(super().connect_tcp(*arguments, **keywords))
+
+    def connect_unix_socket(self, *arguments: Any, **keywords: Any) -> httpcore.NetworkStream:
+        return self._wrapped(super().connect_unix_socket(*arguments, **keywords))
+
+    def _wrapped(self, stream: Any) -> httpcore.NetworkStream:
+        return _TellingStream(stream, self)
+
+
+class _TellingStream(SyncStream):
+    """A stream that sends files in slices, and says so after each."""
+
+    __slots__ = ("_backend",)
+
+    def __init__(self, stream: SyncStream, backend: Backend) -> None:
+        super().__init__(stream.get_extra_info("socket"), stream.peer)
+        self._lookup_time = stream.get_extra_info("lookup_time")
+        self._backend = backend
+
+    def send_file(
+        self,
+        file: int,
+        offset: int,
+        count: int,
+        timeout: float | None = None,
+        until: float | None = None,
+    ) -> int:
+        sent = super().send_file(file, offset, min(count, SLICE), timeout, until)
+        tell = self._backend.on_file
+        assert tell is not None  # set by who gave the file
+        tell(offset + sent)
+        return sent

@@ -1,0 +1,163 @@
+"""What ``--verbose`` and ``--trace`` say while a request is under way.
+
+Owns: the lines for each trace event. Must not know: what is done with the response. Secrets are
+masked, and what a server says is shown without its control characters (`text`).
+"""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Callable
+from typing import Any
+
+from rich.text import Text
+
+import httpcore
+
+from .._h1 import Headers
+from .facts import TLSFacts
+from .text import line, masked, of_bytes
+
+Say = Callable[[Text | str], None]
+
+# Columns before the name of an event: "  12345.678 ms  ".
+_INDENT = " " * 16
+# Columns, beyond which an event's details go to a line of their own.
+_WIDTH = 80
+
+
+class Verbose:
+    """Says what curl's ``-v`` does: ``*`` what we do, ``>`` what we send, ``<`` what comes.
+
+    Parameters:
+        say: takes a line.
+        tls: gives what is known about the TLS connection once there is one.
+    """
+
+    def __init__(self, say: Say, tls: Callable[[], TLSFacts | None]) -> None:
+        self._say = say
+        self._tls = tls
+
+    def note(self, now: float, event: str, details: dict[str, Any]) -> None:
+        """A trace event."""
+        room, _, what = event.partition(".")
+        if "exception" in details:
+            self._do(f"{what.replace('.', ' ').replace('_', ' ')}: {_failure(details)}")
+        elif what == "connect_tcp.started":
+            self._do(f"connecting to {line(details['host'])} port {details['port']}")
+        elif what == "connect_tcp.complete":
+            self._do(f"connected to {_peer(details['return_value'])}")
+        elif what == "connect_unix_socket.complete":
+            self._do("connected to the Unix socket")
+        elif what == "start_tls.complete":
+            self._say_tls()
+        elif what == "send_request_headers.started":
+            self._say_request(details["request"], "HTTP/2" if room == "http2" else "HTTP/1.1")
+        elif what == "receive_response_headers.complete":
+            self._say_response(*_head(details["return_value"]))
+
+    def informational(self, status: int, headers: Headers) -> None:
+        """A 1xx response."""
+        self._say_response(b"", status, b"", headers)
+
+    def _do(self, text: str) -> None:
+        self._say(Text(f"* {text}", style="dim"))
+
+    def _say_request(self, request: httpcore.Request, version: str) -> None:
+        self._say(f"> {of_bytes(request.method)} {of_bytes(request.url.target)} {version}")
+        self._say_fields(">", request.headers)
+
+    def _say_response(self, version: bytes, status: int, reason: bytes, headers: Headers) -> None:
+        parts = [of_bytes(version), str(status), of_bytes(reason)]
+        self._say("< " + " ".join(part for part in parts if part))
+        self._say_fields("<", headers)
+
+    def _say_fields(self, mark: str, headers: Headers) -> None:
+        for name, value in masked(headers):
+            self._say(f"{mark} {name}: {value}")
+        self._say(mark)
+
+    def _say_tls(self) -> None:
+        facts = self._tls()
+        assert facts is not None
+        alpn = f", ALPN {line(facts.alpn)}" if facts.alpn else ""
+        self._do(f"{facts.version}, {facts.cipher}{alpn}")
+        if facts.verified:
+            self._do(
+                f"certificate of {facts.subject} by {facts.issuer}, until {facts.expires[:10]}"
+            )
+        else:
+            self._do("the certificate was NOT verified")
+
+
+class Trace:
+    """Says each trace event, with the milliseconds since the first.
+
+    Parameters: `say`: takes a line.
+    """
+
+    def __init__(self, say: Say) -> None:
+        self._say = say
+        self._start: float | None = None
+
+    def note(self, now: float, event: str, details: dict[str, Any]) -> None:
+        """A trace event."""
+        if self._start is None:
+            self._start = now
+        shown, headers = _describe(event, details)
+        time = f"{(now - self._start) * 1000:.3f} ms"
+        head = f"{time:>14}  {line(event)}"
+        if len(head) + 2 + len(shown) <= _WIDTH:
+            self._say(f"{head}  {shown}".rstrip())
+        else:
+            self._say(head)
+            self._say(f"{_INDENT}{shown}")
+        for name, value in masked(headers):
+            self._say(f"{_INDENT}{name}: {value}")
+
+
+def _describe(event: str, details: dict[str, Any]) -> tuple[str, Headers]:
+    """An event's details in short, and the header fields among them."""
+    if "exception" in details:
+        return _failure(details), []
+    value = details.get("return_value")
+    if isinstance(value, tuple):
+        version, status, reason, headers = _head(value)
+        return " ".join(filter(None, (of_bytes(version), str(status), of_bytes(reason)))), headers
+    request = details.get("request")
+    if isinstance(request, httpcore.Request) and "return_value" not in details:
+        stream = f"  stream {details['stream_id']}" if details.get("stream_id") else ""
+        what = f"{of_bytes(request.method)} {of_bytes(request.url.target)}{stream}"
+        return what, request.headers if event.endswith("send_request_headers.started") else []
+    if set(details) == {"return_value"}:
+        return "" if value is None else line(str(value)), []
+    shown = [
+        f"{name}={_show(each)}"
+        for name, each in details.items()
+        if each is not None and name not in ("auth", "request")
+    ]
+    return " ".join(shown), []
+
+
+def _show(value: Any) -> str:
+    if isinstance(value, ssl.SSLContext):
+        return type(value).__name__  # its repr says no more
+    return line(f"{value:g}" if isinstance(value, float) else str(value))
+
+
+def _failure(details: dict[str, Any]) -> str:
+    exc = details["exception"]
+    return line(f"{type(exc).__name__}: {exc}" if str(exc) else type(exc).__name__)
+
+
+def _head(value: Any) -> tuple[bytes, int, bytes, Headers]:
+    """Version, status, reason and fields; HTTP/2 has no reason, and its events no version."""
+    if len(value) == 2:
+        return b"HTTP/2", value[0], b"", value[1]
+    return value[0], value[1], value[2], value[3]
+
+
+def _peer(stream: Any) -> str:
+    peer = stream.get_extra_info("server_addr")
+    own = stream.get_extra_info("client_addr")
+    return f"{peer[0]} port {peer[1]}, from port {own[1]}" if peer and own else "it"

@@ -1,0 +1,153 @@
+"""Where the command writes: the body to standard output, everything else to standard error.
+
+Owns: both streams, whether they are terminals, whether there are colours. Must not know: what is
+written.
+
+Colours are the sixteen of the terminal's own theme, so that they can be read on any background.
+Sources: no-color.org.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import sys
+from typing import Any
+
+from rich.console import Console
+from rich.text import Text
+
+from .exits import Exit, Problem
+from .text import line
+
+NEVER, AUTO, ALWAYS = "never", "auto", "always"
+
+# Columns where there is no terminal to ask.
+DEFAULT_WIDTH = 80
+
+
+class Terminal:
+    """The two streams of the process.
+
+    Parameters:
+        color: NEVER, AUTO or ALWAYS.
+        silent: no progress and no notes; errors are said all the same.
+
+    Attributes:
+        shows_body: standard output is a terminal.
+        formats_body: the body is made readable: on a terminal, or where colours were asked for.
+        colors_body: it has colours.
+        has_progress: progress bars are drawn.
+        errors: standard error, for what draws on it itself.
+    """
+
+    def __init__(self, color: str = AUTO, silent: bool = False) -> None:
+        self._out = sys.stdout.buffer
+        self._silent = silent
+        self.shows_body = sys.stdout.isatty()
+        self.formats_body = self.shows_body or color == ALWAYS
+        on_terminal = sys.stderr.isatty()
+        self.has_progress = on_terminal and not silent and os.environ.get("TERM") != "dumb"
+        self.colors_body = _has_colors(color, self.shows_body)
+        self._styles = Console(file=io.StringIO(), **_look(color, self.shows_body), width=1000)
+        self._plain = Console(file=io.StringIO(), **_look(color, on_terminal), width=1000)
+        self.errors = Console(file=sys.stderr, **_look(color, on_terminal))
+        if not on_terminal:
+            self.errors.width = DEFAULT_WIDTH
+
+    # Standard output
+
+    def write(self, data: bytes) -> None:
+        """Write to standard output, at once: who reads it may be waiting.
+
+        Raises Problem where that fails.
+        """
+        try:
+            self._out.write(data)
+            self._out.flush()
+        except BrokenPipeError as exc:
+            _give_up_stdout()
+            raise Problem(Exit.PIPE, "") from exc
+        except OSError as exc:
+            _give_up_stdout()
+            text = f"write to standard output failed: {exc.strerror or exc}"
+            raise Problem(Exit.WRITE, text) from exc
+
+    def write_text(self, text: Text | str) -> None:
+        """As `write`: a str as it is, a Text with its colours if standard output has any."""
+        encoding = sys.stdout.encoding or "utf-8"
+        shown = text if isinstance(text, str) else _rendered(self._styles, text)
+        self.write(shown.encode(encoding, "backslashreplace"))
+
+    # Standard error
+
+    def say(self, text: Text | str, wrap: bool = False) -> None:
+        """One line, or several, to standard error; `wrap`: on a terminal, between words."""
+        # Where nobody listens any more, that is no reason to stop.
+        with contextlib.suppress(OSError):
+            if self.errors.is_terminal:
+                # Above a progress bar, if there is one.
+                self.errors.print(_as_text(text), soft_wrap=not wrap)
+            else:
+                sys.stderr.write(_rendered(self._plain, text) + "\n")
+                sys.stderr.flush()
+
+    def note(self, text: str) -> None:
+        """Something that the user may want to know."""
+        if not self._silent:
+            self.say(Text.assemble(("note: ", "yellow"), line(text)), wrap=True)
+
+    def error(self, text: str) -> None:
+        """Why the command ends."""
+        self.say(Text.assemble(("httpcore: ", "bold red"), line(text)), wrap=True)
+
+    @property
+    def draws_blocks(self) -> bool:
+        """Whether standard error can show block characters."""
+        try:
+            "▏█".encode(sys.stderr.encoding or "ascii")
+        except UnicodeEncodeError:
+            return False
+        return True
+
+
+def _has_colors(color: str, on_terminal: bool) -> bool:
+    return color == ALWAYS or (
+        color == AUTO
+        and on_terminal
+        and not os.environ.get("NO_COLOR")
+        and os.environ.get("TERM") != "dumb"
+    )
+
+
+def _look(color: str, on_terminal: bool) -> dict[str, Any]:
+    colored = _has_colors(color, on_terminal)
+    return {
+        "force_terminal": on_terminal,
+        "color_system": "standard" if colored else None,
+        "no_color": not colored,
+        # What is printed is data, not markup.
+        "markup": False,
+        "highlight": False,
+        "emoji": False,
+    }
+
+
+def _as_text(text: Text | str) -> Text:
+    return Text(text) if isinstance(text, str) else text
+
+
+def _rendered(console: Console, text: Text | str) -> str:
+    """`text` with the console's colours."""
+    with console.capture() as capture:
+        console.print(_as_text(text), soft_wrap=True, end="")
+    return capture.get()
+
+
+def _give_up_stdout() -> None:
+    """Nothing more goes to standard output: else Python would try again at its end."""
+    with contextlib.suppress(OSError, ValueError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)

@@ -1,0 +1,81 @@
+"""The waterfall of ``--timing``: a bar for each phase, to one scale.
+
+Owns: the drawing. Must not know: where the times come from.
+
+A bar begins in the column in which its phase does, and is as long as its phase to an eighth of a
+column; what is too short to see has the thinnest bar there is.
+"""
+
+from __future__ import annotations
+
+from rich.cells import cell_len
+from rich.text import Text
+
+from .text import line
+from .timings import CONNECT, DNS, PROXY_TLS, RECEIVE, SEND, TLS, TUNNEL, WAIT, Leg, Timeline
+
+STYLES = {
+    DNS: "cyan",
+    CONNECT: "blue",
+    PROXY_TLS: "magenta",
+    TUNNEL: "magenta",
+    TLS: "magenta",
+    SEND: "yellow",
+    WAIT: "green",
+    RECEIVE: "bright_cyan",
+}
+LABEL_WIDTH = 11  # the longest, and two columns
+TIME_WIDTH = 12  # "123456.7 ms", and one column before it
+# Columns: wider, and the eye loses the line.
+WIDEST = 100
+NARROWEST = 40
+
+EIGHTHS = " ▏▎▍▌▋▊▉█"
+
+
+def draw(timeline: Timeline, width: int, blocks: bool = True) -> Text:
+    """All of `timeline`, in `width` columns; without `blocks` in ASCII."""
+    width = min(max(width, NARROWEST), WIDEST)
+    bars = width - LABEL_WIDTH - TIME_WIDTH
+    total = max(timeline.end - timeline.start, 1e-9)
+    rows: list[Text] = []
+    for leg in timeline.legs:
+        rows.append(_title(leg, width))
+        for phase in leg.phases:
+            start = (phase.start - timeline.start) / total
+            end = (phase.end - timeline.start) / total
+            bar = _bar(start, end, bars, blocks)
+            time = milliseconds(phase.end - phase.start)
+            rows.append(_row(phase.name, bar, time, STYLES[phase.name], bars))
+    rows.append(_row("total", "", milliseconds(total), "bold", bars))
+    return Text("\n").join(rows)
+
+
+def _title(leg: Leg, width: int) -> Text:
+    outcome = line(leg.outcome)
+    room = width - cell_len(outcome) - 1
+    title = Text(line(leg.title), style="bold")
+    title.truncate(max(room, 10), overflow="ellipsis", pad=True)
+    return Text.assemble(title, " ", outcome)
+
+
+def _row(name: str, bar: str, time: str, style: str, bars: int) -> Text:
+    return Text.assemble(
+        f"{name:<{LABEL_WIDTH}}", (f"{bar:<{bars}}", style), f"{time:>{TIME_WIDTH}}"
+    )
+
+
+def _bar(start: float, end: float, width: int, blocks: bool) -> str:
+    """A bar from `start` to `end`, both from 0.0 to 1.0, in `width` columns."""
+    first = min(int(start * width), width - 1)
+    if not blocks:
+        return " " * first + "#" * max(1, min(round((end - start) * width), width - first))
+    eighths = max(1, round((end - start) * width * 8))
+    whole, rest = divmod(min(eighths, (width - first) * 8), 8)
+    return " " * first + EIGHTHS[8] * whole + (EIGHTHS[rest] if rest else "")
+
+
+def milliseconds(seconds: float) -> str:
+    """A duration for people: three digits that matter, in milliseconds."""
+    value = seconds * 1000
+    return f"{value:.2f} ms" if value < 10 else f"{value:.1f} ms"
