@@ -9,7 +9,7 @@ all of them alike. The rooms:
   for the cases with delay; files and certificates.
 - `processes`: the worker processes, and the environments of their own that they run in.
 - `runner`: rounds, medians and ratios.
-- `report`: the printed table and the JSON document.
+- `report`: the printed table and the JSON document; `plot`: the pictures.
 - `worker/`: the program that runs in a worker process. It is started by its path and imports
   nothing from here, because the worker of httpcore 1.0.9 must not find our `httpcore`.
 

@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from . import cases, report, runner, servers
+from . import cases, plot, report, runner, servers
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -43,12 +43,31 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         default="auto",
         help="auto takes nginx where it is installed",
     )
+    parser.add_argument(
+        "--plot",
+        type=Path,
+        metavar="FILE|DIR",
+        help="draw the results (needs matplotlib): a folder for all pictures, or a .svg, .png or "
+        ".pdf for ours against the others",
+    )
+    parser.add_argument(
+        "--from",
+        dest="earlier",
+        type=Path,
+        metavar="FILE",
+        help="measure nothing: draw what --json has written there",
+    )
     options = parser.parse_args(arguments)
     options.only = frozenset(filter(None, options.only.split(",")))
     if unknown := options.only.difference(cases.PEERS):
         parser.error(f"unknown peer {', '.join(sorted(unknown))}")
     if options.rounds < 1 or options.scale <= 0:
         parser.error("--rounds and --scale must be above zero")
+    if options.earlier is not None and options.plot is None:
+        parser.error("--from is for --plot")
+    # Not after ten minutes of measuring.
+    if options.plot is not None and not plot.is_possible():
+        parser.error(f"--plot: {plot.MISSING}")
     return options
 
 
@@ -122,14 +141,35 @@ def _about(options: argparse.Namespace, server: str) -> dict[str, Any]:
 def main(arguments: list[str] | None = None) -> int:
     """Exit status: 1 when something of ours could not be run; a missed target is not that."""
     options = parse(arguments)
+    if options.earlier is not None:
+        return _draw(_read(options.earlier), options.plot)
     document = run(options)
     print("", *report.summary_lines(document), sep="\n")
     if options.json is not None:
         options.json.write_text(json.dumps(document, indent=2) + "\n")
+    if options.plot is not None:
+        _draw(document, options.plot)
     failed = report.failures(document)
     if failed:
         print("", "could not be run:", *failed, sep="\n", file=sys.stderr)
     return 1 if failed else 0
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        document: dict[str, Any] = json.loads(path.read_text())
+        document["cases"], document["when"]
+    except OSError as error:
+        raise SystemExit(f"--from: {error}") from error
+    except (ValueError, TypeError, KeyError) as error:
+        raise SystemExit(f"--from: {path} is not what --json writes: {error!r}") from error
+    return document
+
+
+def _draw(document: dict[str, Any], target: Path) -> int:
+    written = plot.draw(document, target)
+    print("", *(f"drew {path}" for path in written or ["nothing: no case was measured"]), sep="\n")
+    return 0
 
 
 if __name__ == "__main__":

@@ -56,9 +56,11 @@ def stream(
 ) -> Iterator[Response]:
     """As `request`, but as a context manager over the unread response::
 
-    with httpcore.stream("GET", "https://www.example.com/") as response:
-        for part in response.iter_stream():
-            ...
+        with httpcore.stream("GET", "https://www.example.com/") as response:
+            for part in response.iter_stream():
+                ...
+
+    Response and connection are closed on leaving.
     """
     with (
         ConnectionPool() as pool,

@@ -661,13 +661,17 @@ class Scheduler:
 
     def routes(self) -> dict[Route, dict[str, int]]:
         """As `stats`, for each route that has slots or waiters: active, idle, dialing, queued."""
-        found: dict[Route, dict[str, int]] = {}
-        for slot in self._slots:
-            if slot.state != CLOSED:
-                _figures_of(found, slot.route)[slot.state.lower()] += 1
-        for waiter in self._waiting.values():
-            _figures_of(found, waiter.route)["queued"] += 1
-        return found
+        if self._mutating:
+            self._repair(self._latest)
+        return {
+            line.route: {
+                "active": line.count - line.dialing - len(line.idle),
+                "idle": len(line.idle),
+                "dialing": line.dialing,
+                "queued": len(line.waiters),
+            }
+            for line in self._lines.values()
+        }
 
     def totals(self) -> dict[str, int]:
         """What has happened so far. Connections: opened; failed, which could not be opened;
@@ -1200,11 +1204,6 @@ def _limit(name: str, value: int | None, least: int) -> int:
     if value < least:
         raise ValueError(f"{name} must be at least {least}, or None for no limit, not {value}")
     return value
-
-
-def _figures_of(found: dict[Route, dict[str, int]], route: Route) -> dict[str, int]:
-    """The figures of `route`, which are all zero the first time."""
-    return found.setdefault(route, {"active": 0, "idle": 0, "dialing": 0, "queued": 0})
 
 
 def _renewed(slot: Slot) -> Slot:

@@ -63,6 +63,15 @@ def combined(first: Trace | None, second: Trace | None) -> Trace | None:
     return call_both
 
 
+def naming(hook: Trace, request: Any) -> Trace:
+    """`hook`, told with each event which request it is about: a pool's hears of many at once."""
+
+    def call(name: str, details: dict[str, Any]) -> None:
+        hook(name, details if "request" in details else {**details, "request": request})
+
+    return call
+
+
 def log_hook() -> Trace | None:
     """A hook that logs events at DEBUG, if somebody reads that; None if nobody does."""
     loggers = (logging.getLogger(f"httpcore.{room}") for room in ROOMS)
@@ -116,7 +125,8 @@ class Timings:
     once, they are those of the last time, and `queue` has what came before.
 
     Attributes:
-        queue: until there was a connection, or leave to open one.
+        queue: until there was a connection, or leave to open one; with attempts to open one that
+            failed, and the pauses between them.
         dns, connect, tls: opening the connection, see `Opening`.
         send: until the request was written.
         first_byte: from then until the head of the response was there.

@@ -97,7 +97,9 @@ class HTTPAdapter(_Stock):  # type: ignore[misc]
         network_backend: opens the sockets; by default `httpcore.SyncBackend()`.
         pool_timeout: seconds a request may wait for a connection before
             `requests.ConnectTimeout`; None for ever.
-        trace: called with each trace event's name and details, see httpcore's trace extension.
+        trace: called with the name and the details of each event of each request, and of the pool
+            (``pool.evict`` and others), by the thread that it happens in; see
+            `httpcore.ConnectionPool`.
         respect_no_proxy: True lets ``proxies["no_proxy"]``, or else the variables ``no_proxy`` and
             ``NO_PROXY``, decide over every proxy, explicit ones too; requests itself asks them
             for proxies from the environment only. Entries, separated by commas: ``*``, a name

@@ -52,7 +52,12 @@ _Stock: Any = requests.Response
 
 
 class Response(_Stock):  # type: ignore[misc]
-    """A `requests.Response` whose body is read in one go."""
+    """A `requests.Response` whose body is read in one go, and that tells how it was made:
+    ``timings`` and ``connection_info``.
+
+    Who may also meet plain responses (unpickled ones, those of mocks and of other adapters) asks
+    with ``getattr(response, "timings", None)``.
+    """
 
     _content: Any
     _content_consumed: bool
@@ -75,6 +80,25 @@ class Response(_Stock):  # type: ignore[misc]
     @cookies.setter
     def cookies(self, jar: RequestsCookieJar) -> None:
         self._jar = jar
+
+    @property
+    def timings(self) -> Any:
+        """How long each phase took, in seconds: ``queue``, ``dns``, ``connect``, ``tls``, ``send``,
+        ``first_byte``, ``last_byte``, ``total``; None for what there was not. Each response of a
+        redirect or a retry has its own. None where `raw` is not httpcore's.
+        """
+        return self._extension("timings")
+
+    @property
+    def connection_info(self) -> Any:
+        """What it came over: ``protocol``, ``local_address``, ``remote_address``, ``alpn``,
+        ``tls_version``, ``cipher``, ``certificate`` (DER). It stays as it is when the connection is
+        closed. None where `raw` is not httpcore's. (``raw.reused`` tells whether it was open.)
+        """
+        return self._extension("connection")
+
+    def _extension(self, name: str) -> Any:
+        return self.raw._extensions.get(name) if type(self.raw) is RawResponse else None
 
     @property
     def content(self) -> bytes:

@@ -66,7 +66,7 @@ class Settings:
 
     def __post_init__(self) -> None:
         check_context(self.ssl_context)
-        for name in ("resolver", "on_proxy_challenge"):
+        for name in ("resolver", "on_proxy_challenge", "trace"):
             hook = getattr(self, name)
             if hook is not None and not callable(hook):
                 raise TypeError(f"{name} must be callable, not {type(hook).__name__}")
@@ -202,6 +202,7 @@ class Transports:
             resolver=settings.resolver,
             ping_interval=settings.ping_interval,
             ping_timeout=settings.ping_timeout,
+            trace=settings.trace,
         )
 
     def leave(self, proxy: httpcore.Proxy) -> None:

@@ -26,6 +26,8 @@ import httpcore
 from httpcore._backends import sync
 from httpcore._backends.sync import SyncStream
 from httpcore._exceptions import NameResolutionError, TLSError
+from tests.support import leaks
+from tests.support.forks import in_child
 from tests.support.servers import Peer, ScriptedServer
 from tests.support.tls import ClientCert
 
@@ -548,6 +550,206 @@ def test_tls_data_that_openssl_holds_is_readable(
     with closing(connect_tls(serve(handler, tls=server_tls_context), client_tls_context)) as stream:
         assert stream.read(5, LATE) == b"asked"
         assert stream.get_extra_info("is_readable") is True
+
+# --- without blocking, for a connection that threads share ---
+
+
+def read_all(stream: SyncStream, size: int, at_once: int = 65536) -> bytes:
+    """So many bytes, waiting for them."""
+    parts: list[bytes] = []
+    while size:
+        assert stream.wait(False, LATE)
+        data = stream.read_ready(min(size, at_once))
+        if data is not None:
+            assert data
+            parts.append(data)
+            size -= len(data)
+    return b"".join(parts)
+
+
+def write_all(stream: SyncStream, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[stream.write_ready(view) :]
+        if view:
+            assert stream.wait(True, LATE)
+
+
+def test_reading_and_writing_without_blocking(echoing: SyncStream) -> None:
+    assert echoing.read_ready(100) is None
+    assert not echoing.wait(False, 0)
+    assert echoing.wait(True, 0)  # there is room
+    assert echoing.write_ready(b"") == 0
+    for _ in range(3):
+        assert echoing.write_ready(b"ping") == 4
+        assert echoing.wait(False, LATE)
+        assert read_all(echoing, 4) == b"ping"
+    assert not echoing.wait(False, SOON)
+    # And with blocking, as before.
+    echoing.write(b"pong", LATE)
+    assert echoing.read(100, LATE) == b"pong"
+    echoing.close()
+    with pytest.raises(httpcore.ReadError, match="failed"):
+        echoing.wait(False, LATE)
+    with pytest.raises(httpcore.ReadError, match=r"read from .* failed"):
+        echoing.read_ready(100)
+    with pytest.raises(httpcore.WriteError, match=r"write to .* failed"):
+        echoing.write_ready(b"x")
+
+
+def test_more_than_the_kernel_takes(echoing: SyncStream) -> None:
+    data = os.urandom(3_000_000)
+    got: list[bytes] = []
+    view = memoryview(data)
+    while len(b"".join(got)) < len(data):
+        sent = echoing.write_ready(view)
+        view = view[sent:]
+        if not sent:
+            assert echoing.wait(bool(view), LATE)
+            while piece := echoing.read_ready(65536):
+                got.append(piece)
+    assert b"".join(got) == data
+
+
+@pytest.mark.parametrize("secure", [False, True])
+def test_an_end_without_blocking(
+    secure: bool,
+    serve: Serve,
+    server_tls_context: ssl.SSLContext,
+    client_tls_context: ssl.SSLContext,
+) -> None:
+    def handler(peer: Peer) -> None:
+        peer.send(b"last words")
+        peer.close()
+
+    server = serve(handler, tls=server_tls_context if secure else None)
+    stream = connect_tls(server, client_tls_context) if secure else connect(server)
+    with closing(stream):
+        assert read_all(stream, 10) == b"last words"
+        for _ in range(2):
+            assert stream.wait(False, LATE)
+            data = stream.read_ready(100)
+            while data is None:
+                assert stream.wait(False, LATE)
+                data = stream.read_ready(100)
+            assert data == b""
+
+
+def test_what_openssl_holds_is_there(
+    serve: Serve, server_tls_context: ssl.SSLContext, client_tls_context: ssl.SSLContext
+) -> None:
+    """It reads whole records: of one that is longer than the read, the rest is not on the wire any
+    more, and poll(2) knows nothing of it."""
+
+    def handler(peer: Peer) -> None:
+        peer.send(b"x" * 10_000)  # one record
+        peer.wait_closed()
+
+    server = serve(handler, tls=server_tls_context)
+    with closing(connect_tls(server, client_tls_context)) as stream:
+        assert read_all(stream, 100) == b"x" * 100
+        sock: Any = stream.get_extra_info("socket")
+        pending = sock.pending
+        sock.pending = None  # whoever waits has no lock, and may not ask OpenSSL
+        assert stream.wait(False, LATE)
+        sock.pending = pending
+        assert read_all(stream, 9_900, 99) == b"x" * 9_900
+        assert stream.read_ready(99) is None
+        assert not stream.wait(False, SOON)
+
+
+def test_who_waits_is_woken(serve: Serve) -> None:
+    with closing(connect(serve(silent))) as stream:
+        stream.wake()  # before anybody has waited
+        assert stream.wait(False, LATE)
+        assert not stream.wait(False, 0)
+        for _ in range(100_000):  # however often: it is rung once
+            stream.wake()
+        assert stream.wait(False, LATE)
+        while stream.wait(False, 0):
+            pass
+        polling = threading.Event()
+        woken: list[bool] = []
+
+        def wait() -> None:
+            polling.set()
+            woken.append(stream.wait(False, LATE))
+
+        thread = threading.Thread(target=wait)
+        thread.start()
+        polling.wait(LATE)
+        stream.wake()
+        thread.join(LATE)
+        assert woken == [True]
+    stream.wake()  # closed: nobody waits
+
+
+def test_no_descriptor_is_left_by_waiting(serve: Serve) -> None:
+    before = leaks.sockets()
+    server = serve(silent)
+    stream = connect(server)
+    assert not stream.wait(False, 0)
+    stream.close()
+    ours = {name for name in leaks.sockets() if name not in before}
+    server.stop()
+    assert not ours & set(leaks.sockets())
+
+
+def test_no_descriptor_is_left_to_wait_with(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail() -> None:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    with closing(connect(serve(silent))) as stream:
+        with monkeypatch.context() as patch:
+            patch.setattr(socket, "socketpair", fail)
+            with pytest.raises(httpcore.ReadError, match="Too many open files"):
+                stream.wait(False, LATE)
+        assert not stream.wait(False, 0)
+
+
+def test_a_timeout_that_somebody_has_set_on_the_socket(echoing: SyncStream) -> None:
+    """Who reads a response may find the socket. Nobody else may wait for that."""
+    assert echoing.read_ready(100) is None
+    start = time.monotonic()
+    echoing.get_extra_info("socket").settimeout(LATE)
+    assert echoing.read_ready(100) is None
+    echoing.get_extra_info("socket").settimeout(LATE)
+    while echoing.write_ready(bytes(1_000_000)):
+        pass  # until nothing fits any more
+    assert time.monotonic() - start < LATE / 2
+
+
+@pytest.mark.parametrize("timeout", [1e7, 1e12, float("inf")])
+def test_timeouts_of_months(timeout: float, echoing: SyncStream) -> None:
+    """poll(2) takes milliseconds in an int."""
+    echoing.write(b"ping", timeout if timeout < 1e9 else None)
+    assert echoing.wait(False, timeout)
+    assert read_all(echoing, 4) == b"ping"
+    assert echoing.write_until_readable(memoryview(b"pong"), timeout) == 4
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+def test_who_waits_in_a_parent_is_not_woken_by_its_child(serve: Serve) -> None:
+    before = leaks.sockets()
+    server = serve(silent)
+    with closing(connect(server)) as stream:
+        assert not stream.wait(False, 0)
+        assert server.wait_for(lambda: server.accepted == 1)
+        theirs = {peer.sock.fileno() for peer in server._peers} | {server._listener.fileno()}  # type: ignore[union-attr]
+        ours = {
+            name for name, fd in leaks.sockets().items() if name not in before and fd not in theirs
+        }
+        assert len(ours) == 3
+
+        def child() -> set[str]:
+            stream.wake()
+            stream.close()
+            return ours & set(leaks.sockets())
+
+        assert in_child(child) == set()
+        assert not stream.wait(False, 0)
 
 
 # --- connecting ---

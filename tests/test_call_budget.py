@@ -12,6 +12,7 @@ Only the calling thread is seen, so the server may run in this process.
 from __future__ import annotations
 
 import gc
+import os
 import sys
 from collections import Counter
 from collections.abc import Callable
@@ -26,11 +27,15 @@ import requests
 import httpcore
 import httpcore_requests
 from tests.support.servers import Peer, ScriptedServer
+from tests.support.wire import Wire
 
 #: Python calls of `pool.request("GET", url)` on a connection that is open.
 CORE_BUDGET = 60
 #: Python calls of `adapter.send(prepared)` plus `.content`, likewise.
 ADAPTER_BUDGET = 170
+#: Of the Python calls of `pool.request("GET", url)` over HTTP/2, likewise, those of functions of
+#: this package: what h2 and hpack do is not ours to count.
+HTTP2_BUDGET = 92
 
 #: Requests before the one that is counted: the connection is opened, caches are filled.
 WARM_UP = 3
@@ -130,3 +135,26 @@ def test_a_warm_adapter_send_and_content(serve: Serve) -> None:
     assert server.accepted == 1
     # One of them is the lambda.
     assert calls.python.total() - 1 <= ADAPTER_BUDGET, calls
+
+
+class OneWire(httpcore.NetworkBackend):
+    """Opens this stream, whose server is in this process; it is not counted."""
+
+    def __init__(self, wire: Wire) -> None:
+        self.wire = wire
+
+    def connect_tcp(self, *args: Any, **kwargs: Any) -> httpcore.NetworkStream:
+        return self.wire
+
+
+def test_a_warm_http2_get() -> None:
+    folder = os.path.dirname(httpcore.__file__) + os.sep
+    wire = Wire(lambda wire, number: wire.respond(number, BODY))
+    backend = OneWire(wire)
+    with httpcore.ConnectionPool(http1=False, http2=True, network_backend=backend) as pool:
+        request = partial(pool.request, "GET", "http://example.com/")
+        assert request().content == BODY
+        calls = count(request)
+    assert len(set(wire.opened)) == 1 + WARM_UP + REPEATS
+    ours = Counter({name: n for name, n in calls.python.items() if name.startswith(folder)})
+    assert ours.total() <= HTTP2_BUDGET, Calls(ours, calls.c)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gc
 import io
+import itertools
 import threading
 import weakref
 from collections.abc import Callable, Iterable, Iterator
@@ -21,10 +22,9 @@ from httpcore import _h2
 from httpcore._exceptions import IncompleteBody, ServerDisconnected
 from httpcore._sync import deadline, http2, response_body
 from httpcore._sync.http2 import HTTP2Connection
-from httpcore._sync.request_body import WRITE_SIZE
 from httpcore.exceptions import Aborted
 from tests.scenarios import interrupt_at
-from tests.support.http2 import END_STREAM, Code, Kind
+from tests.support.http2 import Code, Kind
 from tests.support.servers import pattern
 from tests.support.threads import Worker, until
 from tests.support.wire import Wire, silent
@@ -75,9 +75,7 @@ def send(
     fields = [("Host", "example.com"), *headers]
     if isinstance(content, bytes):
         fields.append(("Content-Length", str(len(content))))
-    request = httpcore.Request(
-        method, URL, headers=fields, content=content, extensions=extensions
-    )
+    request = httpcore.Request(method, URL, headers=fields, content=content, extensions=extensions)
     return connection.handle_request(request)
 
 
@@ -261,9 +259,7 @@ def test_a_hook_that_raises_ends_its_request_alone(connect: Connect) -> None:
     def hook(status: int, headers: object) -> None:
         raise ValueError("no")
 
-    failing = Worker(
-        lambda: connection.request("GET", URL, extensions={"informational": hook})
-    )
+    failing = Worker(lambda: connection.request("GET", URL, extensions={"informational": hook}))
     until(lambda: len(wire.opened) == 2)
     wire.head(3, 103)
     assert isinstance(failing.error(), ValueError)
@@ -452,9 +448,12 @@ def test_a_reader_tells_the_pool_at_once(connect: Connect) -> None:
     assert worker.result() == b"ok"
 
 
-def test_all_places_where_a_reader_can_be_interrupted(connect: Connect) -> None:
+def test_all_places_where_a_reader_can_be_interrupted(
+    connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Wherever it strikes, no lock is held afterwards, somebody reads on, and what is on the wire
     is in order; or the connection knows that it is broken."""
+    monkeypatch.setattr(http2, "LONGEST_SLEEP", 0.02)  # for who is struck with the bell in its hand
     position = 1
     while _interrupt_a_reader(connect, position):
         position += 1
@@ -462,42 +461,55 @@ def test_all_places_where_a_reader_can_be_interrupted(connect: Connect) -> None:
 
 
 def _interrupt_a_reader(connect: Connect, position: int) -> bool:
-    wire = shared(lambda wire, number: wire.respond(number) if number != 3 else None)
+    wire = shared(lambda wire, number: wire.respond(number) if number not in (3, 5) else None)
     connection = connect(wire)
     assert connection.request("GET", URL).content == b"ok"
-    read = threading.Event()
-    other = Worker(lambda: connection.request("GET", URL).content)
-    until(lambda: connection._reader is not None)
-    # Its thread becomes a sleeper, and ours reads.
-    with connection._lock:
-        pass
+    main = threading.get_ident()
+    others: list[Worker] = []
+    wait = wire.wait
+
+    def wait_with_another(write: bool, timeout: float | None) -> bool:
+        if threading.get_ident() == main and not others and len(wire.opened) == 2:
+            others.append(Worker(lambda: connection.request("GET", URL).content))
+            until(lambda: connection._sleepers)
+            wire.respond(3)
+        return wait(write, timeout)
+
+    wire.wait = wait_with_another  # type: ignore[method-assign]
     struck = interrupt_at(position, lambda: connection.request("GET", URL))
-    read.set()
     assert connection._lock.acquire(timeout=5), f"the lock is held, {position}"
     connection._lock.release()
-    wire.respond(3)
+    wire.answer = Wire.respond
+    wire.respond(5)
     try:
-        assert other.result() == b"ok"
+        for other in others:
+            assert other.result() == b"ok"
         assert connection.request("GET", URL).content == b"ok"
     except (httpcore.ReadError, httpcore.ConnectionNotAvailable):
         assert connection.is_draining
     assert connection._reader is None and not connection._sleepers, position
     if not connection.is_draining:
-        assert connection.request("GET", URL).content == b"ok"
         assert wire.left_open == set(), position
     return struck
 
 
 def test_all_places_where_a_lone_request_can_be_interrupted(connect: Connect) -> None:
-    """As above, on a body that is read in two pieces and an upload."""
-    for method, content in (("GET", None), ("POST", b"x" * 30_000)):
+    """As above, on a body that is read in two pieces, one that is closed early, and an upload."""
+    actions: list[Callable[[HTTP2Connection], object]] = [
+        lambda connection: send(connection).read(),
+        lambda connection: send(connection).close(),
+        lambda connection: send(connection, "POST", b"x" * 30_000).read(),
+    ]
+    for action in actions:
         position = 1
-        while _interrupt(connect, position, method, content):
+        while _interrupt(connect, position, action):
             position += 1
         assert position > 60
 
 
-def _interrupt(connect: Connect, position: int, method: str, content: bytes | None) -> bool:
+def _interrupt(
+    connect: Connect, position: int, action: Callable[[HTTP2Connection], object]
+) -> bool:
     def answer(wire: Wire, number: int) -> None:
         wire.head(number)
         wire.data(number, b"one")
@@ -506,7 +518,7 @@ def _interrupt(connect: Connect, position: int, method: str, content: bytes | No
     wire = Wire(answer)
     connection = connect(wire)
     send(connection).read()
-    struck = interrupt_at(position, lambda: send(connection, method, content).read())
+    struck = interrupt_at(position, lambda: action(connection))
     assert connection._lock.acquire(timeout=5), f"the lock is held, {position}"
     connection._lock.release()
     assert connection._reader is None and not connection._sleepers, position
@@ -721,10 +733,10 @@ def test_streams_are_opened_in_order(connect: Connect) -> None:
             assert send(connection, "POST", b"x" * 100).read() == b"ok"
 
     workers = [Worker(work) for _ in range(40)]
+    rooms = itertools.cycle((50, 1997, 3))
     while any(worker.is_alive() for worker in workers):
-        for room in (50, 997, 3):
-            wire.make_room(room)
-            threading.Event().wait(0)  # somebody else's turn
+        wire.make_room(next(rooms))
+        until(lambda: wire.room == 0 or not any(worker.is_alive() for worker in workers))
     for worker in workers:
         worker.result()
     assert wire.opened == list(range(1, 401, 2))
@@ -749,6 +761,32 @@ def test_the_number_of_streams_is_settled_first(connect: Connect) -> None:
     wire.respond(1)
     wire.respond(3)
     assert first.result() == second.result() == b"ok"
+
+
+def test_another_thread_is_first_before_the_settings_are_there(
+    connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both have seen that no stream is open."""
+    wire = shared(settings=None)
+    connection = connect(wire)
+    await_settings = http2.Exchange._await_settings
+    turns = iter([True])
+    first: list[Worker] = []
+
+    def late(exchange: http2.Exchange, timeout: float | None) -> None:
+        await_settings(exchange, timeout)
+        if next(turns, False):
+            first.append(Worker(lambda: connection.request("GET", URL).content))
+            until(lambda: wire.opened == [1])
+
+    monkeypatch.setattr(http2.Exchange, "_await_settings", late)
+    second = Worker(lambda: connection.request("GET", URL).content)
+    until(lambda: len(connection._sleepers) == 1)
+    wire.settings()
+    until(lambda: wire.opened == [1, 3])
+    wire.respond(1)
+    wire.respond(3)
+    assert first[0].result() == second.result() == b"ok"
 
 
 def test_a_server_that_never_says_its_settings(connect: Connect) -> None:
@@ -1010,7 +1048,10 @@ def test_who_looks_wakes_those_for_whom_something_came(connect: Connect) -> None
     connection = connect(wire)
     response = send(connection)
     exchange: Any = response.stream._connection
-    bell = connection._lie_down(exchange)
+    connection._reader = exchange  # anybody
+    bell, _ = connection._take_role(exchange, None)
+    connection._reader = None
+    assert bell is not None
     wire.data(1, b"x", end=True)
     assert connection.is_usable(0.0)
     assert bell.acquire(blocking=False)
@@ -1302,7 +1343,9 @@ def test_nothing_is_left_to_the_garbage_collector(connect: Connect) -> None:
     connection = connect(wire)
     send(connection).read()
     bodies = []
+    kinds = (http2.Exchange, _h2.Stream, response_body.ResponseBody)
     gc.collect()
+    before = {id(each) for each in gc.get_objects() if type(each) in kinds}
     gc.disable()
     try:
         for _ in range(8):
@@ -1314,10 +1357,31 @@ def test_nothing_is_left_to_the_garbage_collector(connect: Connect) -> None:
             response.close()
             del response
         assert [body() for body in bodies] == [None] * 6
-        kinds = (http2.Exchange, _h2.Stream, response_body.ResponseBody)
-        assert [each for each in gc.get_objects() if type(each) in kinds] == []
+        left = [each for each in gc.get_objects() if type(each) in kinds]
+        assert [each for each in left if id(each) not in before] == []
     finally:
         gc.enable()
+
+
+def test_the_child_of_a_fork(connect: Connect) -> None:
+    """Nothing is said on the connection, nor is it closed: it is the parent's."""
+    wire = Wire(lambda wire, number: wire.head(number))
+    connection = connect(wire)
+    half, whole = send(connection), send(connection)
+    wire.data(1, b"half")
+    wire.data(3, b"whole", end=True)
+    assert connection.is_usable(0.0)
+    frames = len(wire.frames)
+    for _ in range(2):
+        connection._renew_in_child()
+    for response in (half, whole):
+        with pytest.raises(httpcore.ReadError, match="belongs to the parent process"):
+            response.read()
+    with pytest.raises(httpcore.ConnectionNotAvailable):
+        send(connection)
+    connection.close()
+    assert not wire.closed and len(wire.frames) == frames
+    assert connection.is_closed()
 
 
 def test_the_server_goes_away(connect: Connect) -> None:
@@ -1374,9 +1438,14 @@ def test_the_network_fails_behind_what_came(connect: Connect) -> None:
     with pytest.raises(httpcore.ReadError):
         send(connection)
 
-    wire = Wire(lambda wire, number: wire.respond(number, body) or wire.say(  # type: ignore[func-returns-value]
-        httpcore.ReadError("reset by peer")
-    ))
+    wire = Wire(
+        lambda wire, number: (
+            wire.respond(number, body)
+            or wire.say(  # type: ignore[func-returns-value]
+                httpcore.ReadError("reset by peer")
+            )
+        )
+    )
     connection = connect(wire)
     response = send(connection)
     assert response.read() == body
@@ -1394,3 +1463,452 @@ def test_a_body_that_is_cut(connect: Connect) -> None:
     with pytest.raises(IncompleteBody) as caught:
         response.read()
     assert (caught.value.received, caught.value.expected) == (5, 10)
+
+
+# ---------------------------------------------------------------------------------------------
+# Uploads
+
+
+def test_a_small_body_leaves_with_its_head(connect: Connect) -> None:
+    wire = Wire()
+    connection = connect(wire)
+    send(connection).close()
+    for content in (b"x", b"x" * 16384):
+        writes = len(wire.writes)
+        assert send(connection, "POST", content).read() == b"ok"
+        assert len(wire.writes) == writes + 1
+        assert wire.bodies[wire.opened[-1]] == content
+
+
+class Unsized:
+    """A file of which nobody knows the length."""
+
+    def __init__(self, data: bytes) -> None:
+        self._file = io.BytesIO(data)
+
+    def read(self, size: int = -1) -> bytes:
+        return self._file.read(size)
+
+    def __iter__(self) -> Iterator[bytes]:
+        return iter(lambda: self.read(1000), b"")
+
+
+UPLOAD = pattern(50_000)
+BODIES: dict[str, Callable[[], Any]] = {
+    "bytes": lambda: UPLOAD,
+    "a file": lambda: io.BytesIO(UPLOAD),
+    "a generator": lambda: (UPLOAD[at : at + 700] for at in range(0, len(UPLOAD), 700)),
+    "with empty parts": lambda: iter([b"", UPLOAD, b""]),
+    "no file": lambda: Unsized(UPLOAD),
+}
+
+
+@pytest.mark.parametrize("announced", [False, True])
+@pytest.mark.parametrize("make", BODIES.values(), ids=BODIES)
+def test_bodies(make: Callable[[], Any], announced: bool, connect: Connect) -> None:
+    wire = Wire()
+    connection = connect(wire)
+    content = make()
+    name = ("Content-Length", str(len(UPLOAD))) if announced else ("Transfer-Encoding", "chunked")
+    if isinstance(content, bytes):
+        content = iter([content])
+    assert send(connection, "POST", content, [name]).read() == b"ok"
+    assert wire.bodies[1] == UPLOAD
+    names = [name for name, _ in wire.requests[1]]
+    assert b"transfer-encoding" not in names
+    assert (b"content-length" in names) is announced
+    assert wire.left_open == set()
+
+
+def test_an_empty_body_that_is_not_announced(connect: Connect) -> None:
+    wire = Wire()
+    connection = connect(wire)
+    for content in (b"", iter([])):
+        fields = [("Host", "example.com"), ("Transfer-Encoding", "chunked")]
+        request = httpcore.Request("POST", URL, headers=fields, content=content)
+        assert connection.handle_request(request).read() == b"ok"
+    assert wire.bodies == {1: b"", 3: b""}
+
+
+@pytest.mark.parametrize("size", [65_535, 65_536, 200_000])
+def test_windows_are_kept_to(size: int, connect: Connect) -> None:
+    wire = Wire()
+    connection = connect(wire)
+    most = 65_535
+    wait = wire.wait
+
+    def grant(write: bool, timeout: float | None) -> bool:
+        nonlocal most
+        if most < size and len(wire.bodies.get(1, b"")) == most:
+            wire.window(0, 30_000)
+            assert wait(write, 0.0)  # of no use yet
+            wire.window(1, 20_000)
+            most += 20_000
+        return wait(write, timeout)
+
+    wire.wait = grant  # type: ignore[method-assign]
+    taken: list[int] = []
+    real = wire.write_ready
+
+    def write(data: Any) -> int:
+        count = real(data)
+        taken.append(len(wire.bodies.get(1, b"")))
+        assert taken[-1] <= most
+        return count
+
+    wire.write_ready = write  # type: ignore[method-assign]
+    body = pattern(size)
+    assert send(connection, "POST", body).read() == b"ok"
+    assert wire.bodies[1] == body
+
+
+@pytest.mark.parametrize("length", [9, 11])
+def test_a_body_of_another_length_than_announced(length: int, connect: Connect) -> None:
+    wire = Wire()
+    connection = connect(wire)
+    fields = [("Content-Length", str(length))]
+    with pytest.raises(httpcore.LocalProtocolError, match="announced|longer") as caught:
+        send(connection, "POST", iter([b"12345", b"67890"]), fields)
+    assert caught.value.phase == "maybe_processed"
+    assert wire.resets == {1: Code.CANCEL}
+    assert send(connection).read() == b"ok"
+
+
+def test_a_body_that_raises(connect: Connect) -> None:
+    def body() -> Iterator[bytes]:
+        yield b"12345"
+        raise KeyError("no")
+
+    wire = Wire()
+    connection = connect(wire)
+    with pytest.raises(KeyError):
+        send(connection, "POST", body(), [("Transfer-Encoding", "chunked")])
+    assert wire.resets == {1: Code.CANCEL}
+    assert send(connection).read() == b"ok"
+
+
+@pytest.mark.parametrize("status", [413, 401])
+def test_an_early_refusal(status: int, connect: Connect) -> None:
+    """The rest of the body is not sent, and the stream is ended."""
+    wire = Wire()
+    connection = connect(wire)
+
+    def body() -> Iterator[bytes]:
+        yield b"x" * 30_000
+        wire.respond(1, b"no", status)
+        yield b"y" * 60_000
+        raise AssertionError("nobody wants more")
+
+    response = send(connection, "POST", body(), [("Transfer-Encoding", "chunked")])
+    assert (response.status, response.read()) == (status, b"no")
+    assert wire.resets == {1: Code.CANCEL}
+    assert len(wire.bodies[1]) <= 65_535
+    assert send(connection).read() == b"ok"
+
+
+def test_an_early_refusal_and_a_reset(connect: Connect) -> None:
+    """RFC 9113 section 8.1: RST_STREAM(NO_ERROR) asks to stop; the response is good."""
+    for status in (200, 413):
+        wire = Wire()
+        connection = connect(wire)
+
+        def body(wire: Wire = wire, status: int = status) -> Iterator[bytes]:
+            yield b"x" * 65_535  # all of the window
+            wire.respond(1, b"enough", status)
+            wire.reset(1, Code.NO_ERROR)
+            wire.join()
+            yield b"y"
+            yield b"z"
+
+        response = send(connection, "POST", body(), [("Transfer-Encoding", "chunked")])
+        assert (response.status, response.read()) == (status, b"enough")
+        assert wire.resets == {}
+        assert wire.bodies[1] == b"x" * 65_535
+        assert send(connection).read() == b"ok"
+
+
+def test_an_early_success_does_not_stop_the_body(connect: Connect) -> None:
+    """A server may answer while it listens."""
+    wire = Wire(silent)
+    connection = connect(wire)
+
+    def body() -> Iterator[bytes]:
+        yield b"x" * 30_000
+        wire.respond(1, b"go on")
+        yield b"y" * 30_000
+
+    response = send(connection, "POST", body(), [("Transfer-Encoding", "chunked")])
+    assert response.read() == b"go on"
+    assert wire.bodies[1] == b"x" * 30_000 + b"y" * 30_000
+    assert wire.resets == {}
+    assert connection.open_streams == 0
+
+
+EXPECT = [("Expect", "100-continue")]
+
+
+def test_a_body_that_is_asked_for(connect: Connect) -> None:
+    wire = Wire()
+    connection = connect(wire)
+    wait = wire.wait
+    seen: list[Any] = []
+
+    def permit(write: bool, timeout: float | None) -> bool:
+        if timeout is not None and not asked:
+            asked.append((timeout, dict(wire.bodies)))
+            wire.head(1, 100)
+        return wait(write, timeout)
+
+    asked: list[Any] = []
+    wire.wait = permit  # type: ignore[method-assign]
+    hook = lambda status, headers: seen.append(status)  # noqa: E731
+    response = send(connection, "POST", b"body", EXPECT, informational=hook)
+    assert response.read() == b"ok"
+    assert wire.bodies[1] == b"body"
+    assert seen == [100]
+    assert asked == [(http2.CONTINUE_PATIENCE, {1: b""})]
+
+
+def test_a_body_that_is_not_asked_for_is_sent_after_a_while(connect: Connect) -> None:
+    wire = Wire()
+    connection = connect(wire)
+    began = wire.now
+    assert send(connection, "POST", b"body", EXPECT).read() == b"ok"
+    assert wire.now - began == http2.CONTINUE_PATIENCE
+    assert not wire.seen(Kind.PING)  # the server need not know it
+    with pytest.raises(httpcore.WriteTimeout, match="total of 0.5 s is over"):
+        send(connection, "POST", b"body", EXPECT, timeout={"total": 0.5})
+    assert send(connection, "POST", b"body", EXPECT, timeout={"write": 0.5}).read() == b"ok"
+
+
+@pytest.mark.parametrize("status", [200, 302, 417])
+def test_a_body_that_is_refused_before_it_is_sent(status: int, connect: Connect) -> None:
+    wire = Wire()
+    connection = connect(wire)
+    wait = wire.wait
+
+    def refuse(write: bool, timeout: float | None) -> bool:
+        if timeout is not None:
+            wire.respond(1, b"no", status)
+        return wait(write, timeout)
+
+    wire.wait = refuse  # type: ignore[method-assign]
+    response = send(connection, "POST", b"body", EXPECT)
+    assert (response.status, response.read()) == (status, b"no")
+    assert wire.bodies == {1: b""}
+    assert wire.resets == {1: Code.CANCEL}
+
+
+# ---------------------------------------------------------------------------------------------
+# Traces
+
+
+def test_what_a_trace_is_told(connect: Connect) -> None:
+    """The names of httpcore 1.0.9, and its details; but that a stream has no number before it is
+    opened."""
+    wire = Wire()
+    connection = connect(wire)
+    for number in (1, 3):
+        events: list[tuple[str, Any]] = []
+        trace = lambda name, details: events.append((name, details))  # noqa: B023, E731
+        response = send(connection, "POST", b"x", trace=trace)
+        assert response.read() == b"ok"
+        request = events[-2 if number == 3 else 0][1].get("request")
+        phases = ["send_request_headers", "send_request_body", "receive_response_headers"]
+        phases += ["receive_response_body", "response_closed"]
+        if number == 1:
+            phases.insert(0, "send_connection_init")
+        names = [f"http2.{phase}.{end}" for phase in phases for end in ("started", "complete")]
+        assert [name for name, _ in events] == names
+        told = dict(events)
+        request = told["http2.send_request_headers.started"]["request"]
+        assert request.method == b"POST"
+        for phase in phases[-4:-1]:
+            assert told[f"http2.{phase}.started"] == {"request": request, "stream_id": number}
+        assert told["http2.response_closed.started"] == {"stream_id": number}
+        returned = told["http2.receive_response_headers.complete"]["return_value"]
+        assert returned == (200, [(b"content-length", b"2")])
+        assert told["http2.send_request_body.complete"] == {"return_value": None}
+
+
+def test_what_a_trace_is_told_of_failures(connect: Connect) -> None:
+    def failing(phase: str, say: Callable[[Wire, int], object], **options: Any) -> None:
+        wire = Wire(say)
+        connection = connect(wire)
+        events: list[tuple[str, Any]] = []
+        trace = lambda name, details: events.append((name, details))  # noqa: E731
+        with pytest.raises(Exception) as caught:  # noqa: PT011
+            send(connection, trace=trace, **options).read()
+        assert (f"http2.{phase}.failed", {"exception": caught.value}) in events
+        names = [name for name, _ in events]
+        assert names[-2:] == ["http2.response_closed.started", "http2.response_closed.complete"]
+        assert f"http2.{phase}.complete" not in names
+
+    failing("receive_response_headers", lambda wire, number: wire.reset(number))
+    failing("receive_response_body", lambda wire, number: (wire.head(number), wire.reset(number)))
+    failing("send_request_body", silent, method="POST", content=bytes(70_000), **timeouts(write=1))
+    failing("send_request_headers", silent, headers=[("TE", "gzip")])
+
+
+def test_a_first_write_that_fails_under_a_trace(connect: Connect) -> None:
+    wire = Wire()
+    connection = connect(wire)
+    wire.failure = httpcore.WriteError("broken pipe")
+    events: list[str] = []
+    with pytest.raises(httpcore.WriteError, match="broken pipe"):
+        send(connection, trace=lambda name, _: events.append(name))
+    assert "http2.send_connection_init.failed" in events
+
+
+@pytest.mark.parametrize("phase", ["send_request_headers", "receive_response_headers"])
+@pytest.mark.parametrize("end", ["started", "complete"])
+def test_a_trace_that_raises_ends_its_request_alone(
+    phase: str, end: str, connect: Connect
+) -> None:
+    wire = Wire()
+    connection = connect(wire)
+
+    def trace(name: str, details: object) -> None:
+        if name == f"http2.{phase}.{end}":
+            raise KeyError(name)
+
+    with pytest.raises(KeyError):
+        send(connection, trace=trace)
+    assert connection.is_idle()
+    assert send(connection).read() == b"ok"
+
+
+# ---------------------------------------------------------------------------------------------
+# Streams that can only block
+
+
+class Blocking(httpcore.NetworkStream):
+    """A wire with the methods that each stream has."""
+
+    def __init__(self, wire: Wire) -> None:
+        self.wire = wire
+        self.failure: Exception | None = None
+        self.reads: list[float | None] = []
+        self.writes: list[tuple[bytes, float | None]] = []
+
+    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        self.reads.append(timeout)
+        if not self.wire.wait(False, timeout):
+            raise httpcore.ReadTimeout
+        data = self.wire.read_ready(max_bytes)
+        if data is None:
+            raise httpcore.ReadTimeout
+        return data
+
+    def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        self.writes.append((buffer, timeout))
+        if self.failure is not None:
+            raise self.failure
+        self.wire.write_ready(buffer)
+
+    def close(self) -> None:
+        self.wire.close()
+
+    def get_extra_info(self, info: str) -> Any:
+        if info == "is_readable":
+            return bool(self.wire._incoming) or self.wire._ended
+        return self.wire.get_extra_info(info)
+
+
+def blocking(
+    connect: Connect, monkeypatch: pytest.MonkeyPatch, answer: Any = None
+) -> tuple[Wire, Blocking, HTTP2Connection]:
+    monkeypatch.setattr(http2, "LONGEST_SLEEP", 1.0)
+    wire = Wire(answer)
+    connect(wire)  # for its clock
+    stream = Blocking(wire)
+    return wire, stream, HTTP2Connection(ORIGIN, stream)
+
+
+def test_a_stream_that_can_only_block(connect: Connect, monkeypatch: pytest.MonkeyPatch) -> None:
+    wire, stream, connection = blocking(connect, monkeypatch)
+    for _ in range(2):
+        assert send(connection, "POST", pattern(30_000), **timeouts(write=7)).read() == b"ok"
+        assert connection.is_usable(0.0)
+    assert {timeout for _, timeout in stream.writes} == {7}
+    assert b"" not in [data for data, _ in stream.writes]
+    assert max(timeout or 9.0 for timeout in stream.reads) <= 1.0  # it cannot be woken
+    wire.answer = silent
+    began = wire.now
+    with pytest.raises(httpcore.ReadTimeout, match="within 5.5 s"):
+        send(connection, **timeouts(read=5.5))
+    assert wire.now - began == 5.5
+    wire.pong()
+    assert connection.is_usable(0.0)
+    wire.end()
+    assert not connection.is_usable(0.0)
+    connection.close()
+    assert wire.closed
+
+
+def test_a_blocking_stream_that_fails(connect: Connect, monkeypatch: pytest.MonkeyPatch) -> None:
+    wire, _, connection = blocking(connect, monkeypatch, silent)
+    wire.say(httpcore.ReadError("reset"))
+    with pytest.raises(httpcore.ReadError, match=r"reset \(GET /path was under way\)"):
+        send(connection)
+
+
+@pytest.mark.parametrize("kind", [httpcore.WriteTimeout, httpcore.WriteError])
+def test_a_blocking_stream_that_takes_nothing(
+    kind: Any, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, stream, connection = blocking(connect, monkeypatch)
+    stream.failure = kind("no")
+    with pytest.raises(kind, match="no"):
+        send(connection)
+    assert connection.is_closed()
+
+
+def test_what_a_blocking_stream_has_read_is_not_lost(
+    connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The thread that has read it may be interrupted before it could say so."""
+    wire, _, connection = blocking(connect, monkeypatch)
+    send(connection).close()
+    real: Any = connection._io.wait
+
+    def interrupted(write: bool, timeout: float | None) -> bool:
+        connection._io.wait = real
+        real(write, timeout)
+        raise Stop
+
+    wire.answer = lambda wire, number: wire.settings(max_concurrent_streams=5)
+    connection._io.wait = interrupted
+    with pytest.raises(Stop):
+        send(connection)
+    wire.answer = Wire.respond
+    assert send(connection).read() == b"ok"
+    assert connection.max_streams == 5
+
+
+def test_a_doubted_connection_that_can_only_block(
+    connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wire, _, connection = blocking(connect, monkeypatch)
+    send(connection).close()
+    wire.answer = silent
+    wire.info["unacknowledged"] = 90
+    assert connection.is_usable(10.0)
+    began = wire.now
+    with pytest.raises(httpcore.ReadError, match="not acknowledged"):
+        send(connection)
+    assert wire.now - began == http2.ACK_PATIENCE
+
+
+def test_the_mock_backend() -> None:
+    wire = Wire()
+    for number in (1, 3):
+        wire.respond(number)
+    script = [wire._incoming.popleft() for _ in range(3)]
+    backend = httpcore.MockBackend(script, http2=True)
+    with httpcore.ConnectionPool(http2=True, network_backend=backend) as pool:
+        for _ in range(2):
+            response = pool.request("GET", URL)
+            assert (response.status, response.content) == (200, b"ok")
+            assert response.extensions["http_version"] == b"HTTP/2"
+        assert repr(pool.connections[0]).startswith("<HTTPConnection ['https://example.com:443', H")

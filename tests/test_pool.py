@@ -1108,7 +1108,8 @@ def test_no_io_no_lock_no_clock() -> None:
     nodes = list(ast.walk(tree))
     names = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
     names |= {str(node.module) for node in nodes if isinstance(node, ast.ImportFrom)}
-    assert names <= {"__future__", "collections", "collections.abc", "heapq", "sys", "typing"}
+    pure = {"__future__", "collections", "collections.abc", "heapq", "itertools", "sys", "typing"}
+    assert names <= pure
 
 
 # --- cost and memory
@@ -2490,3 +2491,13 @@ def test_an_interrupted_return_of_what_was_not_used_loses_nothing(
     monkeypatch.setitem(INTERRUPTED, name, UNUSED[name])
     test_an_interrupted_operation_loses_nothing(name)
     test_others_go_on_before_an_interrupted_owner_releases(name)
+
+
+def test_figures_of_each_route_after_an_interruption() -> None:
+    pool = sharing(max_connections=2)
+    open_shared(pool, 2), give(pool, take(pool, C))
+    disturb(pool)
+    found = pool.routes()
+    pool.check()
+    assert found[A] == {"active": 1, "idle": 0, "dialing": 0, "queued": 0}
+    assert sum(sum(figures.values()) for figures in found.values()) == pool.stats()["connections"]

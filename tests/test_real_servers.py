@@ -1,4 +1,5 @@
-"""The roads as programs of others build them: proxy.py, pproxy and nginx, over loopback.
+"""Roads and servers as programs of others build them: proxy.py, pproxy, nginx, nghttpd and
+hypercorn, over loopback.
 
 Owns: what works with them from end to end, in the core and through requests. Must not know: how
 they are started (tests/support/programs.py), nor what misbehaving servers do; the servers of the
@@ -13,7 +14,8 @@ import json
 import re
 import ssl
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, NamedTuple
 
 import pytest
 import requests
@@ -21,7 +23,7 @@ import trustme
 
 import httpcore
 import httpcore_requests
-from tests.support.programs import PASSWORD, USER, Program
+from tests.support.programs import NGINX_FILE, PASSWORD, USER, Program
 from tests.support.servers import LocalServer, pattern
 
 SIZE = 20_000_000  # bytes of a large body
@@ -351,3 +353,133 @@ def test_nginx_resumes_sessions_through_requests(nginx: Program, session: reques
         )
         said.append(answer.text)
     assert said == [".", "r", "r"]
+
+
+# ---------------------------------------------------------------------------------------------
+# HTTP/2: nginx, nghttpd, hypercorn
+
+
+@pytest.fixture
+def h2_pool(client_tls_context: ssl.SSLContext) -> Iterator[httpcore.ConnectionPool]:
+    timeout = {"connect": 20.0, "read": 20.0, "write": 20.0, "pool": 20.0}
+    with httpcore.ConnectionPool(
+        client_tls_context, max_connections=1, http1=False, http2=True, timeout=timeout
+    ) as pool:
+        yield pool
+
+
+@pytest.fixture
+def h2_url(request: pytest.FixtureRequest) -> str:
+    """Of "nginx https" and the like."""
+    program, scheme = request.param.split()
+    secure = scheme == "https"
+    if program == "nghttpd":
+        port = request.getfixturevalue("start_nghttpd")(secure).ports[0]
+    else:
+        running = request.getfixturevalue({"nginx": "nginx_http2"}.get(program, program))
+        port = running.ports[0 if secure else 1]
+    return f"{scheme}://127.0.0.1:{port}"
+
+
+def served_by(*programs: str) -> pytest.MarkDecorator:
+    urls = [f"{program} {scheme}" for program in programs for scheme in ("http", "https")]
+    return pytest.mark.parametrize("h2_url", urls, indirect=True)
+
+
+@pytest.mark.parametrize("threads", [1, 12])
+@pytest.mark.parametrize(
+    ("h2_url", "path"),
+    [
+        *[("nginx http", "/files/large"), ("nginx https", "/files/large")],
+        *[("nghttpd http", "/large"), ("nghttpd https", "/large")],
+    ],
+    indirect=["h2_url"],
+)
+def test_http2_downloads(
+    h2_url: str, path: str, h2_pool: httpcore.ConnectionPool, threads: int
+) -> None:
+    """Over one connection; nginx allows 8 streams, the others wait."""
+
+    def work(_: int) -> None:
+        for _ in range(3):
+            response = h2_pool.request("GET", h2_url + path)
+            assert (response.status, response.content) == (200, NGINX_FILE)
+            assert response.extensions["http_version"] == b"HTTP/2"
+
+    with ThreadPoolExecutor(threads) as executor:
+        list(executor.map(work, range(threads)))
+    assert len(h2_pool.connections) == 1
+
+
+@pytest.mark.parametrize("kind", ["bytes", "iterator", "file"])
+@served_by("nghttpd", "hypercorn")
+def test_http2_echoes(h2_url: str, h2_pool: httpcore.ConnectionPool, kind: str) -> None:
+    """Up and down at once; nghttpd pads its frames and ends with a trailer."""
+    body = BODY[:3_000_000]
+    for _ in range(3):
+        blocks = (body[at : at + 50_000] for at in range(0, len(body), 50_000))
+        content: Any = {"bytes": body, "iterator": blocks, "file": io.BytesIO(body)}[kind]
+        response = h2_pool.request("POST", f"{h2_url}/echo", content=content)
+        assert (response.status, response.content) == (200, body)
+        if b"nghttpd" in dict(response.headers).get(b"server", b""):
+            assert list(response.trailers) == [(b"x-end", b"yes")]
+    assert len(h2_pool.connections) == 1
+
+
+@served_by("hypercorn")
+def test_http2_many_at_once(h2_url: str, h2_pool: httpcore.ConnectionPool) -> None:
+    def work(worker: int) -> None:
+        for count in range(10):
+            nonce = f"{worker}-{count}"
+            body = nonce.encode() * 1000
+            response = h2_pool.request(
+                "POST", f"{h2_url}/upload", headers={"X-Nonce": nonce}, content=body
+            )
+            assert dict(response.headers)[b"x-nonce"] == nonce.encode()
+            assert json.loads(response.content)["sha256"] == hashlib.sha256(body).hexdigest()
+            assert (
+                h2_pool.request("GET", f"{h2_url}/bytes/{count}").content == bytes([count]) * count
+            )
+
+    with ThreadPoolExecutor(20) as executor:
+        list(executor.map(work, range(20)))
+    assert len(h2_pool.connections) == 1
+
+
+@pytest.mark.parametrize("kind", ["file", "iterator", "bytes"])
+@served_by("nginx")
+def test_row_15_nginx_does_not_want_the_body_over_http2(
+    h2_url: str, h2_pool: httpcore.ConnectionPool, kind: str
+) -> None:
+    """Row 15: "the caller gets the 413 with its body, < 10 MiB was sent"; "the same for h2 with
+    response + RST_STREAM(NO_ERROR)", which nginx does."""
+    size = 100_000_000
+    for _ in range(3):
+        source = Zeros(size)
+        content: Any = source
+        if kind == "bytes":
+            content = bytes(size)
+        elif kind == "iterator":
+            content = iter(lambda: source.read(65536), b"")  # noqa: B023
+        length = {"Content-Length": str(size)}
+        response = h2_pool.request("PUT", f"{h2_url}/files/new", headers=length, content=content)
+        assert response.status == 413
+        assert b"413 Request Entity Too Large" in response.content
+        assert source.taken < 10 * 2**20
+    assert h2_pool.request("PUT", f"{h2_url}/files/new", content=b"small").status in (201, 204)
+
+
+@on([*HTTP_ROADS, SOCKS_ROADS[1], "pproxy auth socks5h"])
+def test_http2_through_a_proxy(
+    road: Road, nginx_http2: Program, client_tls_context: ssl.SSLContext
+) -> None:
+    """Row 36: "https origin via https proxy, sync, [...] h1 and h2 inside" """
+    with httpcore.ConnectionPool(
+        client_tls_context, proxy=road.proxy(client_tls_context), http2=True
+    ) as pool:
+        url = f"https://127.0.0.1:{nginx_http2.ports[0]}"
+        for _ in range(3):
+            response = pool.request("GET", f"{url}/files/large")
+            assert (response.status, response.content) == (200, NGINX_FILE)
+            assert response.extensions["http_version"] == b"HTTP/2"
+        assert len(pool.connections) == 1

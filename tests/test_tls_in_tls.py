@@ -5,6 +5,7 @@ Owns: `httpcore._backends.tls_in_tls`. Must not know: what is said to a proxy.
 
 from __future__ import annotations
 
+import contextlib
 import ssl
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -236,6 +237,239 @@ def test_failures_after_the_handshake(
         stream._incoming.write(b"x")
         spoil(stream, ssl.SSLError(1, "bad record mac"))
         assert stream.get_extra_info("is_readable")  # in no state to be used again
+
+
+# --- without blocking ---
+
+
+def echo(peer: Peer) -> None:
+    while data := peer.recv():
+        peer.send(data)
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+def test_bytes_both_ways_without_blocking(
+    serve: Serve, ca: trustme.CA, open_stream: Any, version: ssl.TLSVersion
+) -> None:
+    context = tls.server_context(ca)
+    context.minimum_version = context.maximum_version = version
+    data = pattern(1_000_000)
+    with closing(open_stream(serve(echo, tls=context))) as stream:
+        offered, sent, got = 10, 0, bytearray()
+        while len(got) < len(data):
+            sent += stream.write_ready(memoryview(data)[sent:offered])
+            offered = min(len(data), offered + 300_000)
+            assert stream.wait(sent < len(data), LATE)
+            while piece := stream.read_ready(5000):
+                got += piece
+        assert got == data
+        assert not stream._behind and not stream._claimed
+        assert stream.read_ready(100) is None
+        assert not stream.wait(False, 0)
+        # With blocking, as before.
+        stream.write(b"ping", LATE)
+        assert stream.read(100, LATE) == b"ping"
+
+
+class FarEnd(httpcore.NetworkStream):
+    """The stream below, and in memory the TLS server at its other end.
+
+    `room`: bytes that will be taken; None for any number. `failure`: what writing raises.
+    """
+
+    def __init__(self, context: ssl.SSLContext) -> None:
+        self._in, self._out = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self.server = context.wrap_bio(self._in, self._out, server_side=True)
+        self.established = False
+        self.received = b""
+        self.room: int | None = None
+        self.failure: Exception | None = None
+        self.ended = False
+        self.alert: ssl.SSLError | None = None
+        self.waits: list[tuple[bool, float | None]] = []
+        self.woken = 0
+
+    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        data = self.read_ready(max_bytes)
+        if data is None:
+            raise httpcore.ReadTimeout
+        return data
+
+    def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        self.write_ready(buffer)
+
+    def wait(self, write: bool, timeout: float | None) -> bool:
+        self.waits.append((write, timeout))
+        return self._out.pending > 0 or self.ended or (write and self.room != 0)
+
+    def wake(self) -> None:
+        self.woken += 1
+
+    def read_ready(self, max_bytes: int) -> bytes | None:
+        data = self._out.read(max_bytes)
+        return data or (b"" if self.ended else None)
+
+    def write_ready(self, buffer: Any) -> int:
+        if self.failure is not None:
+            raise self.failure
+        data = bytes(buffer if self.room is None else buffer[: self.room])
+        if self.room is not None:
+            self.room -= len(data)
+        self._in.write(data)
+        try:
+            if not self.established:
+                self.server.do_handshake()
+                self.established = True
+            while got := self.server.read(65536):
+                self.received += got
+        except ssl.SSLWantReadError:
+            pass
+        except ssl.SSLError as exc:
+            self.alert = exc
+        return len(data)
+
+    def close(self) -> None:
+        pass
+
+
+@pytest.fixture
+def far_end(server_tls_context: ssl.SSLContext) -> FarEnd:
+    return FarEnd(server_tls_context)
+
+
+@pytest.fixture
+def near_end(far_end: FarEnd, client_tls_context: ssl.SSLContext) -> TLSInTLSStream:
+    stream = TLSInTLSStream(far_end, client_tls_context, "localhost", None)
+    assert stream.read_ready(100) is None  # tickets
+    return stream
+
+
+def test_what_was_taken_from_the_stream_below_is_there(
+    far_end: FarEnd, near_end: TLSInTLSStream
+) -> None:
+    """Of two records in one read, and of one that is longer than asked for."""
+    assert near_end.wait is not None
+    for data in (b"first", b"second", b"x" * 10_000):
+        far_end.server.write(data)
+    assert near_end.wait(False, None)
+    assert near_end.read_ready(100) == b"first"
+    far_end.waits.clear()
+    for _ in range(2):
+        assert near_end.wait(False, None)
+        assert near_end.read_ready(3) in (b"sec", b"ond")
+    assert near_end.wait(False, None)
+    assert near_end.read_ready(9_999) == b"x" * 9_999
+    assert near_end.wait(False, None)
+    assert far_end.waits == []
+    assert near_end.read_ready(100) == b"x"
+    assert not near_end.wait(False, 7)
+    assert far_end.waits == [(False, 7)]
+    assert near_end.read_ready(100) is None
+
+
+def test_half_a_record_is_nothing_yet(far_end: FarEnd, near_end: TLSInTLSStream) -> None:
+    far_end.server.write(b"whole")
+    record = far_end._out.read()
+    far_end._out.write(record[:10])
+    assert near_end.read_ready(100) is None
+    assert near_end.wait is not None and not near_end.wait(False, 0)
+    far_end._out.write(record[10:])
+    assert near_end.read_ready(100) == b"whole"
+
+
+def test_a_record_counts_when_all_of_it_was_taken(
+    far_end: FarEnd, near_end: TLSInTLSStream
+) -> None:
+    data = pattern(40_000)
+    far_end.room = 0
+    assert near_end.write_ready(data) == 0
+    assert near_end.wait is not None
+    assert not near_end.wait(True, 5)
+    assert not near_end.wait(False, 5)
+    assert far_end.waits == [(True, 5)] * 2  # it has something to send, whatever is asked
+    far_end.room = 16_500  # one record, and the beginning of the next
+    assert near_end.write_ready(data + b"more") == 16_384
+    far_end.room = 5
+    assert near_end.write_ready(data[16_384:] + b"more") == 0
+    far_end.room = None
+    assert near_end.write_ready(data[16_384:] + b"more") == 40_004 - 16_384
+    assert far_end.received == data + b"more"
+    assert near_end.write_ready(b"") == 0
+
+
+def test_what_tls_answers_is_sent(far_end: FarEnd, near_end: TLSInTLSStream) -> None:
+    """Also when there is no room at first: who reads on sees to it."""
+    far_end.room = 0
+    assert near_end.write_ready(b"x") == 0
+    far_end.room = None
+    assert near_end.read_ready(100) is None
+    assert far_end.received == b"x"
+    assert near_end.write_ready(b"x") == 1
+    assert far_end.received == b"x"
+
+
+def test_waking(far_end: FarEnd, near_end: TLSInTLSStream) -> None:
+    near_end.wake()
+    assert far_end.woken == 1
+
+
+@pytest.mark.parametrize("notify", [False, True])
+def test_an_end_without_blocking(notify: bool, far_end: FarEnd, near_end: TLSInTLSStream) -> None:
+    far_end.server.write(b"last words")
+    if notify:
+        with contextlib.suppress(ssl.SSLError):
+            far_end.server.unwrap()
+    far_end.ended = True
+    assert near_end.read_ready(100) == b"last words"
+    assert near_end.wait is not None and near_end.wait(False, 0)
+    for _ in range(2):
+        assert near_end.read_ready(100) == b""
+    assert near_end.unclean_eof is not notify
+
+
+def test_failures_without_blocking(far_end: FarEnd, near_end: TLSInTLSStream) -> None:
+    far_end.failure = httpcore.WriteError("gone")
+    far_end.failure.phase = "not_sent"
+    with pytest.raises(httpcore.WriteError, match="gone") as caught:
+        near_end.write_ready(b"x")
+    assert caught.value.phase == "not_sent"  # no whole record
+    # What there is to say cannot be said; what the peer says is read all the same.
+    far_end.server.write(b"word")
+    assert near_end.read_ready(100) == b"word"
+    assert near_end.read_ready(100) is None
+    far_end.failure = None
+    assert near_end.write_ready(b"x") == 1
+
+    def fails_later(buffer: Any) -> int:
+        far_end.failure = httpcore.WriteError("gone")
+        far_end.failure.phase = "not_sent"
+        return len(buffer)
+
+    with pytest.MonkeyPatch.context() as patch:
+        steps = iter([fails_later, far_end.write_ready])
+        patch.setattr(far_end, "write_ready", lambda buffer: next(steps)(buffer))
+        with pytest.raises(httpcore.WriteError) as caught:
+            near_end.write_ready(bytes(20_000))
+    assert caught.value.phase == "maybe_processed"
+    near_end._claimed, near_end._behind = 0, b""
+    spoil(near_end, ssl.SSLError(1, "bad record mac"))
+    with pytest.raises(httpcore.ReadError, match="bad record mac"):
+        near_end.read_ready(1)
+    with pytest.raises(httpcore.WriteError, match="bad record mac"):
+        near_end.write_ready(b"x")
+
+
+def test_records_that_are_none(far_end: FarEnd, near_end: TLSInTLSStream) -> None:
+    """The peer is told why, by an alert."""
+    far_end._out.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+    with pytest.raises(httpcore.ReadError, match="failed"):
+        near_end.read_ready(100)
+    assert "ALERT" in str(far_end.alert)
+
+
+def test_on_a_stream_that_can_only_block(far_end: FarEnd, near_end: TLSInTLSStream) -> None:
+    far_end.wait = None  # type: ignore[assignment]
+    assert near_end.wait is None
 
 
 # --- https proxies ---

@@ -8,6 +8,7 @@ The list was taken from httpcore 1.0.9 (h11 0.16, h2 4.4, socksio 1.0) talking t
 
 from __future__ import annotations
 
+import gc
 import logging
 import select
 import ssl
@@ -17,6 +18,7 @@ from typing import Any, NamedTuple
 import pytest
 
 import httpcore
+from httpcore._sync.response_body import ResponseBody
 from httpcore._trace import combined, log_hook, masked
 from tests.support.http2 import Code, FrameServer, Link
 from tests.support.proxies import ProxyServer, SocksServer
@@ -1051,3 +1053,87 @@ def test_masking_does_not_change_what_is_told() -> None:
     headers = [(b"Set-Cookie", b"a=b")]
     masked((b"HTTP/1.1", 200, b"OK", headers))
     assert headers == [(b"Set-Cookie", b"a=b")]
+
+
+# --- of which request ---
+
+
+def test_a_pools_hook_is_told_the_request_with_each_event(site: Site) -> None:
+    """Except that of an eviction, and those for a tunnel, which have one of their own."""
+    note, own = Note(), Note()
+    proxy = httpcore.Proxy(site.proxy.url)
+    request = httpcore.Request(
+        "GET", site.secure.url, headers={"Host": "x"}, extensions={"trace": own}
+    )
+    with httpcore.ConnectionPool(site.trusted, proxy=proxy, trace=note) as pool:
+        pool.handle_request(request).read()
+        assert note.names == own.names
+        of_request = [details["request"] for _, details in note.events]
+        assert {each.method for each in of_request} == {b"GET", b"CONNECT"}
+        assert all(each is request for each in of_request if each.method == b"GET")
+        # A request's own hook is told what httpcore 1.0.9 tells.
+        assert "request" not in own.of("connection.connect_tcp.started")
+        assert note.of("connection.connect_tcp.started")["request"] is request
+        del note.events[:]
+    assert note.events[0][0] == "pool.evict" and "request" not in note.events[0][1]
+
+
+def test_hooks_of_two_requests_at_once_keep_apart(site: Site) -> None:
+    note = Note()
+    with httpcore.ConnectionPool(http1=False, http2=True, trace=note) as pool:
+        with pool.stream("GET", site.http2.url + "/bytes/300000") as first:
+            with pool.stream("GET", site.http2.url + "/bytes/300000"):
+                pass
+            first.read()
+    ended = [told for name, told in note.events if name == "http2.response_closed.complete"]
+    begun = [told for name, told in note.events if name == "http2.send_request_headers.started"]
+    assert len({id(told["request"]) for told in begun}) == 2
+    assert [told["request"] for told in ended] == [told["request"] for told in begun][::-1]
+
+
+@pytest.mark.parametrize("retries", [0, httpcore.RetryConfig(attempts=2, backoff=0.0)])
+def test_a_request_that_fails_is_told_once(site: Site, retries: Any) -> None:
+    """The last event, with what is raised; its own hook is told too."""
+    note, own = Note(), Note()
+    url = f"http://127.0.0.1:{closed_port()}/"
+    with httpcore.ConnectionPool(retries=retries, trace=note) as pool:
+        with pytest.raises(httpcore.ConnectError) as caught:
+            get(pool, url, own)
+        for hook in (note, own):
+            assert hook.of("pool.fail")["exception"] is caught.value
+            assert hook.names[-1] == "pool.fail"
+        assert note.of("pool.fail")["request"].url.port == httpcore.URL(url).port
+        assert note.names.count("pool.replay") == (2 if retries else 0)
+        with pool.stream("GET", site.plain.url):
+            pass
+        assert note.names.count("pool.fail") == 1
+
+
+def test_a_request_that_is_refused_unsent_is_not_told(site: Site) -> None:
+    """Nothing has begun."""
+    note = Note()
+    with httpcore.ConnectionPool(trace=note) as pool:
+        with pytest.raises(httpcore.LocalProtocolError):
+            pool.request("GET", site.plain.url, headers={"a b": "c"})
+    assert note.events == []
+
+
+@pytest.mark.parametrize("retries", [0, httpcore.RetryConfig(attempts=1, backoff=0.0)])
+def test_a_failure_leaves_no_cycle(server: LocalServer, retries: Any) -> None:
+    """What a request that was sent again holds is freed with it, not by the collector."""
+    gc.collect()
+    before = bodies()
+    gc.disable()
+    try:
+        with httpcore.ConnectionPool(retries=retries, trace=lambda name, details: None) as pool:
+            with pytest.raises(httpcore.RemoteProtocolError) as caught:
+                pool.request("GET", server.url + "/drop")
+            assert bodies() > before, "the traceback has one"
+            del caught
+            assert bodies() == before
+    finally:
+        gc.enable()
+
+
+def bodies() -> int:
+    return sum(type(each) is ResponseBody for each in gc.get_objects())

@@ -57,6 +57,9 @@ SENDFILE_SIZE = 1024 * 1024
 # of no more than one record left nothing at the server that it could act on.
 TLS_RECORD = 16384
 
+# Seconds: poll(2) takes an int of milliseconds, which ends after 24 days.
+LONGEST_POLL = 20 * 86400
+
 _SEND_AGAIN = (ssl.SSLWantReadError, ssl.SSLWantWriteError, BlockingIOError)
 
 
@@ -96,6 +99,7 @@ class SyncStream(NetworkStream):
         "_poll",
         "_recv",
         "_resumable",
+        "_rung",
         "_send",
         "_sock",
         "_timeout",
@@ -115,8 +119,9 @@ class SyncStream(NetworkStream):
         self._timeout = sock.gettimeout()
         self._poll: Any = None
         self._lookup_time: float | None = None
-        self._holds = False  # OpenSSL may have data that was read and not asked for
-        self._waiting: _Waiting | None = None  # once it is waited on without blocking
+        self._holds = False  # OpenSSL has data that was read and not asked for
+        self._waiting: Waiting | None = None  # once it is waited on without blocking
+        self._rung = False  # somebody was to be woken, maybe before there was that
         self.peer = peer
         self.unclean_eof = False
 
@@ -255,39 +260,54 @@ class SyncStream(NetworkStream):
     def wait(self, write: bool, timeout: float | None) -> bool:
         """Wait until there is something to read, until there is room if `write`, or until `wake`.
 
+        Other threads may use `read_ready` and `write_ready` meanwhile, one at a time: nothing is
+        asked of OpenSSL here, whose objects may not be used by two threads at once.
+
         Parameters:
             timeout: seconds; None for ever.
 
-        Returns False when they have passed.
+        Returns False when they have passed, or sooner where they are months.
+        Raises ReadError when it cannot wait; the stream may still be good then.
         """
-        if self._holds and self._sock.pending():  # type: ignore[attr-defined]
+        if self._holds:
             return True
         waiting = self._waiting
         if waiting is None:
-            waiting = self._waiting = _Waiting(self._sock)
+            try:
+                waiting = self._waiting = Waiting(self._sock)
+            except (OSError, ValueError) as exc:
+                raise ReadError(f"waiting for {self.peer} failed: {exc}") from exc
+            if self._rung:
+                return True
         return waiting.wait(write, timeout)
 
     if not hasattr(select, "poll"):  # pragma: no cover - Windows: HTTP/2 uses the blocking calls
         wait = None  # type: ignore[assignment]
 
     def wake(self) -> None:
-        """Let `wait` return, in whatever thread it is."""
-        if self._waiting is not None:
-            self._waiting.wake()
+        """Let `wait` return, in whatever thread it is; or the next one, if none is. Also from a
+        signal handler."""
+        self._rung = True
+        waiting = self._waiting  # which has its descriptors as long as we have it
+        if waiting is not None:
+            waiting.wake()
 
     def read_ready(self, max_bytes: int) -> bytes | None:
         """What is there, ``b""`` at the end of the stream, None when there is nothing now."""
+        self._holds = False
         try:
-            if self._timeout != 0:
+            # As in `write`: who found the socket may have set a timeout.
+            if self._sock.gettimeout() != 0:
                 self._sock.settimeout(0)
-                self._timeout = 0
+            self._timeout = 0
             data = self._recv(max_bytes)
         except _SEND_AGAIN:
             return None
         except (OSError, ValueError) as exc:
             return self._end_or_raise(exc, 0)
-        # OpenSSL reads whole records: what did not fit is not on the wire any more.
-        self._holds = self._tls and len(data) == max_bytes
+        if self._tls and len(data) == max_bytes:
+            # OpenSSL reads whole records: what did not fit is not on the wire any more.
+            self._holds = self._sock.pending() > 0  # type: ignore[attr-defined]
         return data
 
     def write_ready(self, buffer: bytes | memoryview) -> int:
@@ -295,9 +315,9 @@ class SyncStream(NetworkStream):
         if not buffer:
             return 0
         try:
-            if self._timeout != 0:
+            if self._sock.gettimeout() != 0:
                 self._sock.settimeout(0)
-                self._timeout = 0
+            self._timeout = 0
             return self._send(buffer)
         except _SEND_AGAIN:
             return 0
@@ -328,8 +348,7 @@ class SyncStream(NetworkStream):
 
     def close(self) -> None:
         self._sock.close()
-        if self._waiting is not None:
-            self._waiting.close()
+        self._waiting = None
 
     def abort(self) -> None:
         """End what another thread is doing on this stream; it has to close it then."""
@@ -466,11 +485,15 @@ def _milliseconds(timeout: float | None, until: float | None) -> int | None:
     if until is not None:
         left = max(0.0, until - time.monotonic())
         timeout = left if timeout is None else min(left, timeout)
-    return None if timeout is None else math.ceil(timeout * 1000)
+    return None if timeout is None else math.ceil(min(timeout, LONGEST_POLL) * 1000)
 
 
-class _Waiting:
-    """Waits on a socket until it is ready, or until another thread says so."""
+class Waiting:
+    """Waits on a socket until it is ready, or until another thread says so.
+
+    Its own sockets are closed when nobody refers to it any more: whoever is about to ring must not
+    meet the descriptor of somebody else.
+    """
 
     __slots__ = ("_bell", "_number", "_read", "_rope", "_write")
 
@@ -490,7 +513,7 @@ class _Waiting:
 
     def wait(self, write: bool, timeout: float | None) -> bool:
         poller = self._write if write else self._read
-        events = poller.poll(None if timeout is None else math.ceil(timeout * 1000))
+        events = poller.poll(_milliseconds(timeout, None))
         if not events:
             return False
         if len(events) > 1 or events[0][0] != self._number:
@@ -499,12 +522,13 @@ class _Waiting:
         return True
 
     def wake(self) -> None:
-        with contextlib.suppress(OSError):  # full: it was rung already; closed: nobody waits
+        with contextlib.suppress(OSError):  # full: it was rung already
             self._rope.send(b"!")
 
-    def close(self) -> None:
-        self._bell.close()
-        self._rope.close()
+    def __del__(self) -> None:
+        with contextlib.suppress(AttributeError):  # it was never complete
+            self._bell.close()
+            self._rope.close()
 
 
 class SyncBackend(NetworkBackend):

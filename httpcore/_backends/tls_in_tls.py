@@ -10,6 +10,7 @@ time) and 6.1 (close_notify).
 
 from __future__ import annotations
 
+import contextlib
 import ssl
 import time
 from collections.abc import Callable
@@ -30,8 +31,10 @@ from .interrupt import abort
 from .tcp import seconds
 from .tls_sessions import forget_session, keep_session, session_for
 
+# Bytes of payload in one record, at most (RFC 8446 section 5.1).
+RECORD_PAYLOAD = 16384
 # Bytes asked for in one read of the stream below: one record and its overhead, RFC 8446 5.2.
-RECORD_SIZE = 16384 + 256 + 5
+RECORD_SIZE = RECORD_PAYLOAD + 256 + 5
 
 
 class TLSInTLSStream(NetworkStream):
@@ -50,8 +53,11 @@ class TLSInTLSStream(NetworkStream):
     """
 
     __slots__ = (
+        "_behind",
         "_below",
+        "_claimed",
         "_ended",
+        "_holds",
         "_incoming",
         "_object",
         "_outgoing",
@@ -73,6 +79,9 @@ class TLSInTLSStream(NetworkStream):
         self.peer: str = getattr(below, "peer", "the peer")
         self.unclean_eof = False
         self._ended = False
+        self._holds = True  # there may be input that was taken from the stream below
+        self._behind: bytes | memoryview = b""  # records that it has not taken yet
+        self._claimed = 0  # bytes of payload of the one that is to be reported when it has
         key = (server_hostname, self.peer)
         self._resumable = ssl_context, key
         try:
@@ -178,6 +187,86 @@ class TLSInTLSStream(NetworkStream):
             self._incoming.write(data)
         else:
             self._incoming.write_eof()
+        return True
+
+    # Without blocking, for a connection that threads share; as those of `SyncStream`
+
+    @property
+    def wait(self) -> Callable[[bool, float | None], bool] | None:
+        """As `SyncStream.wait`; None when the stream below cannot do that."""
+        return None if getattr(self._below, "wait", None) is None else self._wait
+
+    def _wait(self, write: bool, timeout: float | None) -> bool:
+        below: Any = self._below
+        ready: bool = self._holds or below.wait(write or bool(self._behind), timeout)
+        return ready
+
+    def wake(self) -> None:
+        """As `SyncStream.wake`."""
+        below: Any = self._below
+        below.wake()
+
+    def read_ready(self, max_bytes: int) -> bytes | None:
+        """As `SyncStream.read_ready`. What TLS itself has to say to that is sent, too."""
+        below: Any = self._below
+        while True:
+            try:
+                data = self._object.read(max_bytes)
+            except ssl.SSLWantReadError:
+                self._push_answers()
+                records = below.read_ready(RECORD_SIZE)
+                if records is None:
+                    self._holds = False
+                    return None
+                if records:
+                    self._incoming.write(records)
+                else:
+                    self._incoming.write_eof()
+            except ssl.SSLError as exc:
+                self._push_answers()  # the alert that says why
+                return self._end_or_raise(exc)
+            else:
+                self._ended = not data
+                self._holds = self._incoming.pending > 0 or self._object.pending() > 0
+                return data
+
+    def write_ready(self, buffer: bytes | memoryview) -> int:
+        """As `SyncStream.write_ready`. A record counts when the stream below has all of it."""
+        view = memoryview(buffer)
+        sent = 0
+        try:
+            while view:
+                if not self._claimed:
+                    self._claimed = self._object.write(view[:RECORD_PAYLOAD])
+                if not self._push():
+                    return sent
+                sent += self._claimed
+                view = view[self._claimed :]
+                self._claimed = 0
+        except ssl.SSLError as exc:
+            raise WriteError(f"write to {self.peer} failed: {exc}") from exc
+        except WriteError as exc:
+            if sent:  # else the peer has no whole record that it could act on
+                exc.phase = MAYBE_PROCESSED
+            raise
+        return sent
+
+    def _push_answers(self) -> None:
+        """Send what TLS has to say to what came. If that fails, who writes next will be told."""
+        with contextlib.suppress(WriteError):
+            self._push()
+
+    def _push(self) -> bool:
+        """Give the stream below what it takes of our records; whether that was all."""
+        below: Any = self._below
+        if self._outgoing.pending:
+            self._behind = b"".join([self._behind, self._outgoing.read()])
+        while self._behind:
+            count: int = below.write_ready(self._behind)
+            if not count:
+                return False
+            self._behind = memoryview(self._behind)[count:]
+        self._behind = b""
         return True
 
     def close(self) -> None:

@@ -65,7 +65,7 @@ from .._pool import ACTIVE, DIALING, Route, Scheduler, Share, Slot, Waiter
 from .._proxy import Hop, forwarded, to_hop
 from .._retries import IDEMPOTENT, Retries, RetryBudget, RetryConfig
 from .._ssl import create_ssl_context
-from .._trace import Trace, check_hook, combined, log_hook
+from .._trace import Trace, check_hook, combined, log_hook, naming
 from .cancel_token import attach
 from .connection import TLS_SCHEMES, HTTPConnection, read_protocols
 from .deadline import Deadline
@@ -147,8 +147,9 @@ class ConnectionPool(RequestInterface):
         ping_timeout: seconds in which it must answer, else all requests on the connection fail.
         trace: called with the name and details of each event of each request, before a request's
             own ``extensions["trace"]``; and of the pool's own: ``pool.enqueue``, ``pool.assign``,
-            ``pool.replay``, ``pool.evict``. The same is logged at DEBUG, without passwords and
-            cookies, if that is on when the pool is made or opens a connection.
+            ``pool.replay``, ``pool.fail``, ``pool.evict``. It is told the ``request`` with each,
+            except ``pool.evict``. The same is logged at DEBUG, without passwords and cookies, if
+            that is on when the pool is made or opens a connection.
 
     Raises TypeError or ValueError for an argument that cannot be.
     """
@@ -181,7 +182,8 @@ class ConnectionPool(RequestInterface):
         if trace is not None:
             check_hook(trace, "trace")
         self._hook = trace
-        self._trace = combined(trace, log_hook())
+        self._log = log_hook()
+        self._trace = combined(trace, self._log)  # None while nobody wants to know
         self._protocols = read_protocols(http1, http2)
         self._pings = _read_pings(ping_interval, ping_timeout)
         if resolver is not None and network_backend is not None:
@@ -252,9 +254,13 @@ class ConnectionPool(RequestInterface):
         timeouts = self._default_timeouts if timeout is None else read_timeouts(timeout)
         deadline = None if timeouts[4] is None else Deadline(timeouts[4])
         mark = 0 if prepared.content is not None else _position(request.stream)
-        if self._retry_config is not None:
-            return self._send_repeatedly(request, route, prepared, timeouts, deadline, mark)
-        return self._send(request, route, prepared, timeouts, deadline, mark)
+        try:
+            if self._retry_config is not None:
+                return self._send_repeatedly(request, route, prepared, timeouts, deadline, mark)
+            return self._send(request, route, prepared, timeouts, deadline, mark)
+        except BaseException as exc:
+            self._tell(request, "pool.fail", {"request": request, "exception": exc})
+            raise
 
     def _send(
         self,
@@ -268,6 +274,8 @@ class ConnectionPool(RequestInterface):
         """Send it once, or twice when the connection was one that had died of idleness."""
         cancel = None
         trace = self._trace
+        if trace is not None and self._hook is not None:
+            trace = combined(naming(self._hook, request), self._log)
         if request.extensions:
             cancel = request.extensions.get("cancel")
             own = request.extensions.get("trace")
@@ -290,8 +298,12 @@ class ConnectionPool(RequestInterface):
                 first = None  # its traceback has this frame, which has the body
                 return response
             except ConnectionNotAvailable:
+                # Its last stream went to somebody else, or it takes no new ones. Most likely the
+                # pool has heard so by now; else it would give us the same one again.
+                if isinstance(connection, HTTP2Connection):
+                    self._adjust(connection)
                 began = body.began
-                continue  # its last stream went to somebody else, or it takes no new ones
+                continue
             except BaseException as exc:
                 body._abort()
                 if deadline is not None and isinstance(exc, TimeoutException):
@@ -317,7 +329,7 @@ class ConnectionPool(RequestInterface):
                         raise exc from exc.__cause__  # it went back before, and does not now
                 first = exc
             began = body.began
-            self._note_replay(request, trace, first)
+            self._note_replay(request, first)
 
     def _send_repeatedly(
         self,
@@ -332,8 +344,7 @@ class ConnectionPool(RequestInterface):
         allow."""
         assert self._retry_config is not None and self._retry_budget is not None
         retries = Retries(self._retry_config, request.method)
-        trace = combined(self._trace, request.extensions.get("trace"))
-        failure: Exception | None
+        failure: Exception | None = None
         with self._lock:
             self._retry_budget.earn()
         while True:
@@ -352,21 +363,23 @@ class ConnectionPool(RequestInterface):
                     return response
                 logger.debug("retry %d in %.3g s after status %d", retries.made, delay, status)
                 response.close()
-                failure = None
-            self._note_replay(request, trace, failure)
+            self._note_replay(request, failure)
+            failure = None  # its traceback has this frame
             if prepared.content is None and mark is not None:
                 request.stream.seek(mark)
             cancel = request.extensions.get("cancel")
             (self._network_backend if cancel is None else cancel).sleep(delay)
 
-    def _note_replay(
-        self, request: Request, trace: Trace | None, failure: BaseException | None
-    ) -> None:
+    def _note_replay(self, request: Request, failure: BaseException | None) -> None:
         """It is sent once more, for this failure or for its status."""
         with self._lock:
             self._scheduler.replayed += 1
+        self._tell(request, "pool.replay", {"request": request, "exception": failure})
+
+    def _tell(self, request: Request, name: str, details: dict[str, Any]) -> None:
+        trace = combined(self._trace, request.extensions.get("trace"))
         if trace is not None:
-            trace("pool.replay", {"request": request, "exception": failure})
+            trace(name, details)
 
     def _may_repeat(
         self,
@@ -440,6 +453,8 @@ class ConnectionPool(RequestInterface):
                 if body._trace is not None:
                     body._trace("pool.enqueue", {"request": body._request, "route": _name(route)})
                 self._wait(waiter, deadline.left(timeouts[3]) if deadline else timeouts[3])
+                if scheduler.closing:
+                    self._settle()  # the garbage collector has served us, and left this to us
                 now = time.monotonic()
             if body.aborted:
                 self._give_back_unused(body)
@@ -453,6 +468,10 @@ class ConnectionPool(RequestInterface):
                 if body._trace is not None:
                     self._tell_assigned(body, slot.connection)
                 return connection
+            if isinstance(connection, HTTP2Connection) and not connection.is_draining:
+                self._adjust(connection)  # for a moment: it owes an answer
+                self._give_back_unused(body)
+                continue
             with self._lock:
                 scheduler.discard(body, now)
             self._settle()
@@ -545,7 +564,8 @@ class ConnectionPool(RequestInterface):
         if slot.aborted or body.aborted:
             connection.aborted = True
         trace = self._trace
-        self._trace = combined(self._hook, log_hook())  # logging may have been set up since
+        self._log = log_hook()  # logging may have been set up since
+        self._trace = combined(self._hook, self._log)
         if trace is None and body._trace is None:
             body._trace = self._trace
         opened = connection.connect(timeout, body._request.extensions, body._trace, deadline)
@@ -635,15 +655,19 @@ class ConnectionPool(RequestInterface):
         self._orphans.append(slot)
         if self._lock.acquire(blocking=False):
             self._lock.release()
-            self._settle()
+            self._settle(collecting=True)
         # Else the holder of the lock looks for orphans after it has let go.
 
-    def _settle(self) -> None:
+    def _settle(self, collecting: bool = False) -> None:
         """Do what is left to do without the lock: release orphans, close, then wake.
 
         In this order, so that a connection is closed before there is one in its place. Several
         threads may be here at once, and any may be interrupted: releasing and closing twice
         does no harm, and a waiter that is not woken looks by itself.
+
+        The garbage collector (`collecting`) may have struck a thread that holds the lock of a
+        connection. So what several share, which cannot be closed without that, is left to whoever
+        comes next.
         """
         while self._orphans:
             for slot in list(self._orphans):
@@ -656,12 +680,15 @@ class ConnectionPool(RequestInterface):
                     self._orphans.remove(slot)
         closing = self._scheduler.closing
         while closing:
-            for connection in closing[-1:]:
-                if self._trace is not None and not connection.is_closed():
-                    self._tell_evicted(connection)
-                connection.close()
-                with contextlib.suppress(ValueError):
-                    closing.remove(connection)
+            ours = [each for each in list(closing) if not (collecting and _is_shared(each))]
+            if not ours:
+                break
+            connection = ours[-1]
+            if self._trace is not None and not connection.is_closed():
+                self._tell_evicted(connection)
+            connection.close()
+            with contextlib.suppress(ValueError):
+                closing.remove(connection)
         woken = self._scheduler.woken
         while woken:
             try:
@@ -682,30 +709,33 @@ class ConnectionPool(RequestInterface):
 
     def stats(self) -> dict[str, Any]:
         """What the pool is doing. A snapshot that costs some microseconds and nothing in between;
-        thread-safe. Its keys:
+        thread-safe.
 
-        ``connections``, ``active``, ``idle``, ``dialing``: how many there are, in which state.
-        ``requests``: how many requests have a connection or open one; over HTTP/2 they share.
-        ``waiting``: how many requests wait for a connection.
-        ``routes``: by URL of the server, with its proxy or Unix socket: how many connections are
-            ``active``, ``idle``, ``dialing``, and how many requests are ``queued``. Those that go
-            on from an HTTP proxy are counted under the proxy.
-        ``waiting_for``: the requests that wait longest, 20 at most, the oldest first: ``method``,
-            ``url`` (without user and password) and ``seconds`` so far.
-        ``totals``: since the pool was made (or the process was forked). Connections: ``opened``;
-            ``failed``, which could not be opened; ``expired``, closed while idle because their
-            time was up or the server was gone; ``evicted``, closed while idle to make room.
-            Requests: ``reused``, which got a connection that others had used; ``replayed``, how
-            often one was sent again.
+        Keys:
+            connections, active, idle, dialing: how many there are, in which state.
+            requests: how many requests have a connection or open one; over HTTP/2 they share.
+            waiting: how many requests wait for a connection.
+            routes: by URL of the server, with its proxy or Unix socket: how many connections are
+                ``active``, ``idle``, ``dialing``, and how many requests are ``queued``. Those that
+                go on from an HTTP proxy are counted under the proxy.
+            waiting_for: the requests that wait longest, 20 at most, the oldest first: ``method``,
+                ``url`` (without user and password) and ``seconds`` so far.
+            totals: since the pool was made (or the process was forked). Connections: ``opened``;
+                ``failed``, which could not be opened; ``expired``, closed while idle because their
+                time was up or the server was gone; ``evicted``, closed while idle to make room.
+                Requests: ``reused``, which got a connection that others had used; ``replayed``,
+                how often one was sent again.
         """
         if self._orphans:
             self._settle()
         scheduler = self._scheduler
         with self._lock:
+            by_route = scheduler.routes()
             found: dict[str, Any] = dict(scheduler.stats())
             totals = scheduler.totals()
-            by_route = scheduler.routes()
             waiters = scheduler.waiters(LISTED_WAITERS)
+        if scheduler.closing or scheduler.woken:
+            self._settle()  # a thread was interrupted before it could
         routes: dict[str, dict[str, int]] = {}
         for route, figures in by_route.items():
             counts = routes.setdefault(_whole_name(route), dict.fromkeys(figures, 0))
@@ -829,6 +859,10 @@ class PoolManager(ConnectionPool):
     def _make_ssl_context(self) -> ssl.SSLContext | None:
         config = self._ssl_config
         return create_ssl_context(config.verify, config.cert, protocols=self._protocols)
+
+
+def _is_shared(connection: Any) -> bool:
+    return isinstance(getattr(connection, "_connection", None), HTTP2Connection)
 
 
 class _Heir:

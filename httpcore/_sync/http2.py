@@ -26,6 +26,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import socket
 import threading
 import time
 import types
@@ -36,6 +37,7 @@ from typing import TYPE_CHECKING, Any
 from .._backends.base import NetworkStream
 from .._backends.fork import LostStream, renew_in_child
 from .._backends.interrupt import abort
+from .._backends.sync import SyncStream, Waiting
 from .._config import NO_TIMEOUTS, Timeouts, read_timeouts
 from .._exceptions import (
     MAYBE_PROCESSED,
@@ -265,14 +267,7 @@ class HTTP2Connection(ConnectionInterface):
                             raise self._timed_out(timeout, write)
                         taken, left = self._taken, timeout
                         end = time.monotonic() + (timeout or 0.0)
-                    if self._reader is None:
-                        self._reader = exchange
-                        self._reads_only = not self._unsent
-                        patience = left
-                        if self._ack_due is not None or self._ping_interval is not None:
-                            patience = self._patience(left)
-                    else:
-                        bell = self._lie_down(exchange)
+                    bell, patience = self._take_role(exchange, left)
                 if self._ringing:
                     self._ring()
                 if self._codec.changes != self._changes:
@@ -281,7 +276,7 @@ class HTTP2Connection(ConnectionInterface):
                 if bell is None:
                     came = exchange.aborted or self._io.wait(not self._reads_only, patience)
                 elif not exchange.aborted:
-                    bell.acquire(timeout=LONGEST_SLEEP if left is None else min(left, LONGEST_SLEEP))
+                    bell.acquire(timeout=patience)  # type: ignore[arg-type]
                     if exchange.called and not write and ready():
                         return  # who woke us reads on
         except BaseException:
@@ -292,13 +287,22 @@ class HTTP2Connection(ConnectionInterface):
         if self._codec.changes != self._changes:
             self._tell_pool()
 
-    def _lie_down(self, exchange: Exchange) -> threading.Lock:
-        """The bell by which its thread will be woken. Called with the lock."""
+    def _take_role(
+        self, exchange: Exchange, left: float | None
+    ) -> tuple[threading.Lock | None, float | None]:
+        """For how many seconds its thread should wait, and by which bell it is woken; without one
+        it is the reader. Called with the lock."""
+        if self._reader is None:
+            self._reader = exchange
+            self._reads_only = not self._unsent
+            if self._ack_due is not None or self._ping_interval is not None:
+                left = self._patience(left)
+            return None, left
         bell = threading.Lock()
         bell.acquire()
         exchange.called = False
         self._sleepers[exchange] = bell
-        return bell
+        return bell, LONGEST_SLEEP if left is None else min(left, LONGEST_SLEEP)
 
     def _withdraw(self, exchange: Exchange) -> None:
         """Neither read nor sleep any more, after an exception."""
@@ -480,8 +484,8 @@ class HTTP2Connection(ConnectionInterface):
             self._flush()
 
     def _begin_waiting(self) -> None:
-        """A request is sent when none was under way: silence counts from now on."""
-        if self._unproven or self._ping_interval is not None:
+        """A request is sent; when none was under way, silence counts from now on."""
+        if not self._exchanges:
             self._heard = time.monotonic()
             if self._unproven:
                 self._ack_due = self._heard + ACK_PATIENCE
@@ -629,7 +633,7 @@ class HTTP2Connection(ConnectionInterface):
 
     def _close_stream(self) -> None:
         try:
-            self._stream.close()
+            self._io.close()
         except Exception as exc:
             # Nothing that a request could act on; raised, it would keep the slot from its pool.
             logger.debug("closing the connection to %s failed: %s", self._origin, exc)
@@ -650,6 +654,11 @@ class HTTP2Connection(ConnectionInterface):
         self._io = _Blocking(self._stream)
         self._unsent = b""
         self._codec.abandon(ReadError(why))
+        for exchange in self._exchanges:
+            if exchange.stream is not None:  # also of what has arrived whole
+                exchange.stream._parts.clear()
+                exchange.stream.ended = False
+                exchange.stream.failure = ReadError(f"{why} ({describe(exchange.request)})")
 
     def can_handle_request(self, origin: Origin) -> bool:
         return origin == self._origin
@@ -751,16 +760,19 @@ class Exchange:
 
     def send_traced(self, prepared: Prepared, timeouts: Timeouts, trace: Trace) -> None:
         """As `send`, telling `trace`."""
-        if not self._connection._request_count:
+        connection = self._connection
+        if not connection._request_count:
             with _Traced(trace, "send_connection_init", request=self.request):
-                with self._connection._lock:
-                    self._connection._flush()
+                with connection._lock:
+                    connection._flush()
+                if connection._write_error is not None:
+                    raise self._explain(connection._write_error, NOT_SENT)
         # A stream gets its number in one step with being sent, so there is none to tell before.
         with _Traced(trace, "send_request_headers", request=self.request, stream_id=None):
             more = self._open(prepared, timeouts)
         assert self.stream is not None
         with _Traced(trace, "send_request_body", request=self.request, stream_id=self.stream.id):
-            if more or self._connection._unsent:
+            if more or connection._unsent:
                 self._send_body(prepared, timeouts[2])
 
     def _open(self, prepared: Prepared, timeouts: Timeouts) -> bool:
@@ -779,14 +791,15 @@ class Exchange:
             if not codec.settled:
                 self._await_settings(timeouts[1])
             with connection._lock:
-                self._check_in()
+                if self.aborted or connection.aborted or connection._closed or connection._discarded:
+                    self._check_in()
                 if not codec.settled and not self._is_settled():
                     continue  # another thread was first
                 try:
                     self.stream = stream = codec.open_stream(fields, target, end)
                     stream.owner = self
                     self._reused = connection._request_count > 0
-                    if not connection._exchanges:
+                    if connection._unproven or connection._ping_interval is not None:
                         connection._begin_waiting()
                     connection._request_count += 1
                     connection._exchanges[self] = None
@@ -807,7 +820,7 @@ class Exchange:
                 return not end
 
     def _check_in(self) -> None:
-        """Raise what keeps the request from being sent here. Called with the lock."""
+        """Raise what keeps the request from being sent here, or make room. Called with the lock."""
         connection = self._connection
         if self.aborted or connection.aborted:
             raise _not_sent(ReadError("aborted before it was sent"))
@@ -824,9 +837,10 @@ class Exchange:
         except TimeoutException as exc:
             raise _not_sent(exc)
 
-    def _explain(self, failure: WriteError, phase: str) -> WriteError:
+    def _explain(self, failure: WriteError, phase: str) -> WriteError | WriteTimeout:
         """What to raise when the connection could not be written to."""
-        error = WriteError(f"{failure} ({describe(self.request)})")
+        kind = WriteTimeout if isinstance(failure.__cause__, WriteTimeout) else WriteError
+        error = kind(f"{failure} ({describe(self.request)})")
         error.phase = phase
         error.__cause__ = failure
         return error
@@ -928,9 +942,7 @@ class Exchange:
     def _has_news(self) -> bool:
         stream = self.stream
         assert stream is not None
-        return (
-            stream.status is not None or bool(stream.informational) or stream.failure is not None
-        )
+        return stream.status is not None or bool(stream.informational) or stream.failure is not None
 
     def _has_payload(self) -> bool:
         stream = self.stream
@@ -1152,22 +1164,34 @@ class _Traced:
 
 
 class _Blocking:
-    """A stream that can only block, as one that cannot: what is waited for is read in advance.
+    """A stream that can only block, as one that cannot; writing takes as long as it takes.
 
-    Its `wait` is called without the connection's lock, `write_ready` with it: such a stream is for
-    tests and special networks, where writing takes no time.
+    If it says which socket is under it, that is waited on; the stream itself is used by one thread
+    at a time, as OpenSSL wants it. Else what is waited for is read in advance, while others may
+    write; and nobody can be woken, so `wait` comes back now and then. That is for tests and special
+    networks.
     """
 
     def __init__(self, stream: NetworkStream) -> None:
         self._stream = stream
-        self._data: bytes | None = None
+        self._more = False  # it may have data that was read from the socket and not asked for
+        self._data: bytes | None = None  # read in advance
         self._failure: NetworkError | None = None
+        self._waiting: Waiting | None = None
         self.patience: float | None = None  # seconds for a write
+        sock = stream.get_extra_info("socket")
+        if isinstance(sock, socket.socket) and SyncStream.wait is not None:
+            with contextlib.suppress(OSError, ValueError):  # no descriptors left, or it is closed
+                self._waiting = Waiting(sock)
 
     def wait(self, write: bool, timeout: float | None) -> bool:
+        waiting = self._waiting
+        if waiting is not None:
+            return self._more or waiting.wait(False, timeout)
+        if self._data is not None or self._failure is not None:
+            return True
         if timeout == 0 and not self._stream.get_extra_info("is_readable"):
             return False
-        # It cannot be woken, so it looks up now and then.
         timeout = LONGEST_SLEEP if timeout is None else min(timeout, LONGEST_SLEEP)
         try:
             self._data = self._stream.read(READ_SIZE, timeout)
@@ -1178,17 +1202,34 @@ class _Blocking:
         return True
 
     def wake(self) -> None:
-        """Nothing: `wait` comes back by itself."""
+        waiting = self._waiting
+        if waiting is not None:
+            waiting.wake()
 
     def read_ready(self, max_bytes: int) -> bytes | None:
+        if self._waiting is not None:
+            try:
+                data = self._stream.read(max_bytes, 0)
+            except ReadTimeout:
+                self._more = False
+                return None
+            self._more = bool(data)
+            return data
         if self._failure is not None:
             raise self._failure
-        data, self._data = self._data, None
-        return data
+        read, self._data = self._data, None
+        return read
 
     def write_ready(self, buffer: bytes | memoryview) -> int:
-        try:
-            self._stream.write(bytes(buffer), self.patience)
-        except WriteTimeout as exc:
-            raise WriteError(str(exc)) from exc
+        if buffer:
+            try:
+                self._stream.write(bytes(buffer), self.patience)
+            except WriteTimeout as exc:
+                error = WriteError(str(exc))
+                error.phase = exc.phase
+                raise error from exc
         return len(buffer)
+
+    def close(self) -> None:
+        self._stream.close()
+        self._waiting = None

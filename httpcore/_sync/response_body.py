@@ -320,7 +320,7 @@ class ResponseBody:
     def _receive_into(self, view: memoryview, position: int) -> int:
         connection = self._connection
         readinto = None if connection is None else getattr(connection._stream, "readinto", None)
-        if readinto is None or self.closed:
+        if readinto is None or self.closed or (self._trace is not None and not self._told):
             part = self._receive(LARGE_READ)
             view[position : position + len(part)] = part
             return len(part)
@@ -328,8 +328,6 @@ class ResponseBody:
         rest = view[position:]
         self._within = True
         try:
-            if self._trace is not None:
-                self._tell_reading()
             count: int = readinto(rest, self._timeout)
             if count:
                 reader.took(count)

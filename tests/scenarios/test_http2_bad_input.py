@@ -95,18 +95,29 @@ def interim_answers(link: Link, stream_id: int) -> Iterator[bytes]:
     yield from itertools.repeat(encode_frame(Kind.HEADERS, later, END_HEADERS, stream_id) * 100)
 
 
+def numbered(make: Callable[[int], bytes], start: int) -> Iterator[bytes]:
+    """Frames of ever new streams, a hundred at a time."""
+    for first in itertools.count(start, 200):
+        yield b"".join(map(make, range(first, first + 200, 2)))
+
+
 def headers_of_many_streams(link: Link, stream_id: int) -> Iterator[bytes]:
     """Of streams that the client has not opened."""
-    for number in itertools.count(stream_id + 2, 2):
-        block = link.pack([(":status", "200")])
-        yield encode_frame(Kind.HEADERS, block, END_HEADERS | END_STREAM, number)
+    block = link.pack([(":status", "200")])
+    flags = END_HEADERS | END_STREAM
+    return numbered(lambda n: encode_frame(Kind.HEADERS, block, flags, n), stream_id + 2)
 
 
 def pushed_streams(link: Link, stream_id: int) -> Iterator[bytes]:
     fields = [(":method", "GET"), (":scheme", "http"), (":path", "/"), (":authority", "x")]
-    for number in itertools.count(2, 2):
-        promise = struct.pack(">L", number) + link.pack(fields)
-        yield encode_frame(Kind.PUSH_PROMISE, promise, END_HEADERS, stream_id)
+
+    def promise(number: int, block: bytes) -> bytes:
+        payload = struct.pack(">L", number) + block
+        return encode_frame(Kind.PUSH_PROMISE, payload, END_HEADERS, stream_id)
+
+    yield promise(2, link.pack(fields))
+    later = link.pack(fields)  # out of the table, so it stays the same
+    yield from numbered(lambda n: promise(n, later), 4)
 
 
 def head_then(then: Callable[[Link, int], Iterator[bytes]]) -> Any:
@@ -446,8 +457,7 @@ def test_what_is_not_known_is_ignored(serve_h2: Serve, pool: httpcore.Connection
     def respond(stream: Stream) -> None:
         link = stream.link
         link.frame(0xAB, b"what", 0xFF, stream.id)
-        link.send(encode_frame(Kind.SETTINGS, struct.pack(">HL", 0xABCD, 1)))
-        link._unacknowledged.append({})
+        link.settings({0xABCD: 1})
         link.frame(Kind.PING, bytes(8), 0xF0)
         link.frame(Kind.PRIORITY, struct.pack(">LB", 0, 10), 0, stream.id)
         link.headers(stream.id, [(":status", "200")], padding=255)
@@ -561,13 +571,14 @@ def test_fields_that_are_translated(serve_h2: Serve, pool: httpcore.ConnectionPo
     )
     assert b'"length": 3' in response.content
     fields = server.link.streams[1].fields
-    assert fields[:4] == [
-        (b":method", b"POST"),
-        (b":scheme", b"http"),
+    assert sorted(fields[:4]) == [
         (b":authority", b"other.test"),
+        (b":method", b"POST"),
         (b":path", b"/upload"),
-    ] or dict(fields[:4]).keys() == {b":method", b":scheme", b":authority", b":path"}
-    rest = dict(fields[4:])
-    assert rest[b"x-mixed-case"] == b"Value"
-    assert rest[b"te"] == b"trailers"
-    assert not {b"host", b"connection", b"transfer-encoding"} & rest.keys()
+        (b":scheme", b"http"),
+    ]
+    assert fields[4:] == [
+        (b"x-mixed-case", b"Value"),
+        (b"te", b"trailers"),
+        (b"cookie", b"a=1; b=2"),
+    ]

@@ -159,7 +159,8 @@ def test_row_8_a_low_limit_makes_threads_queue(
         for _ in range(limit):
             assert arrived.acquire(timeout=PATIENCE)
         until(lambda: stats(session)["waiting"] == threads - limit)
-        assert stats(session) == {
+        counted = {name: n for name, n in stats(session).items() if isinstance(n, int)}
+        assert counted == {
             "connections": limit,
             "active": limit,
             "idle": 0,

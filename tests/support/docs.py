@@ -29,7 +29,7 @@ import trustme
 
 from tests.support.http2 import FrameServer, Stream, routes
 from tests.support.proxies import ProxyServer, SocksServer
-from tests.support.servers import Answer, LocalServer, Peer
+from tests.support.servers import Answer, LocalServer, Peer, ScriptedServer
 
 NAMES = re.compile(r"([\w-]+\.)*example\.(com|org|net)|localhost|[\d.]+|[\da-f:]+")
 VARIABLE = "HTTPCORE_DOCS_INTERNET"
@@ -93,14 +93,18 @@ def _block(lines: list[str], at: int, indent: int, language: str, left_out: str)
     return Block(language, caption, text, at + 1, left_out)
 
 
+# Not parts of names: HTTP/1.1, TLSv1.3, 127.0.0.1.
+_LOOSE = re.compile(r"(\.\.\.|(?<![\w./])\d+\.\d+(?![\w.]))")
+
+
 def agrees(shown: str, printed: str) -> bool:
     """Whether a page shows what was printed: ``...`` stands for anything, and a number with a
     fraction for any other: those are times and sizes."""
     pattern = ""
-    for part in re.split(r"(\.\.\.|\d+\.\d+)", " ".join(shown.split())):
+    for part in _LOOSE.split(" ".join(shown.split())):
         if part == "...":
             pattern += ".*"
-        elif re.fullmatch(r"\d+\.\d+", part):
+        elif _LOOSE.fullmatch(part):
             pattern += r"[\d.]+(e-\d+)?"
         else:
             pattern += re.escape(part)
@@ -237,7 +241,7 @@ class Internet:
         self.folder = folder
         self.ports: dict[int, int] = {}
         self.unix = {DOCKER: str(folder / "docker.sock")}
-        self.sites: list[Site] = []
+        self.servers: dict[int | str, ScriptedServer] = {}  # by port, or path
         self._open = ExitStack()
 
     def __enter__(self) -> Internet:
@@ -264,7 +268,7 @@ class Internet:
         strict.credentials = ("user", "pass")
         self._start(3130, strict)
         self._start(1080, SocksServer())
-        self._open.enter_context(Site(uds=self.unix[DOCKER]))
+        self.servers[DOCKER] = self._open.enter_context(Site(uds=self.unix[DOCKER]))
         return self
 
     def _write_files(self) -> trustme.CA:
@@ -280,8 +284,7 @@ class Internet:
     def _start(self, port: int, server: Any) -> None:
         self._open.enter_context(server)
         self.ports[port] = server.port
-        if isinstance(server, Site):
-            self.sites.append(server)
+        self.servers[port] = server
 
     def __exit__(self, *exc_info: object) -> None:
         self._open.close()
@@ -292,14 +295,6 @@ class Internet:
         trusted = str(self.folder / "public-ca.pem")
         told = json.dumps({"ports": self.ports, "unix": self.unix})
         return {"SSL_CERT_FILE": trusted, "REQUESTS_CA_BUNDLE": trusted, VARIABLE: told}
-
-    @property
-    def received(self) -> int:
-        """How many requests came to the sites over TCP, whatever the protocol."""
-        return sum(
-            len(site.requests) + sum(len(link.opened) for link in site.frames.links)
-            for site in self.sites
-        )
 
 
 def _context(ca: trustme.CA, *names: str, http2: bool = True) -> ssl.SSLContext:

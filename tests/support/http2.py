@@ -166,7 +166,7 @@ class Stream:
         on_data: what is called with it after each piece of its body, or None; on_end, when it is
             complete, if not the link's `answer` (which is for streams that have no head yet).
         trailers: of the request.
-        reset_by_client: the code of the client's RST_STREAM, or None.
+        reset_by_client: the code of the client's first RST_STREAM, or None.
         closed: it does not count as open any more.
         sent: bytes of body sent, as flow control counts them.
         granted: bytes that the client added to its window.
@@ -350,6 +350,12 @@ class Link:
             if frame.kind == kind and stream_id in (None, frame.stream_id)
         ]
 
+    def forget(self) -> None:
+        """Drop the notes of what is over, as long runs do. Only while the client is at rest."""
+        self.frames.clear()
+        self.streams = {n: stream for n, stream in self.streams.items() if not stream.closed}
+        self.frames.append(Frame(Kind.SETTINGS, 0, 0, b"", 0))  # it has begun
+
     # --- at work ---
 
     def serve(
@@ -405,16 +411,18 @@ class Link:
         """Do it then, in this thread."""
         heapq.heappush(self._timers, (time.monotonic() + seconds, id(action), action))
 
-    def call(self, action: Action) -> Any:
-        """From any other thread: do it in the link's; its result. Raises what it raises, and
-        ConnectionError when the link's script has ended."""
+    def call(self, action: Action, *, wait: bool = True) -> Any:
+        """From any other thread: do it in the link's; its result, or None without `wait`.
+
+        With it, raises what `action` raises, and ConnectionError when the link's script has ended.
+        """
         future: Future[Any] = Future()
         self._calls.append((action, future))
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError):  # it has just ended
             self._waker.send(b"x")
         if self._over:
             self._refuse_calls()
-        return future.result(PATIENCE)
+        return future.result(PATIENCE) if wait else None
 
     def close(self) -> None:
         """Send what there is and an end of the stream, then wait until the client closes too."""
@@ -450,11 +458,12 @@ class Link:
     def frame(self, kind: int, payload: bytes = b"", flags: int = 0, stream_id: int = 0) -> None:
         self.send(encode_frame(kind, payload, flags, stream_id))
 
-    def settings(self, **values: int) -> None:
-        """By name, see `SETTINGS`. What becomes tighter holds from the client's ACK on."""
-        numbered = {SETTINGS[name]: value for name, value in values.items()}
-        self._unacknowledged.append(numbered)
-        self.frame(Kind.SETTINGS, b"".join(struct.pack(">HL", *item) for item in numbered.items()))
+    def settings(self, numbered: dict[int, int] | None = None, /, **values: int) -> None:
+        """By number, or by name, see `SETTINGS`. What becomes tighter holds from the client's ACK
+        on."""
+        said = {**(numbered or {}), **{SETTINGS[name]: value for name, value in values.items()}}
+        self._unacknowledged.append(said)
+        self.frame(Kind.SETTINGS, b"".join(struct.pack(">HL", *item) for item in said.items()))
 
     def ping(self, payload: bytes = b"12345678") -> None:
         self.frame(Kind.PING, payload)
@@ -707,7 +716,8 @@ class Link:
 
     def _take_reset(self, frame: Frame) -> None:
         stream = self._known(frame)
-        (stream.reset_by_client,) = struct.unpack(">L", frame.payload)
+        if stream.reset_by_client is None:
+            (stream.reset_by_client,) = struct.unpack(">L", frame.payload)
         self._close(stream)
 
     def _known(self, frame: Frame) -> Stream:

@@ -230,6 +230,12 @@ class Wire(httpcore.NetworkStream):
     def frame(self, kind: int, payload: bytes = b"", flags: int = 0, number: int = 0) -> None:
         self.say(encode_frame(kind, payload, flags, number))
 
+    def join(self) -> None:
+        """What has been said and not read yet comes in one read."""
+        with self._changed:
+            data = b"".join(part for part in self._incoming if isinstance(part, bytes))
+            self._incoming = deque([data])
+
     def make_room(self, room: int | None = None) -> None:
         with self._changed:
             self.room = room
