@@ -93,7 +93,7 @@ def mutual_tls_context(ca: trustme.CA) -> ssl.SSLContext:
     return tls.server_context(ca, ask_client=True)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture
 def client_tls_context(ca: trustme.CA) -> ssl.SSLContext:
     """A client-side context that trusts the test CA and nothing else. Not to be changed."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)

@@ -338,7 +338,7 @@ def test_row_34_what_a_child_does_with_it_is_no_matter(
 
     said, stats = in_child(child)
     assert said == []
-    assert set(stats.values()) == {0}
+    assert {value for value in stats.values() if isinstance(value, int)} == {0}
     assert first + held[0].raw.read() == pattern(LARGE)
     assert server.accepted == 1
 
