@@ -436,7 +436,11 @@ def _use(connection: HTTP2Connection, where: str) -> None:
         connection.close()
         return
     with connection._lock:
-        connection._take_in() if where == "read" else connection._flush()
+        if where == "read":
+            connection._take_in()
+        else:
+            connection._codec.ping(http2.PING)  # so that there is something to write
+            connection._flush()
 
 
 def test_a_connection_that_is_closed_by_the_pool_collects(make_pool: MakePool) -> None:

@@ -420,20 +420,25 @@ class HTTP2Connection(ConnectionInterface):
     # Writing
 
     def _flush(self) -> None:
-        """Send as much as the network takes now. Called with the lock."""
+        """Send as much as the network takes now; the rest is `_unsent`, and what comes behind it
+        stays with the codec, which limits it. Called with the lock."""
         partly = False
+        codec = self._codec
         try:
-            data: bytes | memoryview = self._codec.data_to_send()
-            if self._unsent:
-                data = b"".join([self._unsent, data])
-            sent = self._io.write_ready(data)
-            while 0 < sent < len(data):
-                partly = True
-                self._taken += 1
-                data = memoryview(data)[sent:]
+            data: bytes | memoryview = self._unsent or codec.data_to_send()
+            while data:
                 sent = self._io.write_ready(data)
-            if sent or not data:
-                self._codec.widened = self._codec.widened or bool(self._unsent)
+                if not sent:
+                    break
+                partly = True
+                if self._unsent or sent < len(data):
+                    self._taken += 1
+                if sent < len(data):
+                    data = memoryview(data)[sent:]
+                else:
+                    data = codec.data_to_send() if codec.has_data_to_send else b""
+            if not data:
+                codec.widened = codec.widened or bool(self._unsent)
                 self._unsent = b""
                 return
             self._unsent = data
@@ -446,8 +451,8 @@ class HTTP2Connection(ConnectionInterface):
                 exc.phase = MAYBE_PROCESSED
             if self._write_error is None:
                 self._write_error = exc
-            self._codec.drain(str(exc))
-            self._codec.widened = True
+            codec.drain(str(exc))
+            codec.widened = True
             self._unsent = b""
         except BaseException:
             self._cut()
