@@ -551,6 +551,7 @@ def test_tls_data_that_openssl_holds_is_readable(
         assert stream.read(5, LATE) == b"asked"
         assert stream.get_extra_info("is_readable") is True
 
+
 # --- without blocking, for a connection that threads share ---
 
 
@@ -695,9 +696,7 @@ def test_no_descriptor_is_left_by_waiting(serve: Serve) -> None:
     assert not ours & set(leaks.sockets())
 
 
-def test_no_descriptor_is_left_to_wait_with(
-    serve: Serve, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_no_descriptor_is_left_to_wait_with(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail() -> None:
         raise OSError(errno.EMFILE, "Too many open files")
 

@@ -1,7 +1,7 @@
 """One HTTP/2 connection, on streams on which a test plays the server.
 
-Owns: `httpcore._sync.http2`: who reads, who waits, what is sent in which order, what ends what. Must
-not know: frames (that is `test_h2`), pools and sockets (`test_http2_pool`).
+Owns: `httpcore._sync.http2`: who reads, who waits, what is sent in which order, what ends what.
+Must not know: frames (that is `test_h2`), pools and sockets (`test_http2_pool`).
 """
 
 from __future__ import annotations
@@ -1254,7 +1254,7 @@ def test_a_response_that_is_closed_when_all_of_it_is_there(connect: Connect) -> 
 def test_a_response_that_another_thread_closes_just_before_a_read(
     complete: bool, connect: Connect
 ) -> None:
-    """It has looked whether it is closed, and not begun to read: no hang, and no end that is none."""
+    """It has looked whether it is closed, not begun to read: no hang, no end that is none."""
     wire = Wire(lambda wire, number: wire.head(number))
     connection = connect(wire)
     response = send(connection)
@@ -1567,7 +1567,7 @@ def test_a_body_of_another_length_than_announced(length: int, connect: Connect) 
     wire = Wire()
     connection = connect(wire)
     fields = [("Content-Length", str(length))]
-    with pytest.raises(httpcore.LocalProtocolError, match="announced|longer") as caught:
+    with pytest.raises(httpcore.LocalProtocolError, match=r"announced|longer") as caught:
         send(connection, "POST", iter([b"12345", b"67890"]), fields)
     assert caught.value.phase == "maybe_processed"
     assert wire.resets == {1: Code.CANCEL}
@@ -1676,7 +1676,7 @@ def test_a_body_that_is_not_asked_for_is_sent_after_a_while(connect: Connect) ->
     assert send(connection, "POST", b"body", EXPECT).read() == b"ok"
     assert wire.now - began == http2.CONTINUE_PATIENCE
     assert not wire.seen(Kind.PING)  # the server need not know it
-    with pytest.raises(httpcore.WriteTimeout, match="total of 0.5 s is over"):
+    with pytest.raises(httpcore.WriteTimeout, match=r"total of 0\.5 s is over"):
         send(connection, "POST", b"body", EXPECT, timeout={"total": 0.5})
     assert send(connection, "POST", b"body", EXPECT, timeout={"write": 0.5}).read() == b"ok"
 
@@ -1737,7 +1737,7 @@ def test_what_a_trace_is_told_of_failures(connect: Connect) -> None:
         connection = connect(wire)
         events: list[tuple[str, Any]] = []
         trace = lambda name, details: events.append((name, details))  # noqa: E731
-        with pytest.raises(Exception) as caught:  # noqa: PT011
+        with pytest.raises(Exception) as caught:
             send(connection, trace=trace, **options).read()
         assert (f"http2.{phase}.failed", {"exception": caught.value}) in events
         names = [name for name, _ in events]
@@ -1762,9 +1762,7 @@ def test_a_first_write_that_fails_under_a_trace(connect: Connect) -> None:
 
 @pytest.mark.parametrize("phase", ["send_request_headers", "receive_response_headers"])
 @pytest.mark.parametrize("end", ["started", "complete"])
-def test_a_trace_that_raises_ends_its_request_alone(
-    phase: str, end: str, connect: Connect
-) -> None:
+def test_a_trace_that_raises_ends_its_request_alone(phase: str, end: str, connect: Connect) -> None:
     wire = Wire()
     connection = connect(wire)
 
@@ -1835,7 +1833,7 @@ def test_a_stream_that_can_only_block(connect: Connect, monkeypatch: pytest.Monk
     assert max(timeout or 9.0 for timeout in stream.reads) <= 1.0  # it cannot be woken
     wire.answer = silent
     began = wire.now
-    with pytest.raises(httpcore.ReadTimeout, match="within 5.5 s"):
+    with pytest.raises(httpcore.ReadTimeout, match=r"within 5\.5 s"):
         send(connection, **timeouts(read=5.5))
     assert wire.now - began == 5.5
     wire.pong()

@@ -14,14 +14,12 @@ import os
 import ssl
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import closing
 from typing import Any
 
 import pytest
 
 import httpcore
 from httpcore import _h2
-from httpcore._pool import Share
 from httpcore._sync import connection_pool, http2
 from httpcore._sync.http2 import HTTP2Connection
 from httpcore.exceptions import Aborted
@@ -266,9 +264,7 @@ def test_a_connection_that_cannot_be_joined_for_a_moment(make_pool: MakePool) ->
 
 @pytest.mark.parametrize("method", ["GET", "POST"])
 @pytest.mark.parametrize("how", ["goaway", "refused"])
-def test_what_was_not_processed_goes_elsewhere(
-    how: str, method: str, make_pool: MakePool
-) -> None:
+def test_what_was_not_processed_goes_elsewhere(how: str, method: str, make_pool: MakePool) -> None:
     def refuse(wire: Wire, number: int) -> None:
         if how == "goaway":
             wire.goaway(0)
@@ -550,9 +546,7 @@ def tls_pool(client_tls_context: ssl.SSLContext) -> Iterator[httpcore.Connection
 
 
 @pytest.mark.parametrize("secure", [False, True])
-def test_forty_threads(
-    secure: bool, serve_h2: ServeH2, client_tls_context: ssl.SSLContext
-) -> None:
+def test_forty_threads(secure: bool, serve_h2: ServeH2, client_tls_context: ssl.SSLContext) -> None:
     """Bodies both ways, windows and sockets that are full: each gets its own, in order."""
     server = serve_h2(secure=secure)
     with httpcore.ConnectionPool(client_tls_context, http1=secure, http2=True) as pool:

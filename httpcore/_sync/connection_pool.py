@@ -520,7 +520,10 @@ class ConnectionPool(RequestInterface):
         now = time.monotonic()
         here = [slot for slot in slots if slot.route == route]
         if self._max_per_host is not None and len(here) >= self._max_per_host:
-            slots, why = here, f"the limit is max_connections_per_host={self._max_per_host}, held by"
+            slots, why = (
+                here,
+                f"the limit is max_connections_per_host={self._max_per_host}, held by",
+            )
         elif total is None or len(slots) < total:
             slots, why = here, "it may share the one that is being opened:"
         else:

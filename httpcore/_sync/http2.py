@@ -233,8 +233,8 @@ class HTTP2Connection(ConnectionInterface):
     def await_(
         self, exchange: Exchange, ready: Callable[[], bool], timeout: float | None, write: bool
     ) -> None:
-        """Wait until `ready()`, reading for all streams if nobody else does. Comes back as well when
-        the exchange was aborted or the connection closed.
+        """Wait until `ready()`, reading for all streams if nobody else does. Comes back as well
+        when the exchange was aborted or the connection closed.
 
         Raises ReadTimeout after `timeout` seconds; where `write`, WriteTimeout after as many in
         which nothing was taken of what waits to be sent.
@@ -796,7 +796,12 @@ class Exchange:
             if not codec.settled:
                 self._await_settings(timeouts[1])
             with connection._lock:
-                if self.aborted or connection.aborted or connection._closed or connection._discarded:
+                if (
+                    self.aborted
+                    or connection.aborted
+                    or connection._closed
+                    or connection._discarded
+                ):
                     self._check_in()
                 if not codec.settled and not self._is_settled():
                     continue  # another thread was first
