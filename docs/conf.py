@@ -3,6 +3,7 @@
 `docs/libraries.rst` says why there is no theme and no extension beyond what Sphinx brings.
 """
 
+import re
 import sys
 from pathlib import Path
 
@@ -16,7 +17,7 @@ project = "httpcore"
 copyright = "the httpcore authors, BSD-3-Clause"
 release = version = httpcore.__version__
 
-extensions = ["sphinx.ext.autodoc", "sphinx.ext.napoleon"]
+extensions = ["sphinx.ext.autodoc"]
 exclude_patterns = ["_build"]
 
 # A single backtick is a name of ours in docstrings, and leads to it where it is documented.
@@ -29,13 +30,8 @@ autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
 # What a signature says in place of the long type: `docs/api.rst` explains them.
 autodoc_type_aliases = {
-    name: name
-    for name in ("HeaderTypes", "Content", "Extensions", "Resolver", "Trace", "Verify", "Cert")
+    name: name for name in ("HeaderTypes", "Content", "Resolver", "Trace", "Verify", "Cert")
 }
-# "Parameters:", "Attributes:", "Raises:" are sections; the first as a table of fields.
-napoleon_numpy_docstring = False
-napoleon_use_ivar = True
-napoleon_custom_sections = [("Keys", "params_style")]
 
 html_theme = "alabaster"
 html_title = f"httpcore {release}"
@@ -50,3 +46,43 @@ html_theme_options = {
     "code_font_size": "0.82em",
     "show_powered_by": False,
 }
+
+
+# --- docstrings ---
+
+_SECTION = re.compile(r"(Parameters|Args|Attributes|Keys|Raises|Returns):$")
+_ENTRY = re.compile(r"    (\S.*?): (.+)$")
+_NAMES = re.compile(r"[*\w.]+(, [*\w.]+)*$")
+
+
+def _format(app, what, name, obj, options, lines):
+    """Make a list of definitions of each section: its entries are ``names: text``, and lines that
+    are indented more go on with it."""
+    made = []
+    section = None
+    for line in lines:
+        if match := _SECTION.match(line):
+            section = match[1]
+            made += ["", f"**{'Parameters' if section == 'Args' else section}**", ""]
+        elif section and line and not line.startswith(" "):
+            section = None
+            made.append(line)
+        elif section and section != "Returns" and (match := _ENTRY.match(line)):
+            names = match[1]
+            if _NAMES.match(names):
+                names = ", ".join(f"``{each}``" for each in names.split(", "))
+            made += [names, f"    {match[2]}"]
+        else:
+            made.append(line[4:] if section else line)
+    lines[:] = made
+
+
+def _name_types(app, what, name, obj, options, signature, returns):
+    """Some versions of Sphinx show the make of an alias in place of its name."""
+    made = re.sub(r"TypeAliasForwardRef\('(\w+)'\)", r"\1", signature or "")
+    return made or signature, returns
+
+
+def setup(app):
+    app.connect("autodoc-process-docstring", _format)
+    app.connect("autodoc-process-signature", _name_types)

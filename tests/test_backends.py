@@ -644,6 +644,7 @@ def test_what_openssl_holds_is_there(
 
     def handler(peer: Peer) -> None:
         peer.send(b"x" * 10_000)  # one record
+        peer.send(b"y" * 150)
         peer.wait_closed()
 
     server = serve(handler, tls=server_tls_context)
@@ -655,8 +656,11 @@ def test_what_openssl_holds_is_there(
         assert stream.wait(False, LATE)
         sock.pending = pending
         assert read_all(stream, 9_900, 99) == b"x" * 9_900
-        assert stream.read_ready(99) is None
+        assert read_all(stream, 100) == b"y" * 100
+        assert stream.wait(False, LATE)
+        assert stream.read_ready(100) == b"y" * 50
         assert not stream.wait(False, SOON)
+        assert stream.read_ready(99) is None
 
 
 def test_who_waits_is_woken(serve: Serve) -> None:

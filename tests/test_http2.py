@@ -9,6 +9,7 @@ from __future__ import annotations
 import gc
 import io
 import itertools
+import socket
 import threading
 import weakref
 from collections.abc import Callable, Iterable, Iterator
@@ -510,10 +511,15 @@ def test_all_places_where_a_lone_request_can_be_interrupted(connect: Connect) ->
 def _interrupt(
     connect: Connect, position: int, action: Callable[[HTTP2Connection], object]
 ) -> bool:
+    said = 1
+
     def answer(wire: Wire, number: int) -> None:
+        nonlocal said
         wire.head(number)
         wire.data(number, b"one")
+        wire.settings(max_concurrent_streams=50 + number)
         wire.data(number, b"two", end=True)
+        said += 1
 
     wire = Wire(answer)
     connection = connect(wire)
@@ -529,6 +535,7 @@ def _interrupt(
             assert connection.is_draining
         else:
             assert wire.left_open == set(), position
+            assert len(wire.seen(Kind.SETTINGS)) == 1 + said, position  # each acknowledged
             sent = sum(frame.size for frame in wire.seen(Kind.DATA))
             at_h2: Any = connection._codec._h2
             assert at_h2.outbound_flow_control_window == 65535 - sent, position
@@ -689,11 +696,17 @@ def test_what_the_server_said_before_writing_failed(connect: Connect) -> None:
     wire = shared()
     connection = connect(wire)
     workers = opened(connection, wire, 2)
-    wire.failure = httpcore.WriteError("broken pipe")
+    failures = iter(["broken pipe", *["and again"] * 10])
+
+    def write(data: Any) -> int:
+        raise httpcore.WriteError(next(failures))
+
+    wire.write_ready = write  # type: ignore[method-assign]
     late = Worker(lambda: connection.request("GET", URL))
     assert isinstance(late.error(), httpcore.WriteError)
-    second = httpcore.WriteError("and again")
-    wire.failure = second
+    assert next(failures) == "and again"
+    assert len(list(failures)) < 9  # it was tried again, in vain
+    wire.write_ready = lambda data: 0  # type: ignore[method-assign, assignment]
     wire.goaway(1)
     error = workers[1].error()
     assert isinstance(error, httpcore.RemoteProtocolError)
@@ -1211,6 +1224,29 @@ def test_closing_while_another_thread_polls(connect: Connect) -> None:
         assert "the connection to https://example.com:443 was closed" in str(error)
     assert wire.closed and True not in closed_while_polling
     assert not wire.seen(Kind.GOAWAY)
+
+
+def test_nobody_waits_on_what_is_closed(connect: Connect) -> None:
+    wire = Wire()
+    connection = connect(wire)
+    connection.close()
+    request = httpcore.Request("GET", URL)
+    connection.await_(http2.Exchange(connection, request, None), lambda: False, None, False)
+    assert wire.waits == []
+
+
+def test_closing_while_one_polls_and_another_reads_nothing(connect: Connect) -> None:
+    """The last one to poll closes, whatever else is under way."""
+    wire = shared()
+    connection = connect(wire)
+    (polling,) = opened(connection, wire)
+    wire.answer = lambda wire, number: wire.head(number)
+    held = send(connection)
+    connection.close()
+    assert isinstance(polling.error(), httpcore.ReadError)
+    assert wire.closed
+    with pytest.raises(httpcore.ReadError, match="was closed"):
+        held.read()
 
 
 def test_closing_a_stream_that_fails(connect: Connect) -> None:
@@ -1842,6 +1878,56 @@ def test_a_stream_that_can_only_block(connect: Connect, monkeypatch: pytest.Monk
     assert not connection.is_usable(0.0)
     connection.close()
     assert wire.closed
+
+
+def test_nothing_is_written_when_there_is_nothing(
+    connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wire, stream, connection = blocking(
+        connect, monkeypatch, lambda wire, number: wire.head(number)
+    )
+    response = send(connection)
+    wire.data(1, b"all", end=True)
+    assert connection.is_usable(0.0)
+    del response
+    assert b"" not in [data for data, _ in stream.writes]
+
+
+class Buffered(httpcore.NetworkStream):
+    """Takes all that its socket has, and hands it on in pieces."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self.sock = sock
+        self.data = b""
+
+    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        if not self.data:
+            self.sock.settimeout(timeout)
+            try:
+                self.data = self.sock.recv(65536)
+            except OSError as exc:
+                raise httpcore.ReadTimeout from exc
+        piece, self.data = self.data[:20], self.data[20:]
+        return piece
+
+    def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        pass
+
+    def close(self) -> None:
+        self.sock.close()
+
+    def get_extra_info(self, info: str) -> Any:
+        return self.sock if info == "socket" else None
+
+
+def test_a_stream_that_has_more_than_its_socket() -> None:
+    ours, theirs = socket.socketpair()
+    wire = Wire()
+    wire.respond(1, bytes(1000))
+    wire.join()
+    with theirs, HTTP2Connection(ORIGIN, Buffered(ours)) as connection:
+        theirs.send(wire._incoming.popleft())  # type: ignore[arg-type]
+        assert send(connection, **timeouts(read=LATE)).read() == bytes(1000)
 
 
 def test_a_blocking_stream_that_fails(connect: Connect, monkeypatch: pytest.MonkeyPatch) -> None:

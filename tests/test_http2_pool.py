@@ -42,8 +42,10 @@ class Wires(httpcore.NetworkBackend):
     def __init__(self, wires: Iterable[Wire]) -> None:
         self.left = list(wires)
         self.opened: list[Wire] = []
+        self.watch: Callable[[], object] = lambda: None
 
     def connect_tcp(self, *args: Any, **kwargs: Any) -> httpcore.NetworkStream:
+        self.watch()
         self.opened.append(self.left.pop(0))
         return self.opened[-1]
 
@@ -373,6 +375,22 @@ def test_a_dropped_response_gives_its_stream_and_its_share_back(make_pool: MakeP
         del response
     assert late.result() == b"ok"
     assert wire.resets == {1: Code.CANCEL}
+
+
+def test_a_waiter_that_the_collector_has_served_closes_first(make_pool: MakePool) -> None:
+    """There is never one connection too many."""
+    old, new = Wire(lambda wire, number: wire.head(number)), Wire()
+    pool = make_pool(old, new, max_connections=1)
+    response = pool.request("GET", URL, stream=True)
+    old.goaway(1)
+    assert not one(pool).is_usable(0.0)
+    late = waiting(pool)
+    open_then: list[bool] = []
+    backend(pool).watch = lambda: open_then.append(not old.closed)
+    with pytest.warns(ResourceWarning):
+        del response
+    assert late.result() == b"ok"
+    assert open_then == [False]
 
 
 class Dropped:

@@ -1231,13 +1231,12 @@ class _Blocking:
         return read
 
     def write_ready(self, buffer: bytes | memoryview) -> int:
-        if buffer:
-            try:
-                self._stream.write(bytes(buffer), self.patience)
-            except WriteTimeout as exc:
-                error = WriteError(str(exc))
-                error.phase = exc.phase
-                raise error from exc
+        try:
+            self._stream.write(bytes(buffer), self.patience)
+        except WriteTimeout as exc:
+            error = WriteError(str(exc))
+            error.phase = exc.phase
+            raise error from exc
         return len(buffer)
 
     def close(self) -> None:
