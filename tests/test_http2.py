@@ -128,12 +128,13 @@ def test_what_it_says_about_itself(connect: Connect) -> None:
     assert connection.info() == f"{name}, HTTP/2, IDLE, Request Count: 0"
     assert repr(connection) == f"<HTTP2Connection [{name}, IDLE, Request Count: 0]>"
     assert (connection.open_streams, connection.max_streams) == (0, http2.ASSUMED_STREAMS)
-    assert connection.serving is None
+    assert connection.serving is None and connection.since is None
     wire.head(1, 200)
     response = send(connection)
     assert connection.info() == f"{name}, HTTP/2, ACTIVE, Request Count: 1"
     assert (connection.open_streams, connection.max_streams) == (1, 7)
     assert connection.serving is not None and connection.serving.url.target == b"/path"
+    assert connection.since == wire.now
     assert not connection.is_idle() and connection.is_available()
     response.close()
     assert connection.is_idle() and not connection.is_closed()

@@ -20,6 +20,7 @@ import pytest
 
 import httpcore
 from httpcore import _h2
+from httpcore._backends.sync import SyncStream
 from httpcore._sync import connection_pool, http2
 from httpcore._sync.http2 import HTTP2Connection
 from httpcore.exceptions import Aborted
@@ -675,6 +676,50 @@ def test_many_records_at_once(serve_h2: ServeH2, tls_pool: httpcore.ConnectionPo
     for _ in range(20):
         response = tls_pool.request("GET", server.url, extensions=SLOW)
         assert response.content == pattern(50_000, response.extensions["stream_id"])
+
+
+@pytest.mark.parametrize("secure", [False, True])
+def test_a_peer_that_reads_nothing(
+    secure: bool,
+    serve_h2: ServeH2,
+    client_tls_context: ssl.SSLContext,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Each request fails by its own timeout, the uploads and the small ones; and while they wait,
+    they wait: nobody polls in circles."""
+
+    def script(link: Link) -> None:
+        link.settings(initial_window_size=2**30)
+        link.window_update(0, 2**30)
+        link.serve(until=lambda: len(link.opened) == 1)
+        link.flush()
+        link.reading = False
+        link.run()
+
+    server = serve_h2(script, secure=secure)
+    polls: list[float | None] = []
+    wait = SyncStream.wait
+    monkeypatch.setattr(SyncStream, "wait", lambda *args: (polls.append(args[2]), wait(*args))[1])
+    limits = {"timeout": {"write": 0.3, "read": 0.3, "connect": PATIENCE}}
+    with httpcore.ConnectionPool(client_tls_context, http1=secure, http2=True) as pool:
+        assert pool.request("GET", server.url, extensions=SLOW).status == 200
+        url = server.url + "/upload"
+        content = bytes(20_000_000)
+        uploads = [
+            Worker(lambda: pool.request("POST", url, content=content, extensions=limits))
+            for _ in range(3)
+        ]
+        until(lambda: one(pool)._unsent)
+        polls.clear()
+        small = [
+            Worker(lambda: pool.request("GET", server.url, extensions=limits)) for _ in range(5)
+        ]
+        assert {type(worker.error()) for worker in uploads} == {httpcore.WriteTimeout}
+        # The system's buffers may have grown a little meanwhile, and taken a small one.
+        kinds = {type(worker.error()) for worker in small}
+        assert kinds <= {httpcore.WriteTimeout, httpcore.ReadTimeout}
+        assert len(polls) < 60
+        assert server.accepted == 1
 
 
 @pytest.mark.parametrize("kind", ["http", "https", "socks5"])
