@@ -251,9 +251,6 @@ class Wire(httpcore.NetworkStream):
         pairs = ((SETTINGS[name], value) for name, value in values.items())
         self.frame(Kind.SETTINGS, b"".join(struct.pack(">HL", *pair) for pair in pairs))
 
-    def acknowledge(self) -> None:
-        self.frame(Kind.SETTINGS, b"", ACK)
-
     def head(
         self, number: int, status: int = 200, fields: Pairs = (), *, end: bool = False
     ) -> None:
