@@ -1113,6 +1113,10 @@ def test_a_file_that_shrinks_while_it_is_sent(serve: Serve, tmp_path: Path) -> N
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGINT for one process")
 def test_ctrl_c(serve: Serve) -> None:
+    def heed() -> None:
+        """Where the tests run in the background, the shell has them ignore it."""
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+
     asked = threading.Event()
 
     def handler(peer: Peer) -> None:
@@ -1120,7 +1124,7 @@ def test_ctrl_c(serve: Serve) -> None:
         asked.set()
         peer.wait_closed()
 
-    with start("--json", serve(handler).url) as process:
+    with start("--json", serve(handler).url, preexec_fn=heed) as process:
         assert asked.wait(20)
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=20)
