@@ -10,7 +10,6 @@ from __future__ import annotations
 import logging
 import threading
 import time
-import types
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
@@ -297,17 +296,6 @@ class HTTPConnection(ConnectionInterface):
 
     def __repr__(self) -> str:
         return f"<{self.__class__.__name__} [{self.info()}]>"
-
-    def __enter__(self) -> HTTPConnection:
-        return self
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None = None,
-        exc_value: BaseException | None = None,
-        traceback: types.TracebackType | None = None,
-    ) -> None:
-        self.close()
 
 
 def read_protocols(http1: bool, http2: bool) -> tuple[str, ...]:

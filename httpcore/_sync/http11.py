@@ -13,7 +13,6 @@ from __future__ import annotations
 import logging
 import threading
 import time
-import types
 
 from .._backends.base import NetworkStream
 from .._backends.fork import LostStream, renew_in_child
@@ -453,14 +452,3 @@ class HTTP11Connection(ConnectionInterface):
             f"<{self.__class__.__name__} [{origin!r}, {self._state}, "
             f"Request Count: {self._request_count}]>"
         )
-
-    def __enter__(self) -> HTTP11Connection:
-        return self
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None = None,
-        exc_value: BaseException | None = None,
-        traceback: types.TracebackType | None = None,
-    ) -> None:
-        self.close()

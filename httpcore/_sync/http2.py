@@ -700,17 +700,6 @@ class HTTP2Connection(ConnectionInterface):
             f"Request Count: {self._request_count}]>"
         )
 
-    def __enter__(self) -> HTTP2Connection:
-        return self
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None = None,
-        exc_value: BaseException | None = None,
-        traceback: types.TracebackType | None = None,
-    ) -> None:
-        self.close()
-
 
 class Exchange:
     """One request on an HTTP/2 connection: what a response's body takes for its connection.

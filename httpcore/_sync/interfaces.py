@@ -6,8 +6,10 @@ sockets. Sources: httpcore 1.0.9 (names), the 2019 front door (``body=``, ``stre
 
 from __future__ import annotations
 
+import types
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TypeVar
 
 from .._models import (
     URL,
@@ -19,6 +21,8 @@ from .._models import (
     Response,
     with_required_headers,
 )
+
+Connection = TypeVar("Connection", bound="ConnectionInterface")
 
 
 class RequestInterface:
@@ -135,3 +139,14 @@ class ConnectionInterface(RequestInterface):
     def is_closed(self) -> bool:
         """Whether it is closed for good."""
         raise NotImplementedError(f"{type(self).__name__} does not implement is_closed()")
+
+    def __enter__(self: Connection) -> Connection:
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None = None,
+        exc_value: BaseException | None = None,
+        traceback: types.TracebackType | None = None,
+    ) -> None:
+        self.close()

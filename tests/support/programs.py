@@ -185,7 +185,7 @@ def pproxy(folder: Path) -> Program:
     return Program(command, folder, count=2)
 
 
-_NGINX = """
+_NGINX_BEGIN = """
 daemon off;
 master_process off;
 worker_processes 1;
@@ -199,6 +199,11 @@ http {{
     fastcgi_temp_path {folder}/fastcgi;
     uwsgi_temp_path {folder}/uwsgi;
     scgi_temp_path {folder}/scgi;
+"""
+
+_NGINX = (
+    _NGINX_BEGIN
+    + """\
     server {{
         listen 127.0.0.1:{ports[0]};
         keepalive_requests 10;
@@ -227,6 +232,7 @@ http {{
     }}
 }}
 """
+)
 
 
 def nginx(folder: Path, cert: Path, key: Path) -> Program:
@@ -253,20 +259,9 @@ def nginx(folder: Path, cert: Path, key: Path) -> Program:
 
 
 # The limits are low, so that a test of seconds meets them.
-_NGINX_HTTP2 = """
-daemon off;
-master_process off;
-worker_processes 1;
-pid {folder}/nginx.pid;
-error_log {folder}/error.log info;
-events {{ worker_connections 256; }}
-http {{
-    access_log {folder}/access.log;
-    client_body_temp_path {folder}/body;
-    proxy_temp_path {folder}/proxy;
-    fastcgi_temp_path {folder}/fastcgi;
-    uwsgi_temp_path {folder}/uwsgi;
-    scgi_temp_path {folder}/scgi;
+_NGINX_HTTP2 = (
+    _NGINX_BEGIN
+    + """\
     keepalive_requests 50;
     http2_max_concurrent_streams 8;
     client_max_body_size 1m;
@@ -283,6 +278,7 @@ http {{
     }}
 }}
 """
+)
 
 NGINX_FILE = b"".join(b"%015d\n" % number for number in range(65536))  # 1 MiB
 
