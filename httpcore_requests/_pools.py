@@ -62,8 +62,9 @@ if TYPE_CHECKING:
 
 _NO_TIMEOUT_GIVEN = Timeout.DEFAULT_TIMEOUT
 
-# What never enters a tunnel: it is for the proxy at this end of it (RFC 9110 section 11.7.2).
-_NOT_IN_TUNNELS = frozenset([b"proxy-authorization"])
+# What never reaches an origin, directly or through a tunnel: it is for the next proxy alone
+# (RFC 9110 section 11.7.2).
+_NOT_FOR_ORIGINS = frozenset(["proxy-authorization"])
 
 
 class HostPool(HTTPConnectionPool):
@@ -132,7 +133,9 @@ class HostPool(HTTPConnectionPool):
         self._direct = self._uds is None and self._through is None
         self._guards = self.proxy is not None and self.proxy.scheme == "https"
         if self._through is not None:
-            self._of_proxy = frozenset(name.lower() for name, _ in self._through.headers)
+            self._of_proxy = frozenset(
+                name.decode("latin-1").lower() for name, _ in self._through.headers
+            )
         port = self.port or DEFAULT_PORTS[scheme]
         self._origin = (scheme.encode(), host.encode("ascii"), port)
         self._host_header = _host_header(host, port, scheme)
@@ -273,12 +276,12 @@ class HostPool(HTTPConnectionPool):
         if self._direct:
             if self.scheme == "https":
                 self._add_tls(extensions)
-            lines = encode_headers(headers, self._host_header, method, body, chunked)
+            lines = encode_headers(
+                headers, self._host_header, method, body, chunked, _NOT_FOR_ORIGINS
+            )
         else:
             (scheme, host, port), target, host_header, withheld = self._detour(target, extensions)
-            lines = encode_headers(headers, host_header, method, body, chunked)
-            if withheld:
-                lines = [line for line in lines if line[0].lower() not in withheld]
+            lines = encode_headers(headers, host_header, method, body, chunked, withheld)
         request = httpcore.Request(
             method,
             httpcore.URL(scheme=scheme, host=host, port=port, target=target),
@@ -294,13 +297,13 @@ class HostPool(HTTPConnectionPool):
 
     def _detour(
         self, target: bytes, extensions: dict[str, Any]
-    ) -> tuple[tuple[bytes, bytes, int], bytes, bytes, frozenset[bytes]]:
+    ) -> tuple[tuple[bytes, bytes, int], bytes, bytes, frozenset[str]]:
         """Where to, which target, its Host, and names of header lines to leave out, for what
         does not go straight to a host."""
         here = self._origin, target, self._host_header
         if self._uds is not None:
             extensions["uds"] = self._uds
-            return *here, frozenset()
+            return *here, _NOT_FOR_ORIGINS
         absolute = not target.startswith(b"/")
         tls = self.scheme == "https" and not (absolute and self._guards)
         if tls:
@@ -308,7 +311,7 @@ class HostPool(HTTPConnectionPool):
         through = self._verified_proxy(tls) if self._guards else self._through
         if tls or self.proxy is None:  # the latter through SOCKS
             extensions["proxy"] = through
-            return *here, _NOT_IN_TUNNELS
+            return *here, _NOT_FOR_ORIGINS
         if not absolute:  # it is for the proxy itself, as in urllib3
             return *here, frozenset()
         extensions["proxy"] = through

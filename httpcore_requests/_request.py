@@ -69,7 +69,12 @@ def encode_target(url: str) -> bytes:
 
 
 def encode_headers(
-    headers: Mapping[Any, Any], host: bytes, method: str, body: Any, chunked: bool
+    headers: Mapping[Any, Any],
+    host: bytes,
+    method: str,
+    body: Any,
+    chunked: bool,
+    withheld: frozenset[str] = frozenset(),
 ) -> list[tuple[bytes, bytes]]:
     """The header lines to send.
 
@@ -78,6 +83,7 @@ def encode_headers(
         host: what Host says where `headers` does not.
         method, body: decide whether a length has to be announced.
         chunked: send the body in chunks; a Content-Length in `headers` overrules it.
+        withheld: names, in lower case, of fields that are not sent.
 
     Raises InvalidHeader, naming the field, for a value that cannot be sent.
     """
@@ -85,6 +91,8 @@ def encode_headers(
         fields: dict[str, tuple[Any, Any]] = headers._store  # type: ignore[attr-defined]
     else:
         fields = {_text(name).lower(): (name, value) for name, value in headers.items()}
+    if not withheld.isdisjoint(fields):
+        fields = {key: line for key, line in fields.items() if key not in withheld}
     lines: list[tuple[bytes, bytes]] = []
     if "host" not in fields:
         lines.append((b"Host", host))

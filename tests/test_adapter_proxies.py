@@ -10,7 +10,9 @@ from __future__ import annotations
 import pickle
 import ssl
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 import requests
@@ -840,3 +842,61 @@ def test_idle_connections_of_the_core_can_be_closed_by_proxy(
         assert pool.stats()["idle"] == 1
         pool.close_idle()
         assert pool.stats()["connections"] == 0
+
+
+# --- Proxy-Authorization is for the next proxy, and for nobody else
+
+
+@pytest.mark.parametrize("name", ["Proxy-Authorization", "proxy-AUTHORIZATION"])
+@pytest.mark.parametrize(
+    "proxies", [None, {}, {"https": "http://127.0.0.1:9"}, {"http": None}, {"http": ""}], ids=repr
+)
+def test_without_a_proxy_nobody_gets_its_credentials(
+    make: Make, server: LocalServer, proxies: Any, name: str
+) -> None:
+    session = make()
+    session.trust_env = False
+    headers = {name: "Basic c2VjcmV0", "X-Other": "1"}
+    for path in ("/echo", "/redirect/1"):
+        response = session.get(server.url + path, headers=headers, proxies=proxies)
+        fields = {key.lower() for key, _ in response.json()["headers"]}
+        assert "x-other" in fields
+        assert "proxy-authorization" not in fields
+
+
+@pytest.mark.parametrize("way", ["tunnel", "socks", "socks tls", "unix", "urlopen", "forwarded"])
+def test_only_the_proxy_gets_its_credentials(
+    make: Make,
+    proxy: ProxyServer,
+    socks: SocksServer,
+    server: LocalServer,
+    tls_server: LocalServer,
+    ca_bundle: str,
+    tmp_path: Path,
+    way: str,
+) -> None:
+    session = make()
+    headers = {"Proxy-Authorization": "Basic c2VjcmV0", "X-Other": "1"}
+    keywords: dict[str, Any] = {"headers": headers, "verify": ca_bundle}
+    if way == "unix":
+        session.mount("http+unix://", HTTPAdapter())
+        path = tmp_path / "s"
+        with LocalServer(uds=path) as listening:
+            url = f"http+unix://{quote(str(path), safe='')}/echo"
+            assert session.get(url, **keywords).json()["target"] == "/echo"
+            [request] = listening.requests
+    elif way == "urlopen":
+        pool = session.get_adapter("http://").get_connection_with_tls_context(
+            requests.Request("GET", server.url).prepare(), True
+        )
+        pool.urlopen("GET", "/echo", headers=headers)
+        [request] = server.requests
+    else:
+        origin = server if way in ("socks", "forwarded") else tls_server
+        address = f"socks5://{socks.address}" if way.startswith("socks") else proxy.url
+        session.get(origin.url + "/echo", proxies=both(address), **keywords)
+        [request] = origin.requests
+    assert request.header("x-other") == b"1"
+    assert request.header("proxy-authorization") is None
+    if way == "forwarded":
+        assert proxy.requests[0].header(b"proxy-authorization") == b"Basic c2VjcmV0"
