@@ -74,6 +74,9 @@ _logger = logging.getLogger("httpcore.http11")
 
 _TOKEN = rb"[-!#$%&'*+.^_`|~0-9A-Za-z]+"
 _is_token = re.compile(_TOKEN).fullmatch
+# A name that is no token and still cannot be taken for anything but a name: visible ASCII without
+# the colon. http.client sends more than that (spaces, control characters).
+_is_loose_name = re.compile(rb"[!-9;-~]+").fullmatch
 _match_status = re.compile(rb"(HTTP/1\.[01]) ([2-9][0-9][0-9])(?: (.*))?\r\n").match
 _is_request_line = re.compile(_TOKEN + rb" [!-~]+ HTTP/1\.1\r\n").fullmatch
 
@@ -119,7 +122,9 @@ def _tokens(value: bytes) -> list[bytes]:
 # Sending
 
 
-def encode_request(method: bytes, target: bytes, headers: Headers) -> tuple[bytes, int, bool]:
+def encode_request(
+    method: bytes, target: bytes, headers: Headers, lenient: bool = False
+) -> tuple[bytes, int, bool]:
     """Write a request head, refusing everything that is not exactly one request.
 
     The head is built and then read back: the fields that come out must be the fields that went
@@ -131,6 +136,7 @@ def encode_request(method: bytes, target: bytes, headers: Headers) -> tuple[byte
         target: the request target (RFC 9112 section 3.2), visible ASCII.
         headers: name and value pairs in the order to send; exactly one Host among them. Not
             changed. Host is sent first (RFC 9110 section 7.2).
+        lenient: accept names that are no tokens, such as ``a[0]``: visible ASCII, no colon.
 
     Returns:
         The bytes of the head; the body's length in bytes, or CHUNKED; and whether the answer
@@ -154,7 +160,7 @@ def encode_request(method: bytes, target: bytes, headers: Headers) -> tuple[byte
         or _is_request_line(start) is None
         or len(head) - len(head.translate(None, _CONTROLS)) != 2 * len(fields) + 4
     ):
-        _check_request(method, target, headers)
+        _check_request(method, target, headers, lenient)
         fields = list(headers)
 
     seen: dict[bytes, bytes] = {}
@@ -163,7 +169,7 @@ def encode_request(method: bytes, target: bytes, headers: Headers) -> tuple[byte
         if name in _REQUEST_STEERING:
             if name in seen:
                 if name == b"content-length" and value == seen[name]:
-                    return encode_request(method, target, _without_repeats(fields))
+                    return encode_request(method, target, _without_repeats(fields), lenient)
                 value = _combined(name, seen[name], value)
             seen[name] = value
     if b"host" not in seen:
@@ -171,7 +177,7 @@ def encode_request(method: bytes, target: bytes, headers: Headers) -> tuple[byte
     if fields[0][0].lower() != b"host":
         # sorted() is stable: Host moves to the front, the others keep their order.
         fields.sort(key=lambda field: field[0].lower() != b"host")
-        return encode_request(method, target, fields)
+        return encode_request(method, target, fields, lenient)
     length = 0
     if b"content-length" in seen or b"transfer-encoding" in seen:
         length = _request_length(seen)
@@ -194,8 +200,12 @@ def _combined(name: bytes, first: bytes, second: bytes) -> bytes:
 
 def _without_repeats(headers: Headers) -> Headers:
     """The fields with one Content-Length where several agree, as h11 sends them."""
-    first = next(field for field in headers if field[0].lower() == b"content-length")
-    return [field for field in headers if field is first or field[0].lower() != b"content-length"]
+    first = next(i for i, field in enumerate(headers) if field[0].lower() == b"content-length")
+    return [
+        field
+        for i, field in enumerate(headers)
+        if i == first or field[0].lower() != b"content-length"
+    ]
 
 
 def _request_length(seen: dict[bytes, bytes]) -> int:
@@ -221,7 +231,9 @@ _is_target = re.compile(rb"[!-~]+").fullmatch
 _is_value = re.compile(rb"|[^\0\s](?:[^\0\n\v\f\r]*[^\0\s])?").fullmatch
 
 
-def _check_request(method: object, target: object, headers: Iterable[object]) -> None:
+def _check_request(
+    method: object, target: object, headers: Iterable[object], lenient: bool = False
+) -> None:
     """Name the part of a request that cannot be sent, if there is one."""
     for part, label, is_valid in (
         (method, "method", _is_token),
@@ -239,7 +251,7 @@ def _check_request(method: object, target: object, headers: Iterable[object]) ->
             if not isinstance(part, bytes):
                 kind = type(part).__name__
                 raise TypeError(f"the {label} of header {name!r:.80} must be bytes, not {kind}")
-        if _is_token(name) is None:
+        if _is_token(name) is None and (not lenient or _is_loose_name(name) is None):
             raise LocalProtocolError(f"illegal header name {name[:80]!r}")
         if _is_value(value) is None:
             shown = "" if name.lower() in _SECRET_FIELDS else f": {value[:80]!r}"

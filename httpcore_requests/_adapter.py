@@ -93,7 +93,8 @@ class HTTPAdapter(_Stock):  # type: ignore[misc]
         keepalive_expiry: seconds an idle connection may still be used, or None for ever.
         max_age: seconds after which a connection is not used again, or None.
         parsing: ``"lenient"`` repairs or skips malformed header lines, so that whatever
-            requests can read today is read; ``"strict"`` refuses them as h11 does.
+            requests can read today is read, and sends header names that are no tokens, such as
+            ``a[0]``; ``"strict"`` refuses both as h11 does.
         network_backend: opens the sockets; by default `httpcore.SyncBackend()`.
         pool_timeout: seconds a request may wait for a connection before
             `requests.ConnectTimeout`; None for ever.

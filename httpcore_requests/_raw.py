@@ -96,7 +96,7 @@ class RawResponse(HTTPResponse):
         if http == HTTP2:
             self.reason = PHRASES.get(status, "")
         else:
-            self.reason = extensions.get("reason_phrase", b"").decode("latin-1")
+            self.reason = extensions.get("reason_phrase", b"").decode("latin-1").strip()
         # http.client reads header lines as latin-1, and so does everybody above it.
         fields = self.fields = [
             (name.decode("latin-1"), value.decode("latin-1")) for name, value in response.headers

@@ -79,7 +79,8 @@ def encode_headers(
     """The header lines to send.
 
     Parameters:
-        headers: the caller's; names and values are str (sent as latin-1) or bytes.
+        headers: the caller's; names and values are str (sent as latin-1) or bytes. All that
+            its ``items()`` gives is sent, in this order; a multidict gives one name many times.
         host: what Host says where `headers` does not.
         method, body: decide whether a length has to be announced.
         chunked: send the body in chunks; a Content-Length in `headers` overrules it.
@@ -88,36 +89,38 @@ def encode_headers(
     Raises InvalidHeader, naming the field, for a value that cannot be sent.
     """
     if type(headers) is CaseInsensitiveDict:
-        fields: dict[str, tuple[Any, Any]] = headers._store  # type: ignore[attr-defined]
+        names: dict[str, tuple[Any, Any]] = headers._store  # type: ignore[attr-defined]
+        fields: Any = names.values()
     else:
-        fields = {_text(name).lower(): (name, value) for name, value in headers.items()}
-    if not withheld.isdisjoint(fields):
-        fields = {key: line for key, line in fields.items() if key not in withheld}
+        fields = list(headers.items())
+        names = {_text(name).lower(): (name, value) for name, value in fields}
+    if not withheld.isdisjoint(names):
+        fields = [line for line in fields if _text(line[0]).lower() not in withheld]
+        names = {key: line for key, line in names.items() if key not in withheld}
     lines: list[tuple[bytes, bytes]] = []
-    if "host" not in fields:
+    if "host" not in names:
         lines.append((b"Host", host))
-    if "accept-encoding" not in fields:
+    if "accept-encoding" not in names:
         lines.append(_IDENTITY)
-    if "content-length" in fields:
-        if "transfer-encoding" in fields:
-            fields = {key: line for key, line in fields.items() if key != "transfer-encoding"}
-    elif "transfer-encoding" not in fields:
+    if "content-length" in names:
+        if "transfer-encoding" in names:
+            fields = [line for line in fields if _text(line[0]).lower() != "transfer-encoding"]
+    elif "transfer-encoding" not in names:
         if body is not None or method not in _NO_BODY_EXPECTED:
             lines.append(_framing(body, chunked))
-    if "user-agent" not in fields:
+    if "user-agent" not in names:
         lines.append(_USER_AGENT)
     for key in _SKIPPABLE:
-        if key in fields and fields[key][1] == SKIP_HEADER:
-            fields = {other: line for other, line in fields.items() if other != key}
+        if key in names and names[key][1] == SKIP_HEADER:
+            fields = [line for line in fields if _text(line[0]).lower() != key]
     try:
         # White space at the end is no part of a value (RFC 9110 section 5.5); requests lets it
         # through, as it comes with tokens that were read from a file.
         lines += [
-            (name.encode("ascii"), value.rstrip(" \t").encode("latin-1"))
-            for name, value in fields.values()
+            (name.encode("ascii"), value.rstrip(" \t").encode("latin-1")) for name, value in fields
         ]
     except (AttributeError, TypeError, UnicodeEncodeError):
-        lines += [_line(name, value) for name, value in fields.values()]
+        lines += [_line(name, value) for name, value in fields]
     return lines
 
 

@@ -396,7 +396,7 @@ class OriginalResponse:
         if response.extensions.get("http_version") == HTTP2:
             return PHRASES.get(response.status, "")
         phrase: bytes = response.extensions.get("reason_phrase", b"")
-        return phrase.decode("latin-1")
+        return phrase.decode("latin-1").strip()
 
     @cached_property
     def msg(self) -> HTTPMessage:

@@ -679,6 +679,22 @@ class TestEncodeRequest:
             encode_request(b"GET", b"/", headers)
         assert caught.value.phase == "not_sent"
 
+    @pytest.mark.parametrize("extra", [[], [HOST], [(b"Content-Length", b"0")] * 2])
+    def test_lenient_names(self, extra: Headers) -> None:
+        # Each of the ways through: Host first, Host moved, repeats left out.
+        headers = [*extra, (b"a[0]", b"v"), *([] if HOST in extra else [HOST])]
+        head, _, _ = encode_request(b"GET", b"/", headers, lenient=True)
+        assert head.startswith(b"GET / HTTP/1.1\r\nHost: example.com\r\n")
+        assert head.endswith(b"\r\na[0]: v\r\n\r\n")
+        with pytest.raises(LocalProtocolError, match="illegal header name"):
+            encode_request(b"GET", b"/", headers)
+
+    @pytest.mark.parametrize("byte", [*range(0x21), ord(":"), *range(0x7F, 0x100)])
+    def test_lenient_names_are_still_names(self, byte: int) -> None:
+        for name in (b"a%cb" % byte, b"%cb" % byte, b"a%c" % byte, b""):
+            with pytest.raises(LocalProtocolError, match="illegal header name"):
+                encode_request(b"GET", b"/", [HOST, (name, b"v")], lenient=True)
+
     @pytest.mark.parametrize("name", [b"Authorization", b"cookie", b"PROXY-AUTHORIZATION"])
     def test_never_shows_a_secret(self, name: bytes) -> None:
         with pytest.raises(LocalProtocolError) as caught:

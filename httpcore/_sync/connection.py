@@ -108,7 +108,7 @@ class HTTPConnection(ConnectionInterface):
             raise RuntimeError(f"request to {request.url.origin} on a connection to {self._origin}")
         if self._hop is not None and self._hop.forwards:
             request = forwarded(request, self._hop)
-        prepared = prepare(request)
+        prepared = prepare(request, self._parsing == "lenient")
         deadline = None  # the one that connecting began with
         began = None  # when that was
         with self._lock:

@@ -133,7 +133,8 @@ class ConnectionPool(RequestInterface):
         max_age: seconds after which a connection is not reused any more, however busy, so
             that DNS changes are seen; None for no limit.
         parsing: ``"strict"`` reads responses as h11 does; ``"lenient"`` repairs or skips
-            malformed header lines, as requests can read them.
+            malformed header lines, as requests can read them, and sends header names that
+            are no tokens, such as ``a[0]``, as requests sends them.
         timeout: seconds for requests that bring none in ``extensions["timeout"]``, with the same
             keys: connect, read, write, pool, and total, which covers all of a request from
             the wait for a connection to the last byte of the body.
@@ -210,6 +211,7 @@ class ConnectionPool(RequestInterface):
         self._resolve = read_resolve(resolve)
         self._socket_options = None if socket_options is None else list(socket_options)
         self._parsing = parsing
+        self._lenient = parsing == "lenient"
         self._max_connections = _count(max_connections, "max_connections", 1)
         self._max_per_host = _count(max_connections_per_host, "max_connections_per_host", 1)
         self._default_timeouts = NO_TIMEOUTS if timeout is None else read_timeouts(timeout)
@@ -249,7 +251,7 @@ class ConnectionPool(RequestInterface):
         hop: Any = route.proxy
         if hop is not None and hop.forwards:
             request = forwarded(request, hop)
-        prepared = prepare(request)
+        prepared = prepare(request, self._lenient)
         timeout = request.extensions.get("timeout") if request.extensions else None
         timeouts = self._default_timeouts if timeout is None else read_timeouts(timeout)
         deadline = None if timeouts[4] is None else Deadline(timeouts[4])

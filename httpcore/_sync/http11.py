@@ -108,7 +108,7 @@ class HTTP11Connection(ConnectionInterface):
         """
         if not self.can_handle_request(request.url.origin):
             raise RuntimeError(f"request to {request.url.origin} on a connection to {self._origin}")
-        return self.handle_prepared(prepare(request))
+        return self.handle_prepared(prepare(request, self._lenient))
 
     def handle_prepared(self, prepared: Prepared, deadline: Deadline | None = None) -> Response:
         """As `handle_request`, for a request that was checked and encoded before."""

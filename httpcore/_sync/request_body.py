@@ -46,12 +46,17 @@ class Prepared(NamedTuple):
     content: bytes | None  # the body when it is all there, else None
 
 
-def prepare(request: Request) -> Prepared:
+def prepare(request: Request, lenient: bool = False) -> Prepared:
     """Encode the head and check it against the body.
+
+    Parameters:
+        lenient: which header names are sent, see `encode_request`.
 
     Raises LocalProtocolError or TypeError; nothing has been sent then.
     """
-    head, length, special = encode_request(request.method, request.url.target, request.headers)
+    head, length, special = encode_request(
+        request.method, request.url.target, request.headers, lenient
+    )
     if request.extensions:
         check_hooks(request.extensions)
     stream = request.stream

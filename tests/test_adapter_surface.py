@@ -1,0 +1,187 @@
+"""What programs hand to requests and get back from it, beside the stock adapter.
+
+Owns: inputs that are valid for requests though they are unusual, and the shape of what comes back.
+Must not know: how it is done. Each test sends the same thing over both adapters and compares.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import multidict
+import pytest
+import requests
+import urllib3
+
+import httpcore_requests
+from httpcore_requests import HTTPAdapter
+from tests.support.servers import Peer, ReceivedRequest, ScriptedServer
+
+Serve = Callable[..., ScriptedServer]
+
+
+@pytest.fixture
+def session() -> Iterator[requests.Session]:
+    with httpcore_requests.Session() as made:
+        yield made
+
+
+@pytest.fixture
+def stock() -> Iterator[requests.Session]:
+    with requests.Session() as made:
+        yield made
+
+
+@pytest.fixture
+def recorder(serve: Serve) -> tuple[str, list[ReceivedRequest]]:
+    """The URL of a server that answers 200 to everything, and what it has received."""
+    received: list[ReceivedRequest] = []
+
+    def handler(peer: Peer) -> None:
+        while (request := peer.recv_request()) is not None:
+            received.append(request)
+            peer.respond(200, b"")
+
+    return serve(handler).url, received
+
+
+# --- request headers -------------------------------------------------------------------------
+
+
+class Pairs(dict[str, Any]):
+    """A mapping of somebody's own whose items() repeats names, and differs in their case."""
+
+    def __init__(self, pairs: list[tuple[Any, Any]]) -> None:
+        super().__init__(pairs)
+        self.pairs = pairs
+
+    def items(self) -> Any:
+        return iter(self.pairs)
+
+    def copy(self) -> Pairs:
+        return Pairs(self.pairs)
+
+
+def header_dict(pairs: list[tuple[Any, Any]]) -> urllib3.HTTPHeaderDict:
+    made = urllib3.HTTPHeaderDict()
+    for name, value in pairs:
+        made.add(name, value)
+    return made
+
+
+REPEATED = [
+    ("X-A", "one"),
+    ("X-B", b"between"),
+    ("x-a", "two"),
+    ("X-A", "two"),
+    ("Cookie", "a=b"),
+    ("Cookie", "c=d"),
+]
+
+
+@pytest.mark.parametrize("framing", ["none", "length", "chunked"])
+@pytest.mark.parametrize(
+    "make",
+    [header_dict, multidict.CIMultiDict, multidict.MultiDict, Pairs],
+    ids=["HTTPHeaderDict", "CIMultiDict", "MultiDict", "own class"],
+)
+def test_repeated_headers_are_all_sent_in_order(
+    session: requests.Session,
+    stock: requests.Session,
+    recorder: tuple[str, list[ReceivedRequest]],
+    make: Callable[[list[tuple[Any, Any]]], Any],
+    framing: str,
+) -> None:
+    url, received = recorder
+    for sender in (session, stock):
+        data = {"none": None, "length": b"body", "chunked": iter([b"body"])}[framing]
+        prepared = sender.prepare_request(requests.Request("POST", url, data=data))
+        prepared.headers = make([*prepared.headers.items(), *REPEATED])
+        sender.send(prepared)
+    ours, theirs = (request.headers for request in received)
+    assert sorted(ours) == sorted(theirs)
+    wanted = (b"x-a", b"x-b", b"cookie")
+    values = [value for name, value in ours if name.lower() in wanted]
+    assert values == [value for name, value in theirs if name.lower() in wanted]
+    assert b"two" in values
+
+
+def test_repeated_headers_that_are_skipped_or_overruled(
+    session: requests.Session,
+    stock: requests.Session,
+    recorder: tuple[str, list[ReceivedRequest]],
+) -> None:
+    url, received = recorder
+    skipped = urllib3.util.SKIP_HEADER
+    for sender in (session, stock):
+        prepared = requests.Request("GET", url).prepare()
+        prepared.headers = Pairs(  # type: ignore[assignment]
+            [("User-Agent", skipped), ("user-agent", skipped), ("X-A", "1"), ("X-A", "2")]
+        )
+        sender.send(prepared)
+    assert sorted(received[0].headers) == sorted(received[1].headers)
+    prepared = requests.Request("POST", url, data=iter([b"four"])).prepare()
+    prepared.headers = Pairs(  # type: ignore[assignment]
+        [("Transfer-Encoding", "chunked"), ("transfer-encoding", "x"), ("Content-Length", "4")]
+    )
+    session.send(prepared)
+    assert received[2].header("transfer-encoding") is None
+    assert received[2].body == b"four"
+
+
+# Visible ASCII that RFC 9110 has in no field name; the colon would end the name.
+ODD_CHARACTERS = '"(),/;<=>?@[\\]{}'
+
+
+@pytest.mark.parametrize("name", ["a[0]", "[", *(f"X{odd}" for odd in ODD_CHARACTERS)])
+def test_names_that_are_no_tokens_are_sent(
+    session: requests.Session,
+    stock: requests.Session,
+    recorder: tuple[str, list[ReceivedRequest]],
+    name: str,
+) -> None:
+    url, received = recorder
+    for sender in (session, stock):
+        sender.get(url, headers={name: "value", "X-Other": "b"})
+    assert sorted(received[0].headers) == sorted(received[1].headers)
+    assert (name.encode(), b"value") in received[0].headers
+
+
+@pytest.mark.parametrize("odd", ["\r", "\n", "\0", ":", " ", "\t", "\x0b", "\x7f", "\x1f"])
+def test_names_that_could_be_taken_for_something_else_are_not_sent(
+    session: requests.Session, recorder: tuple[str, list[ReceivedRequest]], odd: str
+) -> None:
+    url, received = recorder
+    for name in (f"a{odd}b", f"{odd}b", f"a{odd}", f"Transfer-Encoding{odd}"):
+        prepared = requests.Request("GET", url).prepare()
+        prepared.headers[name] = "chunked"
+        with pytest.raises(requests.exceptions.InvalidHeader, match="illegal header name"):
+            session.send(prepared)
+    assert received == []
+
+
+def test_a_strict_adapter_sends_tokens_only(recorder: tuple[str, list[ReceivedRequest]]) -> None:
+    url, received = recorder
+    with requests.Session() as strict:
+        strict.mount("http://", HTTPAdapter(parsing="strict"))
+        with pytest.raises(requests.exceptions.InvalidHeader, match="illegal header name"):
+            strict.get(url, headers={"a[0]": "x"})
+    assert received == []
+
+
+# --- the response's head ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("line", [b"200  OK ", b"200 OK\t", b"200 \xa0Sure\x85 ", b"200", b"200 "])
+def test_the_reason_is_stripped(
+    session: requests.Session, stock: requests.Session, serve: Serve, line: bytes
+) -> None:
+    def handler(peer: Peer) -> None:
+        peer.recv_request()
+        peer.send(b"HTTP/1.1 " + line + b"\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+
+    url = serve(handler).url
+    ours, theirs = session.get(url), stock.get(url)
+    assert ours.reason == theirs.reason
+    assert ours.raw._original_response.reason == theirs.reason
