@@ -821,7 +821,7 @@ def test_local_address_picks_the_family(
     asked = []
     server = serve(silent, host=host)
 
-    def getaddrinfo(name: bytes, port: int, family: int, kind: int) -> list[Any]:
+    def getaddrinfo(name: str, port: int, family: int, kind: int) -> list[Any]:
         asked.append((name, family, kind))
         return [(family, kind, 6, "", (host, port))]
 
@@ -829,7 +829,7 @@ def test_local_address_picks_the_family(
     stream = BACKEND.connect_tcp("both.example", server.port, LATE, local_address=local)
     with closing(stream):
         assert stream.get_extra_info("client_addr")[0] == local
-    assert asked == [(b"both.example", family, socket.SOCK_STREAM)]
+    assert asked == [("both.example", family, socket.SOCK_STREAM)]
 
 
 def test_a_local_address_of_somebody_else(serve: Serve) -> None:
@@ -871,8 +871,8 @@ def test_connect_without_waiting(black_hole: tuple[str, int]) -> None:
 def resolver(*hosts: str) -> Callable[..., list[Any]]:
     """A getaddrinfo that finds these IPv4 addresses for every name."""
 
-    def getaddrinfo(host: bytes, port: int, *_: int) -> list[Any]:
-        assert type(host) is bytes
+    def getaddrinfo(host: str, port: int, *_: int) -> list[Any]:
+        assert type(host) is str  # as every client passes it
         return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (found, port)) for found in hosts]
 
     return getaddrinfo

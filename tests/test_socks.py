@@ -248,7 +248,7 @@ def test_a_pool_behind_a_socks_proxy(
 
     def getaddrinfo(host: Any, *args: Any) -> Any:
         looked_up.append(host)
-        return ask_system("127.0.0.1" if host == b"origin.test" else host, *args)
+        return ask_system("127.0.0.1" if host == "origin.test" else host, *args)
 
     monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
     with httpcore.SOCKSProxy(f"{scheme}://{socks.address}") as pool:
@@ -258,7 +258,7 @@ def test_a_pool_behind_a_socks_proxy(
     [request] = socks.requests
     assert (request.by_name, request.port) == (by_name, server.port)
     assert request.host == ("origin.test" if by_name else "127.0.0.1")
-    assert (b"origin.test" in looked_up) is not by_name
+    assert ("origin.test" in looked_up) is not by_name
     assert server.requests[0].header("host") == b"origin.test:%d" % server.port
 
 

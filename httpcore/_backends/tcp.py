@@ -255,8 +255,10 @@ def _is_literal(host: str) -> bool:
 
 def _ask_system(host: str, port: int, family: int) -> list[Address]:
     try:
-        # Bytes keep Python's own, older IDNA codec out: the host is encoded already.
-        found = socket.getaddrinfo(host.encode("ascii"), port, family, socket.SOCK_STREAM)
+        # The host is encoded already; Python's own IDNA codec, an older one, leaves ASCII as it is.
+        host.encode("ascii")
+        # As str, which is what functions that programs put in place of this one compare.
+        found = socket.getaddrinfo(host, port, family, socket.SOCK_STREAM)
     except (OSError, UnicodeError) as exc:
         raise NameResolutionError(f"look up {host} failed: {exc}") from exc
     return [Address(family, kind, proto, address) for family, kind, proto, _, address in found]

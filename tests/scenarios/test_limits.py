@@ -410,7 +410,7 @@ def no_lookups(monkeypatch: pytest.MonkeyPatch) -> None:
     lookup = socket.getaddrinfo
 
     def getaddrinfo(host: Any, *arguments: Any) -> Any:
-        if host == b"nowhere.invalid":
+        if host == "nowhere.invalid":
             raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
         return lookup(host, *arguments)
 
@@ -980,7 +980,7 @@ def test_row_32_a_failed_lookup_frees_its_slot(
     lookup = socket.getaddrinfo
 
     def getaddrinfo(host: Any, *arguments: Any) -> Any:
-        if host == b"nowhere.test":
+        if host == "nowhere.test":
             looking_up.set()
             assert fail.wait(PATIENCE)
             raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
