@@ -171,19 +171,34 @@ Timeouts = tuple["float | None", "float | None", "float | None", "float | None",
 
 NO_TIMEOUTS: Timeouts = (None, None, None, None, None)
 
+TIMEOUT_NAMES = ("connect", "read", "write", "pool", "total")
+_is_known = frozenset(TIMEOUT_NAMES).issuperset
 
-def read_timeouts(timeout: Any) -> Timeouts:
-    """A request's ``extensions["timeout"]`` as (connect, read, write, pool, total), checked."""
+
+def read_timeouts(timeout: Any, argument: str = "extensions['timeout']") -> Timeouts:
+    """Return a request's ``extensions["timeout"]`` as (connect, read, write, pool, total), checked.
+
+    Parameters:
+        argument: what to call it in error texts.
+
+    Raises TypeError, InvalidTimeout, or ValueError for a key that is not known.
+    """
     try:
         get = timeout.get
-    except AttributeError:
+        known = _is_known(timeout)
+    except (AttributeError, TypeError):
         raise TypeError(
-            "extensions['timeout'] must be a dict of connect, read, write, pool and total seconds, "
+            f"{argument} must be a dict of connect, read, write, pool and total seconds, "
             f"not {type(timeout).__name__}"
         ) from None
+    if not known:
+        raise ValueError(_explain_key(timeout, argument))
     values = get("connect"), get("read"), get("write"), get("pool"), get("total")
     for value in values:
-        if value is not None and not (type(value) is float and 0.0 <= value <= 9e9):
+        if value is None:
+            continue
+        kind = type(value)  # that of True is bool, which is refused
+        if not ((kind is float or kind is int) and 0.0 <= value <= 9e9):
             connect, read, write, pool, total = values
             return (
                 check_timeout(connect, "connect"),
@@ -193,3 +208,9 @@ def read_timeouts(timeout: Any) -> Timeouts:
                 check_timeout(total, "total"),
             )
     return values
+
+
+def _explain_key(timeout: Any, argument: str) -> str:
+    """Name the first key of `timeout` that has no meaning, and those that have one."""
+    wrong = next(key for key in timeout if key not in TIMEOUT_NAMES)
+    return f"{argument} has the unknown key {wrong!r}; known are {', '.join(TIMEOUT_NAMES)}"

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import re
 from typing import Any
 
 import pytest
 
 import httpcore
+from httpcore import _config
 from httpcore._config import check_timeout, read_timeouts
 from httpcore._exceptions import InvalidTimeout
 
@@ -102,7 +104,7 @@ def test_check_timeout(value: float | None, expected: float | None) -> None:
     ("extension", "expected"),
     [
         ({}, (None, None, None, None, None)),
-        ({"read": 1.5, "unknown": "ignored"}, (None, 1.5, None, None, None)),
+        ({"read": 1.5}, (None, 1.5, None, None, None)),
         ({"connect": 1.0, "read": 2.0, "write": 3.0, "pool": 4.0}, (1.0, 2.0, 3.0, 4.0, None)),
         ({"connect": 1, "pool": math.inf, "total": 5}, (1, None, None, None, 5)),
     ],
@@ -117,6 +119,38 @@ def test_read_timeouts_names_the_wrong_one(name: str) -> None:
         read_timeouts({name: -1.0})
     with pytest.raises(TypeError, match=f"{name} timeout"):
         read_timeouts({name: "1"})
+
+
+@pytest.mark.parametrize("name", ["connect", "read", "write", "pool", "total"])
+def test_read_timeouts_refuses_a_truth_value(name: str) -> None:
+    with pytest.raises(TypeError, match=f"{name} timeout must be a number"):
+        read_timeouts({name: True})
+
+
+def test_integers_are_read_as_quickly_as_floats(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_config, "check_timeout", None)  # what a slower path would call
+    assert read_timeouts({"connect": 3, "read": 27, "total": 0}) == (3, 27, None, None, 0)
+
+
+@pytest.mark.parametrize("key", ["reed", "Read", "read_timeout", "timeout", b"read", 1, None])
+def test_read_timeouts_names_an_unknown_key(key: Any) -> None:
+    expected = (
+        f"extensions['timeout'] has the unknown key {key!r}; "
+        "known are connect, read, write, pool, total"
+    )
+    with pytest.raises(ValueError, match=f"^{re.escape(expected)}$"):
+        read_timeouts({"read": 1.0, key: 1.0})
+
+
+def test_unknown_keys_are_refused_before_anything_is_opened() -> None:
+    wrong: Any = {"conect": 1.0}
+    with pytest.raises(ValueError, match=r"^timeout has the unknown key 'conect'"):
+        httpcore.ConnectionPool(timeout=wrong)
+    backend = httpcore.MockBackend([])
+    with httpcore.ConnectionPool(network_backend=backend) as pool:
+        with pytest.raises(ValueError, match="has the unknown key 'conect'"):
+            pool.request("GET", "http://example.com/", extensions={"timeout": wrong})
+        assert pool.connections == []
 
 
 @pytest.mark.parametrize("extension", [5, 5.0, (1, 2), "5"])

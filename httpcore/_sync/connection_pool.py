@@ -214,7 +214,9 @@ class ConnectionPool(RequestInterface):
         self._lenient = parsing == "lenient"
         self._max_connections = _count(max_connections, "max_connections", 1)
         self._max_per_host = _count(max_connections_per_host, "max_connections_per_host", 1)
-        self._default_timeouts = NO_TIMEOUTS if timeout is None else read_timeouts(timeout)
+        self._default_timeouts = (
+            NO_TIMEOUTS if timeout is None else read_timeouts(timeout, "timeout")
+        )
         self._make_scheduler = partial(
             Scheduler,
             max_connections=self._max_connections,
