@@ -152,6 +152,9 @@ _UNUSUAL = END_HEADERS | PADDED | PRIORITY  # flags of which a plain HEADERS fra
 _CONNECTION_SPECIFIC = frozenset(
     [b"connection", b"keep-alive", b"proxy-connection", b"transfer-encoding", b"upgrade"]
 )
+# What Connection says in nearly all requests that have it; it names no field. (Joined with a comma
+# in front.)
+_USUAL_OPTIONS = frozenset([b",keep-alive", b",Keep-Alive", b",close"])
 
 # Names, a line each: lower-case tokens (RFC 9113 section 8.2.1) behind the pseudo-headers.
 _NAMES = rb"(?:\n[-!#$%&'*+.^_`|~0-9a-z]+)*"
@@ -189,6 +192,7 @@ class Stream:
         length: bytes that the head announced, or None.
         owner: free for the shell.
         excess: nothing: what follows belongs to other streams. As the readers of HTTP/1.1.
+        doubtful: False, as theirs: frames say where a body ends.
     """
 
     __slots__ = (
@@ -214,6 +218,7 @@ class Stream:
     )
 
     excess = b""
+    doubtful = False
 
     def __init__(self, number: int, method: bytes, target: bytes) -> None:
         self.id = number
@@ -1060,32 +1065,41 @@ _REACTIONS: dict[type, Any] = {
 def request_fields(method: bytes, scheme: bytes, target: bytes, headers: Headers) -> Headers:
     """The fields of an HTTP/1.1 request as HTTP/2 has them (RFC 9113 section 8.3.1).
 
-    Names become lower case, Host becomes ``:authority``. What only says how HTTP/1.1 frames
-    the body or keeps the connection (Transfer-Encoding: chunked, Connection: keep-alive or close)
-    has no meaning here and is left out.
+    Names become lower case, Host becomes ``:authority``. What concerns an HTTP/1.1 connection
+    only (RFC 9113 section 8.2.2) has no meaning here and is left out: Connection and the fields
+    that it names, Keep-Alive, Proxy-Connection, ``Transfer-Encoding: chunked``, Upgrade, and all
+    of TE except ``trailers``. Headers that were copied from a browser have some of them.
 
     Args:
         method, scheme, target: of the request.
         headers: checked by `_h1.encode_request` before; Host among them.
 
     Raises:
-        LocalProtocolError: it asks for what HTTP/2 cannot do (Upgrade, CONNECT).
+        LocalProtocolError: it asks for what HTTP/2 cannot do (CONNECT).
     """
     if method == b"CONNECT":
         raise LocalProtocolError("CONNECT over HTTP/2 is not built yet: use HTTP/1.1 for it")
     authority = b""
+    options = b""
     rest: Headers = []
     for name, value in headers:
         name = name.lower()
         if name == b"host":
             authority = value
-        elif name in _CONNECTION_SPECIFIC or name == b"te":
-            if not _may_drop(name, value):
-                rest.append((name, value))
+        elif name in _CONNECTION_SPECIFIC:
+            if name == b"connection":
+                options += b"," + value
+            elif name == b"transfer-encoding" and value.lower() != b"chunked":
+                rest.append((name, value))  # it says what the body is, so it is refused
+        elif name == b"te":
+            if _names_trailers(value):
+                rest.append((name, b"trailers"))
         elif name in _SECRET or (name == b"cookie" and len(value) < _SHORT_COOKIE):
             rest.append(NeverIndexedHeaderTuple(name, value))
         else:
             rest.append((name, value))
+    if options and options not in _USUAL_OPTIONS:
+        rest = _without_named(rest, options)
     return [
         (b":method", method),
         (b":scheme", scheme),
@@ -1095,11 +1109,16 @@ def request_fields(method: bytes, scheme: bytes, target: bytes, headers: Headers
     ]
 
 
-def _may_drop(name: bytes, value: bytes) -> bool:
-    value = value.lower()
-    if name == b"connection":
-        return all(part.strip() in (b"keep-alive", b"close", b"") for part in value.split(b","))
-    return name == b"transfer-encoding" and value == b"chunked"
+def _names_trailers(value: bytes) -> bool:
+    """Whether a TE field says that trailers are accepted, the one thing it may say here."""
+    return any(part.partition(b";")[0].strip() == b"trailers" for part in value.lower().split(b","))
+
+
+def _without_named(fields: Headers, options: bytes) -> Headers:
+    """The fields that Connection does not name (RFC 9110 section 7.6.1). TE, which it has to name
+    in HTTP/1.1, stays: what is left of it is for the server."""
+    named = {option.strip() for option in options.lower().split(b",")} - {b"te"}
+    return [field for field in fields if field[0] not in named]
 
 
 def check_fields(fields: Headers) -> None:
@@ -1173,9 +1192,10 @@ def body_length(method: bytes, status: int, headers: Headers) -> int | None:
     length = None
     for name, value in headers:
         if name == b"content-length":
-            if (length is not None and value != length) or not value.isdigit() or len(value) > 20:
+            digits = value.lstrip(b"0") or b"0" if value.isdigit() else b""
+            if (length is not None and digits != length) or not 1 <= len(digits) <= 20:
                 raise RemoteProtocolError(f"a content-length that is none, {value[:40]!r}")
-            length = value
+            length = digits
     if method == b"HEAD" or status in (204, 304):
         return 0
     return None if length is None else int(length)

@@ -480,17 +480,38 @@ def test_fields_that_must_not_be_sent(wire: Wire, fields: Headers) -> None:
     ("given", "sent"),
     [
         ([(b"Host", b"b.test"), (b"X-A", b"B")], [(b"x-a", b"B")]),
-        ([(b"host", b"b.test"), (b"TE", b"Trailers")], [(b"te", b"Trailers")]),
+        ([(b"host", b"b.test"), (b"TE", b"Trailers")], [(b"te", b"trailers")]),
+        ([(b"host", b"b.test"), (b"TE", b"deflate;q=0.5, trailers")], [(b"te", b"trailers")]),
+        ([(b"Host", b"b.test"), (b"TE", b"gzip")], []),
         ([(b"Host", b"b.test"), (b"Connection", b"keep-alive")], []),
         ([(b"Host", b"b.test"), (b"Connection", b"Close, Keep-Alive ,")], []),
-        ([(b"Host", b"b.test"), (b"Connection", b"x-a")], [(b"connection", b"x-a")]),
+        (
+            [(b"Host", b"b.test"), (b"Connection", b"x-a"), (b"X-A", b"1"), (b"B", b"2")],
+            [(b"b", b"2")],
+        ),
+        ([(b"Host", b"b.test"), (b"X-A", b"1"), (b"Connection", b"Keep-Alive, X-a")], []),
+        ([(b"Host", b"b.test"), (b"Connection", b"x"), (b"Connection", b"y"), (b"Y", b"1")], []),
+        (
+            [(b"Host", b"b.test"), (b"TE", b"trailers"), (b"Connection", b"TE")],
+            [(b"te", b"trailers")],
+        ),
+        (
+            [
+                (b"Host", b"b.test"),
+                (b"Connection", b"upgrade, HTTP2-Settings"),
+                (b"Upgrade", b"h2c"),
+                (b"HTTP2-Settings", b"AAMAAABkAAQAAP__"),
+            ],
+            [],
+        ),
+        ([(b"Host", b"b.test"), (b"Proxy-Connection", b"keep-alive")], []),
         ([(b"Host", b"b.test"), (b"Transfer-Encoding", b"Chunked")], []),
         (
             [(b"Host", b"b.test"), (b"Transfer-Encoding", b"gzip, chunked")],
             [(b"transfer-encoding", b"gzip, chunked")],
         ),
-        ([(b"Host", b"b.test"), (b"Upgrade", b"h2c")], [(b"upgrade", b"h2c")]),
-        ([(b"Host", b"b.test"), (b"Keep-Alive", b"5")], [(b"keep-alive", b"5")]),
+        ([(b"Host", b"b.test"), (b"Upgrade", b"h2c")], []),
+        ([(b"Host", b"b.test"), (b"Keep-Alive", b"timeout=5")], []),
         ([(b"Host", b"b.test"), (b"Cookie", b"a"), (b"Cookie", b"b")], [(b"cookie", b"a")] * 0),
     ],
     ids=repr,
@@ -799,6 +820,26 @@ def test_too_many_interim_responses(wire: Wire, take: bool) -> None:
     assert codes(wire.sent()) == [(stream.id, PROTOCOL_ERROR)]
     wire.send(wire.head(other.id, end=True))
     assert other.done
+
+
+@pytest.mark.parametrize(
+    ("lengths", "length"),
+    [
+        ([b"05"], 5),
+        ([b"000"], 0),
+        ([b"0" * 40 + b"5"], 5),
+        ([b"5", b"005"], 5),
+        ([b"5", b"006"], None),
+        ([b"1" * 21], None),
+        ([b"+5"], None),
+        ([b""], None),
+    ],
+)
+def test_lengths_with_zeros_in_front(wire: Wire, lengths: list[bytes], length: int | None) -> None:
+    stream = wire.open()
+    wire.send(wire.head(stream.id, fields=[(b"content-length", each) for each in lengths]))
+    assert stream.length == length
+    assert (stream.failure is None) == (length is not None)
 
 
 @pytest.mark.parametrize(

@@ -602,12 +602,31 @@ def test_what_requests_always_sends(session: requests.Session, site: FrameServer
 def test_headers_that_http2_cannot_have(session: requests.Session, site: FrameServer) -> None:
     """Refused before a byte is sent; the connection goes on."""
     assert session.get(site.url).ok
-    for name, value in (("Upgrade", "websocket"), ("TE", "gzip"), (":path", "/other")):
-        with pytest.raises(requests.exceptions.InvalidHeader):
-            session.get(site.url, headers={name: value})
+    with pytest.raises(requests.exceptions.InvalidHeader):
+        session.get(site.url, headers={":path": "/other"})
     assert session.get(site.url, headers={"TE": "trailers"}).ok
     assert site.accepted == 1
     assert len(site.link.opened) == 2
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Keep-Alive": "timeout=5, max=100"},
+        {"Proxy-Connection": "keep-alive"},
+        {"Upgrade": "websocket", "Connection": "Upgrade"},
+        {"TE": "gzip"},
+        {"Connection": "X-Hop", "X-Hop": "1"},
+    ],
+    ids=str,
+)
+def test_headers_of_a_connection_are_left_out(
+    session: requests.Session, site: FrameServer, headers: dict[str, str]
+) -> None:
+    """As they come with headers that were copied from a browser; httpx leaves them out too."""
+    told = session.get(site.url + "/echo", headers=headers).json()
+    names = {name for name, _ in told["headers"]}
+    assert names.isdisjoint(name.lower() for name in headers)
 
 
 def test_pickled_responses_and_sessions(
