@@ -19,8 +19,9 @@ however it arrives, a version other than HTTP/1.x is refused, a chunk line with 
 refused without waiting for its CRLF, a request never has both Content-Length and
 Transfer-Encoding, and a response that has both never leaves a reusable connection.
 
-`HeadReader(lenient=True)` is the one place that reads what h11 refuses; see `_repair`, and
-`HeadReader.feed_eof` for heads that end with the connection.
+`HeadReader(lenient=True)` and `ChunkedReader(lenient=True)` are the places that read what h11
+refuses; see `_repair`, `HeadReader.feed_eof` for heads that end with the connection, and
+`_LOOSE_CHUNK_LINE`.
 
 Nothing here is thread-safe: one message is read by one thread at a time.
 """
@@ -98,6 +99,11 @@ _find_blank_line = re.compile(rb"\n\r?\n").search
 _CHUNK_LINE = rb"([0-9A-Fa-f]{1,20})(?:;.*|[ \t]*)\r\n"
 _match_first_chunk = re.compile(_CHUNK_LINE).match
 _match_next_chunk = re.compile(rb"\r\n" + _CHUNK_LINE).match
+
+# The same with a bare LF for any CR LF, as http.client and curl read it.
+_LOOSE_CHUNK_LINE = rb"([0-9A-Fa-f]{1,20})(?:;.*|[ \t]*)\r?\n"
+_match_loose_first_chunk = re.compile(_LOOSE_CHUNK_LINE).match
+_match_loose_next_chunk = re.compile(rb"\r?\n" + _LOOSE_CHUNK_LINE).match
 
 _search_timeout = re.compile(rb"(?i)(?:^|[,; \t])timeout[ \t]*=[ \t]*\"?([0-9]{1,9})").search
 
@@ -285,9 +291,12 @@ class LengthReader:
         remaining: bytes still to come.
         done: the body is complete.
         excess: bytes that came after the end; a connection with any is never reused.
+        doubtful: False: the end of such a body is certain.
     """
 
     __slots__ = ("done", "excess", "length", "remaining")
+
+    doubtful = False
 
     def __init__(self, length: int) -> None:
         self.length = length
@@ -345,6 +354,8 @@ class CloseReader:
 
     __slots__ = ("done", "excess", "received")
 
+    doubtful = False
+
     def __init__(self) -> None:
         self.received = 0
         self.done = False
@@ -369,15 +380,18 @@ class ChunkedReader:
     """A chunked body (RFC 9112 section 7.1).
 
     Chunk lines have h11's grammar exactly, so a line that is refused here h11 refuses too;
-    trailers, where there are any, are read by h11.
+    trailers, where there are any, are read by h11. A lenient reader goes on with
+    `_LOOSE_CHUNK_LINE` from the first line on that h11 refuses.
 
     The reader is always in one of three places: inside a chunk (`_left` > 0 bytes of it to
     come), before a chunk line (`_partial` holds the part of it that came), or after the last
     chunk line (`_section` collects the trailers).
 
     Attributes:
-        lenient: end of connection after the last chunk line is a legal end, and malformed
-            trailer lines are skipped, as http.client does.
+        lenient: end of connection after the last chunk line is a legal end, malformed
+            trailer lines are skipped, and lines may end in a bare LF, as for http.client.
+        doubtful: a line did end in a bare LF; the connection is not reused, since others on the
+            way may have seen another end of the body.
         received: payload bytes so far.
         done: the body is complete.
         excess: bytes that came after the end; a connection with any is never reused.
@@ -390,6 +404,7 @@ class ChunkedReader:
         "_partial",
         "_section",
         "done",
+        "doubtful",
         "excess",
         "lenient",
         "received",
@@ -398,6 +413,7 @@ class ChunkedReader:
 
     def __init__(self, lenient: bool = False) -> None:
         self.lenient = lenient
+        self.doubtful = False
         self.received = 0
         self.done = False
         self.excess = b""
@@ -439,9 +455,10 @@ class ChunkedReader:
         """Go from chunk to chunk; `position` is where a chunk line is due."""
         size = len(data)
         match_line = self._match_line
+        match_next = _match_loose_next_chunk if self.doubtful else _match_next_chunk
         left = 0
         while match := match_line(data, position):
-            match_line = _match_next_chunk
+            match_line = match_next
             position = match.end()
             left = int(match[1], 16)
             if not left:
@@ -465,8 +482,23 @@ class ChunkedReader:
         payload = parts[0] if len(parts) == 1 else b"".join(parts)
         self.received += len(payload)
         if position < size:
+            if self._section is None and self._starts_to_doubt(data[position:]):
+                return payload + self._walk(data[position:], [], 0)
             self._feed_rest(data[position:])
         return payload
+
+    def _starts_to_doubt(self, rest: bytes) -> bool:
+        """Whether `rest` can only be read with bare LFs for line ends; then lines are read so."""
+        if not self.lenient or self.doubtful or b"\n" not in rest:
+            return False
+        first = self._match_line is _match_first_chunk
+        match_line = _match_loose_first_chunk if first else _match_loose_next_chunk
+        if match_line(rest) is None and (first or rest[:1] != b"\n"):
+            return False
+        _logger.warning("malformed chunked body: a chunk line or a chunk ends in a bare LF")
+        self.doubtful = True
+        self._match_line = match_line
+        return True
 
     def _feed_rest(self, rest: bytes) -> None:
         """Take what follows the last whole chunk line: trailers, or the start of a line."""
@@ -474,10 +506,11 @@ class ChunkedReader:
             self._feed_section(rest)
             return
         line = rest
-        if self._match_line is _match_next_chunk:
-            if not b"\r\n".startswith(rest[:2]):
+        if self._match_line in (_match_next_chunk, _match_loose_next_chunk):
+            end = b"\n" if self.doubtful and rest[:1] == b"\n" else b"\r\n"
+            if not end.startswith(rest[: len(end)]):
                 raise _broken(f"malformed chunk end {rest[:2]!r}, expected CR LF")
-            line = rest[2:]
+            line = rest[len(end) :]
         if b"\n" in line:
             # Complete, since no chunk line may have a bare LF in it, and yet it did not match.
             raise _broken(f"illegal chunk line {line[: line.index(10) + 1]!r}")
@@ -1051,4 +1084,5 @@ def _settle_framing(fields: Headers) -> tuple[Headers, bool]:
         return [], not codings and not lengths
     if len({int(part) for part in lengths}) > 1:
         raise _broken(_CONFLICTING)
-    return [(b"Content-Length", lengths[0])], not codings
+    # h11 counts digits, and zeros in front are not worth a refusal.
+    return [(b"Content-Length", lengths[0].lstrip(b"0") or b"0")], not codings

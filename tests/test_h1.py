@@ -1038,6 +1038,44 @@ class TestBodies:
                 lenient.feed_eof()
 
     @pytest.mark.parametrize(
+        ("wire", "doubtful"),
+        [
+            (b"5\r\nhello\r\n3\r\nyou\r\n0\r\n\r\n", False),
+            (b"5\nhello\r\n3\r\nyou\r\n0\r\n\r\n", True),
+            (b"5\r\nhello\r\n3\nyou\r\n0\r\n\r\n", True),
+            (b"5\r\nhello\n3\r\nyou\r\n0\r\n\r\n", True),
+            (b"5\r\nhello\r\n3\r\nyou\r\n0\n\r\n", True),
+            (b"5\r\nhello\r\n3\r\nyou\n0\r\n\r\n", True),
+            (b"5;x=y\nhello\n3 \nyou\n0\n\n", True),
+            (b"5\nhello\n3\nyou\n0\nX: y\n\n", True),
+        ],
+    )
+    @pytest.mark.parametrize("step", [1, 2, 3, 7, 10**6])
+    def test_chunk_lines_that_end_in_a_bare_lf(
+        self, wire: bytes, doubtful: bool, step: int
+    ) -> None:
+        """Stock requests and curl read them. Who else on the way does not know, so the connection
+        is not reused."""
+        body = ChunkedReader(lenient=True)
+        assert b"".join(feed_all(body, wire, step)) == b"helloyou"
+        assert (body.done, body.excess, body.received) == (True, b"", 8)
+        assert body.doubtful == doubtful
+        strict = ChunkedReader()
+        if doubtful:
+            with pytest.raises(RemoteProtocolError, match="chunk"):
+                feed_all(strict, wire, step)
+        else:
+            assert b"".join(feed_all(strict, wire, step)) == b"helloyou"
+
+    @pytest.mark.parametrize(
+        "wire", [b"xyz\n", b"5\nhelloX", b"5\nhello\nxyz\n", b"5\nhello\n\n3\nyou", b"\n5\nhello"]
+    )
+    @pytest.mark.parametrize("step", [1, 10**6])
+    def test_bare_lfs_do_not_excuse_anything_else(self, wire: bytes, step: int) -> None:
+        with pytest.raises(RemoteProtocolError, match="chunk"):
+            feed_all(ChunkedReader(lenient=True), wire, step)
+
+    @pytest.mark.parametrize(
         ("wire", "text"),
         [
             (b"xyz\r\n", "illegal chunk line b'xyz"),
@@ -1116,6 +1154,17 @@ class TestLenient:
         texts = [record.getMessage() for record in caplog.records]
         assert len(texts) == len(set(texts)) == 2
         assert "s3cret" not in "".join(texts)
+
+    @pytest.mark.parametrize(
+        "lengths",
+        [[b"02"], [b"0" * 40 + b"2"], [b"2", b"002"], [b"002", b"2"], [b"0" * 40 + b"2, 2"]],
+        ids=repr,
+    )
+    def test_lengths_with_zeros_in_front(self, lengths: list[bytes]) -> None:
+        raw = response(*(b"Content-Length: " + length for length in lengths))
+        head, body = read_all(raw, lenient=True)
+        assert (body, head.keep_alive) == (b"hi", True)
+        assert [value for _, value in head.headers] == lengths
 
     def test_first_line_folded(self) -> None:
         head, body = read_all(response(b" folded", b"Content-Length: 2", b"B: 2"), lenient=True)

@@ -361,7 +361,8 @@ class ResponseBody:
             self._tell_reading()
             self._tell("receive_response_body.complete", {"return_value": None})
         # What came after the end was not asked for: the next request must not see it.
-        self._give_back(self._reusable and not self._reader.excess)
+        reader = self._reader
+        self._give_back(self._reusable and not reader.excess and not reader.doubtful)
 
     def _fail(self, exc: BaseException) -> BaseException:
         """The body cannot be read to its end; returns what to raise."""

@@ -939,3 +939,24 @@ def test_row_43_before_an_upload_is_complete_over_http2(
     assert response.status == 200
     assert json.loads(response.content)["length"] == 1000
     assert early == [0]
+
+
+@pytest.mark.parametrize(
+    "body", [b"2\nok\r\n0\r\n\r\n", b"2\r\nok\n0\r\n\r\n", b"2\nok\n0\n\n"], ids=repr
+)
+def test_chunk_lines_that_end_in_a_bare_lf(
+    serve: Serve, lenient_pool: httpcore.ConnectionPool, body: bytes
+) -> None:
+    """Read, and the connection is used no more: whoever is on the way may have seen another end."""
+
+    def handler(peer: Peer) -> None:
+        assert peer.recv_request() is not None
+        peer.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + body)
+        peer.wait_closed()
+
+    server = serve(handler)
+    for _ in range(2):
+        assert by_core(lenient_pool, server.url).body == b"ok"
+    assert server.accepted == 2
+    with httpcore.ConnectionPool() as strict, pytest.raises(httpcore.RemoteProtocolError):
+        by_core(strict, server.url)
