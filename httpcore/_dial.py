@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from . import _proxy, _socks
 from ._exceptions import ConnectError, ConnectTimeout, ProxyConnectError, ProxyConnectTimeout
-from ._models import check_host
+from ._models import MAX_PORT, check_host
 from ._proxy import SOCKS, Hop, Read, Rename, Resolve, Tell, Write
 
 if TYPE_CHECKING:
@@ -86,9 +86,11 @@ def dial(plan: Plan) -> Generator[Step, Any, Dialed]:
     """Open what `plan` says, retrying failed connects up to ``plan.retries`` times.
 
     Yields steps, returns `Dialed`. Raises LocalProtocolError for a host that cannot be one,
-    and whatever the last attempt was thrown.
+    ConnectError for such a port, and whatever the last attempt was thrown.
     """
     check_host(plan.host)
+    if plan.port > MAX_PORT:
+        raise ConnectError(_port_too_high(plan.host, plan.port))
     host = _to_system(plan.host)
     for attempt in range(plan.retries + 1):
         if attempt:  # the first comes at once, and is told to the trace like the others
@@ -139,6 +141,10 @@ def _go_through(hop: Hop, plan: Plan, host: str) -> Generator[Step, Any, Any]:
 def _reach(hop: Hop, plan: Plan) -> Generator[Step, Any, Any]:
     """A stream to the proxy. Its failures say so: the origin was not even asked for."""
     check_host(hop.host)
+    if hop.port > MAX_PORT:
+        raise ProxyConnectError(
+            f"cannot reach the proxy {hop}: {_port_too_high(hop.host, hop.port)}"
+        )
     host = _to_system(hop.host)
     try:
         room = "socks" if hop.scheme in SOCKS else "connection"
@@ -150,6 +156,11 @@ def _reach(hop: Hop, plan: Plan) -> Generator[Step, Any, Any]:
     except ConnectError as exc:
         raise ProxyConnectError(f"cannot reach the proxy {hop}: {exc}") from exc
     return stream
+
+
+def _port_too_high(host: bytes, port: int) -> str:
+    where = host.decode("ascii", "backslashreplace")
+    return f"cannot connect to {where}: port {port} is above {MAX_PORT}"
 
 
 def _to_system(host: bytes) -> str:

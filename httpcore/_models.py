@@ -56,6 +56,7 @@ DEFAULT_PORTS = {
 CACHED_HOSTS = 256
 MAX_LABEL = 63  # bytes between two dots, RFC 1035 section 2.3.4
 MAX_PORT = 65535  # 16 bits, RFC 9293 section 3.1
+MAX_PORT_DIGITS = 9  # more is no mistake in a port's number, and int() refuses thousands
 
 _URL = re.compile(
     r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*)://"
@@ -66,6 +67,8 @@ _URL = re.compile(
     r"(?:\#.*)?",
     re.DOTALL,
 )
+# Something stands where a scheme should, whether or not it can be one.
+_ANY_SCHEME = re.compile(r"[^/?#]+://")
 _USER_INFO = re.compile(r"[^:/?#]+://([^/?#@]+)@")
 # reg-name of RFC 3986 section 3.2.2, or an IP literal's inside. Deliberately wider than DNS:
 # names with `_` or `---` are served in the wild and DNS is the judge of them.
@@ -80,12 +83,10 @@ def to_bytes(value: bytes | str, name: str) -> bytes:
         try:
             return value.encode("ascii")
         except UnicodeEncodeError:
-            raise TypeError(
-                f"{name} has non-ASCII characters; encode it to bytes yourself"
-            ) from None
+            raise TypeError(f"{name} strings may not include unicode characters.") from None
     if isinstance(value, bytes):
         return bytes(value)
-    raise TypeError(f"{name} must be bytes or str, not {type(value).__name__}")
+    raise TypeError(f"{name} must be bytes or str, but got {type(value).__name__}.")
 
 
 def to_headers(headers: HeaderTypes) -> HeaderList:
@@ -103,9 +104,10 @@ def to_headers(headers: HeaderTypes) -> HeaderList:
             for name, value in pairs
         ]
     except (TypeError, ValueError) as exc:
-        raise TypeError(
-            f"headers must be a mapping or a sequence of (name, value) pairs: {exc}"
-        ) from exc
+        what = "headers must be a mapping or sequence of two-tuples"
+        if not hasattr(pairs, "__iter__"):
+            raise TypeError(f"{what}, but got {type(headers).__name__}.") from None
+        raise TypeError(f"{what}: {exc}") from exc
 
 
 def encode_host(host: str) -> bytes:
@@ -171,9 +173,9 @@ def _encode_authority(scheme: str, host: str, port: str | None) -> tuple[bytes, 
     if not port:
         return encoded, name, None
     digits = port.lstrip("0") or "0"
-    if len(digits) > 5:
-        raise LocalProtocolError(f"URL port {digits[:8]}... is above {MAX_PORT}")
-    return encoded, name, check_port(int(digits))
+    if len(digits) > MAX_PORT_DIGITS:
+        raise LocalProtocolError(f"URL port {digits[:8]}... is no port: above {MAX_PORT}")
+    return encoded, name, int(digits)
 
 
 def _encode_target(target: str) -> bytes:
@@ -221,15 +223,17 @@ class URL:
     """A URL in the parts that HTTP needs: scheme, host, port, and the request target.
 
     Parameters:
-        url: the whole URL as str or bytes. A non-ASCII host goes through IDNA, non-ASCII
-            path and query characters are percent-encoded as UTF-8; everything else reaches
-            the server byte for byte. User information and fragment are dropped.
+        url: the whole URL as bytes or ASCII str; path and query reach the server byte for
+            byte. User information and fragment are dropped. (`Request` and the pool's methods
+            take text outside ASCII too, and encode it.)
         scheme, host, target: alternatively the parts, as bytes or ASCII str, taken as given.
-        port: 0 to 65535, or None for the scheme's default.
+        port: None for the scheme's default. One above 65535 fails when it is connected to, with
+            ConnectError.
 
     Raises:
-        LocalProtocolError: not a URL, or a host or port that cannot be.
-        TypeError: neither str nor bytes.
+        LocalProtocolError: not a URL, or a host that cannot be.
+        UnsupportedProtocol: no scheme.
+        TypeError: neither str nor bytes, or a str with characters outside ASCII.
     """
 
     __slots__ = ("host", "port", "scheme", "target")
@@ -244,11 +248,13 @@ class URL:
         target: bytes | str = b"",
     ) -> None:
         if url:
+            if isinstance(url, str) and not url.isascii():
+                raise TypeError("url strings may not include unicode characters.")
             self._parse(url)
         else:
             self.scheme = scheme if type(scheme) is bytes else to_bytes(scheme, "scheme")
             self.host = host if type(host) is bytes else to_bytes(host, "host")
-            self.port = None if port is None else check_port(port)
+            self.port = None if port is None else _to_port(port)
             self.target = target if type(target) is bytes else to_bytes(target, "target")
 
     def _parse(self, url: bytes | str) -> None:
@@ -258,10 +264,8 @@ class URL:
             url = to_text(url)
         match = _URL.fullmatch(url)
         if match is None:
-            if "://" not in url:
-                raise UnsupportedProtocol(
-                    f"URL {url!r} has no scheme; http:// and https:// are spoken"
-                )
+            if _ANY_SCHEME.match(url) is None:
+                raise UnsupportedProtocol(describe_scheme(b""))
             raise LocalProtocolError(f"URL {_without_password(url)!r} is malformed")
         scheme, host, port, target = match.groups()
         self.scheme, self.host, self.port = _encode_authority(scheme, host, port)
@@ -314,18 +318,24 @@ def _without_password(url: str) -> str:
     return f"{scheme.partition('://')[0]}://***@{rest}" if mark else url
 
 
-def check_port(port: Any) -> int:
+def _to_port(port: Any) -> int:
     if isinstance(port, bool) or not isinstance(port, int):
         raise TypeError(f"port must be a number or None, not {type(port).__name__}")
-    if not 0 <= port <= MAX_PORT:
-        what = "negative" if port < 0 else f"above {MAX_PORT}"
-        raise LocalProtocolError(f"URL port {port} is {what}")
+    if port < 0:
+        raise LocalProtocolError(f"URL port {port} is negative")
+    return port
+
+
+def check_port(port: int) -> int:
+    """Return `port`; raise LocalProtocolError where it is above 65535."""
+    if port > MAX_PORT:
+        raise LocalProtocolError(f"port {port} is above {MAX_PORT}")
     return port
 
 
 def to_text(url: Any) -> str:
     if not isinstance(url, (bytes, bytearray)):
-        raise TypeError(f"url must be str, bytes or httpcore.URL, not {type(url).__name__}")
+        raise TypeError(f"url must be bytes or str, but got {type(url).__name__}.")
     try:
         return url.decode("ascii")
     except UnicodeDecodeError:
@@ -333,10 +343,11 @@ def to_text(url: Any) -> str:
 
 
 def describe_scheme(scheme: bytes) -> str:
+    """Return the text of an `UnsupportedProtocol`, in httpcore 1.0's words: HTTPX shows it."""
+    if not scheme:
+        return "Request URL is missing an 'http://' or 'https://' protocol."
     text = scheme.decode("ascii", "backslashreplace")
-    if not text:
-        return "the URL has no scheme; http:// and https:// are spoken"
-    return f"the URL scheme {text!r} is not supported; http:// and https:// are spoken"
+    return f"Request URL has an unsupported protocol '{text}://'."
 
 
 class ByteStream:
@@ -493,8 +504,10 @@ def describe(request: Request) -> str:
 def to_url(url: URL | bytes | str) -> URL:
     if type(url) is not str and isinstance(url, URL):
         return url
-    if not url and isinstance(url, (str, bytes)):
-        raise UnsupportedProtocol("the URL is empty; http:// and https:// are spoken")
+    if not isinstance(url, (str, bytes, bytearray)):
+        raise TypeError(f"url must be a URL, bytes, or str, but got {type(url).__name__}.")
+    if not url:
+        raise UnsupportedProtocol(describe_scheme(b""))
     made = URL.__new__(URL)
     made._parse(url)
     return made

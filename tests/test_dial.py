@@ -25,6 +25,7 @@ from httpcore._exceptions import (
     ConnectTimeout,
     LocalProtocolError,
     NameResolutionError,
+    ProxyConnectError,
     ReadError,
     TLSError,
 )
@@ -238,3 +239,25 @@ def test_other_failures_are_not_retried(error: BaseException) -> None:
 def test_a_host_that_is_not_ascii() -> None:
     with pytest.raises(LocalProtocolError, match="has characters that no host may have"):
         next(dial(Plan(b"\xc3\xa4", 80, None)))
+
+
+FORWARDING = Hop(b"http", b"proxy.test", 70000, (), forwards=True)
+
+
+@pytest.mark.parametrize(
+    "plan",
+    [
+        Plan(b"h.test", 70000, None, retries=3),
+        Plan(b"h.test", 70000, CONTEXT, hop=Hop(b"http", b"p", 80, (), forwards=False)),
+        Plan(b"h.test", 70000, None, hop=Hop(b"socks5", b"p", 80, (), forwards=False)),
+        Plan(b"h.test", 80, None, hop=FORWARDING),
+        Plan(b"h.test", 443, CONTEXT, hop=FORWARDING._replace(forwards=False)),
+        Plan(b"h.test", 80, None, hop=FORWARDING._replace(scheme=b"socks5", forwards=False)),
+    ],
+)
+def test_a_port_that_cannot_be(plan: Plan) -> None:
+    """Nothing is opened, nothing is tried again; as in 1.0.9 it is a ConnectError."""
+    with pytest.raises(ConnectError, match="port 70000 is above 65535") as caught:
+        list(dial(plan))
+    assert caught.value.phase == "not_sent"
+    assert isinstance(caught.value, ProxyConnectError) == ("proxy.test" in str(caught.value))

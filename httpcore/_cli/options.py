@@ -20,6 +20,7 @@ from urllib.parse import unquote_to_bytes
 
 import httpcore
 
+from .._models import MAX_PORT, to_url
 from .exits import Exit, Problem
 
 FORM = b"application/x-www-form-urlencoded"
@@ -103,11 +104,13 @@ def read_url(text: str) -> tuple[httpcore.URL, Auth | None]:
         user, _, password = match["user"].partition(":")
         auth = unquote_to_bytes(user), unquote_to_bytes(password)
     try:
-        url = httpcore.URL(text)
+        url = to_url(text)
     except UNREADABLE as exc:
         raise usage(str(exc)) from exc
     if url.scheme not in (b"http", b"https"):
         raise usage(f"the URL scheme {url.scheme.decode()!r} is not supported; http and https are")
+    if url.port is not None and url.port > MAX_PORT:
+        raise usage(f"the port {url.port} is above {MAX_PORT}")
     return url, auth
 
 

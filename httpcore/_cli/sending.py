@@ -27,7 +27,7 @@ from urllib.request import getproxies_environment, proxy_bypass
 import httpcore
 
 from .._backends.sync import SyncStream
-from .._models import content_length
+from .._models import content_length, to_url
 from .decoding import accepted
 from .exits import Exit, Problem
 from .options import (
@@ -270,7 +270,7 @@ def _place(url: httpcore.URL, location: bytes) -> httpcore.URL:
     try:
         # RFC 9110 section 10.2.2: relative to what was asked for.
         target = urljoin(str(url), location.decode("utf-8", "surrogateescape").strip())
-        found = httpcore.URL(target)
+        found = to_url(target)
     except UNREADABLE as exc:
         raise Problem(Exit.PROTOCOL, f"redirected to {shown!r}, which is no URL: {exc}") from exc
     if found.scheme not in (b"http", b"https"):

@@ -673,5 +673,12 @@ def test_httpx_over_tls_and_refused(
         assert client.get(tls_server.url).status_code == 200
         with pytest.raises(httpx.ConnectError, match="Connection refused"):
             client.get(f"http://127.0.0.1:{closed_port}")
+        with pytest.raises(httpx.ConnectError, match="port 123456 is above"):
+            client.get("http://127.0.0.1:123456/")
+        with pytest.raises(
+            httpx.UnsupportedProtocol,
+            match=r"^Request URL has an unsupported protocol 'invalid://'\.$",
+        ):
+            client.get("invalid://example.org")
         with pytest.raises(httpx.UnsupportedProtocol):
             client.get("gopher://example.com")
