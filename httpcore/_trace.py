@@ -26,6 +26,10 @@ HOOKS = ("trace", "informational")
 # The rooms that events are named after, each with a logger of its own: ``httpcore.http11``.
 ROOMS = ("connection", "http11", "http2", "pool", "proxy", "socks")
 
+# Looked up once: `logging.getLogger` takes a lock that belongs to all of the program, and an
+# interrupt (Ctrl-C) in there may leave it taken for ever.
+_LOGGERS = {room: logging.getLogger(f"httpcore.{room}") for room in ROOMS}
+
 # Fields whose values are for the other side only.
 _SECRET_FIELDS = frozenset([b"authorization", b"proxy-authorization", b"cookie", b"set-cookie"])
 MASK = b"[secure]"
@@ -74,15 +78,27 @@ def naming(hook: Trace, request: Any) -> Trace:
 
 def log_hook() -> Trace | None:
     """A hook that logs events at DEBUG, if somebody reads that; None if nobody does."""
-    loggers = (logging.getLogger(f"httpcore.{room}") for room in ROOMS)
-    return log_event if any(logger.isEnabledFor(logging.DEBUG) for logger in loggers) else None
+    return log_event if any(map(logs_debug, _LOGGERS.values())) else None
+
+
+def logs_debug(logger: logging.Logger) -> bool:
+    """Return what ``logger.isEnabledFor(DEBUG)`` does, without its lock (see `_LOGGERS`)."""
+    if logger.disabled or logger.manager.disable >= logging.DEBUG:
+        return False
+    return logger.getEffectiveLevel() <= logging.DEBUG
+
+
+def debug(logger: logging.Logger, text: str, *arguments: object) -> None:
+    """Log at DEBUG; takes none of logging's locks where that is off."""
+    if logs_debug(logger):
+        logger.debug(text, *arguments)
 
 
 def log_event(name: str, details: dict[str, Any]) -> None:
     """Log one event, without passwords and cookies."""
     room, _, event = name.partition(".")
-    logger = logging.getLogger(f"httpcore.{room}")
-    if logger.isEnabledFor(logging.DEBUG):
+    logger = _LOGGERS.get(room)
+    if logger is not None and logs_debug(logger):
         shown = " ".join(f"{key}={masked(value)!r}" for key, value in details.items())
         logger.debug("%s %s", event, shown)
 

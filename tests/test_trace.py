@@ -12,6 +12,7 @@ import gc
 import logging
 import select
 import ssl
+import threading
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
@@ -984,6 +985,49 @@ def test_no_hook_is_made_while_nobody_reads_the_log(
         caplog.clear()
         pool.request("GET", server.url)
         assert not caplog.records
+
+
+@pytest.fixture
+def locked_logging() -> Iterator[None]:
+    """Another thread is inside of the logging module, and does not come out before the end; what
+    the loggers remember is forgotten, as after each change of a level."""
+    inside, done = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with logging._lock:  # type: ignore[attr-defined]
+            logging.root.manager._clear_cache()  # type: ignore[attr-defined]
+            inside.set()
+            done.wait(20.0)
+
+    holder = threading.Thread(target=hold)
+    holder.start()
+    assert inside.wait(20.0)
+    yield
+    done.set()
+    holder.join()
+
+
+@pytest.mark.parametrize("http2", [False, True])
+def test_no_request_takes_the_lock_of_the_logging_module(
+    site: Site, http2: bool, locked_logging: None
+) -> None:
+    """An interrupt may have left it taken: dials, requests and what fails go on."""
+    server: Any = site.http2 if http2 else site.plain
+    statuses: list[Any] = []
+
+    def job() -> None:
+        with httpcore.ConnectionPool(http1=not http2, http2=http2) as pool:
+            statuses.append(pool.request("GET", server.url).status)
+            pool.retire()
+            statuses.append(pool.request("GET", server.url).status)
+            with pytest.raises(httpcore.ConnectError):
+                pool.request("GET", f"http://127.0.0.1:{closed_port()}/")
+        statuses.append("ended")
+
+    thread = threading.Thread(target=job, daemon=True)
+    thread.start()
+    thread.join(10.0)
+    assert statuses == [200, 200, "ended"]
 
 
 SECRETS = ["s3cret", "czNjcmV0"]  # what must not be seen, and what begins its base64

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 from .._cassette.exchange import MARK
 from .._cassette.filters import Filters
 from .._cassette.requests import PREFACE
+from .._trace import logs_debug
 from .base import SOCKET_OPTION, NetworkBackend, NetworkStream
 from .sync import SyncBackend
 from .wrapped import WrappedStream, name_of
@@ -193,7 +194,7 @@ class LoggingBackend(NetworkBackend):
         return bool(getattr(self._backend, "speaks_http2", True))
 
     def _on(self) -> bool:
-        return self._preview > 0 and self._logger.isEnabledFor(logging.DEBUG)
+        return self._preview > 0 and logs_debug(self._logger)
 
     def _log(self, text: str, *arguments: object) -> None:
         self._logger.debug(text, *arguments)

@@ -31,7 +31,7 @@ from .._exceptions import (
 from .._models import Origin, Proxy, Request, Response, to_server_name
 from .._proxy import FORWARDED, Hop, Read, Rename, Resolve, Tell, Write, forwarded, to_hop
 from .._ssl import default_ssl_context, offer
-from .._trace import Opening, Trace, combined, log_hook
+from .._trace import Opening, Trace, combined, debug, log_hook
 from .deadline import Deadline
 from .http2 import HTTP2Connection
 from .http11 import HTTP11Connection
@@ -151,7 +151,7 @@ class HTTPConnection(ConnectionInterface):
                 opening,
             )
             connection = self._speak(dialed)
-            logger.debug("connected to %s", self._origin)
+            debug(logger, "connected to %s", self._origin)
             self._connection = connection
             if self.aborted:
                 connection.abort()
@@ -164,7 +164,7 @@ class HTTPConnection(ConnectionInterface):
                 raise aborted from exc
             if dialed is not None:
                 dialed.stream.close()
-            logger.debug("connect to %s failed: %s", self._origin, exc)
+            debug(logger, "connect to %s failed: %s", self._origin, exc)
             raise
 
     def _speak(self, dialed: Dialed) -> HTTP11Connection | HTTP2Connection:
@@ -257,7 +257,7 @@ class HTTPConnection(ConnectionInterface):
     def close(self) -> None:
         if self._connection is not None:
             self._connection.close()
-            logger.debug("closed the connection to %s", self._origin)
+            debug(logger, "closed the connection to %s", self._origin)
 
     def can_handle_request(self, origin: Origin) -> bool:
         if self._hop is not None and self._hop.forwards:

@@ -65,7 +65,7 @@ from .._pool import ACTIVE, DIALING, Route, Scheduler, Share, Slot, Waiter
 from .._proxy import Hop, forwarded, to_hop
 from .._retries import IDEMPOTENT, Retries, RetryBudget, RetryConfig
 from .._ssl import create_ssl_context
-from .._trace import Trace, check_hook, combined, log_hook, naming
+from .._trace import Trace, check_hook, combined, debug, log_hook, naming
 from .cancel_token import attach
 from .connection import TLS_SCHEMES, HTTPConnection, read_protocols
 from .deadline import Deadline
@@ -359,13 +359,13 @@ class ConnectionPool(RequestInterface):
                 if delay is None or not self._may_repeat(exc, prepared, mark, delay, deadline):
                     raise
                 failure = exc
-                logger.debug("retry %d in %.3g s after %s", retries.made, delay, exc)
+                debug(logger, "retry %d in %.3g s after %s", retries.made, delay, exc)
             else:
                 status, headers = response.status, response.headers
                 delay = retries.after_status(status, headers, jitter(), time.time())
                 if delay is None or not self._may_repeat(None, prepared, mark, delay, deadline):
                     return response
-                logger.debug("retry %d in %.3g s after status %d", retries.made, delay, status)
+                debug(logger, "retry %d in %.3g s after status %d", retries.made, delay, status)
                 response.close()
             self._note_replay(request, failure)
             failure = None  # its traceback has this frame

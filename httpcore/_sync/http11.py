@@ -34,7 +34,7 @@ from .._exceptions import (
 )
 from .._h1 import Head, HeadReader, read_head
 from .._models import Origin, Request, Response, describe
-from .._trace import ConnectionInfo, Timings, Trace, combined, log_event
+from .._trace import ConnectionInfo, Timings, Trace, combined, debug, log_event, logs_debug
 from .deadline import Deadline, DeadlineStream
 from .interfaces import ConnectionInterface
 from .request_body import WRITE_SIZE, Prepared, Upload, expects_continue, prepare
@@ -123,7 +123,7 @@ class HTTP11Connection(ConnectionInterface):
             deadline = Deadline(timeouts[4])
         body = ResponseBody(None, request)
         body.began = body.ready = time.monotonic()
-        log = log_event if logger.isEnabledFor(logging.DEBUG) else None
+        log = log_event if logs_debug(logger) else None
         body._trace = combined(log, request.extensions.get("trace"))
         return self.exchange(prepared, timeouts, body, deadline)
 
@@ -397,7 +397,7 @@ class HTTP11Connection(ConnectionInterface):
             self._stream.close()
         except Exception as exc:
             # Nothing that a request could act on; raised, it would keep the slot from its pool.
-            logger.debug("closing the connection to %s failed: %s", self._origin, exc)
+            debug(logger, "closing the connection to %s failed: %s", self._origin, exc)
 
     def _renew_in_child(self) -> None:
         """In the child of a fork: the connection is the parent's, and CLOSED here."""

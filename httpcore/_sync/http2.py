@@ -55,7 +55,7 @@ from .._exceptions import (
 )
 from .._h1 import CHUNKED
 from .._models import Origin, Request, Response, describe
-from .._trace import ConnectionInfo, Timings, Trace, combined, log_event
+from .._trace import ConnectionInfo, Timings, Trace, combined, debug, log_event, logs_debug
 from .deadline import Deadline
 from .http11 import ACK_PATIENCE
 from .interfaces import ConnectionInterface
@@ -187,7 +187,7 @@ class HTTP2Connection(ConnectionInterface):
             deadline = Deadline(timeouts[4])
         body = ResponseBody(None, request)
         body.began = body.ready = time.monotonic()
-        log = log_event if logger.isEnabledFor(logging.DEBUG) else None
+        log = log_event if logs_debug(logger) else None
         body._trace = combined(log, request.extensions.get("trace"))
         return self.exchange(prepared, timeouts, body, deadline)
 
@@ -641,7 +641,7 @@ class HTTP2Connection(ConnectionInterface):
             self._io.close()
         except Exception as exc:
             # Nothing that a request could act on; raised, it would keep the slot from its pool.
-            logger.debug("closing the connection to %s failed: %s", self._origin, exc)
+            debug(logger, "closing the connection to %s failed: %s", self._origin, exc)
 
     def _renew_in_child(self) -> None:
         """In the child of a fork: the connection is the parent's, and CLOSED here."""
