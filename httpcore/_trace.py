@@ -133,6 +133,30 @@ class Opening:
         self.tls: float | None = None
 
 
+class Marks:
+    """When the phases of one request were over, by `time.monotonic`; None for what was not yet.
+
+    Made without a constructor, which would be a call for each request: `ResponseBody` sets all.
+
+    Attributes:
+        began: the request came.
+        ready: there was a connection.
+        sent: the request was written.
+        headed: the response's head was there.
+        ended: its body was, too.
+        opening: of the connection, if it was opened for this request.
+    """
+
+    __slots__ = ("began", "ended", "headed", "opening", "ready", "sent")
+
+    began: float | None
+    ready: float | None
+    sent: float | None
+    headed: float | None
+    ended: float | None
+    opening: Opening | None
+
+
 class Timings:
     """How long each phase of a request took, in seconds; in ``response.extensions["timings"]``.
 
@@ -152,29 +176,29 @@ class Timings:
 
     __slots__ = ("_marks",)
 
-    _marks: Any  # has `began`, `ready`, `sent`, `headed`, `ended`, by one clock; and `opening`
+    _marks: Marks
 
     @property
     def queue(self) -> float | None:
         waited = _between(self._marks.began, self._marks.ready)
-        opening: Opening | None = self._marks.opening
+        opening = self._marks.opening
         if waited is None or opening is None:
             return waited
         return max(0.0, waited - opening.connect - (opening.dns or 0.0) - (opening.tls or 0.0))
 
     @property
     def dns(self) -> float | None:
-        opening: Opening | None = self._marks.opening
+        opening = self._marks.opening
         return None if opening is None else opening.dns
 
     @property
     def connect(self) -> float | None:
-        opening: Opening | None = self._marks.opening
+        opening = self._marks.opening
         return None if opening is None else opening.connect
 
     @property
     def tls(self) -> float | None:
-        opening: Opening | None = self._marks.opening
+        opening = self._marks.opening
         return None if opening is None else opening.tls
 
     @property

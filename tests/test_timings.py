@@ -7,9 +7,11 @@ on each road. Must not know: how fast anything is.
 from __future__ import annotations
 
 import copy
+import gc
 import pickle
 import ssl
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from types import SimpleNamespace
 from typing import Any
@@ -437,6 +439,54 @@ def test_a_tls_object_that_fails_is_no_reason_to_fail() -> None:
     stream: Any = SimpleNamespace(get_extra_info={"ssl_object": Failing()}.get)
     info = httpcore.HTTP11Connection(httpcore.URL("https://h/").origin, stream).facts
     assert info.tls_version is info.certificate is info.alpn is info.cipher is None
+
+
+# --- what is kept of a request keeps nothing else ---
+
+
+def kept_of(pool: httpcore.ConnectionPool, site: Any, kind: str) -> tuple[Any, list[Any]]:
+    """Something that a program may keep for long, and weak references to what it must let go."""
+    payloads: list[Any] = []
+    response = pool.request(
+        "GET",
+        site.url,
+        extensions={"trace": lambda name, details: payloads.append((name, details))},
+    )
+    weak = [pool, response.stream]
+    if kind != "trace":  # pool.assign hands it out
+        weak += pool.connections
+    if kind == "exception":
+        path = "/hang" if type(site) is LocalServer else "/hold"
+        with pytest.raises(httpcore.ReadTimeout) as caught:
+            pool.request("GET", site.url + path, extensions={"timeout": {"read": 0.05}})
+        each: BaseException | None = caught.value
+        while each is not None:  # tracebacks have frames, and those have everything
+            each.__traceback__ = None
+            each = each.__cause__ or each.__context__
+        payloads.append(caught.value)
+        del caught, each
+    kept = {
+        "timings": lambda: response.extensions["timings"],
+        "connection": lambda: response.extensions["connection"],
+        "stats": pool.stats,
+        "trace": lambda: payloads,
+        "exception": lambda: payloads.pop(),
+    }[kind]()
+    return kept, [weakref.ref(each) for each in weak]
+
+
+@pytest.mark.parametrize("kind", ["timings", "connection", "stats", "trace", "exception"])
+@pytest.mark.parametrize("protocol", ["http1", "http2"])
+def test_what_is_kept_keeps_neither_body_nor_pool(
+    server: LocalServer, serve_h2: Serve, protocol: str, kind: str
+) -> None:
+    site = server if protocol == "http1" else serve_h2()
+    with httpcore.ConnectionPool(http1=protocol == "http1", http2=protocol == "http2") as pool:
+        kept, weak = kept_of(pool, site, kind)
+    del pool
+    gc.collect()
+    assert [each() for each in weak if each() is not None] == []
+    assert kept is not None
 
 
 # --- through requests ---

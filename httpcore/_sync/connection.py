@@ -123,7 +123,7 @@ class HTTPConnection(ConnectionInterface):
         response = connection.handle_prepared(prepared, deadline)
         if began is not None:
             body: Any = response.stream
-            body.began, body.opening = began, self.opening
+            body.marks.began, body.marks.opening = began, self.opening
         return response
 
     def connect(

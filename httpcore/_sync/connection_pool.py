@@ -291,7 +291,7 @@ class ConnectionPool(RequestInterface):
         first: BaseException | None = None
         while True:
             body = ResponseBody(self, request)
-            body.began = began
+            body.marks.began = began
             body._trace = trace
             connection: HTTP11Connection | HTTP2Connection | None = None
             try:
@@ -306,7 +306,7 @@ class ConnectionPool(RequestInterface):
                 # pool has heard so by now; else it would give us the same one again.
                 if isinstance(connection, HTTP2Connection):
                     self._adjust(connection)
-                began = body.began
+                began = body.marks.began
                 continue
             except BaseException as exc:
                 body._abort()
@@ -332,7 +332,7 @@ class ConnectionPool(RequestInterface):
                     except (OSError, ValueError):
                         raise exc from exc.__cause__  # it went back before, and does not now
                 first = exc
-            began = body.began
+            began = body.marks.began
             self._note_replay(request, first)
 
     def _send_repeatedly(
@@ -443,8 +443,8 @@ class ConnectionPool(RequestInterface):
         while True:
             waiter = None
             now = time.monotonic()
-            if body.began is None:
-                body.began = now
+            if body.marks.began is None:
+                body.marks.began = now
             with self._lock:
                 got = scheduler.acquire(route, body, now, fresh)
                 if type(got) is Waiter:
@@ -468,7 +468,7 @@ class ConnectionPool(RequestInterface):
                 return self._dial(route, body, slot, timeouts[0], deadline)
             connection: HTTP11Connection | HTTP2Connection = slot.connection._connection
             if connection.is_usable(now - slot.idle_since):
-                body.ready = now
+                body.marks.ready = now
                 if body._trace is not None:
                     self._tell_assigned(body, slot.connection)
                 return connection
@@ -576,8 +576,8 @@ class ConnectionPool(RequestInterface):
         if trace is None and body._trace is None:
             body._trace = self._trace
         opened = connection.connect(timeout, body._request.extensions, body._trace, deadline)
-        body.ready = time.monotonic()
-        body.opening = connection.opening
+        body.marks.ready = time.monotonic()
+        body.marks.opening = connection.opening
         streams = None
         if isinstance(opened, HTTP2Connection):
             streams = opened.max_streams

@@ -122,7 +122,7 @@ class HTTP11Connection(ConnectionInterface):
         if deadline is None and timeouts[4] is not None:
             deadline = Deadline(timeouts[4])
         body = ResponseBody(None, request)
-        body.began = body.ready = time.monotonic()
+        body.marks.began = body.marks.ready = time.monotonic()
         log = log_event if logs_debug(logger) else None
         body._trace = combined(log, request.extensions.get("trace"))
         return self.exchange(prepared, timeouts, body, deadline)
@@ -144,15 +144,15 @@ class HTTP11Connection(ConnectionInterface):
         self._request_count += 1
         self._untouched = True
         self.serving = request
-        self.since = body.ready
+        self.since = body.marks.ready
         self._upload = None
         try:
             if body.aborted or self.aborted:
                 raise ReadError("aborted before it was sent")
             failure = self._send(prepared, timeouts[2], body._trace)
-            body.sent = time.monotonic()
+            body.marks.sent = time.monotonic()
             head = self._receive_head(prepared, timeouts[1], body._trace, failure)
-            body.headed = time.monotonic()
+            body.marks.headed = time.monotonic()
             upload: Upload | None = self._upload
             all_sent = failure is None and (upload is None or not upload.stopped)
             return self._respond(head, timeouts[1], body, all_sent)
@@ -320,7 +320,7 @@ class HTTP11Connection(ConnectionInterface):
         body._keep_for = head.keep_alive_timeout
         reused = self._request_count > 1
         timings: Timings = Timings.__new__(Timings)
-        timings._marks = body
+        timings._marks = body.marks
         stream = self._stream
         if type(stream) is DeadlineStream:
             stream = stream.stream

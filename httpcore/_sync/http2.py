@@ -186,7 +186,7 @@ class HTTP2Connection(ConnectionInterface):
         if deadline is None and timeouts[4] is not None:
             deadline = Deadline(timeouts[4])
         body = ResponseBody(None, request)
-        body.began = body.ready = time.monotonic()
+        body.marks.began = body.marks.ready = time.monotonic()
         log = log_event if logs_debug(logger) else None
         body._trace = combined(log, request.extensions.get("trace"))
         return self.exchange(prepared, timeouts, body, deadline)
@@ -202,20 +202,20 @@ class HTTP2Connection(ConnectionInterface):
         request = prepared.request
         exchange = Exchange(self, request, deadline)
         body._connection = exchange
-        exchange.since = body.ready
+        exchange.since = body.marks.ready
         trace = body._trace
         try:
             if body.aborted:
                 exchange.aborted = True
             if trace is None:
                 exchange.send(prepared, timeouts)
-                body.sent = time.monotonic()
+                body.marks.sent = time.monotonic()
                 exchange.receive_head(timeouts[1])
             else:
                 exchange.send_traced(prepared, timeouts, trace)
-                body.sent = time.monotonic()
+                body.marks.sent = time.monotonic()
                 exchange.receive_head_traced(timeouts[1], trace)
-            body.headed = time.monotonic()
+            body.marks.headed = time.monotonic()
             return exchange.respond(timeouts[1], body)
         except BaseException as exc:
             if not body.closed:
@@ -997,7 +997,7 @@ class Exchange:
         if stream.done:
             body._end()
         timings: Timings = Timings.__new__(Timings)
-        timings._marks = body
+        timings._marks = body.marks
         response: Response = Response.__new__(Response)
         response.status = stream.status
         response.headers = stream.headers

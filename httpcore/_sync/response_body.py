@@ -29,7 +29,7 @@ from .._exceptions import (
 )
 from .._models import Request, describe
 from .._pool import ACTIVE, CLOSED
-from .._trace import Opening, Trace
+from .._trace import Marks, Trace
 
 if TYPE_CHECKING:
     import ssl
@@ -83,14 +83,9 @@ class ResponseBody:
         "_upgraded",
         "_within",
         "aborted",
-        "began",
         "closed",
         "complete",
-        "ended",
-        "headed",
-        "opening",
-        "ready",
-        "sent",
+        "marks",
         "slot",
         "unclean_tls_eof",
     )
@@ -112,13 +107,9 @@ class ResponseBody:
         self._keep_for: float | None = None
         self._upgraded: NetworkStream | None = None
         self._within = False  # a thread is reading from the connection
-        # When things happened, by time.monotonic; None for what has not.
-        self.began: float | None = None
-        self.ready: float | None = None  # there was a connection
-        self.sent: float | None = None
-        self.headed: float | None = None  # the head was there
-        self.ended: float | None = None
-        self.opening: Opening | None = None  # of the connection, if it was opened for this
+        # An object of its own: timings that a caller keeps must keep nothing else.
+        self.marks = marks = Marks()
+        marks.began = marks.ready = marks.sent = marks.headed = marks.ended = marks.opening = None
         self.aborted = False  # another thread wants this to end
         self.closed = False
         self.complete = False
@@ -356,7 +347,7 @@ class ResponseBody:
     def _end(self) -> None:
         """All of the body has arrived."""
         self.complete = True
-        self.ended = time.monotonic()
+        self.marks.ended = time.monotonic()
         if self._trace is not None:
             self._tell_reading()
             self._tell("receive_response_body.complete", {"return_value": None})
