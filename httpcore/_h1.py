@@ -49,6 +49,9 @@ MAX_HEAD = 100 * 1024
 """Bytes. The longest head, chunk line or trailer section that is read. Six times h11's default:
 servers with many cookies or long policies send 64 KiB heads, none is known to send more."""
 
+_KNOWN_INTERIM = frozenset([100, 102, 103, 104])
+"""Interim responses that are registered, and so are followed by the final one."""
+
 MAX_INFORMATIONAL = 64
 """Interim (1xx) responses before the final one. Real servers send a handful; a server that
 sends them for ever must not keep us reading for ever."""
@@ -558,13 +561,14 @@ class Head:
 
     Attributes:
         http_version: ``b"HTTP/1.1"`` or ``b"HTTP/1.0"`` (another minor version as it came).
-        status: 200 to 999, or 101 when the connection switched protocols.
+        status: 200 to 999, or 101 when the connection switched protocols; leniently any other
+            1xx but 100, when nothing followed it.
         reason: the reason phrase, possibly empty.
         headers: the fields in order, names in their original case.
         body: the reader of the body; `rest` has not been fed to it yet.
         keep_alive: whether the connection may be reused once ``body.done`` with no ``excess``.
         keep_alive_timeout: seconds the server says it keeps an idle connection, or None.
-        switched: the connection now belongs to another protocol (101, or 2xx to CONNECT);
+        switched: the connection now belongs to another protocol (1xx, or 2xx to CONNECT);
             `rest` is its first bytes.
         rest: the bytes that came after the head.
     """
@@ -669,7 +673,7 @@ class HeadReader:
         method: the request's method.
         headers: the request's fields; only Connection and Upgrade are looked at.
         lenient: read malformed heads as http.client and urllib3 do; see `_repair` and
-            `feed_eof`.
+            `feed_eof`. A 101 is accepted although the request asked for no upgrade.
         informational: called with status and fields of each interim (1xx) response.
     """
 
@@ -694,6 +698,19 @@ class HeadReader:
                 self._keep_alive = False
         self._section = _Section("response head")
         self._interim = 0
+        # The last interim response, where it becomes the final one if nothing follows.
+        self._last: Head | None = None
+        self._accepts_any = lenient and method != b"CONNECT"
+        if self._accepts_any and self._plain:
+            self._told.append((b"Upgrade", b"any"))  # to h11 alone, which then lets a 101 pass
+
+    @property
+    def may_be_final(self) -> bool:
+        """Whether the last thing that came, as a whole, was an interim response of a status that
+        nobody knows. Leniently it is taken for the final one if nothing follows: programs answer
+        with any status, and http.client takes it for the response at once."""
+        last = self._last
+        return last is not None and last.status not in _KNOWN_INTERIM and not self._section.held
 
     def feed(self, data: bytes) -> Head | None:
         """Add bytes from the server.
@@ -718,12 +735,14 @@ class HeadReader:
             data = b""
 
     def feed_eof(self) -> Head:
-        """Note that the peer closed before the final head was complete.
+        """Note that the peer closed before the final head was complete, or, where
+        `may_be_final`, that nothing followed for a while.
 
         Returns:
             When reading leniently, the head of a server that closed after a whole line, as if
             the blank line had come: http.client takes the end of the data for it. Its body was
-            not read, and tells by its framing whether anything is missing.
+            not read, and tells by its framing whether anything is missing. Where nothing at all
+            followed an interim response, that one, with the connection handed over.
 
         Raises:
             ServerDisconnected: no byte came at all.
@@ -732,6 +751,9 @@ class HeadReader:
         held = self._section.held
         if not held and not self._interim:
             raise ServerDisconnected("server closed the connection without sending a response")
+        if not held and self._last is not None:
+            _logger.warning("interim response %d taken for the final one", self._last.status)
+            return self._last
         head = self._read_cut() if self._lenient else None
         if head is not None:
             return head
@@ -789,6 +811,9 @@ class HeadReader:
             event = self._read_with_h11(block)
         if type(event) is h11.InformationalResponse and event.status_code != 101:
             self._note_interim(event.status_code, fields)
+            # http.client skips 100 as well.
+            if self._accepts_any and event.status_code != 100:
+                self._last = self._interpret(event, fields, trusted)
             return None
         return self._interpret(event, fields, trusted)
 
@@ -827,7 +852,7 @@ class HeadReader:
             elif name == b"keep-alive":
                 timeout = _keep_alive_timeout(value)
         status = event.status_code
-        switched = status == 101 or (self._method == b"CONNECT" and 200 <= status < 300)
+        switched = status < 200 or (self._method == b"CONNECT" and 200 <= status < 300)
         body: BodyReader
         if switched or self._method == b"HEAD" or status in _BODYLESS:
             body = LengthReader(0)

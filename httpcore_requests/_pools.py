@@ -55,6 +55,7 @@ from ._retries import (
 from ._settings import Transports, check_connection_keywords, road_for, without_ip
 from ._timeout import Timeout as OurTimeout
 from ._tls import TLSPlan, TLSSettings, context_for, plan
+from ._wire import FIRST_FINAL
 
 if TYPE_CHECKING:
     import ssl
@@ -291,7 +292,10 @@ class HostPool(HTTPConnectionPool):
         )
         pool = transports.open.get(self._road) or transports.pool(self._road)
         response = pool.handle_request(request)
-        if not response.extensions.get("reused"):
+        known: Any = response.extensions
+        if response.status < FIRST_FINAL and not any(n.lower() == b"upgrade" for n, _ in lines):
+            known["unasked"] = True
+        if not known.get("reused"):
             self.num_connections += 1
         return response
 

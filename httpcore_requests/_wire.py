@@ -35,8 +35,9 @@ if TYPE_CHECKING:
 # Bytes asked for when the caller names no number: what one read of a socket gives at most.
 READ_SIZE = 65536
 
-# RFC 9110 section 15.2.2: the connection belongs to another protocol from here on.
-SWITCHING_PROTOCOLS = 101
+# Statuses below this one (RFC 9110 section 15.2): the connection belongs to another protocol from
+# here on, or the server said no more than that.
+FIRST_FINAL = 200
 
 # httpcore's name for the version of a response, and for each what http.client calls it (major * 10
 # + minor) and its usual name.
@@ -166,6 +167,14 @@ class BodyFile:
             ended = ended or self.left <= 0
         if ended:
             self.closed = True
+            if self.response.status < FIRST_FINAL:
+                self._end_unasked()
+
+    def _end_unasked(self) -> None:
+        """Close a connection that was handed over though nobody had asked for an upgrade: who
+        reads the body wants nothing of its socket. One that was asked for stays the caller's."""
+        if self.response.extensions.get("unasked"):
+            self.body.close()
 
     def failed(self, exc: Exception) -> Exception:
         """The exception to raise for `exc`; nothing more can be read."""
@@ -339,7 +348,7 @@ class SocketFile(socket.SocketIO):
 
     def readinto(self, buffer: Any) -> int:
         wire = self._wire
-        if wire.response.status != SWITCHING_PROTOCOLS:
+        if wire.response.status >= FIRST_FINAL:
             return wire.readinto(buffer)
         stream = wire.response.extensions["network_stream"]
         try:

@@ -18,6 +18,7 @@ import tarfile
 import threading
 import weakref
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -346,11 +347,20 @@ def test_docker_cancels_a_stream_from_another_thread(serve: Serve, make: Any) ->
         response.close()
 
 
-@pytest.mark.parametrize("head", ["101 UPGRADED", "200 OK"])
-@pytest.mark.parametrize("make", [requests.Session, httpcore_requests.Session])
-def test_docker_attach_talks_both_ways(serve: Serve, make: Any, head: str) -> None:
+@pytest.mark.parametrize("asks", [True, False], ids=["asked", "unasked"])
+@pytest.mark.parametrize("head", ["101 UPGRADED", "200 OK", "150 ODD"])
+@pytest.mark.parametrize("make", [requests.Session, httpcore_requests.Session, "unix"])
+def test_docker_attach_talks_both_ways(
+    serve: Serve,
+    make: Any,
+    head: str,
+    asks: bool,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """docker takes the connection over: with 101 where it may upgrade, else with a 200 whose
-    body ends with the connection."""
+    body ends with the connection. Some servers say 101 although nobody has asked."""
+    monkeypatch.setattr("httpcore._sync.http11.UNKNOWN_INTERIM_PATIENCE", 0.1)
 
     def handler(peer: Peer) -> None:
         peer.recv_request()
@@ -358,9 +368,15 @@ def test_docker_attach_talks_both_ways(serve: Serve, make: Any, head: str) -> No
         assert peer.recv_exactly(3) == b"ls\n"
         peer.send(b"a.txt\n")
 
-    asked = {"Connection": "Upgrade", "Upgrade": "tcp"}
+    asked = {"Connection": "Upgrade", "Upgrade": "tcp"} if asks else {}
+    if make == "unix":
+        make, path = httpcore_requests.Session, str(tmp_path / "socket")
+        serve(handler, uds=path)
+        url = "http+unix://" + path.replace("/", "%2F") + "/attach"
+    else:
+        url = serve(handler).url
     with make() as session:
-        response = session.post(serve(handler).url, headers=asked, stream=True, timeout=5)
+        response = session.post(url, headers=asked, stream=True, timeout=5)
         file = response.raw._fp.fp.raw
         file._response = response  # docker keeps the response alive like this
         without_timeout(file)

@@ -14,6 +14,7 @@ import pytest
 import requests
 import urllib3
 
+import httpcore
 import httpcore_requests
 from httpcore_requests import HTTPAdapter
 from tests.support.servers import Peer, ReceivedRequest, ScriptedServer
@@ -185,3 +186,92 @@ def test_the_reason_is_stripped(
     ours, theirs = session.get(url), stock.get(url)
     assert ours.reason == theirs.reason
     assert ours.raw._original_response.reason == theirs.reason
+
+
+# Known, unknown, unasked; with fields that are wrong in an interim response.
+INTERIM_ALONE = [b"101 Switching", b"102 Processing", b"103 Hints", b"150 Odd", b"199 Odd"]
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("fields", [b"", b"Content-Length: 5\r\nConnection: close\r\n"])
+@pytest.mark.parametrize("line", INTERIM_ALONE)
+def test_an_interim_response_that_nothing_follows_is_the_response(
+    session: requests.Session,
+    stock: requests.Session,
+    serve: Serve,
+    line: bytes,
+    fields: bytes,
+    stream: bool,
+) -> None:
+    def handler(peer: Peer) -> None:
+        peer.recv_request()
+        peer.send(b"HTTP/1.1 " + line + b"\r\nX-A: b\r\n" + fields + b"\r\n")
+
+    url = serve(handler).url
+    for sender in (stock, session):
+        with sender.get(url, stream=stream, timeout=5) as response:
+            assert response.status_code == int(line[:3])
+            assert response.reason == line[4:].decode()
+            assert response.headers["X-A"] == "b"
+            assert (response.raw._fp.fp is None) is not stream
+            assert response.content == b""
+            assert response.raw._fp.fp is None
+
+
+@pytest.mark.parametrize("line", [b"101 Switching", b"150 Odd"])
+def test_a_server_that_keeps_silent_after_it_is_not_waited_for(
+    session: requests.Session, serve: Serve, line: bytes
+) -> None:
+    closed: list[bytes] = []
+
+    def handler(peer: Peer) -> None:
+        peer.recv_request()
+        peer.send(b"HTTP/1.1 " + line + b"\r\n\r\n")
+        closed.append(peer.wait_closed())
+
+    server = serve(handler)
+    assert session.get(server.url).status_code == int(line[:3])
+    # Nobody asked for its socket, and the body was read: the connection is closed.
+    assert server.wait_for(lambda: bool(closed))
+
+
+@pytest.mark.parametrize("line", [b"100 Continue", *INTERIM_ALONE[1:]])
+def test_an_interim_response_that_something_follows_is_none(
+    session: requests.Session, serve: Serve, line: bytes
+) -> None:
+    def handler(peer: Peer) -> None:
+        while peer.recv_request() is not None:
+            peer.send(b"HTTP/1.1 " + line + b"\r\n\r\n")
+            peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+
+    server = serve(handler)
+    assert [session.get(server.url).text for _ in range(2)] == ["ok", "ok"]
+    assert server.accepted == 1
+
+
+def test_only_100_then_nothing_is_a_failure(
+    session: requests.Session, stock: requests.Session, serve: Serve
+) -> None:
+    def handler(peer: Peer) -> None:
+        peer.recv_request()
+        peer.send(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+    url = serve(handler).url
+    for sender in (stock, session):
+        with pytest.raises(requests.ConnectionError):
+            sender.get(url)
+
+
+@pytest.mark.parametrize("line", INTERIM_ALONE)
+def test_the_core_and_a_strict_adapter_refuse_it(serve: Serve, line: bytes) -> None:
+    def handler(peer: Peer) -> None:
+        peer.recv_request()
+        peer.send(b"HTTP/1.1 " + line + b"\r\n\r\n")
+
+    url = serve(handler).url
+    with pytest.raises(httpcore.RemoteProtocolError):
+        httpcore.request("GET", url)
+    with requests.Session() as strict:
+        strict.mount("http://", HTTPAdapter(parsing="strict"))
+        with pytest.raises(requests.ConnectionError):
+            strict.get(url)

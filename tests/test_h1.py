@@ -1227,6 +1227,41 @@ class TestLenient:
         assert head is not None
         assert (head.status, head.reason, head.headers) == (200, b"OK", [LENGTH])
 
+    @pytest.mark.parametrize("fields", [b"", b"no colon\r\n", b"Upgrade: x\r\n"])
+    @pytest.mark.parametrize("sent", [[], [(b"Connection", b"close")], [(b"Upgrade", b"x")]])
+    def test_an_unasked_101(self, fields: bytes, sent: Headers) -> None:
+        reader = HeadReader(b"GET", sent, lenient=True)
+        head = reader.feed(b"HTTP/1.1 101 Switching\r\n" + fields + b"\r\nrest")
+        assert head is not None
+        assert (head.status, head.switched, head.rest) == (101, True, b"rest")
+        assert not head.keep_alive
+        for method, lenient in ((b"CONNECT", True), (b"GET", False)):
+            with pytest.raises(RemoteProtocolError):
+                HeadReader(method, lenient=lenient).feed(b"HTTP/1.1 101 Switching\r\n\r\n")
+
+    @pytest.mark.parametrize("status", [102, 103, 104, 105, 150, 199])
+    def test_an_interim_response_that_nothing_follows(self, status: int) -> None:
+        reader = HeadReader(b"GET", lenient=True)
+        assert reader.feed(b"HTTP/1.1 %d X\r\nContent-Length: 3\r\n\r\n" % status) is None
+        assert reader.may_be_final is (status > 104)
+        head = reader.feed_eof()
+        assert (head.status, head.switched, head.keep_alive) == (status, True, False)
+        assert head.body.done
+        for method, lenient in ((b"CONNECT", True), (b"GET", False)):
+            reader = HeadReader(method, lenient=lenient)
+            assert reader.feed(b"HTTP/1.1 %d X\r\n\r\n" % status) is None
+            assert not reader.may_be_final
+            with pytest.raises(RemoteProtocolError):
+                reader.feed_eof()
+
+    def test_an_interim_response_that_something_follows(self) -> None:
+        reader = HeadReader(b"GET", lenient=True)
+        assert reader.feed(b"HTTP/1.1 150 X\r\n\r\nHTTP/1.1 ") is None
+        assert not reader.may_be_final
+        head = reader.feed(b"200 OK\r\n\r\n")
+        assert head is not None
+        assert (head.status, head.switched) == (200, False)
+
     @pytest.mark.parametrize(
         "raw",
         [
@@ -1235,7 +1270,6 @@ class TestLenient:
             b"HTTP/1.1 2000 OK\r\n\r\n",
             b"HTTP/1.1 099 Low\r\n\r\n",
             b"HTTP/2.0 200 OK\r\n\r\n",
-            b"HTTP/1.1 101 Unasked\r\nno colon\r\n\r\n",
             b"\x16\x03\x01",
         ],
     )

@@ -134,7 +134,8 @@ class ConnectionPool(RequestInterface):
             that DNS changes are seen; None for no limit.
         parsing: ``"strict"`` reads responses as h11 does; ``"lenient"`` repairs or skips
             malformed header lines, as requests can read them, and sends header names that
-            are no tokens, such as ``a[0]``, as requests sends them.
+            are no tokens, such as ``a[0]``, as requests sends them. A 101 that was not asked
+            for, and an interim response that nothing follows, are then the response.
         timeout: seconds for requests that bring none in ``extensions["timeout"]``, with the same
             keys: connect, read, write, pool, and total, which covers all of a request from
             the wait for a connection to the last byte of the body.

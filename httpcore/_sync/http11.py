@@ -51,6 +51,10 @@ ACK_PATIENCE = 3.0
 # that slept). Short, since doubt costs nothing unless the peer stays silent.
 DOUBT_AFTER = 1.0
 
+# Seconds that a final response has to follow an interim one of unknown status, in lenient mode.
+# Servers that send interim responses send registered ones; http.client does not wait at all.
+UNKNOWN_INTERIM_PATIENCE = 1.0
+
 
 class HTTP11Connection(ConnectionInterface):
     """An open HTTP/1.1 connection that can be driven by hand.
@@ -303,12 +307,25 @@ class HTTP11Connection(ConnectionInterface):
                 head = reader.feed(data) if data else None
                 if head is not None:
                     return head
-                data = self._stream.read(READ_SIZE, timeout)
+                if reader.may_be_final:
+                    data = self._read_after_unknown(timeout)
+                else:
+                    data = self._stream.read(READ_SIZE, timeout)
                 if not data:
                     return reader.feed_eof()
         except (NetworkError, RemoteProtocolError, TimeoutException) as exc:
             exc.phase = RESPONSE_STARTED
             raise
+
+    def _read_after_unknown(self, timeout: float | None) -> bytes:
+        """What follows an interim response of unknown status; empty when nothing does."""
+        patience = UNKNOWN_INTERIM_PATIENCE
+        if timeout is not None:
+            patience = min(patience, timeout)
+        try:
+            return self._stream.read(READ_SIZE, patience)
+        except ReadTimeout:
+            return b""
 
     def _respond(
         self, head: Head, timeout: float | None, body: ResponseBody, all_sent: bool

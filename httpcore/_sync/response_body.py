@@ -451,7 +451,7 @@ class ResponseBody:
         self._end()
 
     def _hand_over(self) -> NetworkStream:
-        """The connection changes hands (101, or 2xx to CONNECT): it is the caller's now."""
+        """The connection changes hands (1xx, or 2xx to CONNECT): it is the caller's now."""
         connection: Any = self._connection  # HTTP/1.1: no stream of HTTP/2 does that
         leftover = self._pending + self._reader.excess
         self._pending = b""
