@@ -15,9 +15,10 @@ Two readers stand behind each other:
   request. The fast reader may decline; it may never differ.
 
 Where this file is stricter than h11, it is on purpose: a head longer than MAX_HEAD is refused
-however it arrives, a version other than HTTP/1.x is refused, a chunk line with a bare LF is
-refused without waiting for its CRLF, a request never has both Content-Length and
-Transfer-Encoding, and a response that has both never leaves a reusable connection.
+however it arrives, a version other than HTTP/1.x is refused, bytes that cannot begin a status line
+and a chunk line with a bare LF are refused without waiting for more, a request never has both
+Content-Length and Transfer-Encoding, and a response that has both never leaves a reusable
+connection.
 
 `HeadReader(lenient=True)` and `ChunkedReader(lenient=True)` are the places that read what h11
 refuses; see `_repair`, `HeadReader.feed_eof` for heads that end with the connection, and
@@ -42,6 +43,7 @@ from ._exceptions import (
     RemoteProtocolError,
     ServerDisconnected,
 )
+from ._greetings import explain_start
 
 Headers = list[tuple[bytes, bytes]]
 
@@ -61,6 +63,10 @@ CHUNKED = -1
 
 LAST_CHUNK = b"0\r\n\r\n"
 """What ends a chunked body without trailers (RFC 9112 section 7.1)."""
+
+MAX_STATUS_START = 256
+"""Bytes of an answer in which its first bytes are checked; more than any status line needs to be
+told from something else, and few enough to look at again with each byte that arrives."""
 
 _MAX_LENGTH_DIGITS = 20
 """Digits of a Content-Length, as h11 limits it: enough for 2**64, and int() stays cheap."""
@@ -87,6 +93,24 @@ _is_request_line = re.compile(_TOKEN + rb" [!-~]+ HTTP/1\.1\r\n").fullmatch
 # One (name, value) for each line of the plainest kind: one space after the colon, then a value
 # that is not empty and does not end with a space. `^` ties the search to line starts.
 _find_fields = re.compile(rb"(?m)^(" + _TOKEN + rb"): (\S.*)(?<! )\r\n").findall
+
+
+def _beginnings(*steps: bytes) -> bytes:
+    """A pattern for all that may still become `steps`, one after the other."""
+    pattern = b""
+    for step in reversed(steps):
+        pattern = b"(?:%b%b)?" % (step, pattern)
+    return pattern
+
+
+# A status line as far as it came, without its LF: as h11 reads it, and as `_repair` does.
+_HTTP_1 = (b"H", b"T", b"T", b"P", b"/", b"1", rb"\.", b"[0-9]")
+_STATUS_CODE = (b"[1-9]", b"[0-9]", b"[0-9]")
+_may_begin = re.compile(_beginnings(*_HTTP_1, b" ", *_STATUS_CODE, rb"[ \r].*")).fullmatch
+_may_begin_loose = re.compile(
+    rb"[ \t]*" + _beginnings(*_HTTP_1, rb"[ \t]+", *_STATUS_CODE, rb"[ \t].*")
+).fullmatch
+_is_begun = re.compile(rb"HTTP/1\.[0-9] [1-9][0-9][0-9](?:[ \r].*)?").fullmatch
 
 # What a field value must not have (RFC 9110 section 5.5, and h11's field-value), and HTAB, which
 # is allowed but rare enough to be declined.
@@ -697,6 +721,7 @@ class HeadReader:
             elif b"close" in _tokens(value):
                 self._keep_alive = False
         self._section = _Section("response head")
+        self._begun = False  # the status line is there, or more than MAX_STATUS_START bytes
         self._interim = 0
         # The last interim response, where it becomes the final one if nothing follows.
         self._last: Head | None = None
@@ -720,14 +745,18 @@ class HeadReader:
 
         Raises:
             RemoteProtocolError: this is not an HTTP/1.x response head, or it is longer than
-                MAX_HEAD, or more than MAX_INFORMATIONAL interim responses came.
+                MAX_HEAD, or more than MAX_INFORMATIONAL interim responses came. It is raised with
+                the first byte that cannot be part of a status line: a server of another
+                protocol may wait for us while we would wait for it.
             ConflictingLengths: two different Content-Lengths.
         """
         while True:
+            if not self._begun:
+                self._check_start(data)
             block = self._section.feed(data)
-            self._check_first_byte(block)
             if block is None:
                 return None
+            self._begun = False
             head = self._read_block(block)
             if head is not None:
                 head.rest = self._section.rest()
@@ -778,15 +807,23 @@ class HeadReader:
         head.keep_alive = False
         return head
 
-    def _check_first_byte(self, block: bytes | None) -> None:
+    def _check_start(self, data: bytes) -> None:
         """Refuse what cannot become a status line without waiting for the rest of it.
 
-        h11 does so below 0x21; a TLS record, sent to a client that expects none, is the usual
-        case. http.client skips white space here.
+        http.client decides when it has a line, and waits for ever for one of a TLS or HTTP/2
+        server; a lenient reader lets white space come first, as http.client does.
         """
-        first = self._section.first if block is None else block[:1]
-        if first and first < b"!" and not (self._lenient and first in b" \t"):
-            raise _broken(f"illegal status line: begins with byte 0x{first.hex()}")
+        start = (self._section.start(MAX_STATUS_START) + data)[:MAX_STATUS_START]
+        line, newline, _ = start.partition(b"\n")
+        self._begun = bool(newline) or len(start) == MAX_STATUS_START
+        if self._lenient and line[:1] not in b"\0\v\f\r":
+            # CR ends the line here, or is one of the control characters that become spaces.
+            line = line.translate(_CONTROLS_TO_SPACES)
+            fits = _match_loose_status if newline else _may_begin_loose
+        else:
+            fits = _is_begun if newline else _may_begin
+        if fits(line) is None:
+            raise _broken(f"illegal status line: {explain_start(start)}")
 
     def _read_block(self, block: bytes) -> Head | None:
         """Read one complete head; None when it is an interim one."""
@@ -891,10 +928,9 @@ class _Section:
         """Bytes waiting."""
         return len(self._buffer) - self._start
 
-    @property
-    def first(self) -> bytes:
-        """The first byte waiting, empty where there is none."""
-        return bytes(self._buffer[self._start : self._start + 1])
+    def start(self, count: int) -> bytes:
+        """The first `count` bytes waiting, or all of them where there are fewer."""
+        return bytes(self._buffer[self._start : self._start + count])
 
     def feed(self, data: bytes) -> bytes | None:
         """Add bytes; give the section, blank line included, once it is complete."""

@@ -62,6 +62,7 @@ from ._exceptions import (
     RemoteProtocolError,
     ServerDisconnected,
 )
+from ._greetings import explain_start
 from ._hpack import CODERS, ENGINE
 
 Headers = list[tuple[bytes, bytes]]
@@ -699,6 +700,10 @@ class Codec:
             raise self._broken(str(exc) or type(exc).__name__) from exc
         if position < end:
             self._rest = data[position:]
+            if not self.settled and self._rest[0]:
+                # The first byte of SETTINGS is 0, as in every frame of at most MAX_FRAME bytes.
+                # A server of another protocol may send no more than a short line and wait.
+                raise self._overlong(self._rest, MAX_FRAME + 1)
         if len(self._out) > backlog:
             self._check_backlog(backlog)
 
@@ -714,7 +719,7 @@ class Codec:
 
     def _overlong(self, data: bytes, size: int) -> RemoteProtocolError:
         if not self.settled:  # with HTTP/1.1, or something else, in place of SETTINGS
-            return self._broken(f"it does not speak it, but began with {data[:40]!r}")
+            return self._broken(explain_start(data, "HTTP/2"))
         self._terminate(h2.errors.ErrorCodes.FRAME_SIZE_ERROR)
         return self._broken(f"a frame of {size} bytes (the limit is {MAX_FRAME})")
 

@@ -501,6 +501,13 @@ def describe(request: Request) -> str:
     return f"{method} {request.url.target.decode('ascii', 'backslashreplace')}"
 
 
+def name_request(exc: Exception, request: Request) -> None:
+    """Add to the text of `exc` which request it ended: a codec does not know that."""
+    what = describe(request)
+    if what not in str(exc):
+        exc.args = (f"{exc} (in the answer to {what})", *exc.args[1:])
+
+
 def to_url(url: URL | bytes | str) -> URL:
     if type(url) is not str and isinstance(url, URL):
         return url

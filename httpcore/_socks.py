@@ -172,5 +172,6 @@ def _read(stream: Any, count: int, first: int | None = None) -> Generator[Step, 
             raise _Broken(f"it closed the connection after {len(data)} bytes of an answer")
         data += part
         if first is not None and data[0] != first:
-            raise _Broken(f"it does not speak SOCKS: its answer begins with 0x{data[:1].hex()}")
+            hint = "; an http:// proxy?" if data[:1] == b"H" else ""
+            raise _Broken(f"it does not speak SOCKS: its answer begins with 0x{data[0]:02x}{hint}")
     return data

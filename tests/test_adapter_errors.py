@@ -508,14 +508,14 @@ CASES = {
 }  # fmt: skip
 
 BODY_CASES = {
-    "/cut-length": like(ChunkedEncodingError, ".* 5 of 10 body bytes", RESPONSE_STARTED),
+    "/cut-length": like(ChunkedEncodingError, ".* 5 of 10 body bytes.*", RESPONSE_STARTED),
     "/cut-chunk": like(
-        ChunkedEncodingError, ".* after 5 body bytes, chunk incomplete", RESPONSE_STARTED
+        ChunkedEncodingError, ".* after 5 body bytes, chunk incomplete.*", RESPONSE_STARTED
     ),
     "/no-last-chunk": like(ChunkedEncodingError, ".* after 5 body bytes.*", RESPONSE_STARTED),
     "/silent-body": like(CONNECTION_ERROR, "Read timed out.*", RESPONSE_STARTED),
     "/no-gzip": like(ContentDecodingError, ".*failed to decode.*", RESPONSE_STARTED),
-    "/cut-gzip": like(ChunkedEncodingError, ".* 2 of 80 body bytes", RESPONSE_STARTED),
+    "/cut-gzip": like(ChunkedEncodingError, ".* 2 of 80 body bytes.*", RESPONSE_STARTED),
     "/six-codings": like(ContentDecodingError, "Too many.*", RESPONSE_STARTED),
 }
 

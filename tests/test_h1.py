@@ -199,8 +199,10 @@ def assert_same(method: bytes, sent: Headers, pieces: list[bytes], eof: bool) ->
         assert ours.failed
         return ours
     if ours.failed and not theirs.failed:
-        # A chunk line with a bare LF is refused at the LF; h11 waits for the CR LF to say so.
-        assert by_h11(method, sent, [*pieces, b"\r\n"], eof).failed
+        # A chunk line with a bare LF is refused at the LF, and a status line at the first byte
+        # that cannot be in one; h11 waits for the end of the line or of the head to say so.
+        theirs = by_h11(method, sent, [*pieces, b"\r\n" if ours.head else b"\r\n\r\n"], eof)
+        assert theirs.failed or stricter(theirs)
         return ours
     assert ours.failed == theirs.failed, (ours, theirs)
     if ours.failed:
@@ -900,13 +902,78 @@ class TestHeads:
         with pytest.raises(RemoteProtocolError, match=f"response head longer than {MAX_HEAD}"):
             feed_all(reader, longer, step)
 
-    @pytest.mark.parametrize("data", [b"\x15\x03\x01", b"\n", b"\r\n", b" HTTP/1.1 200 OK\r\n\r\n"])
-    def test_hopeless_first_byte(self, data: bytes) -> None:
+    # What begins an answer, how many bytes of it are enough to refuse it, and what is said.
+    FOREIGN = {
+        "lf-text": (b"hello\n", 1, r"begins with b'h"),
+        "lower-case": (b"http/1.1 200 OK\r\n", 1, r"begins with b'h"),
+        "almost": (b"HTTQ", 4, r"begins with b'HTTQ' \(no HTTP/1 server"),
+        "no-status": (b"HTTP/1.1\r\n", 9, r"begins with b'HTTP/1.1\\r"),
+        "no-number": (b"HTTP/1.1 abc\r\n", 10, r"begins with b'HTTP/1.1 a"),
+        "long-number": (b"HTTP/1.1 2000 OK\r\n", 13, r"begins with b'HTTP/1.1 2000"),
+        "low-number": (b"HTTP/1.1 099 Low\r\n", 10, r"begins with b'HTTP/1.1 0"),
+        "short-number": (b"HTTP/1.1 20\r\n", 12, r"begins with b'HTTP/1.1 20\\r"),
+        "two-digits": (b"HTTP/1.10 200 OK\r\n", 9, r"begins with b'HTTP/1.1"),
+        "icy": (b"ICY 200 OK\r\n", 1, "begins with b'I"),
+        "rtsp": (b"RTSP/1.0 400 Bad Request\r\nCSeq: 0\r\n\r\n", 1, "begins with b'R"),
+        "ssh": (b"SSH-2.0-OpenSSH_9.2p1\r\n", 1, "SSH server: check the port|begins with b'S"),
+        "smtp": (b"220 mail.example.com ESMTP\r\n", 1, "SMTP or FTP server|begins with b'2"),
+        "ftp": (b"220-Welcome\r\n", 1, "SMTP or FTP server|begins with b'2"),
+        "pop3": (b"+OK POP3 ready\r\n", 1, r"mail server|begins with b'\+"),
+        "imap": (b"* OK IMAP4rev1\r\n", 1, r"mail server|begins with b'\*"),
+        "redis": (b"-ERR unknown command 'GET'\r\n", 1, "begins with b['\"]-"),
+        "mysql": (b"J\0\0\0\n8.0.36\0", 1, "begins with b'J"),
+        "tls-alert": (b"\x15\x03\x01\0\x02\x02\x46", 1, r"should be https|begins with b'\\x15"),
+        "settings": (b"\0\0\0\x04\0\0\0\0\0", 1, r"HTTP/2 frame|begins with b'\\x00"),
+        "preface": (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 1, "sent a request|begins with b'P"),
+        "page": (b"<!DOCTYPE html>\n", 1, r"without a head|begins with b'<"),
+        "empty-line": (b"\r\n", 1, r"begins with b'\\r"),
+        "bare-empty-line": (b"\nHTTP/1.1 200 OK\r\n", 1, r"begins with b'\\n"),
+        "megabyte": (b"z" * 1_000_000, 1, "begins with b'z"),
+        "later-version": (b"HTTP/2.0 200 OK\r\n", 6, "HTTP/2.* is not HTTP/1.x"),
+        "earlier-version": (b"HTTP/0.9 200 OK\r\n", 6, "HTTP/0.* is not HTTP/1.x"),
+    }  # fmt: skip
+
+    @pytest.mark.parametrize("lenient", [False, True])
+    @pytest.mark.parametrize("kind", FOREIGN)
+    def test_an_answer_that_is_no_http_is_refused_at_once(self, kind: str, lenient: bool) -> None:
+        """... whole, and at its first impossible byte: its server may wait for us, too."""
+        data, enough, text = self.FOREIGN[kind]
+        for interim in (b"", b"HTTP/1.1 103 Hints\r\n\r\n"):
+            with pytest.raises(RemoteProtocolError, match=text) as caught:
+                HeadReader(b"GET", lenient=lenient).feed(interim + data)
+            assert caught.value.phase == "response_started"
+            assert str(caught.value).startswith("illegal status line: ")
+            assert len(str(caught.value)) < 200
+            reader = HeadReader(b"GET", lenient=lenient)
+            # White space may be doubled for a lenient reader, so a bad end is seen at the LF.
+            loose = lenient and kind in ("no-status", "short-number")
+            feed_all(reader, interim + data[: enough - 1], 1)
+            with pytest.raises(RemoteProtocolError, match=text):
+                feed_all(reader, data[enough - 1 : enough + loose], 1)
+
+    def test_a_request_that_comes_back_is_not_shown(self) -> None:
+        """An echo server sends all of it, its secrets too."""
         with pytest.raises(
-            RemoteProtocolError, match=f"begins with byte 0x{data[0]:02x}"
+            RemoteProtocolError, match="sent a request back, perhaps ours"
         ) as caught:
-            HeadReader(b"GET").feed(data)
-        assert caught.value.phase == "response_started"
+            HeadReader(b"GET").feed(b"GET /?token=s3cret HTTP/1.1\r\nHost: a\r\n\r\n")
+        assert "s3cret" not in str(caught.value)
+
+    @pytest.mark.parametrize("lenient", [False, True])
+    @pytest.mark.parametrize(
+        "line",
+        [b"HTTP/1.1 200 OK", b"HTTP/1.0 404", b"HTTP/1.9 200 ", b"HTTP/1.1 999 " + b"x" * 9000],
+    )
+    def test_a_status_line_may_come_byte_by_byte(self, line: bytes, lenient: bool) -> None:
+        for end in (b"\r\n\r\n", b"\n\n"):
+            reader = HeadReader(b"GET", lenient=lenient)
+            assert feed_all(reader, line + end, 1)[-1] is not None
+
+    def test_only_a_lenient_reader_takes_white_space_first(self) -> None:
+        raw = b" \t" * 200 + b"HTTP/1.1 200 OK\r\n\r\n"
+        assert feed_all(HeadReader(b"GET", lenient=True), raw, 1)[-1] is not None
+        with pytest.raises(RemoteProtocolError, match="begins with b' '"):
+            HeadReader(b"GET").feed(raw[:1])
 
     @pytest.mark.parametrize("version", [b"2.0", b"0.9", b"3.1"])
     def test_other_versions(self, version: bytes) -> None:

@@ -1663,6 +1663,32 @@ def test_frames_that_end_the_connection(
 
 
 @pytest.mark.parametrize(
+    ("data", "text"),
+    [
+        (b"HTTP/1.1 400 Bad Request\r\n\r\n", "an HTTP/1.1 server: use http1=True"),
+        (b"hello\n", r"begins with b'hello\\n' \(no HTTP/2 server"),
+        (b"SSH-2.0-OpenSSH_9.2p1\r\n", "an SSH server"),
+        (b"220 a\r\n", "an SMTP or FTP server"),
+        (b"\x15\x03\x01\0\x02\x02\x46", "a TLS record: the scheme should be https"),
+        (b"\r\n", r"begins with b'\\r\\n'"),
+        (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "a request back"),
+    ],
+    ids=lambda value: repr(value) if isinstance(value, bytes) else "",
+)
+def test_an_answer_that_is_no_http2_is_refused_at_once(engine: str, data: bytes, text: str) -> None:
+    """... whole, and at its first byte: its server may wait for us, too."""
+    Wire(engine, settled=False).raises(text, data)
+    Wire(engine, settled=False).raises("the answer begins with b", data[:1])
+
+
+def test_settings_may_come_byte_by_byte(engine: str) -> None:
+    wire = Wire(engine, settled=False)
+    for byte in settings_frame():
+        wire.send(bytes([byte]))
+    assert wire.codec.settled
+
+
+@pytest.mark.parametrize(
     "fine",
     [
         frame(0x77, 0, b"unknown"),

@@ -1031,6 +1031,8 @@ FAILURES = [
                  "10 bytes of an incomplete response head", id="end inside the head"),
     pytest.param([b"SSH-2.0-OpenSSH\r\n\r\n"], httpcore.RemoteProtocolError, "response_started",
                  "status line", id="not HTTP"),
+    pytest.param([b"hello\n"], httpcore.RemoteProtocolError, "response_started",
+                 r"begins with b'hello\\n' .* \(in the answer to GET /path\)", id="a line"),
     pytest.param([b"HTTP/2 200 OK\r\n\r\n"], httpcore.RemoteProtocolError, "response_started",
                  "HTTP/2", id="not HTTP/1"),
     pytest.param([ok(b"", b"Content-Length: 1", b"Content-Length: 2")], ConflictingLengths,

@@ -30,7 +30,7 @@ ORDER: list[set[str]] = [
     {"exceptions"},  # the public path of the finer ones
     {"_models"},
     {"_trace", "_ssl"},
-    {"_config", "_hpack"},
+    {"_config", "_hpack", "_greetings"},
     {"_h1", "_h2", "_pool", "_race", "_retries"},
     {"_proxy", "_cassette"},
     {"_socks"},
@@ -43,6 +43,7 @@ ORDER: list[set[str]] = [
     {"__main__"},
 ]
 SANS_IO = [
+    "_greetings",
     "_h1",
     "_hpack",
     "_h2",

@@ -316,7 +316,9 @@ def test_a_refusal_without_end_is_cut() -> None:
     [
         ([b""], "without sending a response"),
         ([b"HTTP/1.1 200", b""], "incomplete response head"),
-        ([b"\x15\x03\x01 this is TLS"], "illegal status line"),
+        ([b"\x15\x03\x01 this is TLS"], "illegal status line: .* the scheme should be https"),
+        ([b"SSH-2.0-OpenSSH_9.2p1\r\n"], "an SSH server: check the port"),
+        ([b"HTTP/1.1 103 Hints\r\n\r\n", b"h"], "the answer begins with b'h'"),
         ([ReadError("read failed")], "read failed"),
         ([WriteError("write failed")], "write failed"),
         ([AGREED + b"220 mail"], "sent data before anything was asked for"),

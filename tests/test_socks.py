@@ -127,7 +127,11 @@ def test_a_refusal(auth: tuple[bytes, bytes] | None, replies: bytes, reason: str
 
 
 BROKEN: list[tuple[bytes, Any, str]] = [
-    (b"socks5h", b"HTTP/1.1 400 Bad Request\r\n", "does not speak SOCKS: .* begins with 0x48"),
+    (
+        b"socks5h",
+        b"HTTP/1.1 400 Bad Request\r\n",
+        "does not speak SOCKS: .* begins with 0x48; an http:// proxy",
+    ),
     (b"socks5h", b"\x05\x00\x04\x00\x00\x01\x00", "does not speak SOCKS: .* begins with 0x04"),
     (b"socks5h", b"\x05\x00\x05\x00\x00\x09\x00", "an address of the unknown type 9"),
     (b"socks5h", [b""], "closed the connection after 0 bytes"),

@@ -33,7 +33,7 @@ from .._exceptions import (
     WriteError,
 )
 from .._h1 import Head, HeadReader, read_head
-from .._models import Origin, Request, Response, describe
+from .._models import Origin, Request, Response, describe, name_request
 from .._trace import ConnectionInfo, Timings, Trace, combined, debug, log_event, logs_debug
 from .deadline import Deadline, DeadlineStream
 from .interfaces import ConnectionInterface
@@ -161,6 +161,8 @@ class HTTP11Connection(ConnectionInterface):
             all_sent = failure is None and (upload is None or not upload.stopped)
             return self._respond(head, timeouts[1], body, all_sent)
         except BaseException as exc:
+            if isinstance(exc, RemoteProtocolError):
+                name_request(exc, request)
             if not body.closed:  # else the connection may be somebody else's by now
                 if self._untouched:
                     self._request_count -= 1

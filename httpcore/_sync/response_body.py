@@ -27,7 +27,7 @@ from .._exceptions import (
     RemoteProtocolError,
     TimeoutException,
 )
-from .._models import Request, describe
+from .._models import Request, describe, name_request
 from .._pool import ACTIVE, CLOSED
 from .._trace import Marks, Trace
 
@@ -359,6 +359,8 @@ class ResponseBody:
         """The body cannot be read to its end; returns what to raise."""
         if isinstance(exc, (NetworkError, RemoteProtocolError, TimeoutException)):
             exc.phase = RESPONSE_STARTED
+        if isinstance(exc, RemoteProtocolError):
+            name_request(exc, self._request)
         connection = self._connection
         if self.aborted or (connection is not None and connection.aborted):
             exc = self._explain_abort(exc)
