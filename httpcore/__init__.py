@@ -32,6 +32,7 @@ from ._backends.logging import LoggingBackend
 from ._backends.mock import AsyncMockBackend, AsyncMockStream, MockBackend, MockStream
 from ._backends.recording import RecordingBackend, ReplayBackend
 from ._backends.sync import SyncBackend
+from ._backends.tls_begin import wrap_bio, wrap_socket
 
 # Configuration, 2019
 from ._config import PoolLimits, SSLConfig, TimeoutConfig
@@ -58,7 +59,13 @@ from ._exceptions import (
 # Nouns
 from ._models import URL, Origin, Proxy, Request, Response
 from ._retries import RetryConfig
-from ._ssl import create_ssl_context, default_ssl_context, load_roots
+from ._ssl import (
+    create_ssl_context,
+    default_ssl_context,
+    load_roots,
+    resume_tls_sessions,
+    resumes_tls_sessions,
+)
 
 # Pools and connections
 from ._sync import (
@@ -135,7 +142,11 @@ __all__ = [
     "default_ssl_context",
     "load_roots",
     "request",
+    "resume_tls_sessions",
+    "resumes_tls_sessions",
     "stream",
+    "wrap_bio",
+    "wrap_socket",
 ]
 
 # Errors and reprs show the public path, not the room a class happens to live in.

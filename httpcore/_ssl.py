@@ -10,7 +10,11 @@ does. A file that is rewritten in place has a new identity and so gets a new con
 
 Which protocols are offered (ALPN) belongs to a context in Python, not to a connection, and a
 context cannot be copied. So each set of protocols has contexts of its own. One that the caller
-made is changed in this alone, and only when HTTP/2 is to be offered: see `offer`.
+made is changed in this alone, and only when HTTP/2 is to be offered: see `offering`. This module
+alone keeps what each context offers, for both packages.
+
+TLS sessions are resumed on the contexts that are made here, because nobody changes them; on one
+that the caller made only if he says that he will not change it: see `resume_tls_sessions`.
 
 `ssl.SSLContext` is looked up at each call, because truststore.inject_into_ssl() replaces it.
 
@@ -29,7 +33,8 @@ import sys
 import tempfile
 import threading
 import weakref
-from typing import Any, Union
+from collections.abc import Iterator
+from typing import Any, TypeVar, Union
 
 import certifi
 
@@ -57,15 +62,32 @@ _contexts: dict[object, ssl.SSLContext] = {}
 # All that somebody uses, so that past MAX_CONTEXTS too equal settings find the same context, and
 # by it the connections that were made with it.
 _in_use: weakref.WeakValueDictionary[object, ssl.SSLContext] = weakref.WeakValueDictionary()
-# What each context offers since we last said it; () while that is being done.
-_offered: weakref.WeakKeyDictionary[Any, tuple[str, ...]] = weakref.WeakKeyDictionary()
-_lock = threading.Lock()
+# What each context offers, as far as we have set it.
+_offers: weakref.WeakKeyDictionary[Any, _Offer] = weakref.WeakKeyDictionary()
+# Contexts on which sessions may be resumed: all of ours, and those whose owner said so.
+_resumable: weakref.WeakSet[Any] = weakref.WeakSet()
+# Both kinds of lock may be taken again by their own thread: a signal handler may make a request.
+_lock = threading.RLock()
+
+AnyContext = TypeVar("AnyContext")
+
+
+class _Offer:
+    """What one context offers since we last said it: None before, () while that is being done."""
+
+    __slots__ = ("lock", "protocols")
+
+    def __init__(self, protocols: tuple[str, ...] | None = None) -> None:
+        self.protocols = protocols
+        self.lock = threading.RLock()
 
 
 def _renew_lock() -> None:
     """In the child of a fork, where the thread that holds the lock does not exist."""
     global _lock
-    _lock = threading.Lock()
+    _lock = threading.RLock()
+    for offer_ in list(_offers.values()):
+        offer_.lock = threading.RLock()
 
 
 if hasattr(os, "register_at_fork"):  # not on Windows, which has no fork
@@ -133,7 +155,7 @@ def create_ssl_context(
             if context is None:
                 context = _in_use.get(key)
                 if context is None:
-                    context = _in_use[key] = _build(verify, cert, *more)
+                    context = _in_use.setdefault(key, _build(verify, cert, *more))
                 while len(_contexts) >= MAX_CONTEXTS:
                     del _contexts[next(iter(_contexts))]
                 _contexts[key] = context
@@ -153,32 +175,70 @@ def offer(context: Any, protocols: tuple[str, ...] | None) -> None:
     Thread-safe. Two pools that share a context and offer different things should not dial at the
     same time: one of them may offer what the other wants.
     """
-    wanted = HTTP11_ONLY if protocols is None else protocols
-    if _is_offered(context, wanted):
+    with offering(context, HTTP11_ONLY if protocols is None else protocols):
+        pass
+
+
+@contextlib.contextmanager
+def offering(context: Any, protocols: tuple[str, ...] | None) -> Iterator[None]:
+    """Make `context` offer `protocols`, as `offer` does, and let nobody change it inside the block:
+    what a connection offers is settled when its socket is wrapped.
+
+    Parameters: as of `offer`; None changes nothing and holds no lock.
+    """
+    if protocols is None:
+        yield
         return
-    set_protocols = getattr(context, "set_alpn_protocols", None)
-    if set_protocols is None:
-        return
-    with _lock:
-        if _is_offered(context, wanted):
-            return
-        _note(context, ())  # or a fork or an interrupt in between would leave a lie
-        set_protocols(list(wanted))
-        _note(context, wanted)
-
-
-def _note(context: Any, protocols: tuple[str, ...]) -> None:
-    with contextlib.suppress(TypeError):  # of a make that cannot be a key: it is set each time
-        _offered[context] = protocols
-
-
-def _is_offered(context: Any, wanted: tuple[str, ...]) -> bool:
-    """Whether `context` needs no change to offer `wanted`."""
     try:
-        offered = _offered.get(context)
+        held = _offers.setdefault(context, _Offer())
+    except TypeError:  # of a make that cannot be a key: it is set each time
+        held = _Offer()
+    with held.lock:
+        # A context that was never changed is left to its owner where HTTP/1.1 will do.
+        if held.protocols != protocols and (held.protocols, protocols) != (None, HTTP11_ONLY):
+            _set_protocols(context, held, protocols)
+        yield
+
+
+def _set_protocols(context: Any, held: _Offer, protocols: tuple[str, ...]) -> None:
+    set_protocols = getattr(context, "set_alpn_protocols", None)
+    if set_protocols is not None:
+        held.protocols = ()  # or a fork or an interrupt in between would leave a lie
+        set_protocols(list(protocols))
+        held.protocols = protocols
+
+
+def resume_tls_sessions(context: AnyContext) -> AnyContext:
+    """Let new connections made with `context` resume TLS sessions of earlier ones.
+
+    A resumed handshake is shorter, and skips the certificates of both sides. So ask for it when
+    the context is set up, and neither load a client certificate into it nor take trust from it
+    afterwards: new connections might not see that. (Its `verify_mode`, `check_hostname`,
+    `verify_flags`, `options` and versions are looked at each time: a session is not resumed when
+    one of them has changed.)
+
+    Parameters:
+        context: one that you made, for a pool, a request, a proxy or an adapter. Those from
+            `create_ssl_context` and `default_ssl_context` are resumed without this.
+
+    Returns `context`. Raises TypeError when it is of a make that cannot be told from others.
+    """
+    try:
+        _resumable.add(context)
+    except TypeError as exc:
+        raise TypeError(
+            f"TLS sessions of a {type(context).__name__} cannot be resumed: {exc}"
+        ) from exc
+    return context
+
+
+def resumes_tls_sessions(context: object) -> bool:
+    """Whether new connections made with `context` may resume sessions: it was made by
+    `create_ssl_context`, or `resume_tls_sessions` was called with it."""
+    try:
+        return context in _resumable
     except TypeError:
-        offered = None
-    return offered == wanted or (offered is None and wanted == HTTP11_ONLY)
+        return False
 
 
 def load_roots(
@@ -284,7 +344,7 @@ def _build(
         load_roots(context, verify, ca_dir=ca_dir, ca_data=ca_data)
     # RFC 7301: without it, servers that speak more than HTTP/1.1 have to guess.
     context.set_alpn_protocols(list(protocols))
-    _note(context, protocols)
+    _offers[context] = _Offer(protocols)
     # RFC 8446 section 4.6.2: servers that ask for a certificate for some paths only.
     context.post_handshake_auth = True
     key_log = os.environ.get("SSLKEYLOGFILE")
@@ -292,6 +352,9 @@ def _build(
         context.keylog_filename = key_log
     if cert is not None:
         _load_cert(context, cert)
+    # Not truststore's, which verifies the server's chain anew: a resumed session has none.
+    if not _trusts_the_system(context):
+        _resumable.add(context)
     return context
 
 

@@ -32,7 +32,7 @@ ciphers alone, without any root. So here a request gets what it asks, in one of 
 One thing is changed in a given context: the protocols that it offers (ALPN), which Python has for
 whole contexts only. An adapter that speaks HTTP/2 sets them before it makes a connection, and one
 that does not puts that right where it shares the context. As long as no adapter with HTTP/2 has it,
-the protocols are its owner's.
+the protocols are its owner's. httpcore keeps the account of that, for its own pools too.
 
 What cannot be copied (pyOpenSSL's, or one whose `wrap_socket` was replaced on the instance) is
 used as it is; it is made to verify where it does not and a request asks for it, and refused where
@@ -131,13 +131,18 @@ class FittedContext:
         self._alone = alone
         self._lends = _holdings(context) is not None
         self._base()  # what cannot be is said here, not when a connection is open
+        if httpcore.resumes_tls_sessions(context):
+            httpcore.resume_tls_sessions(self)
 
     def wrap_socket(
-        self, sock: Any, *, do_handshake_on_connect: bool = True, **options: Any
+        self,
+        sock: Any,
+        *,
+        server_hostname: str | None = None,
+        do_handshake_on_connect: bool = True,
     ) -> ssl.SSLSocket:
         """As `ssl.SSLContext.wrap_socket`."""
-        options["do_handshake_on_connect"] = False
-        wrapped = self._begin("wrap_socket", options, sock)
+        wrapped = self._begin(httpcore.wrap_socket, server_hostname, sock)
         if do_handshake_on_connect:
             try:
                 wrapped.do_handshake()
@@ -146,50 +151,46 @@ class FittedContext:
                 raise
         return wrapped  # type: ignore[no-any-return]
 
-    def wrap_bio(self, incoming: Any, outgoing: Any, **options: Any) -> ssl.SSLObject:
+    def wrap_bio(
+        self, incoming: Any, outgoing: Any, *, server_hostname: str | None = None
+    ) -> ssl.SSLObject:
         """As `ssl.SSLContext.wrap_bio`."""
-        return self._begin("wrap_bio", options, incoming, outgoing)  # type: ignore[no-any-return]
+        return self._begin(httpcore.wrap_bio, server_hostname, incoming, outgoing)  # type: ignore[no-any-return]
 
-    def _begin(self, method: str, options: dict[str, Any], *arguments: Any) -> Any:
+    def _begin(self, wrap: Any, hostname: str | None, *arguments: Any) -> Any:
         base = self._base()
         named = getattr(base, "check_hostname", False)
-        wrapped = self._wrap(base, method, arguments, options)
+        try:
+            wrapped = wrap(
+                base, *arguments, server_hostname=hostname, protocols=self._to_offer(base)
+            )
+        except ssl.SSLCertVerificationError as exc:  # of a context that shakes hands at once
+            self._explain(exc)
+            raise
         try:
             if base is not self._context:
                 if self._lends:
-                    wrapped.context = self._context
+                    self._hand_over(wrapped)
             elif not _fits(base, self._ask):
                 raise _error("the ssl_context was changed while a connection was made by it")
-            if not hasattr(wrapped, "do_handshake"):
-                wrapped = _ForeignSocket(wrapped, *arguments)
             # cloudscraper's contexts change their mind while they wrap.
             named = named and getattr(base, "check_hostname", False)
-            self._check_after_handshake(
-                wrapped, base, None if named else options.get("server_hostname")
-            )
+            self._check_after_handshake(wrapped, base, None if named else hostname)
         except BaseException:
-            if method == "wrap_socket":  # the socket that was given is empty by now
+            if wrap is httpcore.wrap_socket:  # the socket that was given is empty by now
                 wrapped.close()
             raise
         return wrapped
 
-    def _wrap(self, base: Any, method: str, arguments: Any, options: dict[str, Any]) -> Any:
-        wrap = getattr(base, method, None)
-        if wrap is None:
-            raise _error(f"{type(base).__name__} cannot be used inside of another TLS connection")
-        wanted = self._ask.protocols
-        # A copy was made with them. What cannot be copied may do its whole handshake in `wrap`, and
-        # may give what HTTP/2 cannot be spoken on.
-        if base is not self._context or wanted is None or _is_foreign(base):
-            return wrap(*arguments, **options)
-        if wanted == HTTP11_ONLY and base not in _offering:
-            return wrap(*arguments, **options)
-        with _lock_offers:  # what a connection offers is settled in here
-            if _offering.get(base) != wanted:
-                _offering[base] = ()  # or an interrupt in between would leave a lie
-                base.set_alpn_protocols(list(wanted))
-                _offering[base] = wanted
-            return wrap(*arguments, **options)
+    def _hand_over(self, wrapped: Any) -> None:
+        if isinstance(wrapped, ssl.SSLSocket) and wrapped.version() is not None:
+            raise _cannot_fit(self._context)  # too late: its wrap_socket does the handshake, too
+        wrapped.context = self._context
+
+    def _to_offer(self, base: Any) -> tuple[str, ...] | None:
+        """The protocols to set on `base`; None for those that it has."""
+        # A copy was made with them. What cannot be copied may give what HTTP/2 cannot be spoken on.
+        return None if base is not self._context or _is_foreign(base) else self._ask.protocols
 
     def set_alpn_protocols(self, alpn_protocols: Any) -> None:
         """Nothing: it offers what it was made for."""
@@ -218,8 +219,9 @@ class FittedContext:
 
     def _check(self, sock: Any, hostname: str | None) -> None:
         ask = self._ask
-        chosen = sock.selected_alpn_protocol()
-        if chosen == "h2" and (ask.protocols == HTTP11_ONLY or type(sock) is _ForeignSocket):
+        chosen = getattr(sock, "selected_alpn_protocol", _nothing)()
+        ours = isinstance(sock, (ssl.SSLSocket, ssl.SSLObject))
+        if chosen == "h2" and (ask.protocols == HTTP11_ONLY or not ours):
             raise _error(
                 "the server chose HTTP/2, which the ssl_context that was given offers and which is "
                 'not spoken here: call its set_alpn_protocols(["http/1.1"])'
@@ -254,32 +256,20 @@ class FittedContext:
         return getattr(self._context, name)
 
 
+def _nothing() -> None:
+    """What a socket chose that does not say."""
+
+
+def _cannot_fit(given: Any) -> ssl.SSLError:
+    return _error(
+        f"the ssl_context that was given, {type(given).__name__}, cannot be fitted to what the "
+        "request asks of it (verify, cert, assert_hostname, TLS versions), because it cannot "
+        "be copied: set it up so before it is handed over"
+    )
+
+
 def _error(text: str, kind: type[ssl.SSLError] = ssl.SSLError) -> ssl.SSLError:
     return kind(ssl.SSL_ERROR_SSL, text)  # of one argument, its text would be a tuple's
-
-
-class _ForeignSocket:
-    """What urllib3's pyOpenSSL gives for a socket, with what httpcore needs of one.
-
-    Its handshake is over when it comes out of `wrap_socket`.
-    """
-
-    def __init__(self, wrapped: Any, below: Any) -> None:
-        self._wrapped = wrapped
-        self._below = below
-
-    def do_handshake(self) -> None:
-        pass
-
-    def send(self, data: Any) -> int:
-        self._wrapped.sendall(bytes(data))
-        return len(data)
-
-    def __getattr__(self, name: str) -> Any:
-        try:
-            return getattr(self._wrapped, name)
-        except AttributeError:
-            return getattr(self._below, name)
 
 
 # -- reading contexts
@@ -335,11 +325,7 @@ def _like(given: Any, ask: Ask) -> Any:
         # The last one is Python's for contexts from before truststore was injected.
         except (AttributeError, TypeError, RecursionError):
             pass
-    raise _error(
-        f"the ssl_context that was given, {type(given).__name__}, cannot be fitted to what the "
-        "request asks of it (verify, cert, assert_hostname, TLS versions), because it cannot "
-        "be copied: set it up so before it is handed over"
-    )
+    raise _cannot_fit(given)
 
 
 def _set_up(copy: Any, given: Any, ask: Ask) -> None:
@@ -394,12 +380,6 @@ _lent: weakref.WeakKeyDictionary[Any, _Lent] = weakref.WeakKeyDictionary()
 _fitted: weakref.WeakValueDictionary[object, FittedContext] = weakref.WeakValueDictionary()
 _lock = threading.Lock()
 renew_in_child(sys.modules[__name__], "_lock", threading.Lock)
-
-# What a context that was given offers since we have set it, and the lock that is held from there
-# to the end of `wrap_socket`.
-_offering: weakref.WeakKeyDictionary[Any, tuple[str, ...]] = weakref.WeakKeyDictionary()
-_lock_offers = threading.Lock()
-renew_in_child(sys.modules[__name__], "_lock_offers", threading.Lock)
 
 
 def fit(context: Any, ask: Ask, alone: bool = False) -> FittedContext:

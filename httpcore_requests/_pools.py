@@ -113,6 +113,7 @@ class HostPool(HTTPConnectionPool):
         self.pool = None  # urllib3's queue of connections; ours are not here
         self._transports = transports
         self._tls_plan: TLSPlan | None = None
+        self._tls_context: ssl.SSLContext | None = None  # that of the last request
         self._road = road_for(maxsize, block, conn_kw)
         self._through = _socks
         if _proxy is not None:
@@ -384,7 +385,8 @@ class HostPool(HTTPConnectionPool):
             network = told.network_backend or httpcore.SyncBackend
             http2 = told.http2 and getattr(network, "speaks_http2", True)
             tls = self._tls_plan = plan(TLSSettings(*settings), told.ssl_context, http2)
-        extensions["ssl_context"] = context_for(tls)
+        # Kept here, or the sessions that can be resumed would go with the last connection.
+        extensions["ssl_context"] = self._tls_context = context_for(tls)
         if tls.server_name is not None:
             extensions["sni_hostname"] = tls.server_name
         if tls.unverified:

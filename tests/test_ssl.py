@@ -380,21 +380,23 @@ def test_many_threads_set_it_once(given: Given, monkeypatch: pytest.MonkeyPatch)
     assert given.said == [["h2", "http/1.1"]]
 
 
-def test_another_thread_made_the_offer_meanwhile(
-    given: Given, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    class LateLock:
-        """By the time this lock is ours, somebody else has made it."""
+def test_nobody_changes_an_offer_inside_the_block(given: Given) -> None:
+    inside, asked = threading.Event(), threading.Event()
 
-        def __enter__(self) -> None:
-            _ssl._offered[given] = BOTH
+    def ask() -> None:
+        inside.wait(5)
+        asked.set()
+        _ssl.offer(given, None)
 
-        def __exit__(self, *exc_info: object) -> None:
-            pass
-
-    monkeypatch.setattr(_ssl, "_lock", LateLock())
-    _ssl.offer(given, BOTH)
-    assert given.said == []
+    thread = threading.Thread(target=ask)
+    thread.start()
+    with _ssl.offering(given, BOTH):
+        inside.set()
+        assert asked.wait(5)
+        with _ssl.offering(given, BOTH):  # a signal handler may make a request
+            assert given.said == [["h2", "http/1.1"]]
+    thread.join()
+    assert given.said == [["h2", "http/1.1"], ["http/1.1"]]
 
 
 def test_an_offer_keeps_no_context_alive() -> None:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+import requests
 import trustme
 
 import httpcore
@@ -24,6 +25,7 @@ from httpcore._backends.tls_sessions import (
     keep_session,
     session_for,
 )
+from httpcore_requests import HTTPAdapter
 from tests.support import tls
 from tests.support.proxies import ProxyServer
 from tests.support.servers import LocalServer, Peer, ScriptedServer
@@ -44,7 +46,7 @@ def resuming_server(request: Any, ca: trustme.CA) -> Iterator[LocalServer]:
 def client_context(ca: trustme.CA) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     ca.configure_trust(context)
-    return context
+    return httpcore.resume_tls_sessions(context)
 
 
 def reused(pool: httpcore.ConnectionPool, url: str, **extensions: Any) -> bool:
@@ -134,6 +136,224 @@ def test_a_server_that_forgot_the_session(serve: Serve, ca: trustme.CA) -> None:
         assert [reused(pool, server.url) for _ in range(2)] == [False, True]
         server.tls = tls.server_context(ca)
         assert [reused(pool, server.url) for _ in range(2)] == [False, True]
+
+
+# --- contexts that the caller made ---
+
+
+def plain_context(ca: trustme.CA) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    ca.configure_trust(context)
+    return context
+
+
+@pytest.fixture
+def proxy(ca: trustme.CA) -> Iterator[ProxyServer]:
+    with ProxyServer(tls=tls.server_context(ca)) as server:
+        yield server
+
+
+@pytest.fixture(params=["pool", "extension", "sni", "proxied", "TLS in TLS"])
+def connect(request: Any, proxy: ProxyServer, ca: trustme.CA) -> Iterator[Any]:
+    """A function that makes a new connection with a context, in each of the ways that lead to one,
+    and says whether it resumed a session."""
+    way = request.param
+    pools: dict[ssl.SSLContext, httpcore.ConnectionPool] = {}
+    ours = httpcore.create_ssl_context(ca_data=ca.cert_pem.bytes().decode())
+
+    def make(context: ssl.SSLContext) -> httpcore.ConnectionPool:
+        if way == "TLS in TLS":
+            return httpcore.HTTPProxy(proxy.url, ssl_context=context, proxy_ssl_context=ours)
+        if way == "proxied":  # what the proxy itself is verified with
+            return httpcore.HTTPProxy(proxy.url, proxy_ssl_context=context)
+        return httpcore.ConnectionPool(ssl_context=ours if way == "extension" else context)
+
+    def go(context: ssl.SSLContext, url: str) -> bool:
+        if context not in pools:
+            pools[context] = make(context)
+        pool = pools[context]
+        if way == "extension":
+            return reused(pool, url, ssl_context=context)
+        if way == "sni":
+            return reused(pool, url, sni_hostname="localhost")
+        if way == "proxied":
+            pool.close()
+            response = pool.request("GET", url.replace("https", "http"))
+            stream = response.extensions["network_stream"]
+            return bool(stream.get_extra_info("ssl_object").session_reused)
+        return reused(pool, url)
+
+    yield go
+    for pool in pools.values():
+        pool.close()
+
+
+@pytest.fixture
+def target(request: Any, ca: trustme.CA) -> Iterator[LocalServer]:
+    """The server that `connect` asks for: it speaks plain HTTP where the proxy's TLS is tried."""
+    proxied = "proxied" in request.node.name
+    with LocalServer(tls=None if proxied else tls.server_context(ca)) as server:
+        yield server
+
+
+def test_nothing_is_resumed_on_a_callers_context(
+    connect: Any, target: LocalServer, ca: trustme.CA
+) -> None:
+    """He may load a client certificate into it at any time, and nobody can see that."""
+    mine = plain_context(ca)
+    assert [connect(mine, target.url) for _ in range(3)] == [False, False, False]
+
+
+def test_a_caller_asks_for_it(connect: Any, target: LocalServer, ca: trustme.CA) -> None:
+    mine = httpcore.resume_tls_sessions(plain_context(ca))
+    assert [connect(mine, target.url) for _ in range(3)] == [False, True, True]
+
+
+def require_a_certificate(context: ssl.SSLContext) -> None:
+    context.verify_mode = ssl.CERT_REQUIRED
+
+
+def check_the_name(context: ssl.SSLContext) -> None:
+    context.verify_mode, context.check_hostname = ssl.CERT_REQUIRED, True
+
+
+def be_strict(context: ssl.SSLContext) -> None:
+    context.verify_flags |= ssl.VERIFY_X509_STRICT
+
+
+def raise_the_least_version(context: ssl.SSLContext) -> None:
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+
+
+def set_the_highest_version(context: ssl.SSLContext) -> None:
+    context.maximum_version = ssl.TLSVersion.TLSv1_3
+
+
+def set_an_option(context: ssl.SSLContext) -> None:
+    context.options |= ssl.OP_NO_RENEGOTIATION
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        require_a_certificate,
+        check_the_name,
+        be_strict,
+        raise_the_least_version,
+        set_the_highest_version,
+        set_an_option,
+    ],
+    ids=lambda change: change.__name__,
+)
+def test_a_changed_context_shakes_hands_anew(
+    connect: Any, target: LocalServer, ca: trustme.CA, change: Any
+) -> None:
+    mine = httpcore.resume_tls_sessions(plain_context(ca))
+    mine.check_hostname = False
+    mine.verify_mode = ssl.CERT_NONE
+    assert [connect(mine, target.url) for _ in range(2)] == [False, True]
+    change(mine)
+    assert [connect(mine, target.url) for _ in range(2)] == [False, True]
+
+
+@pytest.mark.parametrize("asked", [True, False])
+def test_verifying_that_is_switched_on_refuses(
+    connect: Any, target: LocalServer, proxy: ProxyServer, asked: bool
+) -> None:
+    mine = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # it trusts nobody
+    mine.check_hostname = False
+    mine.verify_mode = ssl.CERT_NONE
+    if asked:
+        httpcore.resume_tls_sessions(mine)
+    connect(mine, target.url)
+    connect(mine, target.url)
+    mine.verify_mode = ssl.CERT_REQUIRED
+    for _ in range(2):
+        with pytest.raises(
+            (httpcore.ConnectError, httpcore.ProxyError), match="certificate verify failed"
+        ):
+            connect(mine, target.url)
+    target.handshake_errors.clear()
+    proxy.handshake_errors.clear()
+
+
+def test_a_client_certificate_that_was_loaded_later_is_shown(
+    serve: Serve, ca: trustme.CA, tmp_path: Any
+) -> None:
+    shown = []
+
+    def handler(peer: Peer) -> None:
+        shown.append(bool(peer.sock.getpeercert(True)))  # type: ignore[attr-defined]
+        peer.recv_request()
+        peer.respond(200, b"", [("Connection", "close")])
+
+    context = tls.server_context(ca, ask_client=True)
+    context.verify_mode = ssl.CERT_OPTIONAL
+    server = serve(handler, tls=context)
+    mine = plain_context(ca)
+    with httpcore.ConnectionPool(ssl_context=mine) as pool:
+        pool.request("GET", server.url)
+        mine.load_cert_chain(tls.write_client_cert(ca, tmp_path).combined)
+        pool.request("GET", server.url)
+    assert shown == [False, True]
+
+
+class Fickle(ssl.SSLContext):
+    """Its owner changes it just before it wraps."""
+
+    change = False
+
+    def wrap_socket(self, *args: Any, **kw: Any) -> ssl.SSLSocket:
+        if self.change:
+            self.verify_flags ^= ssl.VERIFY_X509_STRICT
+        return super().wrap_socket(*args, **kw)
+
+
+def test_a_context_that_is_changed_meanwhile(resuming_server: LocalServer, ca: trustme.CA) -> None:
+    mine = httpcore.resume_tls_sessions(Fickle(ssl.PROTOCOL_TLS_CLIENT))
+    ca.configure_trust(mine)
+    with httpcore.ConnectionPool(ssl_context=mine) as pool:
+        assert [reused(pool, resuming_server.url) for _ in range(2)] == [False, True]
+        mine.change = True
+        assert [reused(pool, resuming_server.url) for _ in range(2)] == [False, False]
+
+
+@pytest.mark.parametrize("keyword", [True, False])
+@pytest.mark.parametrize("asked", [True, False])
+def test_an_adapters_context(serve: Serve, ca: trustme.CA, asked: bool, keyword: bool) -> None:
+    mine = plain_context(ca)
+    if asked:
+        httpcore.resume_tls_sessions(mine)
+    found = []
+
+    def handler(peer: Peer) -> None:
+        found.append(peer.sock.session_reused)  # type: ignore[attr-defined]
+        peer.recv_request()
+        peer.respond(200, b"", [("Connection", "close")])
+
+    class Keyword(HTTPAdapter):
+        def init_poolmanager(self, *args: Any, **kw: Any) -> None:
+            super().init_poolmanager(*args, ssl_context=mine, **kw)
+
+    server = serve(handler, tls=tls.server_context(ca))
+    with requests.Session() as session:
+        session.trust_env = False
+        session.mount("https://", Keyword() if keyword else HTTPAdapter(ssl_context=mine))
+        for _ in range(3):
+            session.get(server.url)
+    assert found == [False, asked, asked]
+
+
+def test_what_cannot_be_told_from_others_cannot_be_resumed() -> None:
+    class Odd:
+        __slots__ = ()
+
+    assert not httpcore.resumes_tls_sessions(Odd())
+    with pytest.raises(TypeError, match="sessions of a Odd cannot be resumed"):
+        httpcore.resume_tls_sessions(Odd())
+
+
+# --- what is kept ---
 
 
 class Session:

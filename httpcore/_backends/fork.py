@@ -47,7 +47,8 @@ _renewables: weakref.WeakValueDictionary[int, Renewable] = weakref.WeakValueDict
 
 def close_in_child(sock: socket.socket) -> None:
     """From now on, the child of a fork closes its copy of `sock`."""
-    _sockets[id(sock)] = sock
+    with contextlib.suppress(TypeError):  # a mock's, that cannot be referred to weakly
+        _sockets[id(sock)] = sock
 
 
 def keep_in_child(sock: Any) -> None:
@@ -71,7 +72,9 @@ def _in_child() -> None:
     for socket_reference in _sockets.valuerefs():
         sock = socket_reference()
         if sock is not None:
-            with contextlib.suppress(OSError):  # somebody closed the descriptor by its number
+            with contextlib.suppress(
+                Exception
+            ):  # a mock's; or somebody closed the descriptor by its number
                 sock.close()
     for reference in _renewables.valuerefs():
         thing = reference()

@@ -15,6 +15,7 @@ import os
 import select
 import socket
 import ssl
+import stat
 import sys
 import time
 from collections.abc import Callable, Iterable
@@ -36,8 +37,9 @@ from .base import SOCKET_OPTION, NetworkBackend, NetworkStream
 from .fork import close_in_child, is_closed_in_child
 from .interrupt import goes_on, shut_down, waits
 from .tcp import Resolver, look_up, open_tcp, seconds
+from .tls_begin import wrap_socket
 from .tls_in_tls import TLSInTLSStream
-from .tls_sessions import Key, forget_session, keep_session, session_for
+from .tls_sessions import Key, forget_session, keep_session, offer_session, session_key
 
 if sys.platform == "linux":
     import fcntl
@@ -97,9 +99,11 @@ class SyncStream(NetworkStream):
         "_holds",
         "_lookup_time",
         "_poll",
+        "_pollable",
         "_recv",
         "_resumable",
         "_rung",
+        "_secured",
         "_send",
         "_sock",
         "_timeout",
@@ -111,8 +115,9 @@ class SyncStream(NetworkStream):
 
     def __init__(self, sock: socket.socket, peer: str) -> None:
         self._sock = sock
-        self._resumable: tuple[Any, Key] | None = None  # context and key of its TLS session
-        self._tls = isinstance(sock, ssl.SSLSocket)
+        self._resumable: tuple[Any, Key | None] | None = None  # context and key of its TLS session
+        self._tls = self._secured = isinstance(sock, ssl.SSLSocket)
+        self._pollable: bool | None = None  # once it was asked
         # SSLSocket.recv and .send are Python functions around these two.
         self._recv: Callable[[int], bytes] = sock.read if self._tls else sock.recv  # type: ignore[attr-defined]
         self._send: Callable[[Any], int] = sock.send
@@ -188,6 +193,10 @@ class SyncStream(NetworkStream):
 
         Returns how many bytes were sent: less than all means that there is something to read.
         """
+        if not self._can_poll():
+            left = None if until is None else max(0.0, until - time.monotonic())
+            self.write(bytes(buffer), timeout if left is None else min(left, timeout or left))
+            return len(buffer)
         return self._send_listening(
             lambda sent: self._send(buffer[sent:]), len(buffer), timeout, until
         )
@@ -250,7 +259,23 @@ class SyncStream(NetworkStream):
     def sends_files(self) -> bool:
         """Whether `send_file` can be used: not over TLS, nor where the system has no sendfile(2)
         and poll(2)."""
-        return not self._tls and hasattr(os, "sendfile") and hasattr(select, "poll")
+        return (
+            not self._secured
+            and hasattr(os, "sendfile")
+            and hasattr(select, "poll")
+            and self._can_poll()
+        )
+
+    def _can_poll(self) -> bool:
+        """Whether waiting for the descriptor is waiting for the socket. Mocks give what is no
+        socket, and other makes of TLS cannot go on after half a record."""
+        if self._pollable is None:
+            try:
+                is_socket = stat.S_ISSOCK(os.fstat(self._sock.fileno()).st_mode)
+            except (OSError, ValueError, TypeError, AttributeError):
+                is_socket = sys.platform == "win32"  # where descriptors of sockets are no files'
+            self._pollable = is_socket and self._tls == self._secured
+        return self._pollable
 
     if not hasattr(select, "poll"):  # pragma: no cover - Windows, where uploads are not listened to
         write_until_readable = None  # type: ignore[assignment]
@@ -360,25 +385,19 @@ class SyncStream(NetworkStream):
         server_hostname: str | None = None,
         timeout: float | None = None,
     ) -> NetworkStream:
-        if self._tls:
+        if self._secured:
             return TLSInTLSStream(self, ssl_context, server_hostname, timeout)
         sock = self._sock
-        key = (server_hostname, self.peer)
-        session = session_for(ssl_context, key)
-        options = {} if session is None else {"session": session}
+        key = session_key(ssl_context, server_hostname, self.peer)
         try:
             sock.settimeout(timeout)
-            # A missing close_notify is reported, not swallowed: a body that only ends with
-            # the connection may have been cut by somebody else.
-            sock = ssl_context.wrap_socket(
-                sock,
-                server_hostname=server_hostname,
-                suppress_ragged_eofs=False,
-                do_handshake_on_connect=False,
-                **options,
-            )
-            if isinstance(sock, socket.socket) and is_closed_in_child(self._sock):
+            sock = wrap_socket(ssl_context, sock, server_hostname=server_hostname)
+            if is_closed_in_child(self._sock):
                 close_in_child(sock)  # it has taken the descriptor over
+            # The context may have been changed meanwhile, before the socket was wrapped or after.
+            if key != session_key(ssl_context, server_hostname, self.peer):
+                key = None
+            offer_session(ssl_context, key, sock)
             waits(partial(shut_down, sock))
             try:
                 sock.do_handshake()
@@ -397,6 +416,7 @@ class SyncStream(NetworkStream):
             raise
         stream = SyncStream(sock, self.peer)
         stream._resumable = ssl_context, key
+        stream._secured = True
         return stream
 
     def keep_session(self) -> None:
@@ -420,20 +440,22 @@ class SyncStream(NetworkStream):
                 return self._sock.getsockname()
             if info == "server_addr":
                 return self._sock.getpeername()
-        except OSError:
-            pass  # the socket is closed or the peer is gone
+        except (OSError, ValueError, TypeError, AttributeError):
+            pass  # the socket is closed or the peer is gone, or it is a mock's
         return None
 
     def _unacknowledged(self) -> int | None:
         """Bytes sent that the peer's system has not acknowledged; None where nobody can say."""
-        if sys.platform != "linux" or self._sock.family not in (socket.AF_INET, socket.AF_INET6):
+        if sys.platform != "linux":
             return None
         try:
+            if self._sock.family not in (socket.AF_INET, socket.AF_INET6):
+                return None
             # SIOCOUTQ of tcp(7), which has the number of TIOCOUTQ.
             answer = fcntl.ioctl(self._sock, termios.TIOCOUTQ, bytes(4))
-        except (OSError, ValueError):
+            return int.from_bytes(answer, sys.byteorder)
+        except (OSError, ValueError, TypeError, AttributeError):  # the last two: a mock's
             return None
-        return int.from_bytes(answer, sys.byteorder)
 
     def _is_readable(self) -> bool:
         """Whether something (data, end, error) has arrived; for an idle connection: it is dead."""
@@ -450,7 +472,7 @@ class SyncStream(NetworkStream):
                 poll = self._poll = _make_poll(fileno)
             if not poll():
                 return False
-        except (OSError, ValueError):
+        except (OSError, ValueError, TypeError, AttributeError):  # the last two: a mock's
             return True
         return not self._tls or self._tls_has_data()
 

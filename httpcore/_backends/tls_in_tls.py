@@ -29,7 +29,8 @@ from .._exceptions import (
 from .base import NetworkStream
 from .interrupt import abort
 from .tcp import seconds
-from .tls_sessions import forget_session, keep_session, session_for
+from .tls_begin import wrap_bio
+from .tls_sessions import forget_session, keep_session, offer_session, session_key
 
 # Bytes of payload in one record, at most (RFC 8446 section 5.1).
 RECORD_PAYLOAD = 16384
@@ -82,15 +83,16 @@ class TLSInTLSStream(NetworkStream):
         self._holds = True  # there may be input that was taken from the stream below
         self._behind: bytes | memoryview = b""  # records that it has not taken yet
         self._claimed = 0  # bytes of payload of the one that is to be reported when it has
-        key = (server_hostname, self.peer)
-        self._resumable = ssl_context, key
+        key = session_key(ssl_context, server_hostname, self.peer)
         try:
-            self._object = ssl_context.wrap_bio(
-                self._incoming,
-                self._outgoing,
-                server_hostname=server_hostname,
-                session=session_for(ssl_context, key),
+            self._object: ssl.SSLObject = wrap_bio(
+                ssl_context, self._incoming, self._outgoing, server_hostname=server_hostname
             )
+            # The context may have been changed meanwhile, before this was made by it or after.
+            if key != session_key(ssl_context, server_hostname, self.peer):
+                key = None
+            self._resumable = ssl_context, key
+            offer_session(ssl_context, key, self._object)
             self._pump(self._object.do_handshake, timeout)
         except BaseException as exc:
             below.close()

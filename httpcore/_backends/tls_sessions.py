@@ -2,9 +2,10 @@
 
 Owns: the sessions of each context. Must not know: sockets, pools, HTTP.
 
-A resumed session skips the certificates: they were checked when it was made. So it is offered
-only under the same context, for the same name and on the same road. A new context, such as the
-one that is built when a CA bundle was rewritten, begins with none.
+A resumed session skips the certificates of both sides: they were checked when it was made. So it
+is offered only where all that decided on them is the same: the context and its settings, the name,
+and the road. A context that somebody may change in what cannot be read from it, such as the client
+certificate, is none to resume on: see `httpcore.resume_tls_sessions`.
 
 Sources: RFC 8446 section 2.2 (TLS 1.3: a ticket comes after the handshake), RFC 5077 and RFC
 5246 section 7.3 (TLS 1.2), the ssl module's `SSLSession`.
@@ -12,9 +13,12 @@ Sources: RFC 8446 section 2.2 (TLS 1.3: a ticket comes after the handshake), RFC
 
 from __future__ import annotations
 
+import contextlib
 import time
 import weakref
 from typing import Any
+
+from .._ssl import resumes_tls_sessions
 
 # Sessions kept for one context, a few kB each (they hold the server's certificates). More than
 # most programs have servers; past it, the one that was kept first goes.
@@ -26,32 +30,68 @@ MAX_SESSIONS = 256
 # client; within a minute, from one address, he can tell anyhow.
 REFRESH = 60.0
 
-Key = tuple["str | None", str]  # the name that was checked, and who is at the other end
+# What of a context decides how a server is checked, and can be read from it.
+_SETTINGS = (
+    "verify_mode",
+    "check_hostname",
+    "verify_flags",
+    "minimum_version",
+    "maximum_version",
+    "options",
+    "hostname_checks_common_name",
+)
+
+# The name that was checked, who is at the other end, and the settings at that time.
+Key = tuple[Any, ...]
 
 # Every step here is one operation on a dict, so there is no lock to be held over a fork.
 _kept: weakref.WeakKeyDictionary[Any, dict[Key, tuple[Any, float]]] = weakref.WeakKeyDictionary()
 
+# Resuming only saves time: whatever goes wrong with it, with contexts and sockets of other makes
+# too, must not fail a request.
+_never_fails = contextlib.suppress(Exception)
 
-def session_for(context: Any, key: Key) -> Any:
-    """The session to offer, an `ssl.SSLSession`, or None."""
-    try:
-        sessions = _kept.get(context)
-    except TypeError:  # a context of the caller's own make, that cannot be a key
+
+def session_key(context: Any, name: str | None, peer: str) -> Key | None:
+    """What a session has to be kept under to be resumed by a connection made with `context` as it
+    is now; None where none is to be resumed."""
+    if not resumes_tls_sessions(context):
         return None
-    kept = None if sessions is None else sessions.get(key)
-    return None if kept is None else kept[0]
+    with _never_fails:
+        return (name, peer, *[getattr(context, setting, None) for setting in _SETTINGS])
+    return None
 
 
-def keep_session(context: Any, key: Key, tls: Any) -> None:
+def session_for(context: Any, key: Key | None) -> Any:
+    """The session to offer, an `ssl.SSLSession`, or None."""
+    if key is None:
+        return None
+    with _never_fails:
+        kept = _kept.get(context, {}).get(key)
+        return None if kept is None else kept[0]
+    return None
+
+
+def offer_session(context: Any, key: Key | None, tls: Any) -> None:
+    """Have `tls`, an `ssl.SSLSocket` or `ssl.SSLObject` before its handshake, resume a session."""
+    with _never_fails:
+        session = session_for(context, key)
+        if session is not None:
+            tls.session = session
+
+
+def keep_session(context: Any, key: Key | None, tls: Any) -> None:
     """Keep what `tls`, an `ssl.SSLSocket` or `ssl.SSLObject`, can be resumed with.
 
     Call it when the peer has answered: a TLS 1.3 ticket comes with or after its first data.
     """
+    if key is not None:
+        with _never_fails:
+            _keep(_kept.setdefault(context, {}), key, tls)
+
+
+def _keep(sessions: dict[Key, tuple[Any, float]], key: Key, tls: Any) -> None:
     now = time.monotonic()
-    try:
-        sessions = _kept.setdefault(context, {})
-    except TypeError:
-        return
     kept = sessions.get(key)
     if kept is not None and now - kept[1] < REFRESH and getattr(tls, "session_reused", False):
         return
@@ -63,9 +103,8 @@ def keep_session(context: Any, key: Key, tls: Any) -> None:
         sessions.pop(next(iter(sessions), key), None)
 
 
-def forget_session(context: Any, key: Key) -> None:
+def forget_session(context: Any, key: Key | None) -> None:
     """The peer did not like it; the next handshake is a full one."""
-    try:
-        _kept.get(context, {}).pop(key, None)
-    except TypeError:
-        pass
+    if key is not None:
+        with _never_fails:
+            _kept.get(context, {}).pop(key, None)

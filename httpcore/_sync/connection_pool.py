@@ -110,7 +110,8 @@ class ConnectionPool(RequestInterface):
 
     Parameters:
         ssl_context: how to verify https servers; by default `default_ssl_context()`. It is
-            never changed.
+            never changed. If you change it, new connections see that; `close_idle` ends the others.
+            Without `resume_tls_sessions` no TLS session is resumed on it.
         proxy: sends everything through this `Proxy`, unless a request brings its own in
             ``extensions["proxy"]`` (None there: goes direct). Requests for http are forwarded,
             others go through a tunnel (CONNECT).
