@@ -24,6 +24,7 @@ from typing import Any
 
 from .._exceptions import ConnectError, ConnectTimeout, NameResolutionError
 from .._race import ATTEMPT_DELAY, Address, Race, interleave
+from .clock import uncounted
 from .fork import close_in_child
 from .interrupt import goes_on, shut_down, waits
 
@@ -84,6 +85,7 @@ class _Heat:
         self._sockets: dict[int, socket.socket] = {}
         self._tried: list[str] = []
         self._ended = False
+        self._skipped = 0.0  # seconds of waits that the clock did not count
         self._failure: OSError = OSError("no address could be tried")
 
     @property
@@ -102,7 +104,7 @@ class _Heat:
         waits(self.wake)
         try:
             while True:
-                now = time.monotonic()
+                now = time.monotonic() + self._skipped
                 left = None if deadline is None else max(0.0, deadline - now)
                 if self._ended:
                     raise OSError("another thread ended it")
@@ -167,6 +169,7 @@ class _Heat:
         if not self._alone:
             left = ATTEMPT_DELAY if left is None else min(ATTEMPT_DELAY, left)
         sock.settimeout(left)
+        began = time.monotonic()
         number = sock.fileno()
         self._sockets[number] = sock
         try:
@@ -174,6 +177,7 @@ class _Heat:
         except (TimeoutError, BlockingIOError) as exc:
             if self._alone or exc.errno not in (None, errno.EINPROGRESS):
                 raise
+            self._skipped += uncounted(began, left or 0.0, time.monotonic())
             return None  # it goes on in the kernel, and may still win
         del self._sockets[number]
         return sock
@@ -181,7 +185,11 @@ class _Heat:
     def _await(self, timeout: float | None) -> socket.socket | None:
         """Wait until one answers or time is over; the winner, if there is one."""
         winner = None
-        for fileno in _writable(self._sockets, timeout):
+        began = time.monotonic()
+        ended = _writable(self._sockets, timeout)
+        if not ended and timeout is not None:
+            self._skipped += uncounted(began, timeout, time.monotonic())
+        for fileno in ended:
             sock = self._sockets[fileno]
             problem = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
             if problem:

@@ -349,11 +349,15 @@ def carry_out(
                 if type(step) in OPENING:
                     stream = result
             except Exception as exc:
+                if deadline is not None and isinstance(exc, TimeoutException):
+                    deadline.timed_out(began, left or 0.0)
                 step = script.throw(exc)
                 fresh = type(step) in (OpenTCP, OpenUnix, Resolve)
             else:
                 if opening is not None:
                     _note(opening, step, result, time.monotonic() - began)
+                if deadline is not None and type(step) is Sleep:
+                    deadline.timed_out(began, step.seconds)
                 step = script.send(result)
     except StopIteration as stop:
         dialed: Dialed = stop.value

@@ -26,6 +26,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from .._backends.base import SOCKET_OPTION, NetworkBackend
+from .._backends.clock import uncounted
 from .._backends.fork import renew_in_child
 from .._backends.sync import SyncBackend
 from .._backends.tcp import Resolver
@@ -374,7 +375,10 @@ class ConnectionPool(RequestInterface):
             if prepared.content is None and mark is not None:
                 request.stream.seek(mark)
             cancel = request.extensions.get("cancel")
+            now = time.monotonic()
             (self._network_backend if cancel is None else cancel).sleep(delay)
+            if deadline is not None:
+                deadline.timed_out(now, delay)
 
     def _note_replay(self, request: Request, failure: BaseException | None) -> None:
         """It is sent once more, for this failure or for its status."""
@@ -458,7 +462,7 @@ class ConnectionPool(RequestInterface):
             if waiter is not None:
                 if body._trace is not None:
                     body._trace("pool.enqueue", {"request": body._request, "route": _name(route)})
-                self._wait(waiter, deadline.left(timeouts[3]) if deadline else timeouts[3])
+                self._wait(waiter, timeouts[3], deadline)
                 if scheduler.closing:
                     self._settle()  # the garbage collector has served us, and left this to us
                 now = time.monotonic()
@@ -495,16 +499,22 @@ class ConnectionPool(RequestInterface):
             self._scheduler.hand_back(body, time.monotonic())
         self._settle()
 
-    def _wait(self, waiter: Waiter, timeout: float | None) -> None:
-        deadline = None if timeout is None else time.monotonic() + timeout
+    def _wait(self, waiter: Waiter, timeout: float | None, deadline: Deadline | None) -> None:
+        if deadline is not None:
+            timeout = deadline.left(timeout)
+        end = None if timeout is None else time.monotonic() + timeout
         try:
             while not waiter.served and not waiter.owner.aborted:
-                left = LONGEST_SLEEP
-                if deadline is not None:
-                    left = min(left, deadline - time.monotonic())
+                left, now = LONGEST_SLEEP, time.monotonic()
+                if end is not None:
+                    left = min(left, end - now)
                     if left <= 0:
                         break
-                waiter.event.acquire(timeout=left)
+                if not waiter.event.acquire(timeout=left):
+                    if end is not None:
+                        end -= uncounted(now, left, time.monotonic())
+                    if deadline is not None:
+                        deadline.waited(now, left)
                 if self._orphans:
                     self._settle()
         finally:

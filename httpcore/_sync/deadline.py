@@ -14,6 +14,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from .._backends.base import NetworkStream
+from .._backends.clock import uncounted
 from .._backends.interrupt import abort
 from .._exceptions import (
     MAYBE_PROCESSED,
@@ -45,6 +46,17 @@ class Deadline:
         left = max(0.0, self.at - time.monotonic())
         return left if timeout is None else min(left, timeout)
 
+    def waited(self, began: float, seconds: float) -> None:
+        """Count a wait of `seconds`, begun when the clock said `began`, that came back empty."""
+        self.at -= uncounted(began, seconds, time.monotonic())
+
+    def timed_out(self, began: float, seconds: float) -> None:
+        """As `waited`, for a call that says that it timed out, or a sleep. Where the system gave up
+        by itself (ETIMEDOUT), that was sooner; so only a clock that stands still is not believed.
+        """
+        if time.monotonic() == began:
+            self.at -= seconds
+
     @property
     def passed(self) -> bool:
         return time.monotonic() >= self.at
@@ -63,11 +75,20 @@ class DeadlineStream(NetworkStream):
         stream: the stream itself.
     """
 
-    __slots__ = ("_deadline", "_write_listening", "_write_some", "stream", "write_until_readable")
+    __slots__ = (
+        "_asked",
+        "_deadline",
+        "_granted",
+        "_write_listening",
+        "_write_some",
+        "stream",
+        "write_until_readable",
+    )
 
     def __init__(self, stream: NetworkStream, deadline: Deadline) -> None:
         self.stream = stream
         self._deadline = deadline
+        self._asked = self._granted = 0.0  # when the last call began, and how long it may take
         self._write_some = getattr(stream, "write_some", None)
         self._write_listening = getattr(stream, "write_until_readable", None)
         # None tells that the stream cannot do that.
@@ -77,7 +98,7 @@ class DeadlineStream(NetworkStream):
         try:
             return self.stream.read(max_bytes, self._left(timeout, ReadTimeout))
         except TimeoutException as exc:
-            self._deadline.explain(exc)
+            self._explain(exc)
             raise
 
     def readinto(self, buffer: memoryview, timeout: float | None = None) -> int:
@@ -91,7 +112,7 @@ class DeadlineStream(NetworkStream):
             count: int = readinto(buffer, self._left(timeout, ReadTimeout))
             return count
         except TimeoutException as exc:
-            self._deadline.explain(exc)
+            self._explain(exc)
             raise
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
@@ -110,7 +131,7 @@ class DeadlineStream(NetworkStream):
             if sent:
                 exc.phase = MAYBE_PROCESSED
             if isinstance(exc, TimeoutException):
-                self._deadline.explain(exc)
+                self._explain(exc)
             raise
 
     def _write_until(self, buffer: memoryview, timeout: float | None = None) -> int:
@@ -120,7 +141,7 @@ class DeadlineStream(NetworkStream):
             sent: int = self._write_listening(buffer, timeout, self._deadline.at)
             return sent
         except TimeoutException as exc:
-            self._deadline.explain(exc)
+            self._explain(exc)
             raise
 
     @property
@@ -135,14 +156,19 @@ class DeadlineStream(NetworkStream):
             sent: int = stream.send_file(file, offset, count, timeout, self._deadline.at)
             return sent
         except TimeoutException as exc:
-            self._deadline.explain(exc)
+            self._explain(exc)
             raise
 
     def _left(self, timeout: float | None, kind: type[TimeoutException]) -> float:
         left = self._deadline.left(timeout)
+        self._asked, self._granted = time.monotonic(), left
         if left <= 0 and timeout != 0:  # zero asks for what is there already
             raise kind()
         return left
+
+    def _explain(self, exc: TimeoutException) -> None:
+        self._deadline.timed_out(self._asked, self._granted)
+        self._deadline.explain(exc)
 
     def close(self) -> None:
         self.stream.close()

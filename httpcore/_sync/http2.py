@@ -35,9 +35,10 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from .._backends.base import NetworkStream
+from .._backends.clock import uncounted
 from .._backends.fork import LostStream, renew_in_child
 from .._backends.interrupt import abort
-from .._backends.sync import SyncStream, Waiting
+from .._backends.sync import LONGEST_POLL, SyncStream, Waiting
 from .._config import NO_TIMEOUTS, Timeouts, read_timeouts
 from .._exceptions import (
     MAYBE_PROCESSED,
@@ -130,6 +131,8 @@ class HTTP2Connection(ConnectionInterface):
         self._stream = stream
         self._request_fields = request_fields
         self._io: Any = stream if getattr(stream, "wait", None) is not None else _Blocking(stream)
+        # Seconds that one wait of it may take; it comes back sooner from longer ones.
+        self._longest = LONGEST_SLEEP if type(self._io) is _Blocking else LONGEST_POLL
         self._keepalive_expiry = keepalive_expiry
         self._ping_interval = ping_interval
         self._ping_timeout = ping_timeout
@@ -242,6 +245,7 @@ class HTTP2Connection(ConnectionInterface):
         end = None if timeout is None else time.monotonic() + timeout
         taken = self._taken
         came: bool | None = None  # what our wait for the network gave, if we read
+        missed = 0.0  # seconds of the last wait, which came back empty, that no clock has counted
         bell: threading.Lock | None = None  # if we sleep
         try:
             while True:
@@ -252,7 +256,7 @@ class HTTP2Connection(ConnectionInterface):
                         if came:
                             self._take_in()
                         elif self._ack_due is not None or self._ping_interval is not None:
-                            self._look_after_silence()
+                            self._look_after_silence(missed)
                         came = None
                     elif bell is not None:
                         self._sleepers.pop(exchange, None)
@@ -261,24 +265,29 @@ class HTTP2Connection(ConnectionInterface):
                         if self._reader is None and (self._sleepers or self._closed):
                             self._hand_over()
                         break
-                    left = None if end is None else end - time.monotonic()
+                    now = time.monotonic()
+                    left = None if end is None else end - now
                     if left is not None and left <= 0:
                         if not write or taken == self._taken or exchange.is_late:
                             raise self._timed_out(timeout, write)
                         taken, left = self._taken, timeout
-                        end = time.monotonic() + (timeout or 0.0)
+                        end = now + (timeout or 0.0)
                     bell, patience = self._take_role(exchange, left)
                 if self._ringing:
                     self._ring()
                 if self._codec.changes != self._changes:
                     self._tell_pool()
                 # Who aborts it says so first, and then looks who waits.
+                woken: bool = exchange.aborted
                 if bell is None:
-                    came = exchange.aborted or self._io.wait(not self._reads_only, patience)
-                elif not exchange.aborted:
-                    bell.acquire(timeout=patience)  # type: ignore[arg-type]
+                    woken = came = woken or self._io.wait(not self._reads_only, patience)
+                elif not woken:
+                    woken = bell.acquire(timeout=patience)  # type: ignore[arg-type]
                     if exchange.called and not write and ready():
                         return  # who woke us reads on
+                missed = 0.0 if woken else exchange.miss(now, patience)
+                if missed and end is not None:
+                    end -= missed
         except BaseException:
             self._withdraw(exchange)
             raise
@@ -297,7 +306,7 @@ class HTTP2Connection(ConnectionInterface):
             self._reads_only = not self._unsent
             if self._ack_due is not None or self._ping_interval is not None:
                 left = self._patience(left)
-            return None, left
+            return None, left if left is None else min(left, self._longest)
         bell = threading.Lock()
         bell.acquire()
         exchange.called = False
@@ -506,7 +515,13 @@ class HTTP2Connection(ConnectionInterface):
         wait = max(0.0, min(dues) - time.monotonic())
         return wait if left is None else min(wait, left)
 
-    def _look_after_silence(self) -> None:
+    def _look_after_silence(self, missed: float) -> None:
+        """Act on silence that has lasted too long. Called with the lock by the reader, whose wait
+        came back empty; the clock has not counted `missed` seconds of it."""
+        if missed:
+            self._heard -= missed
+            self._pinged = None if self._pinged is None else self._pinged - missed
+            self._ack_due = None if self._ack_due is None else self._ack_due - missed
         now = time.monotonic()
         if self._ack_due is not None and now >= self._ack_due:
             self._ack_due = None
@@ -744,6 +759,14 @@ class Exchange:
     def is_late(self) -> bool:
         """Whether the total of the request is over."""
         return self._deadline is not None and self._deadline.passed
+
+    def miss(self, began: float, seconds: float | None) -> float:
+        """Return how much of a wait that came back empty the clock has not counted; the total of
+        the request has."""
+        missed = 0.0 if seconds is None else uncounted(began, seconds, time.monotonic())
+        if self._deadline is not None:
+            self._deadline.at -= missed
+        return missed
 
     # Sending
 
