@@ -15,11 +15,11 @@ import warnings
 from typing import TYPE_CHECKING, Any
 
 import requests.adapters
+import requests.utils
 import urllib3
 from requests.exceptions import InvalidURL, RequestException
 from requests.utils import get_auth_from_url
 from urllib3.exceptions import URLSchemeUnknown
-from urllib3.util import parse_url
 
 from . import _proxies, _response, _unix
 from ._managers import PoolManager, ProxyManager, adopt, leave
@@ -242,6 +242,8 @@ class HTTPAdapter(_Stock):  # type: ignore[misc]
         Of the managers made here no more are kept than there may be idle connections (100, where
         the pool's size does not say more), the newest; older ones are cleared.
 
+        The host may be missing; sending through the manager then fails.
+
         Raises InvalidProxyURL; TypeError or ValueError for a keyword that cannot be honoured.
         """
         manager = self.proxy_manager.get(proxy)
@@ -253,7 +255,7 @@ class HTTPAdapter(_Stock):  # type: ignore[misc]
         return manager
 
     def _new_proxy_manager(self, proxy: str, keywords: dict[str, Any]) -> Any:
-        url = parse_url(_proxies.normalized(proxy))
+        url = _proxies.parsed(proxy)
         keywords = {
             "num_pools": self._pool_connections,
             "maxsize": self._pool_maxsize,
@@ -297,7 +299,9 @@ class HTTPAdapter(_Stock):  # type: ignore[misc]
         url: Any = request.url
         manager: Any = self.poolmanager
         found = self._found
-        proxy = self._choose_proxy(request, proxies) if proxies else None
+        proxy = None
+        if proxies or requests.adapters.select_proxy is not _SELECT_PROXY:  # type: ignore[attr-defined]
+            proxy = self._choose_proxy(request, proxies or {})
         predictable = getattr(self.build_connection_pool_key_attributes, "__func__", None)
         if proxy is not None:
             manager, found = self._found_for(proxy)
@@ -362,7 +366,9 @@ class HTTPAdapter(_Stock):  # type: ignore[misc]
             adopt(self.poolmanager, self._own_transports())
             if _unix.is_unix(request.url):
                 return self._unix_pool(request.url)
-            return super().get_connection_with_tls_context(request, verify, cert=cert)
+            # Not by super(), which would select a proxy again.
+            host, more = self._key_attributes(request, verify, cert)
+            return self.poolmanager.connection_from_host(**host, pool_kwargs=more)
         except URLSchemeUnknown as exc:
             raise InvalidURL(_unspoken(request.url), request=request) from exc
         except RequestException as exc:
@@ -371,10 +377,7 @@ class HTTPAdapter(_Stock):  # type: ignore[misc]
 
     def _pool_through(self, proxy: str, request: Any, verify: Any, cert: Any) -> Any:
         manager = self._manager_through(proxy)
-        try:
-            host, more = self.build_connection_pool_key_attributes(request, verify, cert)
-        except ValueError as exc:
-            raise InvalidURL(exc, request=request) from exc
+        host, more = self._key_attributes(request, verify, cert)
         scheme = host.get("scheme", "http")
         # urllib3's manager would have the proxy fetch whatever it is.
         if isinstance(manager, urllib3.ProxyManager) and scheme not in _proxies.DEFAULT_PORTS:
@@ -382,6 +385,13 @@ class HTTPAdapter(_Stock):  # type: ignore[misc]
         if host.get("host"):
             check_host(host["host"])  # a pool for all origins sees none of their names
         return manager.connection_from_host(**host, pool_kwargs=more)
+
+    def _key_attributes(self, request: Any, verify: Any, cert: Any) -> tuple[Any, Any]:
+        try:
+            host, more = self.build_connection_pool_key_attributes(request, verify, cert)
+        except ValueError as exc:
+            raise InvalidURL(exc, request=request) from exc
+        return host, more
 
     def _manager_through(self, proxy: str) -> Any:
         manager = self.proxy_manager_for(_proxies.normalized(proxy))
@@ -412,17 +422,17 @@ class HTTPAdapter(_Stock):  # type: ignore[misc]
 
     def get_connection(self, url: str, proxies: Mapping[str, str] | None = None) -> Any:
         """Deprecated by requests; the pool for `url`."""
-        proxy = self._proxy_for(url, proxies) if proxies else None
-        if proxy is None:
-            adopt(self.poolmanager, self._own_transports())
-            return super().get_connection(url)
         warnings.warn(
-            "get_connection() is deprecated by requests: override or call "
-            "get_connection_with_tls_context() instead",
+            "`get_connection` has been deprecated in favor of `get_connection_with_tls_context` "
+            "by requests: override or call that instead",
             DeprecationWarning,
             stacklevel=2,
         )
-        return self._manager_through(proxy).connection_from_url(url)
+        proxy = self._proxy_for(url, proxies or {})
+        if proxy is not None:
+            return self._manager_through(proxy).connection_from_url(url)
+        adopt(self.poolmanager, self._own_transports())
+        return self.poolmanager.connection_from_url(url)
 
     def cert_verify(self, conn: Any, url: str, verify: bool | str | None, cert: Any) -> None:
         """Write `verify` and `cert` onto the pool `conn`, which reads them at each request."""
@@ -454,13 +464,15 @@ class HTTPAdapter(_Stock):  # type: ignore[misc]
     ) -> str:
         """The request target: path and query, or the whole URL for a proxy that forwards it."""
         url = request.url
-        if not proxies and type(request) is requests.PreparedRequest and type(url) is str:
+        plain = not proxies and requests.adapters.select_proxy is _SELECT_PROXY  # type: ignore[attr-defined]
+        if plain and type(request) is requests.PreparedRequest and type(url) is str:
             start = url.find("/", 8)
             if start > 0 and url[4] != "+" and "#" not in url and "?" not in url[:start]:
                 return url[start:]
         elif proxies and self._proxy_for(url, proxies) is None:
             proxies = None
-        target: str = super().request_url(request, proxies)
+        # A dict in any case: what was put in the place of requests' select_proxy may need one.
+        target: str = super().request_url(request, proxies or {})
         return target
 
     def build_response(self, req: requests.PreparedRequest, resp: Any) -> requests.Response:
@@ -494,6 +506,7 @@ class HTTPAdapter(_Stock):  # type: ignore[misc]
         super().__setstate__({k: v for k, v in state.items() if k not in _NOT_COPIED})
 
 
+_SELECT_PROXY: Any = requests.utils.select_proxy
 _BUILD_KEY = HTTPAdapter.build_connection_pool_key_attributes
 _MANAGER_FOR = HTTPAdapter.proxy_manager_for
 

@@ -263,10 +263,11 @@ def _network_failed(exc: Exception, text: str, phase: str, pool: HostPool, url: 
     cause = exc.__cause__
     if isinstance(cause, ssl.SSLError):
         return tls_failed(_noted(text, phase), cause, phase)
-    if phase == NOT_SENT:
-        # Retry counts what was not sent as a connect error, which any method may repeat.
-        return tell(NewConnectionError, text, phase, conn=None)
-    return tell(ProtocolError, _noted(text, phase), phase, cause or exc)
+    # Retry counts what was not sent as a connect error, which any method may repeat.
+    unsent = tell(NewConnectionError, text, phase, conn=None) if phase == NOT_SENT else None
+    if pool.forwards(url):
+        return _proxy_broke(_noted(text, phase), phase, unsent or cause or exc)
+    return unsent or tell(ProtocolError, _noted(text, phase), phase, cause or exc)
 
 
 def _server_broke(exc: Exception, text: str, phase: str, pool: HostPool, url: str) -> Exception:
@@ -278,7 +279,15 @@ def _server_broke(exc: Exception, text: str, phase: str, pool: HostPool, url: st
             return tell(NewConnectionError, text, phase, conn=None)
         # The class that http.client raises here, and that retry policies look for.
         behind = http.client.RemoteDisconnected(text)
+        if pool.forwards(url):
+            return _proxy_broke(_noted(text, phase), phase, behind)
     return tell(ProtocolError, _noted(text, phase), phase, behind)
+
+
+def _proxy_broke(text: str, phase: str, original: BaseException) -> ProxyError:
+    """The error for a connection that broke before the response, where it was the proxy's: as in
+    urllib3, which says so of resets and of an end without a byte."""
+    return tell(ProxyError, text, phase, original_error=original)
 
 
 def _we_broke(exc: Exception, text: str, phase: str, pool: HostPool, url: str) -> Exception:

@@ -26,6 +26,7 @@ from urllib3.connectionpool import HTTPConnectionPool
 from urllib3.exceptions import (
     HostChangedError,
     InsecureRequestWarning,
+    LocationValueError,
 )
 from urllib3.util import Timeout
 from urllib3.util.request import set_file_position
@@ -133,6 +134,8 @@ class HostPool(HTTPConnectionPool):
             self.peer = f"unix:{self._uds}"
             self._road = without_ip(self._road)
         self._direct = self._uds is None and self._through is None
+        if self._through is not None and not self._through.url.host:
+            raise LocationValueError("the URL of the proxy has no host")
         self._guards = self.proxy is not None and self.proxy.scheme == "https"
         if self._through is not None:
             self._of_proxy = frozenset(
@@ -141,6 +144,11 @@ class HostPool(HTTPConnectionPool):
         port = self.port or DEFAULT_PORTS[scheme]
         self._origin = (scheme.encode(), host.encode("ascii"), port)
         self._host_header = _host_header(host, port, scheme)
+
+    def forwards(self, url: str) -> bool:
+        """Whether a proxy sends the request for `url` on itself: not through a tunnel, not SOCKS.
+        Through an https proxy the target alone tells."""
+        return self.proxy is not None and (self.scheme == FORWARDED or not url.startswith("/"))
 
     def __str__(self) -> str:
         """As urllib3's: users read it in "Max retries exceeded", and some match on it."""

@@ -41,6 +41,8 @@ _MAX_READ = 1024
 
 AUTHORIZATION = "Proxy-Authorization"
 
+_WITHOUT_HOST = re.compile(r"[A-Za-z][A-Za-z0-9]*:///?").fullmatch
+
 
 # -- proxy URLs
 
@@ -62,6 +64,17 @@ def normalized(proxy: Any) -> str:
             "http://user:password@proxy.example:3128 (it is not shown, for it may hold a password)"
         )
     return text
+
+
+def parsed(proxy: Any) -> Url:
+    """`proxy` as `proxy_manager_for` takes it. Its host may be missing, as in urllib3: a manager
+    is often made to see what it is given. Whoever sends through it is refused.
+
+    Raises InvalidProxyURL for what is no URL.
+    """
+    if isinstance(proxy, str) and _WITHOUT_HOST(proxy) is not None:
+        return Url(proxy.partition(":")[0].lower())
+    return parse_url(normalized(proxy))
 
 
 def refuse_unspoken(url: Url) -> None:

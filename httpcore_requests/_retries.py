@@ -141,8 +141,9 @@ def _count(
 ) -> Retry:
     """`retries` less this failure; raises `error` or MaxRetryError when they are used up."""
     unsent = error.phase == NOT_SENT
-    # A connection that TLS broke counts under `other`, which asks for no method.
-    if isinstance(error, SSLError) and not unsent and not retries._is_method_retryable(method):
+    # A connection that TLS or a proxy broke counts under `other`, which asks for no method.
+    other = isinstance(error, (SSLError, ProxyError)) and not unsent
+    if other and not retries._is_method_retryable(method):
         raise error
     counted = error
     if unsent and retries._is_read_error(error):

@@ -7,6 +7,7 @@ well, and the two are compared.
 
 from __future__ import annotations
 
+import io
 import pickle
 import ssl
 from collections.abc import Callable, Iterator
@@ -308,6 +309,52 @@ def test_a_manager_with_its_own_classes_goes_over_urllib3(make: Make, server: Lo
     assert type(response.raw) is urllib3.HTTPResponse
 
 
+@pytest.mark.parametrize("path", ["/", "/x?y#z", "?q"])
+@pytest.mark.parametrize("given", [None, {}, {"https": "http://unused.test"}])
+def test_what_replaces_select_proxy_is_called_with_a_dict(
+    make: Make,
+    server: LocalServer,
+    proxy: ProxyServer,
+    monkeypatch: pytest.MonkeyPatch,
+    path: str,
+    given: Any,
+) -> None:
+    """yt-dlp's asks ``"no" in proxies``; others choose a proxy out of nothing."""
+    chosen: str | None = None
+
+    def select_proxy(url: str, proxies: Any) -> str | None:
+        assert type(proxies) is dict
+        return proxies.get("no", chosen)
+
+    monkeypatch.setattr("requests.adapters.select_proxy", select_proxy)
+    adapter = HTTPAdapter()
+    prepared = requests.Request("GET", server.url + path).prepare()
+    for count in (0, 1):
+        assert adapter.send(prepared, proxies=given).ok or path != "/"
+        assert len(proxy.requests) == count
+        chosen = proxy.url
+    adapter.close()
+
+
+@pytest.mark.parametrize("url", ["http://", "https://", "HTTP:///", "socks5://", "socks4a://"])
+def test_a_proxy_manager_without_a_host_fails_when_it_is_used(
+    make: Make, server: LocalServer, url: str
+) -> None:
+    """streamlink's suite makes such managers, to see with which keywords."""
+    adapter = HTTPAdapter(pool_maxsize=7)
+    manager = adapter.proxy_manager_for(url, assert_hostname="a.test")
+    assert adapter.proxy_manager_for(url) is manager
+    assert manager.connection_pool_kw["maxsize"] == 7
+    assert manager.connection_pool_kw["assert_hostname"] == "a.test"
+    for origin in (server.url, "https://origin.test/"):
+        with pytest.raises(urllib3.exceptions.LocationValueError, match="host"):
+            manager.urlopen("GET", origin)
+        with pytest.raises(InvalidProxyURL):
+            make(adapter).get(origin, proxies=both(url))
+    adapter.close()
+    assert server.requests == []
+
+
 def test_requests_own_names_are_looked_up_at_each_call(
     make: Make, proxy: ProxyServer, server: LocalServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -592,6 +639,75 @@ def test_a_proxy_that_breaks_off_or_speaks_nonsense(
         assert isinstance(error, requests.ConnectionError)
     assert type(error) is ProxyError
     assert error.args[0].reason.status is None
+
+
+def reset(peer: Peer) -> None:
+    peer.recv_head()
+    peer.reset()
+
+
+def reset_inside_the_head(peer: Peer) -> None:
+    peer.recv_request()
+    peer.send(b"HTTP/1.1 200 OK\r\nX-A")
+    peer.server.wait_for(lambda: False, timeout=0.1)  # so that the reset does not overtake it
+    peer.reset()
+
+
+BODIES = [None, b"small", b"x" * 20_000_000, "file", "pieces"]
+
+
+@pytest.mark.parametrize(
+    ("breaks", "body"),
+    [
+        *((reset, body) for body in BODIES),
+        *((Peer.recv_head, body) for body in BODIES),  # and then its connection is closed
+        *((Peer.reset, body) for body in BODIES),
+        # With a body, stock sees the end of the upload or the head, as it happens.
+        (reset_inside_the_head, None),
+    ],
+    ids=lambda value: getattr(value, "__name__", str(value)[:6]),
+)
+def test_a_proxy_that_breaks_a_forwarded_request_off(
+    make: Make, serve: Serve, breaks: Any, body: Any
+) -> None:
+    broken = serve(breaks)
+    large = b"x" * 20_000_000
+    errors = []
+    for adapter in (STOCK(), HTTPAdapter(max_retries=0)):
+        data = {"file": io.BytesIO(large), "pieces": iter([large])}.get(body, body)
+        with pytest.raises(requests.ConnectionError) as caught:
+            make(adapter).post("http://origin.test/", data=data, proxies=both(broken.url))
+        errors.append(caught.value)
+    theirs, ours = errors
+    assert type(ours) is type(theirs) is ProxyError
+    reasons = [found.args[0].reason for found in errors]
+    assert isinstance(reasons[1], urllib3.exceptions.ProxyError)
+    # NewConnectionError where it was so early that nothing was sent.
+    expected = (ConnectionError, urllib3.exceptions.NewConnectionError)
+    assert all(isinstance(reason.original_error, expected) for reason in reasons)
+    assert isinstance(pickle.loads(pickle.dumps(ours)), ProxyError)
+
+
+@pytest.mark.parametrize(("method", "attempts"), [("POST", 1), ("GET", 3)])
+def test_what_a_proxy_broke_off_is_retried_for_allowed_methods_only(
+    make: Make, serve: Serve, method: str, attempts: int
+) -> None:
+    broken = serve(Peer.recv_head)
+    session = make(HTTPAdapter(max_retries=Retry(2, backoff_factor=0)))
+    with pytest.raises(ProxyError):
+        session.request(method, "http://origin.test/", proxies=both(broken.url))
+    assert broken.accepted == attempts
+
+
+def test_what_breaks_off_in_a_tunnel_is_the_origins(
+    make: Make, proxy: ProxyServer, serve: Serve, server_tls_context: Any, ca_bundle: str
+) -> None:
+    origin = serve(Peer.recv_head, tls=server_tls_context)
+    session = make()
+    session.verify = ca_bundle
+    with pytest.raises(requests.ConnectionError) as caught:
+        session.get(origin.url, proxies=both(proxy.url))
+    assert type(caught.value) is requests.ConnectionError
 
 
 def test_a_407_to_a_forwarded_request_is_a_response(
