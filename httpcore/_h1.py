@@ -51,6 +51,10 @@ MAX_HEAD = 100 * 1024
 """Bytes. The longest head, chunk line or trailer section that is read. Six times h11's default:
 servers with many cookies or long policies send 64 KiB heads, none is known to send more."""
 
+MAX_SECTION = MAX_HEAD + 2
+"""Bytes. A head or trailer section of MAX_HEAD with the empty line that ends it, which h11 does not
+count."""
+
 _KNOWN_INTERIM = frozenset([100, 102, 103, 104])
 """Interim responses that are registered, and so are followed by the final one."""
 
@@ -646,7 +650,7 @@ def read_head(data: bytes, method: bytes, lenient: bool = False) -> Head | None:
     """
     end = data.find(b"\r\n\r\n") + 4
     match = _match_status(data)
-    if match is None or not 4 <= end <= MAX_HEAD or method == b"CONNECT":
+    if match is None or not 4 <= end <= MAX_SECTION or method == b"CONNECT":
         return None
     fields: Headers = _find_fields(data, match.end(), end)
     head = data[:end]
@@ -937,7 +941,7 @@ class _Section:
         self._buffer += data
         match = _find_blank_line(self._buffer, self._searched)
         end = len(self._buffer) if match is None else match.end()
-        if end - self._start > MAX_HEAD:
+        if end - self._start > MAX_SECTION:
             raise _broken(f"{self._what} longer than {MAX_HEAD} bytes")
         if match is None:
             # The blank line may begin in the last two bytes.

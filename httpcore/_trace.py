@@ -24,7 +24,7 @@ Trace = Callable[[str, dict[str, Any]], Any]
 HOOKS = ("trace", "informational")
 
 # The rooms that events are named after, each with a logger of its own: ``httpcore.http11``.
-ROOMS = ("connection", "http11", "http2", "pool", "proxy", "socks")
+ROOMS = ("connection", "http11", "http2", "proxy", "socks")
 
 # Looked up once: `logging.getLogger` takes a lock that belongs to all of the program, and an
 # interrupt (Ctrl-C) in there may leave it taken for ever.
@@ -99,8 +99,11 @@ def log_event(name: str, details: dict[str, Any]) -> None:
     room, _, event = name.partition(".")
     logger = _LOGGERS.get(room)
     if logger is not None and logs_debug(logger):
+        if details.get("return_value", event) is None:  # as in 1.0.9: nothing to show
+            logger.debug("%s", event)
+            return
         shown = " ".join(f"{key}={masked(value)!r}" for key, value in details.items())
-        logger.debug("%s %s", event, shown)
+        logger.debug("%s %s" if shown else "%s%s", event, shown)
 
 
 def masked(value: Any, depth: int = 0) -> Any:

@@ -1031,11 +1031,12 @@ class Secure(Script):
         return super().get_extra_info(info)
 
 
-def test_a_server_that_chose_http2_unasked() -> None:
+def test_http2_that_this_network_cannot_carry() -> None:
     stream = Secure([])
     stream.protocol = "h2"
-    with pool_of(stream) as (pool, _):
-        with pytest.raises(httpcore.RemoteProtocolError, match="chose HTTP/2"):
+    with pool_of(stream) as (pool, backend):
+        backend.speaks_http2 = False
+        with pytest.raises(httpcore.RemoteProtocolError, match=r"chose HTTP/2, which .* cannot"):
             pool.request("GET", "https://a/")
         assert counts(pool) == (0, 0)
     assert stream.closed

@@ -866,3 +866,18 @@ def test_a_fork_within_a_request(serve_h2: ServeH2) -> None:
         assert json.loads(response.content)["body"] == "one, two"
         assert results == [None]
     assert server.accepted == 1
+
+
+def test_http2_that_only_the_context_offers(
+    serve_h2: ServeH2, client_tls_context: ssl.SSLContext
+) -> None:
+    """It is spoken, and its connection is shared, as in 1.0.9."""
+    url = serve_h2(secure=True).url + "/bytes/5000000"
+    client_tls_context.set_alpn_protocols(["h2", "http/1.1"])
+    with httpcore.ConnectionPool(client_tls_context) as pool:
+        with pool.stream("GET", url, extensions=SLOW) as held:
+            assert held.extensions["http_version"] == b"HTTP/2"
+            with pool.stream("GET", url, extensions=SLOW) as response:
+                assert response.stream.read(5) == pattern(5)
+                assert len(pool.connections) == 1
+        pool._scheduler.check()

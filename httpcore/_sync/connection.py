@@ -29,7 +29,19 @@ from .._exceptions import (
     TimeoutException,
 )
 from .._models import Origin, Proxy, Request, Response, to_server_name
-from .._proxy import FORWARDED, Hop, Read, Rename, Resolve, Tell, Write, forwarded, to_hop
+from .._proxy import (
+    FORWARDED,
+    SOCKS,
+    SOCKS_4,
+    Hop,
+    Read,
+    Rename,
+    Resolve,
+    Tell,
+    Write,
+    forwarded,
+    to_hop,
+)
 from .._ssl import default_ssl_context, offer
 from .._trace import Opening, Trace, combined, debug, log_hook
 from .deadline import Deadline
@@ -151,7 +163,6 @@ class HTTPConnection(ConnectionInterface):
                 opening,
             )
             connection = self._speak(dialed)
-            debug(logger, "connected to %s", self._origin)
             self._connection = connection
             if self.aborted:
                 connection.abort()
@@ -164,15 +175,16 @@ class HTTPConnection(ConnectionInterface):
                 raise aborted from exc
             if dialed is not None:
                 dialed.stream.close()
-            debug(logger, "connect to %s failed: %s", self._origin, exc)
             raise
 
     def _speak(self, dialed: Dialed) -> HTTP11Connection | HTTP2Connection:
         """The connection for the protocol that was agreed on."""
         stream = dialed.stream
         if dialed.protocol == "h2":
-            if "h2" not in self._spoken():
-                raise RemoteProtocolError(f"{self._origin} chose HTTP/2, which was not offered")
+            if not getattr(self._backend, "speaks_http2", True):
+                raise RemoteProtocolError(
+                    f"{self._origin} chose HTTP/2, which {self._backend!r} cannot carry"
+                )
             interval, timeout = self._pings
             return HTTP2Connection(
                 self._origin,
@@ -256,8 +268,9 @@ class HTTPConnection(ConnectionInterface):
 
     def close(self) -> None:
         if self._connection is not None:
+            debug(logger, "close.started")  # as 1.0.9 logs it; no hook gets it, there as here
             self._connection.close()
-            debug(logger, "closed the connection to %s", self._origin)
+            debug(logger, "close.complete")
 
     def can_handle_request(self, origin: Origin) -> bool:
         if self._hop is not None and self._hop.forwards:
@@ -295,7 +308,13 @@ class HTTPConnection(ConnectionInterface):
         return self._connection.info()
 
     def __repr__(self) -> str:
-        return f"<{self.__class__.__name__} [{self.info()}]>"
+        name, hop = self.__class__.__name__, self._hop
+        if hop is not None and name == "HTTPConnection":  # 1.0.9 has classes of these names
+            if hop.scheme in SOCKS:
+                name = "Socks4Connection" if hop.scheme in SOCKS_4 else "Socks5Connection"
+            else:
+                name = "ForwardHTTPConnection" if hop.forwards else "TunnelHTTPConnection"
+        return f"<{name} [{self.info()}]>"
 
 
 def read_protocols(http1: bool, http2: bool) -> tuple[str, ...]:

@@ -150,10 +150,11 @@ class ConnectionPool(RequestInterface):
             silent connections after a minute; but some servers count unasked PINGs as abuse.
         ping_timeout: seconds in which it must answer, else all requests on the connection fail.
         trace: called with the name and details of each event of each request, before a request's
-            own ``extensions["trace"]``; and of the pool's own: ``pool.enqueue``, ``pool.assign``,
-            ``pool.replay``, ``pool.fail``, ``pool.evict``. It is told the ``request`` with each,
-            except ``pool.evict``. The same is logged at DEBUG, without passwords and cookies, if
-            that is on when the pool is made or opens a connection.
+            own ``extensions["trace"]``; and of the pool's own, which no other hook gets:
+            ``pool.enqueue``, ``pool.assign``, ``pool.replay``, ``pool.fail``, ``pool.evict``. It
+            is told the ``request`` with each, except ``pool.evict``. All but the pool's own are
+            logged at DEBUG, without passwords and cookies, if that is on when the pool is made or
+            opens a connection.
 
     Raises TypeError or ValueError for an argument that cannot be.
     """
@@ -266,7 +267,7 @@ class ConnectionPool(RequestInterface):
                 return self._send_repeatedly(request, route, prepared, timeouts, deadline, mark)
             return self._send(request, route, prepared, timeouts, deadline, mark)
         except BaseException as exc:
-            self._tell(request, "pool.fail", {"request": request, "exception": exc})
+            self._tell("pool.fail", {"request": request, "exception": exc})
             raise
 
     def _send(
@@ -384,12 +385,12 @@ class ConnectionPool(RequestInterface):
         """It is sent once more, for this failure or for its status."""
         with self._lock:
             self._scheduler.replayed += 1
-        self._tell(request, "pool.replay", {"request": request, "exception": failure})
+        self._tell("pool.replay", {"request": request, "exception": failure})
 
-    def _tell(self, request: Request, name: str, details: dict[str, Any]) -> None:
-        trace = combined(self._trace, request.extensions.get("trace"))
-        if trace is not None:
-            trace(name, details)
+    def _tell(self, name: str, details: dict[str, Any]) -> None:
+        """Call the pool's hook with one of the pool's own events."""
+        if self._hook is not None:
+            self._hook(name, details)
 
     def _may_repeat(
         self,
@@ -460,8 +461,8 @@ class ConnectionPool(RequestInterface):
             if scheduler.closing or scheduler.woken or self._orphans:
                 self._settle()
             if waiter is not None:
-                if body._trace is not None:
-                    body._trace("pool.enqueue", {"request": body._request, "route": _name(route)})
+                if self._hook is not None:
+                    self._hook("pool.enqueue", {"request": body._request, "route": _name(route)})
                 self._wait(waiter, timeouts[3], deadline)
                 if scheduler.closing:
                     self._settle()  # the garbage collector has served us, and left this to us
@@ -475,7 +476,7 @@ class ConnectionPool(RequestInterface):
             connection: HTTP11Connection | HTTP2Connection = slot.connection._connection
             if connection.is_usable(now - slot.idle_since):
                 body.marks.ready = now
-                if body._trace is not None:
+                if self._hook is not None:
                     self._tell_assigned(body, slot.connection)
                 return connection
             if isinstance(connection, HTTP2Connection) and not connection.is_draining:
@@ -487,9 +488,8 @@ class ConnectionPool(RequestInterface):
             self._settle()
 
     def _tell_assigned(self, body: ResponseBody, connection: HTTPConnection) -> None:
-        assert body._trace is not None
         try:
-            body._trace("pool.assign", {"request": body._request, "connection": connection})
+            self._tell("pool.assign", {"request": body._request, "connection": connection})
         except BaseException:
             self._give_back_unused(body)
             raise
@@ -599,7 +599,7 @@ class ConnectionPool(RequestInterface):
             scheduler.dialed(body, connection, time.monotonic(), streams)
         if scheduler.closing or scheduler.woken:
             self._settle()
-        if body._trace is not None:
+        if self._hook is not None:
             self._tell_assigned(body, connection)
         return opened
 
@@ -650,9 +650,8 @@ class ConnectionPool(RequestInterface):
     def _tell_evicted(self, connection: HTTPConnection) -> None:
         """What the hook raises here would meet a request that has nothing to do with it, and might
         keep the connection open."""
-        assert self._trace is not None
         try:
-            self._trace("pool.evict", {"connection": connection})
+            self._tell("pool.evict", {"connection": connection})
         except Exception:
             logger.exception("the trace hook failed at pool.evict")
 
@@ -703,7 +702,7 @@ class ConnectionPool(RequestInterface):
             if not ours:
                 break
             connection = ours[-1]
-            if self._trace is not None and not connection.is_closed():
+            if self._hook is not None and not connection.is_closed():
                 self._tell_evicted(connection)
             connection.close()
             with contextlib.suppress(ValueError):

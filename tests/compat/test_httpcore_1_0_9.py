@@ -619,6 +619,25 @@ def test_repr_of_an_http_connection() -> None:
     assert repr(failed) == "<HTTPConnection [CONNECTION FAILED]>"
 
 
+@pytest.mark.parametrize(
+    ("proxy", "scheme", "name"),
+    [
+        ("http", "http", "ForwardHTTPConnection"),
+        ("https", "ws", "TunnelHTTPConnection"),
+        ("http", "https", "TunnelHTTPConnection"),
+        ("socks5", "http", "Socks5Connection"),
+        ("socks5h", "https", "Socks5Connection"),
+        ("socks4", "http", "Socks4Connection"),
+        ("socks4a", "https", "Socks4Connection"),
+    ],
+)
+def test_repr_of_a_connection_through_a_proxy(proxy: str, scheme: str, name: str) -> None:
+    """1.0.9 has a class for each; SOCKS 4 is named alike."""
+    origin = httpcore.Origin(scheme.encode(), b"example.com", 443)
+    connection = httpcore.HTTPConnection(origin, proxy=httpcore.Proxy(f"{proxy}://localhost:80"))
+    assert repr(connection) == f"<{name} [CONNECTING]>"
+
+
 def test_repr_of_a_pool() -> None:
     with httpcore.ConnectionPool(network_backend=httpcore.MockBackend(ANSWER)) as pool:
         seen = [(repr(pool), repr(pool.connections))]
