@@ -659,6 +659,96 @@ def test_a_slow_peer_is_no_timeout(connect: Connect) -> None:
         send(connection, "POST", content, timeout={"write": 5.0, "total": 30.0})
 
 
+def busy(connect: Connect) -> tuple[Wire, HTTP2Connection, Worker]:
+    """A connection on which one upload goes on as slowly as `feed` lets it."""
+    wire = shared(Wire.respond, settings={"initial_window_size": 0})
+    connection = connect(wire)
+    send(connection).close()
+    wire.answer = silent
+    busy = Worker(lambda: connection.request("POST", URL, content=bytes(50_000_000)))
+    until(lambda: len(wire.opened) == 2)
+    wire.room = 0
+    wire.window(0, 2**30)
+    wire.window(3, 2**30)
+    until(lambda: connection._unsent)
+    return wire, connection, busy
+
+
+ENDED = (httpcore.NetworkError, httpcore.RemoteProtocolError)
+
+
+def feed(wire: Wire, worker: Worker) -> None:
+    """Take a few bytes at a time until `worker` has ended."""
+
+    def step() -> bool:
+        wire.make_room(500)
+        return not worker.is_alive()
+
+    until(step)
+
+
+@pytest.mark.parametrize("credit", [0, 1000])
+def test_a_write_timeout_counts_its_own_stream_alone(connect: Connect, credit: int) -> None:
+    """Another upload goes on; this one has no window, at all or any more."""
+    wire, connection, other = busy(connect)
+    content = bytes(100_000)
+    upload = Worker(
+        lambda: connection.request("POST", URL, content=content, extensions=timeouts(write=0.3))
+    )
+    until(lambda: (wire.make_room(500), len(wire.opened) == 3)[1])
+    if credit:
+        wire.window(5, credit)
+        until(lambda: (wire.make_room(500), len(wire.bodies[5]) == credit)[1])
+    taken = len(wire.bodies[3])
+    feed(wire, upload)
+    exc = upload.error()
+    assert type(exc) is httpcore.WriteTimeout
+    assert "the server has opened no window within 0.3 s" in str(exc)
+    assert len(wire.bodies[3]) > taken
+    assert other.is_alive()
+    assert connection.is_available()  # it has done nothing wrong
+    wire.end()
+    wire.make_room()
+    assert isinstance(other.error(), ENDED)
+
+
+def test_the_wait_for_leave_to_send_is_not_stretched(
+    connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(http2, "CONTINUE_PATIENCE", 0.1)
+    wire, connection, other = busy(connect)
+    upload = Worker(
+        lambda: connection.request("POST", URL, headers={"Expect": "100-continue"}, content=b"abc")
+    )
+    until(lambda: (wire.make_room(500), len(wire.opened) == 3)[1])
+    wire.window(5, 1000)
+    until(lambda: (wire.make_room(500), wire.bodies[5] == b"abc")[1])
+    wire.respond(5)
+    feed(wire, upload)
+    assert upload.result().status == 200
+    wire.end()
+    wire.make_room()
+    assert isinstance(other.error(), ENDED)
+
+
+def test_an_upload_that_has_left_does_not_wait_for_others(connect: Connect) -> None:
+    wire, connection, other = busy(connect)
+    upload = Worker(
+        lambda: connection.request(
+            "POST", URL, content=bytes(1000), extensions=timeouts(write=0.3, read=10.0)
+        )
+    )
+    until(lambda: (wire.make_room(500), len(wire.opened) == 3)[1])
+    wire.window(5, 1000)  # just enough
+    until(lambda: (wire.make_room(500), len(wire.bodies[5]) == 1000)[1])
+    wire.respond(5)
+    feed(wire, upload)
+    assert upload.result().status == 200
+    wire.end()
+    wire.make_room()
+    assert isinstance(other.error(), ENDED)
+
+
 def test_writing_fails(connect: Connect) -> None:
     """Not a byte of it was taken: it can be sent elsewhere."""
     wire = Wire()

@@ -147,6 +147,7 @@ class HTTP2Connection(ConnectionInterface):
         self._ringing: list[threading.Lock] = []  # of those who are to be woken
         self._unsent: bytes | memoryview = b""
         self._taken = 0  # times that a part of it was taken
+        self._emptied = 0  # times that all of it was
         self._write_error: WriteError | None = None
         self._closed = False
         self._request_count = 0
@@ -239,11 +240,11 @@ class HTTP2Connection(ConnectionInterface):
         """Wait until `ready()`, reading for all streams if nobody else does. Comes back as well
         when the exchange was aborted or the connection closed.
 
-        Raises ReadTimeout after `timeout` seconds; where `write`, WriteTimeout after as many in
-        which nothing was taken of what waits to be sent.
+        Raises ReadTimeout after `timeout` seconds; where `write`, WriteTimeout after as many
+        without `_Progress`.
         """
         end = None if timeout is None else time.monotonic() + timeout
-        taken = self._taken
+        progress = _Progress(self, exchange) if write and end is not None else None
         came: bool | None = None  # what our wait for the network gave, if we read
         missed = 0.0  # seconds of the last wait, which came back empty, that no clock has counted
         bell: threading.Lock | None = None  # if we sleep
@@ -266,12 +267,11 @@ class HTTP2Connection(ConnectionInterface):
                             self._hand_over()
                         break
                     now = time.monotonic()
+                    if progress is not None and progress.was_made():
+                        end = now + (exchange._left(timeout) or 0.0)
                     left = None if end is None else end - now
                     if left is not None and left <= 0:
-                        if not write or taken == self._taken or exchange.is_late:
-                            raise self._timed_out(timeout, write)
-                        taken, left = self._taken, timeout
-                        end = now + (timeout or 0.0)
+                        raise self._timed_out(timeout, write, exchange)
                     bell, patience = self._take_role(exchange, left)
                 if self._ringing:
                     self._ring()
@@ -349,14 +349,16 @@ class HTTP2Connection(ConnectionInterface):
             with contextlib.suppress(IndexError):  # another thread was here, too
                 ringing.pop().release()
 
-    def _timed_out(self, timeout: float | None, write: bool) -> TimeoutException:
+    def _timed_out(
+        self, timeout: float | None, write: bool, exchange: Exchange
+    ) -> TimeoutException:
         """What to raise; and the connection has to show that it is alive."""
-        if timeout and (self._unsent or not write) and not self._codec.draining:
+        refused = write and exchange.waits_for_server
+        if timeout and (not write or (self._unsent and not refused)) and not self._codec.draining:
             self._ping()
         if write:
-            return WriteTimeout(
-                f"write to {self._origin} timed out: no byte taken within {timeout:g} s"
-            )
+            why = "the server has opened no window" if refused else "no byte taken"
+            return WriteTimeout(f"write to {self._origin} timed out: {why} within {timeout:g} s")
         return ReadTimeout(
             f"read from {self._origin} timed out: no byte of the response within {timeout:g} s"
         )
@@ -449,6 +451,7 @@ class HTTP2Connection(ConnectionInterface):
             if not data:
                 codec.widened = codec.widened or bool(self._unsent)
                 self._unsent = b""
+                self._emptied += 1
                 return
             self._unsent = data
             if self._reader is not None and self._reads_only:
@@ -723,8 +726,10 @@ class Exchange:
     """
 
     __slots__ = (
+        "_asks",
         "_connection",
         "_deadline",
+        "_queued",
         "_reused",
         "_state",
         "aborted",
@@ -742,6 +747,8 @@ class Exchange:
     ) -> None:
         self._connection = connection
         self._deadline = deadline
+        self._queued = -1  # what `_emptied` was when it last gave bytes to be sent
+        self._asks = False  # it waits for the server's leave to send the body
         self._state = "ACTIVE"
         self._reused = False
         self.request = request
@@ -756,9 +763,13 @@ class Exchange:
         return self
 
     @property
-    def is_late(self) -> bool:
-        """Whether the total of the request is over."""
-        return self._deadline is not None and self._deadline.passed
+    def waits_for_server(self) -> bool:
+        """Whether the network has taken all of its bytes, and only the server can let it go on:
+        by opening its window, or by its answer to ``Expect``."""
+        if self._queued == self._connection._emptied:
+            return False
+        assert self.stream is not None
+        return self._asks or not self._connection._codec.send_window(self.stream)
 
     def miss(self, began: float, seconds: float | None) -> float:
         """Return how much of a wait that came back empty the clock has not counted; the total of
@@ -825,6 +836,7 @@ class Exchange:
                         connection._begin_waiting()
                     connection._request_count += 1
                     connection._exchanges[self] = None
+                    self._queued = connection._emptied
                     if content is not None and not end:
                         if len(content) <= codec.send_window(stream) and not expects_continue(
                             prepared
@@ -908,6 +920,7 @@ class Exchange:
             if self._is_refused():
                 return -1
             try:
+                self._queued = connection._emptied
                 while position < size:
                     window = codec.send_window(stream)
                     if not window:
@@ -938,11 +951,14 @@ class Exchange:
         stream = self.stream
         assert stream is not None
         patience = CONTINUE_PATIENCE if timeout is None else min(CONTINUE_PATIENCE, timeout)
+        self._asks = True
         try:
             self._connection.await_(self, self._has_news, self._left(patience), True)
         except WriteTimeout:
             if self._deadline is not None and self._deadline.passed:
                 raise
+        finally:
+            self._asks = False
         return not self._is_refused() and stream.status is None
 
     # What is waited for
@@ -952,14 +968,17 @@ class Exchange:
         return codec.settled or not codec.open_streams or bool(codec.draining)
 
     def _has_left_us(self) -> bool:
-        return not self._connection._unsent or self._is_refused()
+        return self._queued != self._connection._emptied or self._is_refused()
 
     def _may_send(self) -> bool:
         connection, stream = self._connection, self.stream
         assert stream is not None
         if self._is_refused():
             return True
-        return not connection._unsent and connection._codec.send_window(stream) > 0
+        # Behind others' bytes there is always a place for some of its own: they would keep it out
+        # for ever if it had to meet the moment in which there are none.
+        left = self._queued != connection._emptied
+        return left and connection._codec.send_window(stream) > 0
 
     def _has_news(self) -> bool:
         stream = self.stream
@@ -1151,6 +1170,29 @@ class Exchange:
             connection._ring()
         elif connection._reader is self:
             connection._io.wake()
+
+
+class _Progress:
+    """Whether the upload of one exchange goes on. Used with the connection's lock.
+
+    While its own bytes are in front of the network, or behind others' that are, each part that the
+    network takes is progress. While it waits for the server, what others send is none.
+    """
+
+    __slots__ = ("_connection", "_exchange", "_taken", "_waited")
+
+    def __init__(self, connection: HTTP2Connection, exchange: Exchange) -> None:
+        self._connection = connection
+        self._exchange = exchange
+        self._taken = connection._taken
+        self._waited = exchange.waits_for_server
+
+    def was_made(self) -> bool:
+        """Return whether there was any since this was last asked."""
+        waits, taken = self._exchange.waits_for_server, self._connection._taken
+        made = not waits if self._waited else taken != self._taken
+        self._waited, self._taken = waits, taken
+        return made
 
 
 def _not_sent(exc: NetworkError | TimeoutException) -> NetworkError | TimeoutException:
