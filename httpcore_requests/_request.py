@@ -30,8 +30,9 @@ from ._timeout import Timeout as OurTimeout
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-# Bytes per read of a file that gives text; binary files are read by the core.
-BLOCK_SIZE = 65536
+# Files that give bytes for sure. Of all others nobody knows before they are read: temporary files,
+# `codecs` readers and wrappers of many makes give text without being an `io.TextIOBase`.
+_BINARY_FILES = (io.BufferedIOBase, io.RawIOBase)
 
 # An absolute URL without user and with a path; the path goes out as a plain one would.
 _PLAIN_ABSOLUTE = re.compile(r"(?i:(https?://[a-z0-9\-.:\[\]]+))(/.*)", re.DOTALL).fullmatch
@@ -103,6 +104,8 @@ def encode_headers(
     if "accept-encoding" not in names:
         lines.append(_IDENTITY)
     if "content-length" in names:
+        if isinstance(body, io.StringIO):
+            fields = _with_true_length(fields, body)
         if "transfer-encoding" in names:
             fields = [line for line in fields if _text(line[0]).lower() != "transfer-encoding"]
     elif "transfer-encoding" not in names:
@@ -122,6 +125,16 @@ def encode_headers(
     except (AttributeError, TypeError, UnicodeEncodeError):
         lines += [_line(name, value) for name, value in fields]
     return lines
+
+
+def _with_true_length(fields: Any, body: io.StringIO) -> list[tuple[Any, Any]]:
+    """The header lines with the length of `body` in bytes. requests counts its characters."""
+    text = body.getvalue()[body.tell() :]
+    counted, true = str(len(text)), str(len(text.encode()))
+    return [
+        (name, true if _text(name).lower() == "content-length" and value == counted else value)
+        for name, value in fields
+    ]
 
 
 def _text(name: Any) -> str:
@@ -176,7 +189,7 @@ def encode_body(body: Any) -> Any:
     if whole is not None:
         return whole
     if hasattr(body, "read"):
-        return _text_blocks(body) if isinstance(body, io.TextIOBase) else body
+        return body if isinstance(body, _BINARY_FILES) else _BytesFile(body)
     if not hasattr(body, "__iter__"):
         raise TypeError(
             "the request body must be str, bytes, a file or an iterable of them, "
@@ -185,15 +198,25 @@ def encode_body(body: Any) -> Any:
     return _blocks(body) if hasattr(body, "__next__") else _Pieces(body)
 
 
-def _text_blocks(file: io.TextIOBase) -> Iterator[bytes]:
-    while block := file.read(BLOCK_SIZE):
-        yield block.encode()
-
-
 def _blocks(pieces: Any) -> Iterator[bytes]:
     for piece in pieces:
         if piece:  # an empty chunk would end a chunked body
             yield piece.encode() if isinstance(piece, str) else piece
+
+
+class _BytesFile:
+    """A file as bytes: text that it gives is sent as UTF-8, as urllib3 sends it. All else, such as
+    going back to be sent again, is the file's."""
+
+    def __init__(self, file: Any) -> None:
+        self._file = file
+
+    def read(self, size: int) -> Any:
+        data = self._file.read(size)
+        return data.encode() if isinstance(data, str) else data or b""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._file, name)
 
 
 class _Pieces:

@@ -6,13 +6,19 @@ Must not know: how it is done. Each test sends the same thing over both adapters
 
 from __future__ import annotations
 
+import codecs
+import collections
+import io
+import tempfile
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import multidict
 import pytest
 import requests
 import urllib3
+from requests.exceptions import FileModeWarning
 
 import httpcore
 import httpcore_requests
@@ -168,6 +174,166 @@ def test_a_strict_adapter_sends_tokens_only(recorder: tuple[str, list[ReceivedRe
         strict.mount("http://", HTTPAdapter(parsing="strict"))
         with pytest.raises(requests.exceptions.InvalidHeader, match="illegal header name"):
             strict.get(url, headers={"a[0]": "x"})
+    assert received == []
+
+
+# --- bodies that give text -------------------------------------------------------------------
+
+TEXT = "ab gr\u00f6\u00dfe \u20ac " * 30_000  # more than is read at a time
+
+
+class Reader:
+    """A wrapper of somebody's own that has read() and nothing else."""
+
+    def __init__(self, file: Any) -> None:
+        self._file = file
+
+    def read(self, size: int = -1) -> Any:
+        return self._file.read(size)
+
+
+class IterableReader(Reader):
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self._file)
+
+
+class Delegate(IterableReader):
+    """One that passes on all attributes, as progress bars do."""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._file, name)
+
+
+class NoneAtEnd(Reader):
+    def read(self, size: int = -1) -> Any:
+        return super().read(size) or None
+
+
+def temporary(make: Callable[..., Any], *args: Any, **options: Any) -> Any:
+    file = make(*args, mode="w+", encoding="utf-8", **options)
+    file.write(TEXT)
+    file.seek(0)
+    return file
+
+
+def open_codecs(path: Path) -> Any:
+    with path.open("rb") as file:
+        return codecs.getreader("utf-8")(io.BytesIO(file.read()))
+
+
+TEXT_FILES: dict[str, Callable[[Path], Any]] = {
+    "open": lambda path: path.open(encoding="utf-8"),
+    "TextIOWrapper": lambda path: io.TextIOWrapper(io.BytesIO(path.read_bytes()), "utf-8"),
+    "StringIO": lambda path: io.StringIO(TEXT),
+    "codecs.open": lambda path: codecs.open(str(path), encoding="utf-8"),  # noqa: SIM115
+    "StreamReader": open_codecs,
+    "NamedTemporaryFile": lambda path: temporary(tempfile.NamedTemporaryFile),
+    "TemporaryFile": lambda path: temporary(tempfile.TemporaryFile),
+    "SpooledTemporaryFile": lambda path: temporary(tempfile.SpooledTemporaryFile),
+    "SpooledTemporaryFile on disk": lambda path: temporary(tempfile.SpooledTemporaryFile, 1),
+    "wrapper": lambda path: Reader(io.StringIO(TEXT)),
+    "iterable wrapper": lambda path: IterableReader(io.StringIO(TEXT)),
+    "delegate": lambda path: Delegate(path.open(encoding="utf-8")),
+    "None at the end": lambda path: NoneAtEnd(io.StringIO(TEXT)),
+}
+
+
+@pytest.fixture
+def text_path(tmp_path: Path) -> Path:
+    path = tmp_path / "text"
+    path.write_text(TEXT, encoding="utf-8")
+    return path
+
+
+@pytest.mark.filterwarnings("ignore::requests.exceptions.FileModeWarning")
+@pytest.mark.parametrize("offset", [0, 3])
+@pytest.mark.parametrize("name", TEXT_FILES)
+def test_text_from_files_of_any_class_is_sent_as_utf8(
+    session: requests.Session,
+    stock: requests.Session,
+    recorder: tuple[str, list[ReceivedRequest]],
+    text_path: Path,
+    name: str,
+    offset: int,
+) -> None:
+    url, received = recorder
+    # requests counts the characters of a StringIO; what urllib3 then sends is longer than that.
+    # A reader of `codecs` reads ahead, and then it says that it stands at the end.
+    comparable = name != "StringIO" and not (offset and name in ("StreamReader", "codecs.open"))
+    for sender in (session, stock) if comparable else (session,):
+        body = TEXT_FILES[name](text_path)
+        body.read(offset)
+        try:
+            assert sender.post(url, data=body).ok
+        finally:
+            getattr(body, "close", getattr(getattr(body, "_file", None), "close", None))()
+    sent = TEXT[offset:].encode()
+    for request in received:
+        assert request.body == sent
+        assert request.header("content-length") in (None, str(len(sent)).encode())
+    framings = {request.header("content-length") for request in received}
+    assert len(framings) == 1
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: iter(["gr\u00f6", "", b"bytes", "\u00dfe"]),
+        lambda: (piece for piece in ["gr\u00f6", "", b"bytes", "\u00dfe"]),
+        lambda: map(str, ["gr\u00f6", "bytes", "\u00dfe"]),
+        lambda: collections.deque(["gr\u00f6", b"bytes", "\u00dfe"]),
+    ],
+    ids=["iterator", "generator", "map", "deque"],
+)
+def test_text_from_iterables_is_sent_as_utf8(
+    session: requests.Session,
+    stock: requests.Session,
+    recorder: tuple[str, list[ReceivedRequest]],
+    make: Callable[[], Any],
+) -> None:
+    url, received = recorder
+    for sender in (session, stock):
+        # Only the last has a length, and requests announces it: the number of its pieces.
+        prepared = requests.Request("POST", url, data=iter(())).prepare()
+        prepared.body = make()
+        assert sender.send(prepared).ok
+    assert [request.body for request in received] == ["gr\u00f6bytes\u00dfe".encode()] * 2
+
+
+@pytest.mark.filterwarnings("ignore::requests.exceptions.FileModeWarning")
+@pytest.mark.parametrize(
+    "name", [name for name in TEXT_FILES if "wrapper" not in name and "None" not in name]
+)
+def test_text_is_sent_again_from_where_it_was(serve: Serve, text_path: Path, name: str) -> None:
+    bodies: list[bytes] = []
+
+    def handler(peer: Peer) -> None:
+        while (request := peer.recv_request()) is not None:
+            bodies.append(request.body)
+            peer.respond(503 if len(bodies) == 1 else 200, b"")
+
+    retry = urllib3.Retry(1, status_forcelist=[503], allowed_methods=None)
+    with requests.Session() as session:
+        session.mount("http://", HTTPAdapter(max_retries=retry))
+        body = TEXT_FILES[name](text_path)
+        assert session.post(serve(handler).url, data=body).ok
+        body.close()
+    assert bodies == [TEXT.encode()] * 2
+
+
+def test_text_in_another_encoding_than_its_files_is_never_cut(
+    session: requests.Session, recorder: tuple[str, list[ReceivedRequest]], tmp_path: Path
+) -> None:
+    """requests announces the size of the file, which here is that of another encoding. urllib3
+    sends more than that, and the rest is taken for the next request."""
+    url, received = recorder
+    path = tmp_path / "latin"
+    path.write_text("gr\u00f6\u00dfe", encoding="latin-1")
+    with path.open(encoding="latin-1") as file:
+        with pytest.warns(FileModeWarning):
+            prepared = requests.Request("POST", url, data=file).prepare()
+        with pytest.raises(requests.RequestException, match="longer than its announced 5 bytes"):
+            session.send(prepared)
     assert received == []
 
 
