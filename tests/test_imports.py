@@ -31,7 +31,7 @@ ORDER: list[set[str]] = [
     {"_models"},
     {"_trace", "_ssl"},
     {"_config", "_hpack", "_greetings"},
-    {"_h1", "_h2", "_pool", "_race", "_retries"},
+    {"_h1", "_h2", "_pool", "_race", "_retries", "_upload"},
     {"_proxy", "_cassette"},
     {"_socks"},
     {"_dial"},
@@ -53,6 +53,7 @@ SANS_IO = [
     "_dial",
     "_race",
     "_retries",
+    "_upload",
     "_cassette",
 ]
 IO = {"socket", "ssl", "threading", "_thread", "time", "select", "selectors", "asyncio"}

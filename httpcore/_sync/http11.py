@@ -37,7 +37,14 @@ from .._models import Origin, Request, Response, describe, name_request
 from .._trace import ConnectionInfo, Timings, Trace, combined, debug, log_event, logs_debug
 from .deadline import Deadline, DeadlineStream
 from .interfaces import ConnectionInterface
-from .request_body import WRITE_SIZE, Prepared, Upload, expects_continue, prepare
+from .request_body import (
+    WRITE_SIZE,
+    Prepared,
+    Upload,
+    UploadingStream,
+    expects_continue,
+    prepare,
+)
 from .response_body import READ_SIZE, ResponseBody
 
 logger = logging.getLogger("httpcore.http11")
@@ -158,7 +165,9 @@ class HTTP11Connection(ConnectionInterface):
             head = self._receive_head(prepared, timeouts[1], body._trace, failure)
             body.marks.headed = time.monotonic()
             upload: Upload | None = self._upload
-            all_sent = failure is None and (upload is None or not upload.stopped)
+            all_sent = failure is None and (upload is None or upload.all_sent)
+            if failure is not None and upload is not None:
+                upload.plan.stopped = True
             return self._respond(head, timeouts[1], body, all_sent)
         except BaseException as exc:
             if isinstance(exc, RemoteProtocolError):
@@ -351,6 +360,8 @@ class HTTP11Connection(ConnectionInterface):
             except RemoteProtocolError as exc:
                 # There is a response, and its body is broken: who reads it is told.
                 body._failure = exc
+        if self._upload is not None and self._upload.head is not None:
+            self._read_while_sending(body, self._upload)
         if head.switched:
             stream = body._hand_over()
         elif reader.done:
@@ -371,10 +382,23 @@ class HTTP11Connection(ConnectionInterface):
         }
         return response
 
+    def _read_while_sending(self, body: ResponseBody, upload: Upload) -> None:
+        """Give the response's `body` what came while the request was sent, and let it send the
+        rest where there is one."""
+        early = upload.hand_over()
+        if early:
+            body._pending = early
+        body._failure = upload.failure or body._failure
+        if upload.goes_on:
+            body._upload = upload
+            self._stream = UploadingStream(self._stream, upload)
+
     # State
 
     def finish(self, reusable: bool, complete: bool) -> bool:
         """The request is over: idle, if `reusable`, else closed; whether it can take another."""
+        if type(self._stream) is UploadingStream:
+            self._stream = self._stream.stream
         # It may have been aborted in the moment in which its response ended.
         if not reusable or self._state == "CLOSED" or self.aborted:
             if complete:

@@ -81,6 +81,7 @@ class ResponseBody:
         "_told",
         "_trace",
         "_upgraded",
+        "_upload",
         "_within",
         "aborted",
         "closed",
@@ -98,7 +99,8 @@ class ResponseBody:
         self._request = request
         self._connection: HTTP11Connection | Exchange | None = None
         self._reader: Any = None
-        self._failure: RemoteProtocolError | None = None  # of what came with the head
+        self._failure: ProtocolError | NetworkError | None = None  # of what came with the head
+        self._upload: Any = None  # of the request, while reading the response sends its rest
         self._pending = b""  # payload that arrived and was not asked for yet
         self._offset = 0  # where in it the next byte is
         self._timeout: float | None = None
@@ -346,6 +348,9 @@ class ResponseBody:
 
     def _end(self) -> None:
         """All of the body has arrived."""
+        if self._upload is not None:
+            upload, self._upload = self._upload, None
+            self._reusable = upload.conclude()
         self.complete = True
         self.marks.ended = time.monotonic()
         if self._trace is not None:

@@ -1,0 +1,341 @@
+"""Answers that begin before the request has ended, and that end only with it, or never.
+
+Owns: bodies that are sent while the answer is read, over HTTP/1.1 and HTTP/2. (Answers that are
+whole before the request is: `test_uploads`.) Must not know: how that is decided, see
+`tests/test_upload.py`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ssl
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import httpcore
+from httpcore import _upload
+from httpcore._sync import request_body
+from httpcore.exceptions import Aborted
+from tests.support.servers import Peer, ScriptedServer
+
+Serve = Callable[..., ScriptedServer]
+
+MIB = 1024 * 1024
+BLOCK = bytes(65536)
+
+# Seconds. Only a bound against hangs.
+TIMEOUTS = {"connect": 20.0, "read": 20.0, "write": 20.0}
+
+
+def parts(size: int) -> Iterator[bytes]:
+    for _ in range(size // len(BLOCK)):
+        yield BLOCK
+
+
+@pytest.fixture(params=["bytes", "parts", "file"])
+def body(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[[int], Any]]:
+    """Makes bodies of a size: in memory, from an iterator, from a file."""
+    files = []
+
+    def make(size: int) -> Any:
+        if request.param == "bytes":
+            return bytes(size)
+        if request.param == "parts":
+            return parts(size)
+        path = tmp_path / f"{size}-{len(files)}"
+        path.write_bytes(bytes(size))
+        files.append(path.open("rb"))
+        return files[-1]
+
+    yield make
+    for file in files:
+        file.close()
+
+
+def post(pool: httpcore.ConnectionPool, url: str, content: Any, **extra: Any) -> httpcore.Response:
+    return pool.request("POST", url, content=content, extensions={"timeout": TIMEOUTS, **extra})
+
+
+def start(peer: Peer, status: int, *lines: bytes) -> Any:
+    request = peer.recv_request_head()
+    if request is not None:
+        head = b"".join(line + b"\r\n" for line in lines)
+        peer.send(b"HTTP/1.1 %d Early\r\n%b\r\n" % (status, head))
+    return request
+
+
+def chunk(data: bytes) -> bytes:
+    return b"%x\r\n%b\r\n" % (len(data), data)
+
+
+CHUNKED = b"Transfer-Encoding: chunked"
+
+
+@pytest.mark.parametrize("status", [200, 307, 401, 413])
+@pytest.mark.parametrize("secure", [False, True])
+def test_the_answer_ends_with_the_request(
+    serve: Serve,
+    server_tls_context: ssl.SSLContext,
+    client_tls_context: ssl.SSLContext,
+    body: Callable[[int], Any],
+    status: int,
+    secure: bool,
+) -> None:
+    """The head comes at once, the end when the request has ended; the connection is good for
+    more."""
+
+    def handler(peer: Peer) -> None:
+        while request := start(peer, status, CHUNKED):
+            peer.send(chunk(b"start, "))
+            received = sum(map(len, peer.iter_body(request)))
+            peer.send(chunk(b"%d" % received) + chunk(b""))
+
+    server = serve(handler, tls=server_tls_context if secure else None)
+    with httpcore.ConnectionPool(ssl_context=client_tls_context) as pool:
+        for size in (3 * MIB, 65536 * 3, 3 * MIB):
+            response = post(pool, server.url, body(size))
+            assert (response.status, response.content) == (status, b"start, %d" % size)
+    assert server.accepted == 1
+
+
+@pytest.mark.parametrize("status", [200, 413])
+@pytest.mark.parametrize("read", ["read", "parts"])
+def test_an_echo_that_reads_only_what_it_can_send(
+    serve: Serve, body: Callable[[int], Any], status: int, read: str
+) -> None:
+    """Whoever sends without reading, or reads without sending, waits for ever."""
+    size = 24 * MIB
+
+    def handler(peer: Peer) -> None:
+        while request := start(peer, status, CHUNKED):
+            for piece in peer.iter_body(request):
+                peer.send(chunk(piece))
+            peer.send(chunk(b""))
+
+    server = serve(handler)
+    with httpcore.ConnectionPool() as pool:
+        for _ in range(2):
+            extensions = {"timeout": TIMEOUTS}
+            with pool.stream("POST", server.url, content=body(size), extensions=extensions) as got:
+                assert got.status == status
+                if read == "read":
+                    assert len(got.read()) == size
+                else:
+                    assert sum(map(len, got.iter_stream())) == size
+    assert server.accepted == 1
+
+
+@pytest.mark.parametrize("lines", [[b"Connection: close", CHUNKED], [b"Connection: close"]])
+def test_it_says_that_it_closes_and_waits_for_the_rest(
+    serve: Serve,
+    body: Callable[[int], Any],
+    lines: list[bytes],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It is not sent anything as long as it may be about to close, but not for ever."""
+    monkeypatch.setattr(request_body, "CLOSING_PATIENCE", 0.05)
+    framed = chunk if CHUNKED in lines else bytes
+
+    def handler(peer: Peer) -> None:
+        request = start(peer, 413, *lines)
+        peer.send(framed(b"start, "))
+        received = sum(map(len, peer.iter_body(request)))
+        peer.send(framed(b"%d" % received) + (chunk(b"") if CHUNKED in lines else b""))
+
+    server = serve(handler)
+    with httpcore.ConnectionPool() as pool:
+        response = post(pool, server.url, body(3 * MIB))
+        assert (response.status, response.content) == (413, b"start, %d" % (3 * MIB))
+        assert pool.stats()["connections"] == 0
+
+
+@pytest.mark.parametrize("secure", [False, True])
+def test_it_says_that_it_closes_and_takes_its_time(
+    serve: Serve,
+    server_tls_context: ssl.SSLContext,
+    client_tls_context: ssl.SSLContext,
+    secure: bool,
+) -> None:
+    """The answer comes in pieces until the connection ends: nothing of it is lost."""
+
+    def handler(peer: Peer) -> None:
+        start(peer, 413, b"Connection: close")
+        for _ in range(20):
+            peer.send(b"too large ")
+            peer.server.wait_for(lambda: False, 0.005)
+        peer.shutdown_write()
+        peer.wait_closed()
+
+    server = serve(handler, tls=server_tls_context if secure else None)
+    with httpcore.ConnectionPool(ssl_context=client_tls_context) as pool:
+        for _ in range(5):
+            response = post(pool, server.url, parts(64 * MIB))
+            assert (response.status, response.content) == (413, b"too large " * 20)
+    server.disconnects.clear()
+
+
+# --- servers that take no more ---
+
+
+@pytest.mark.parametrize("status", [200, 307])
+@pytest.mark.parametrize("lines", [[], [b"Connection: close"]])
+def test_a_whole_answer_ends_an_upload_that_nobody_takes(
+    serve: Serve,
+    body: Callable[[int], Any],
+    status: int,
+    lines: list[bytes],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Also without a write timeout. The connection is closed."""
+    monkeypatch.setattr(_upload, "STALL_LIMIT", 0.05)
+
+    def handler(peer: Peer) -> None:
+        start(peer, status, b"Content-Length: 2", *lines)
+        peer.send(b"ok")
+        gone.wait(20)
+
+    gone = threading.Event()
+    server = serve(handler)
+    with httpcore.ConnectionPool() as pool:
+        response = pool.request("POST", server.url, content=body(64 * MIB))
+        assert (response.status, response.content) == (status, b"ok")
+        assert pool.stats()["connections"] == 0
+    gone.set()
+    server.disconnects.clear()
+
+
+@pytest.mark.parametrize(
+    ("status", "timeouts", "error"),
+    [
+        (413, {"read": 0.1}, httpcore.ReadTimeout),
+        (413, {"read": 0.1, "write": 0.1}, httpcore.ReadTimeout),
+        (413, {"read": 0.2, "write": 0.1}, httpcore.ReadTimeout),
+        (200, {"read": 20.0, "write": 0.1}, httpcore.WriteTimeout),
+        (413, {"total": 0.3}, httpcore.ReadTimeout),
+        (200, {"total": 0.3}, httpcore.WriteTimeout),
+    ],
+)
+def test_neither_takes_nor_gives(
+    serve: Serve, status: int, timeouts: dict[str, float], error: type[Exception]
+) -> None:
+    def handler(peer: Peer) -> None:
+        start(peer, status, CHUNKED)
+        gone.wait(20)
+
+    gone = threading.Event()
+    server = serve(handler)
+    with httpcore.ConnectionPool() as pool:
+        with pytest.raises(error) as caught:
+            pool.request(
+                "POST", server.url, content=parts(64 * MIB), extensions={"timeout": timeouts}
+            )
+        if "total" in timeouts:
+            assert "the total of 0.3 s is over" in str(caught.value)
+        assert pool.stats()["connections"] == 0
+    gone.set()
+    server.disconnects.clear()
+
+
+def test_a_refusal_that_comes_late_is_read_although_nothing_is_taken(serve: Serve) -> None:
+    """The write timeout is over, the read timeout is not."""
+
+    def handler(peer: Peer) -> None:
+        start(peer, 413, CHUNKED)
+        server.wait_for(lambda: False, 0.5)
+        peer.send(chunk(b"too large") + chunk(b""))
+        gone.wait(20)
+
+    gone = threading.Event()
+    server = serve(handler)
+    with httpcore.ConnectionPool() as pool:
+        response = pool.request(
+            "POST",
+            server.url,
+            content=parts(64 * MIB),
+            extensions={"timeout": {"read": 20.0, "write": 0.1}},
+        )
+        assert response.content == b"too large"
+    gone.set()
+    server.disconnects.clear()
+
+
+# --- ends ---
+
+
+def test_the_server_closes_inside_its_answer(serve: Serve, body: Callable[[int], Any]) -> None:
+    def handler(peer: Peer) -> None:
+        start(peer, 413, b"Content-Length: 100")
+        peer.send(b"cut")
+
+    server = serve(handler)
+    with httpcore.ConnectionPool() as pool:
+        with pytest.raises((httpcore.RemoteProtocolError, httpcore.ReadError)) as caught:
+            post(pool, server.url, body(64 * MIB))
+        assert caught.value.phase == "response_started"
+        assert pool.stats()["connections"] == 0
+    server.disconnects.clear()
+
+
+@pytest.mark.parametrize("status", [200, 413])
+def test_a_body_that_fails_while_the_answer_is_read(serve: Serve, status: int) -> None:
+    def broken() -> Iterator[bytes]:
+        yield from parts(4 * MIB)
+        raise OSError("the disk is gone")
+
+    def handler(peer: Peer) -> None:
+        request = start(peer, status, CHUNKED)
+        with contextlib.suppress(EOFError):
+            for piece in peer.iter_body(request):
+                peer.send(chunk(piece))
+
+    server = serve(handler)
+    with httpcore.ConnectionPool() as pool:
+        with pytest.raises(OSError, match="the disk is gone"):
+            post(pool, server.url, broken())
+        assert pool.stats()["connections"] == 0
+    server.disconnects.clear()
+
+
+@pytest.mark.parametrize("how", ["close", "drop", "part"])
+def test_a_caller_who_does_not_read_sends_no_more(serve: Serve, how: str) -> None:
+    def handler(peer: Peer) -> None:
+        request = start(peer, 413, CHUNKED)
+        peer.send(chunk(b"start"))
+        with pytest.raises(EOFError):
+            list(peer.iter_body(request))
+
+    server = serve(handler)
+    with httpcore.ConnectionPool() as pool:
+        response = pool.request("POST", server.url, content=parts(64 * MIB), stream=True)
+        if how == "part":
+            assert response.stream.read1(3) == b"sta"
+        if how == "drop":
+            with pytest.warns(ResourceWarning, match="unread response"):
+                del response
+        else:
+            response.close()
+        assert pool.stats()["connections"] == 0
+    server.disconnects.clear()
+
+
+def test_a_cancelled_read_ends_the_upload_too(serve: Serve) -> None:
+    def handler(peer: Peer) -> None:
+        start(peer, 413, CHUNKED)
+        started.wait(20)
+        token.cancel()
+        peer.wait_closed()
+
+    token, started = httpcore.CancelToken(), threading.Event()
+    server = serve(handler)
+    with httpcore.ConnectionPool() as pool:
+        extensions = {"cancel": token, "timeout": TIMEOUTS}
+        with pool.stream("POST", server.url, content=parts(64 * MIB), extensions=extensions) as got:
+            started.set()
+            with pytest.raises(Aborted):
+                got.read()
+        assert pool.stats()["connections"] == 0
+    server.disconnects.clear()
