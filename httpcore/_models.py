@@ -149,6 +149,11 @@ def _labels_fit(host: bytes) -> bool:
     return all(0 < len(label) <= MAX_LABEL for label in host.removesuffix(b".").split(b"."))
 
 
+def shown_path(path: str) -> str:
+    """The path of a Unix socket for people: an abstract one as ``@name``, as ss(8) has it."""
+    return path.replace("\0", "@")
+
+
 def to_server_name(value: Any) -> str:
     """The ``sni_hostname`` of a request's extensions, checked before anything is opened."""
     if not isinstance(value, (str, bytes)):

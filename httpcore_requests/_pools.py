@@ -131,7 +131,7 @@ class HostPool(HTTPConnectionPool):
             check_host(host)
         else:
             scheme, self.host, self.port = FORWARDED, self._uds, None
-            self.peer = f"unix:{self._uds}"
+            self.peer = "unix:" + self._uds.replace("\0", "@")  # an abstract one, as ss(8) shows it
             self._road = without_ip(self._road)
         self._direct = self._uds is None and self._through is None
         if self._through is not None and not self._through.url.host:

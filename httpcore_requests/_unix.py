@@ -3,7 +3,8 @@
 Owns: how such a URL is read, and what the world has to know about the scheme. Must not know:
 pools, connections.
 
-The host is the percent-encoded path of the socket, in either case of hex digits. There is no port,
+The host is the percent-encoded path of the socket, in either case of hex digits; ``%00name`` is an
+abstract socket (Linux). There is no port,
 no TLS and no proxy: a socket is on this machine. RFC 9110 section 7.2 wants a Host all the same;
 it is ``localhost``, as docker's own client and requests-unixsocket have it.
 
@@ -30,7 +31,7 @@ def is_unix(url: object) -> bool:
 
 
 def path_of(url: str) -> str:
-    """The path of the socket that `url` names.
+    """The path of the socket that `url` names; an abstract one's begins with a NUL.
 
     Raises urllib3's LocationValueError where there is none, or one that no system can have.
     """
@@ -40,7 +41,7 @@ def path_of(url: str) -> str:
     path = os.fsdecode(unquote_to_bytes(authority.rpartition("@")[2]))
     if not path:
         raise LocationValueError(f"{SCHEME}:// needs the path of a socket, as in {SCHEME}://%2Fa/b")
-    if "\0" in path:
+    if "\0" in path and not path.startswith("\0"):
         raise LocationValueError(f"the path of the socket, {path!r}, has a NUL in it")
     return path
 

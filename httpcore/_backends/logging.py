@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 from .._cassette.exchange import MARK
 from .._cassette.filters import Filters
 from .._cassette.requests import PREFACE
+from .._models import shown_path
 from .._trace import logs_debug
 from .base import SOCKET_OPTION, NetworkBackend, NetworkStream
 from .sync import SyncBackend
@@ -222,7 +223,7 @@ class LoggingBackend(NetworkBackend):
         socket_options: Iterable[SOCKET_OPTION] | None = None,
     ) -> NetworkStream:
         return self._connect(
-            f"unix:{path}",
+            f"unix:{shown_path(path)}",
             lambda: self._backend.connect_unix_socket(path, timeout, socket_options),
         )
 

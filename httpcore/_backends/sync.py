@@ -33,6 +33,7 @@ from .._exceptions import (
     WriteError,
     WriteTimeout,
 )
+from .._models import shown_path
 from .base import SOCKET_OPTION, NetworkBackend, NetworkStream
 from .fork import close_in_child, is_closed_in_child
 from .interrupt import goes_on, shut_down, waits
@@ -609,9 +610,16 @@ class SyncBackend(NetworkBackend):
         timeout: float | None = None,
         socket_options: Iterable[SOCKET_OPTION] | None = None,
     ) -> NetworkStream:
-        """Connect to the Unix socket at `path`; raises ConnectTimeout or ConnectError."""
+        """Connect to the Unix socket at `path`; raises ConnectTimeout or ConnectError.
+
+        A `path` that begins with a NUL is the name of an abstract socket (Linux, unix(7)).
+        """
+        shown = f"unix:{shown_path(path)}"
         if not hasattr(socket, "AF_UNIX"):  # pragma: no cover - Windows
-            raise ConnectError(f"connect to unix:{path} failed: this system has no Unix sockets")
+            raise ConnectError(f"connect to {shown} failed: this system has no Unix sockets")
+        if "\0" in path[1:] and path[0] != "\0":
+            # The system would take the path to end there, and connect to that socket.
+            raise ConnectError(f"connect to {shown} failed: the path has a NUL inside")
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         close_in_child(sock)
         try:
@@ -623,9 +631,9 @@ class SyncBackend(NetworkBackend):
             sock.close()
             if isinstance(exc, (TimeoutError, BlockingIOError)):
                 raise ConnectTimeout(
-                    f"connect to unix:{path} timed out after {seconds(timeout)}"
+                    f"connect to {shown} timed out after {seconds(timeout)}"
                 ) from exc
             if isinstance(exc, (OSError, ValueError)):
-                raise ConnectError(f"connect to unix:{path} failed: {exc}") from exc
+                raise ConnectError(f"connect to {shown} failed: {exc}") from exc
             raise
-        return SyncStream(sock, f"unix:{path}")
+        return SyncStream(sock, shown)

@@ -60,6 +60,7 @@ from .._models import (
     Request,
     Response,
     describe_scheme,
+    shown_path,
     to_server_name,
 )
 from .._pool import ACTIVE, DIALING, Route, Scheduler, Share, Slot, Waiter
@@ -128,7 +129,8 @@ class ConnectionPool(RequestInterface):
         retries: how often to try again when connecting fails; or a `RetryConfig`, which says
             when to send a request again for whatever reason.
         local_address: local address to connect from; it also picks the address family.
-        uds: path of a Unix socket to connect to instead of the URL's host.
+        uds: path of a Unix socket to connect to instead of the URL's host; with a NUL in front,
+            the name of an abstract socket.
         network_backend: what opens sockets; by default `SyncBackend()`.
         socket_options: arguments of setsockopt for each new TCP connection.
         max_connections_per_host: as `max_connections`, for each origin (and TLS context).
@@ -964,7 +966,7 @@ def _whole_name(route: Route) -> str:
     name = _name(route)
     hop: Any = route.proxy
     if route.uds is not None:
-        name += f" at {route.uds}"
+        name += f" at {shown_path(route.uds)}"
     elif hop is not None and not hop.forwards:
         name += f" through {hop}"
     return name

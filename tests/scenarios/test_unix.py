@@ -10,6 +10,8 @@ from __future__ import annotations
 import os
 import pickle
 import socket
+import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -23,10 +25,11 @@ from requests.exceptions import InvalidURL
 from urllib3.connection import HTTPConnection
 from urllib3.connectionpool import HTTPConnectionPool
 
+import httpcore
 import httpcore_requests
 from httpcore_requests import HTTPAdapter
 from tests.support.proxies import ProxyServer
-from tests.support.servers import LocalServer, Peer, ScriptedServer
+from tests.support.servers import LocalServer, Peer, ScriptedServer, pattern
 
 Serve = Callable[..., ScriptedServer]
 
@@ -191,7 +194,7 @@ def test_row_12_a_silent_socket_is_named(
     ("url", "error", "text"),
     [
         ("http+unix://%2Ftmp%2Fa%00b/", InvalidURL, "NUL"),
-        ("http+unix://%00abstract/", InvalidURL, "NUL"),
+        ("http+unix://%00gone/", requests.ConnectionError, "unix:@gone failed: .*refused"),
         ("http+unix:///tmp/x.sock", InvalidURL, "No host"),  # as requests says it
         (f"http+unix://%2F{'x' * 200}/", requests.ConnectionError, "unix:/x+ failed: .*too long"),
         ("https+unix://%2Ftmp%2Fx.sock/", InvalidURL, "no TLS is spoken on Unix sockets"),
@@ -205,6 +208,31 @@ def test_row_12_bad_socket_urls(url: str, error: type[Exception], text: str) -> 
         with pytest.raises(error, match=text) as caught:
             session.get(url)
     assert caught.value.request is not None or text == "No host"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="abstract sockets are Linux's")
+@pytest.mark.parametrize("name", ["a", "With Capitals/and#odd?%\u00e4", "with\0nul", "x" * 80])
+def test_row_12_abstract_sockets(session: requests.Session, name: str) -> None:
+    unique = f"\0{name}-{os.getpid()}-{time.monotonic_ns()}"
+    with LocalServer(uds=unique) as server:
+        answers = [session.get(url_of(server, "/bytes/5")) for _ in range(2)]
+        assert [answer.content for answer in answers] == [pattern(5)] * 2
+        assert [answer.raw.reused for answer in answers] == [False, True]
+        other = session.get(url_of(server, "/redirect/1"))
+        assert [step.status_code for step in other.history] == [302]
+        with httpcore.ConnectionPool(uds=unique) as pool:
+            assert pool.request("GET", "http://a.test/bytes/5").content == pattern(5)
+        with httpcore.ConnectionPool() as pool:
+            response = pool.request("GET", "http://a.test/bytes/5", extensions={"uds": unique})
+            assert response.content == pattern(5)
+            assert "\0" not in f"{pool!r} {pool.stats()}"
+
+
+def test_row_12_the_core_never_cuts_a_path_at_a_nul(unix_server: LocalServer) -> None:
+    with httpcore.ConnectionPool(uds=f"{unix_server.uds}\0other") as pool:
+        with pytest.raises(httpcore.ConnectError, match="has a NUL inside"):
+            pool.request("GET", "http://a.test/")
+    assert unix_server.accepted == 0
 
 
 def test_row_12_a_url_set_by_hand_without_a_socket(session: requests.Session) -> None:

@@ -452,7 +452,7 @@ class ScriptedServer:
         self._accepting.join(JOIN_TIMEOUT)
         self._listener.close()
         self._listener = None
-        if self.uds is not None:
+        if self.uds is not None and not self.uds.startswith("\0"):
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(self.uds)
         self._end_connections()
