@@ -11,6 +11,7 @@ Owns: the exception classes. Must not know: anything else of the package.
     │   │   └── InvalidTimeout      a negative, NaN or non-number timeout      not_sent
     │   └── RemoteProtocolError     the server broke HTTP                      maybe_processed
     │       ├── ServerDisconnected  closed before any byte of the answer       maybe_processed
+    │       ├── IllegalStatusLine   the answer begins with something else      response_started
     │       ├── ConflictingLengths  two different Content-Lengths              response_started
     │       └── IncompleteBody      closed inside the body                     response_started
     ├── TimeoutException
@@ -105,6 +106,12 @@ class InvalidTimeout(LocalProtocolError, ValueError):
 
 class ServerDisconnected(RemoteProtocolError):
     """The server closed the connection before the first byte of its answer."""
+
+
+class IllegalStatusLine(RemoteProtocolError):
+    """The answer does not begin as an HTTP/1 response does."""
+
+    phase = RESPONSE_STARTED
 
 
 class ConflictingLengths(RemoteProtocolError):

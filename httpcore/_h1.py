@@ -38,6 +38,7 @@ import h11
 from ._exceptions import (
     RESPONSE_STARTED,
     ConflictingLengths,
+    IllegalStatusLine,
     IncompleteBody,
     LocalProtocolError,
     RemoteProtocolError,
@@ -827,7 +828,7 @@ class HeadReader:
         else:
             fits = _is_begun if newline else _may_begin
         if fits(line) is None:
-            raise _broken(f"illegal status line: {explain_start(start)}")
+            raise _broken(f"{_ILLEGAL_STATUS_LINE}: {explain_start(start)}")
 
     def _read_block(self, block: bytes) -> Head | None:
         """Read one complete head; None when it is an interim one."""
@@ -965,6 +966,7 @@ def _keep_alive_timeout(value: bytes) -> float | None:
     return None if match is None else float(match[1])
 
 
+_ILLEGAL_STATUS_LINE = "illegal status line"
 _CONFLICTING = "conflicting Content-Length headers"
 
 
@@ -972,7 +974,11 @@ def _broken(reason: str) -> RemoteProtocolError:
     """The error for a response that began and is not HTTP."""
     # h11 has no class for this one; a test holds the text in place. It also quotes the whole
     # offending line elsewhere, which may be long.
-    kind = ConflictingLengths if reason == _CONFLICTING else RemoteProtocolError
+    kind = RemoteProtocolError
+    if reason == _CONFLICTING:
+        kind = ConflictingLengths
+    elif reason.startswith(_ILLEGAL_STATUS_LINE):
+        kind = IllegalStatusLine
     error = kind(reason if len(reason) <= 200 else reason[:200] + "...")
     error.phase = RESPONSE_STARTED
     return error

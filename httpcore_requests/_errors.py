@@ -5,9 +5,12 @@ adapters, retries, sockets.
 
 `requests` sorts failures by urllib3's classes (its `HTTPAdapter.send` and
 `Response.iter_content`), so each class here is the urllib3 class of the same name, with three
-differences: the text is the one sentence that says what happened, ``phase`` says how far the
-request got, and the exception pickles whatever it holds. ``__cause__`` is httpcore's exception,
-whose own cause is the operating system's.
+differences: the text begins with what happened, ``phase`` says how far the request got, and the
+exception pickles whatever it holds. Programs look for words in the texts of the stock adapter
+("Connection aborted", "RemoteDisconnected", "Read timed out"); so the text ends, in parentheses,
+with the request's method and path and with the words that stock would have used. "Max retries
+exceeded" is said where retries were made; stock says it always. ``__cause__`` is httpcore's
+exception, whose own cause is the operating system's.
 
 A caller finds all that under requests' exception: `phase` asks for the one fact, ``args[0]`` is
 the exception from here. It is ``__context__`` too, not ``__cause__``: requests' `send`, which
@@ -19,7 +22,7 @@ from __future__ import annotations
 import http.client
 import ssl
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import urllib3.exceptions as theirs
 
@@ -50,7 +53,20 @@ MAYBE_PROCESSED_NOTE = "the request may have been processed"
 # What an exception may hold that neither pickles nor means anything in another process.
 _NOT_PICKLED = ("pool", "conn", "response")
 
-Teller = Callable[[Exception, str, str, "HostPool", str], Exception]
+
+class Attempt(NamedTuple):
+    """What failed: a request of this method and URL, as `HostPool.urlopen` was given them."""
+
+    pool: HostPool
+    method: str
+    url: str
+
+    def complete(self, text: str, *words: str) -> str:
+        """`text`, then the request unless it names it, then the words of the stock adapter."""
+        return complete(text, f"{self.method} {without_query(self.url)}", *words)
+
+
+Teller = Callable[[Exception, str, str, Attempt], Exception]
 
 _E = TypeVar("_E", bound="_Told")
 
@@ -165,14 +181,22 @@ class MaxRetryError(_Told, theirs.MaxRetryError):
 
 def not_retried(error: Exception, pool: object, url: str | None, phase: str) -> NotRetriedError:
     """`error` in the wrapping that requests unpacks, without the words of a retry."""
-    return tell(NotRetriedError, str(error), phase, pool=pool, url=url, reason=error)
+    text = str(error)
+    if isinstance(error, theirs.ResponseError):
+        text = complete(text, without_query(url or ""), "ResponseError")
+    return tell(NotRetriedError, text, phase, pool=pool, url=url, reason=error)
 
 
-def retried(failure: theirs.MaxRetryError, phase: str) -> MaxRetryError:
-    """`failure` with a phase, and with a text that pickling keeps."""
+def retried(failure: theirs.MaxRetryError, phase: str, count: int) -> MaxRetryError:
+    """`failure` after `count` retries: with a phase, and with a text that pickling keeps."""
+    path = without_query(failure.url or "")
+    times = "1 retry" if count == 1 else f"{count} retries"
+    words = f"after {times}: Max retries exceeded with url: {path}"
+    if isinstance(failure.reason, theirs.ResponseError):
+        words += " (Caused by ResponseError)"
     return tell(
         MaxRetryError,
-        str(failure),
+        f"{failure.reason}; {words}" if failure.reason is not None else words,
         phase,
         pool=failure.pool,
         url=failure.url,
@@ -209,17 +233,28 @@ def furthest(*phases: str) -> str:
     return max(phases, key=_PHASES.index)
 
 
-def from_request(exc: Exception, pool: HostPool, url: str) -> Exception:
+def from_request(exc: Exception, attempt: Attempt) -> Exception:
     """What urllib3 would have raised for `exc`, when no response has been returned yet.
 
     Parameters:
         exc: one of `FAILURES`.
-        pool, url: go onto the exception, as urllib3 does it.
+        attempt: its pool and URL go onto the exception, as urllib3 does it.
     """
     phase = getattr(exc, "phase", MAYBE_PROCESSED)
-    error: Exception = _teller(exc)(exc, str(exc), phase, pool, url)
+    error: Exception = _teller(exc)(exc, str(exc), phase, attempt)
     error.__cause__ = exc
     return error
+
+
+def without_query(url: str) -> str:
+    """`url` as far as a text may show it: keys and tokens travel in queries."""
+    return url.partition("?")[0].partition("#")[0]
+
+
+def complete(text: str, request: str, *words: str) -> str:
+    """`text`, then in parentheses `request` and those of `words` that it does not have yet."""
+    more = [part for part in dict.fromkeys((request, *words)) if part and part not in text]
+    return f"{text} ({', '.join(more)})" if more else text
 
 
 def _noted(text: str, phase: str) -> str:
@@ -228,13 +263,24 @@ def _noted(text: str, phase: str) -> str:
     return f"{text}; {MAYBE_PROCESSED_NOTE}"
 
 
-def _connect_failed(exc: Exception, text: str, phase: str, pool: HostPool, url: str) -> Exception:
+def _connect_failed(exc: Exception, text: str, phase: str, attempt: Attempt) -> Exception:
     cause = exc.__cause__
     if isinstance(exc, finer.TLSError) or isinstance(cause, ssl.SSLError):
-        return tls_failed(text, cause, phase)
+        return tls_failed(attempt.complete(text, *_tls_words(cause)), cause, phase)
+    host = attempt.pool.host
     if isinstance(exc, finer.NameResolutionError):
-        return tell(NameResolutionError, text, phase, _host=pool.host, _reason=cause, conn=None)
-    return tell(NewConnectionError, text, phase, conn=None)
+        text = attempt.complete(text, "NameResolutionError", f"Failed to resolve {host!r}")
+        return tell(NameResolutionError, text, phase, _host=host, _reason=cause, conn=None)
+    return tell(NewConnectionError, attempt.complete(text, *_NO_CONNECTION), phase, conn=None)
+
+
+_PROXY = ("ProxyError", "Unable to connect to proxy")
+_DISCONNECTED = ("RemoteDisconnected", "Remote end closed connection without response")
+_NO_CONNECTION = ("NewConnectionError", "Failed to establish a new connection")
+
+
+def _tls_words(cause: BaseException | None) -> tuple[str, ...]:
+    return ("SSLError", type(cause).__name__) if isinstance(cause, ssl.SSLError) else ("SSLError",)
 
 
 def tls_failed(text: str, cause: BaseException | None, phase: str = NOT_SENT) -> SSLError:
@@ -245,43 +291,68 @@ def tls_failed(text: str, cause: BaseException | None, phase: str = NOT_SENT) ->
     return error
 
 
-def _timed_out(exc: Exception, text: str, phase: str, pool: HostPool, url: str) -> Exception:
+def _timed_out(exc: Exception, text: str, phase: str, attempt: Attempt) -> Exception:
+    pool, _, url = attempt
     if isinstance(exc, httpcore.ConnectTimeout):
-        return tell(ConnectTimeoutError, text, phase)
+        words = "ConnectTimeoutError", f"Connection to {pool.host} timed out."
+        return tell(ConnectTimeoutError, attempt.complete(text, *words), phase)
     if isinstance(exc, httpcore.PoolTimeout):
-        return tell(PoolTimeoutError, text, phase, pool=pool)
+        return tell(PoolTimeoutError, attempt.complete(text, "EmptyPoolError"), phase, pool=pool)
     # requests has no class for a write that timed out; of what it has, ReadTimeout is the one
     # that says "the server was too slow, and may have acted".
-    what = "Write" if isinstance(exc, httpcore.WriteTimeout) else "Read"
-    text = f"{pool.peer}: {what} timed out." + (f" ({text})" if text else "")
-    return tell(ReadTimeoutError, _noted(text, phase), phase, pool=pool, url=url)
+    words = ("ReadTimeoutError", "Read timed out.")
+    if isinstance(exc, httpcore.WriteTimeout):
+        words = ("Connection aborted", "Write timed out.")
+    text = attempt.complete(_noted(text or f"{pool.peer} was too slow", phase), *words)
+    return tell(ReadTimeoutError, text, phase, pool=pool, url=url)
 
 
-def _network_failed(exc: Exception, text: str, phase: str, pool: HostPool, url: str) -> Exception:
+def _network_failed(exc: Exception, text: str, phase: str, attempt: Attempt) -> Exception:
     if isinstance(exc, finer.Aborted):
-        return tell(ProtocolError, _noted(text, phase), phase, exc)
+        return tell(ProtocolError, attempt.complete(_noted(text, phase)), phase, exc)
     cause = exc.__cause__
     if isinstance(cause, ssl.SSLError):
-        return tls_failed(_noted(text, phase), cause, phase)
+        return tls_failed(attempt.complete(_noted(text, phase), *_tls_words(cause)), cause, phase)
+    behind = cause or exc
+    words: tuple[str, ...] = ("Connection aborted", type(behind).__name__)
+    if phase == NOT_SENT:
+        words = ("NewConnectionError", *words)
+    forwarded = attempt.pool.forwards(attempt.url)
+    if forwarded:
+        words = (*_PROXY, *words)
+    text = attempt.complete(_noted(text, phase), *words)
     # Retry counts what was not sent as a connect error, which any method may repeat.
     unsent = tell(NewConnectionError, text, phase, conn=None) if phase == NOT_SENT else None
-    if pool.forwards(url):
-        return _proxy_broke(_noted(text, phase), phase, unsent or cause or exc)
-    return unsent or tell(ProtocolError, _noted(text, phase), phase, cause or exc)
+    if forwarded:
+        return _proxy_broke(text, phase, unsent or behind)
+    return unsent or tell(ProtocolError, text, phase, behind)
 
 
-def _server_broke(exc: Exception, text: str, phase: str, pool: HostPool, url: str) -> Exception:
+def _server_broke(exc: Exception, text: str, phase: str, attempt: Attempt) -> Exception:
     if isinstance(exc, finer.ConflictingLengths):
-        return tell(InvalidHeader, text, phase)
+        return tell(InvalidHeader, attempt.complete(text), phase)
     behind: Exception = exc
+    # The classes that http.client raises here, and that retry policies look for.
     if isinstance(exc, finer.ServerDisconnected):
-        if phase == NOT_SENT:
-            return tell(NewConnectionError, text, phase, conn=None)
-        # The class that http.client raises here, and that retry policies look for.
         behind = http.client.RemoteDisconnected(text)
-        if pool.forwards(url):
-            return _proxy_broke(_noted(text, phase), phase, behind)
-    return tell(ProtocolError, _noted(text, phase), phase, behind)
+        return _disconnected(behind, text, phase, attempt)
+    if isinstance(exc, finer.IllegalStatusLine):
+        behind = http.client.BadStatusLine(text)
+    words = ["Connection aborted", type(behind).__name__]
+    if "incomplete response head" in text:
+        words.append("BadStatusLine")  # http.client's word for a line that ends too early
+    return tell(ProtocolError, attempt.complete(_noted(text, phase), *words), phase, behind)
+
+
+def _disconnected(behind: Exception, text: str, phase: str, attempt: Attempt) -> Exception:
+    forwarded = attempt.pool.forwards(attempt.url)
+    words = (*(_PROXY if forwarded else ()), "Connection aborted", *_DISCONNECTED)
+    text = attempt.complete(_noted(text, phase), *words)
+    if phase == NOT_SENT:
+        return tell(NewConnectionError, text, phase, conn=None)
+    if forwarded:
+        return _proxy_broke(text, phase, behind)
+    return tell(ProtocolError, text, phase, behind)
 
 
 def _proxy_broke(text: str, phase: str, original: BaseException) -> ProxyError:
@@ -290,33 +361,37 @@ def _proxy_broke(text: str, phase: str, original: BaseException) -> ProxyError:
     return tell(ProxyError, text, phase, original_error=original)
 
 
-def _we_broke(exc: Exception, text: str, phase: str, pool: HostPool, url: str) -> Exception:
+def _we_broke(exc: Exception, text: str, phase: str, attempt: Attempt) -> Exception:
     if isinstance(exc, finer.InvalidTimeout):
         return ValueError(text)
+    text = attempt.complete(_noted(text, phase))
     if phase == NOT_SENT:
         return tell(InvalidHeader, text, phase)
-    return tell(ProtocolError, _noted(text, phase), phase, exc)
+    return tell(ProtocolError, text, phase, exc)
 
 
-def _proxy_failed(exc: Exception, text: str, phase: str, pool: HostPool, url: str) -> Exception:
+def _proxy_failed(exc: Exception, text: str, phase: str, attempt: Attempt) -> Exception:
+    pool, _, url = attempt
     cause = exc.__cause__
     original: Exception
     if isinstance(exc, finer.ProxyConnectTimeout) and pool.proxy is None:
         # Through SOCKS, which to urllib3 is part of connecting to the origin.
-        return tell(ConnectTimeoutError, text, phase)
+        return tell(ConnectTimeoutError, attempt.complete(text, "ConnectTimeoutError"), phase)
     if isinstance(cause, httpcore.TimeoutException) and not isinstance(
         cause, httpcore.ConnectTimeout
     ):
         # The proxy is there, and silent: to urllib3 that is a read timeout.
+        text = attempt.complete(text, "ReadTimeoutError", "Read timed out.")
         return tell(ReadTimeoutError, text, phase, pool=pool, url=url)
+    facts: Any = exc  # an httpcore.ProxyError, in each of its kinds
+    text = attempt.complete(text, *_proxy_words(exc, facts.status, pool))
     if isinstance(exc, finer.ProxyConnectTimeout):
         original = tell(ConnectTimeoutError, text, phase)
     elif isinstance(exc, finer.ProxyConnectError):
         reached: Any = cause or exc
-        original = _connect_failed(reached, text, phase, pool, url)
+        original = _connect_failed(reached, text, phase, attempt)
     else:
         original = OSError(text)
-    facts: Any = exc  # an httpcore.ProxyError, in each of its kinds
     return tell(
         ProxyError,
         text,
@@ -328,7 +403,35 @@ def _proxy_failed(exc: Exception, text: str, phase: str, pool: HostPool, url: st
     )
 
 
-def _bad_scheme(exc: Exception, text: str, phase: str, pool: HostPool, url: str) -> Exception:
+def _proxy_words(exc: Exception, status: int | None, pool: HostPool) -> tuple[str, ...]:
+    """What urllib3 says about a proxy that could not be reached, or that failed."""
+    if pool.proxy is None:  # SOCKS
+        refused = ("Connection refused",) if "connection refused" in str(exc) else ()
+        return ("ProxyError", *_NO_CONNECTION, *refused)  # PySocks begins it with a capital
+    words: tuple[str, ...] = _PROXY
+    cause = exc.__cause__
+    if isinstance(exc, finer.ProxyConnectTimeout):
+        return (*words, "ConnectTimeoutError")
+    if isinstance(exc, finer.ProxyConnectError):
+        if isinstance(cause, finer.TLSError):
+            return (*words, *_tls_words(cause.__cause__))
+        if isinstance(cause, finer.NameResolutionError):
+            return (*words, "NameResolutionError", "Failed to resolve")
+        return (*words, *_NO_CONNECTION)
+    if status is not None:
+        refusal = str(exc).rpartition(" was refused: ")[2] or str(status)
+        return (*words, f"Tunnel connection failed: {refusal}")
+    if cause is None:
+        return words
+    words = (*words, "Connection aborted")
+    if isinstance(cause, finer.ServerDisconnected):
+        return (*words, *_DISCONNECTED)
+    if isinstance(cause, finer.IllegalStatusLine):
+        return (*words, "BadStatusLine")
+    return (*words, type(cause.__cause__ or cause).__name__)
+
+
+def _bad_scheme(exc: Exception, text: str, phase: str, attempt: Attempt) -> Exception:
     return theirs.LocationValueError(text)
 
 
@@ -349,32 +452,43 @@ _BY_CLASS: list[tuple[type[Exception], Teller]] = [
 ]
 
 
-def from_body(exc: Exception, pool: HostPool | None) -> Exception:
-    """What urllib3 would have raised for `exc`, raised while the body was read."""
+def from_body(exc: Exception, pool: HostPool | None, request: str) -> Exception:
+    """What urllib3 would have raised for `exc`, raised while the body was read.
+
+    Parameters:
+        request: its method and path, for the text.
+    """
     text, cause = str(exc), exc.__cause__
     error: Exception
     if isinstance(exc, httpcore.TimeoutException):
-        text = "Read timed out." + (f" ({text})" if text else "")
+        text = complete(text or "the server was too slow", request, "Read timed out.")
         error = tell(ReadTimeoutError, text, RESPONSE_STARTED, pool=pool, url=None)
     elif isinstance(cause, ssl.SSLError):
-        error = tls_failed(text, cause, RESPONSE_STARTED)
+        error = tls_failed(complete(text, request, *_tls_words(cause)), cause, RESPONSE_STARTED)
     elif isinstance(exc, finer.IncompleteBody):
-        error = _incomplete(exc)
+        error = _incomplete(exc, request)
     else:
-        text = f"Connection broken: {text or repr(cause)}"
-        error = tell(ProtocolError, text, RESPONSE_STARTED, cause or exc)
+        behind = cause or exc
+        name = "InvalidChunkLength" if "illegal chunk line" in text else type(behind).__name__
+        text = complete(text or repr(cause), request, f"Connection broken: {name}")
+        error = tell(ProtocolError, text, RESPONSE_STARTED, behind)
     error.__cause__ = exc
     return error
 
 
-def _incomplete(exc: finer.IncompleteBody) -> ProtocolError:
+def _incomplete(exc: finer.IncompleteBody, request: str) -> ProtocolError:
     missing = 0 if exc.expected is None else exc.expected - exc.received
     behind = tell(
         IncompleteRead, str(exc), RESPONSE_STARTED, partial=exc.received, expected=missing
     )
+    words = [f"Connection broken: IncompleteRead({exc.received} bytes read"]
+    if exc.expected is None:
+        words = [words[0] + ")", "Response ended prematurely"]
+    else:
+        words[0] += f", {missing} more expected)"
     return tell(
         ProtocolError,
-        f"Connection broken: {exc}",
+        complete(str(exc), request, *words),
         RESPONSE_STARTED,
         behind,
         partial=exc.received,

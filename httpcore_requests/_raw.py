@@ -118,7 +118,7 @@ class RawResponse(HTTPResponse):
             length = _length(folded)
         self.length_remaining = length
         self.decode_content = decode_content
-        self._fp = self._wire = BodyFile(response, length, enforce, pool, fields, method)
+        self._fp = self._wire = BodyFile(response, length, enforce, pool, fields, method, url)
         self._fp_bytes_read = 0
         self._encoded = "content-encoding" in folded
         self.sets_cookies = "set-cookie" in folded or "set-cookie2" in folded

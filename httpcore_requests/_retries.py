@@ -39,6 +39,7 @@ from httpcore import exceptions as finer
 from ._errors import (
     NOT_SENT,
     RESPONSE_STARTED,
+    Attempt,
     InvalidHeader,
     ProtocolError,
     from_request,
@@ -108,7 +109,7 @@ def after_failure(
         body_pos: where `body` stood before it was first sent, if it is a file that could tell.
         end: by `time.monotonic`, when there is no time for another attempt; None for never.
     """
-    error: Any = from_request(exc, pool, url)
+    error: Any = from_request(exc, Attempt(pool, method, url))
     if isinstance(error, (ValueError, InvalidHeader)):
         raise error from exc  # the request itself is wrong
     if isinstance(exc, finer.Aborted):
@@ -291,7 +292,7 @@ def _told(
     phase = furthest(str(phase), *past)
     if type(failure) is MaxRetryError:
         if retries.history or failure.reason is None:
-            return retried(failure, phase)
+            return retried(failure, phase, len(retries.history))
         return not_retried(failure.reason, pool, url, phase)
     if isinstance(failure, _TOLD_WRAPPED):
         return not_retried(failure, pool, url, phase)

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from httpcore import exceptions as finer
 
-from ._errors import FAILURES, from_body
+from ._errors import FAILURES, from_body, without_query
 
 if TYPE_CHECKING:
     import httpcore
@@ -65,7 +65,7 @@ class BodyFile:
         closed: True once everything was read, or after close().
         enforce: False forgives a body that ends before its Content-Length.
         fields: the header lines.
-        method: of the request.
+        method, url: of the request.
     """
 
     __slots__ = (
@@ -78,6 +78,7 @@ class BodyFile:
         "left",
         "method",
         "response",
+        "url",
     )
 
     def __init__(
@@ -88,6 +89,7 @@ class BodyFile:
         pool: HostPool | None,
         fields: Fields,
         method: str,
+        url: str,
     ) -> None:
         self.response = response
         self.body: Any = response.stream
@@ -96,6 +98,7 @@ class BodyFile:
         self.closed = False
         self.fields = fields
         self.method = method
+        self.url = url
         self._pool = pool
 
     # -- reading
@@ -179,7 +182,7 @@ class BodyFile:
     def failed(self, exc: Exception) -> Exception:
         """The exception to raise for `exc`; nothing more can be read."""
         self.closed = True
-        return from_body(exc, self._pool)
+        return from_body(exc, self._pool, f"{self.method} {without_query(self.url)}")
 
     def close(self) -> None:
         self.closed = True

@@ -31,6 +31,7 @@ from urllib3.util.retry import Retry
 import httpcore
 import httpcore_requests
 from httpcore_requests import HTTPAdapter
+from tests.support.proxies import SocksServer
 from tests.support.servers import LocalServer, Peer, ScriptedServer, pattern
 
 Serve = Callable[..., ScriptedServer]
@@ -40,6 +41,12 @@ Serve = Callable[..., ScriptedServer]
 def session() -> Iterator[requests.Session]:
     with httpcore_requests.Session() as made:
         yield made
+
+
+@pytest.fixture
+def socks_server() -> Iterator[SocksServer]:
+    with SocksServer() as running:
+        yield running
 
 
 def chain(error: BaseException) -> Iterator[BaseException]:
@@ -72,7 +79,10 @@ def test_refused_connection(session: requests.Session, closed_port: int) -> None
     assert not isinstance(error, requests.Timeout)
     text = str(error)
     assert text.startswith(f"connect to localhost:{closed_port} (")
-    assert text.endswith(f") failed: [Errno {errno.ECONNREFUSED}] Connection refused")
+    assert text.endswith(
+        f") failed: [Errno {errno.ECONNREFUSED}] Connection refused "
+        "(GET /, NewConnectionError, Failed to establish a new connection)"
+    )
     assert "retries" not in text
     assert error.args[0].phase == "not_sent"
     assert isinstance(error.args[0].reason, urllib3.exceptions.NewConnectionError)
@@ -406,6 +416,8 @@ class Failing:
     BODIES = {
         "cut-length": b"Content-Length: 10\r\n\r\nhalf.",
         "cut-chunk": b"Transfer-Encoding: chunked\r\n\r\n9\r\nhalf.",
+        "bad-chunk": b"Transfer-Encoding: chunked\r\n\r\nxyz\r\nhello\r\n",
+        "reset-body": b"Content-Length: 10\r\n\r\nhalf.",
         "no-last-chunk": b"Transfer-Encoding: chunked\r\n\r\n5\r\nhalf.\r\n",
         "no-gzip": b"Content-Encoding: gzip\r\nContent-Length: 8\r\n\r\nno gzip!",
         "no-gzip-pending": b"Content-Encoding: gzip\r\nContent-Length: 80\r\n\r\nno gzip!",
@@ -431,16 +443,70 @@ class Failing:
             peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab")
         elif how == "around":
             peer.respond(302, b"", [("Location", "/around"), ("Connection", "close")])
-        elif how == "busy":
+        elif how in ("cut-status", "hello"):
+            peer.send(b"HTTP/" if how == "cut-status" else b"hello\n")
+        elif how in ("busy", "busy-no-retry"):
             peer.respond(503, b"busy", [("Connection", "close")])
         elif how in ("half-head-reset", "half-head-silent"):
             peer.send(b"HTTP/1.1 200 OK\r\nContent-Le")
         elif how == "silent-body":
             peer.send(b"HTTP/1.1 200 OK\r\nX-Kept: yes\r\nContent-Length: 10\r\n\r\nhalf.")
-        if how in ("silent", "silent-body", "half-head-silent", "no-gzip-pending"):
+        if how in (
+            "silent",
+            "silent-twice",
+            "hello",
+            "silent-body",
+            "half-head-silent",
+            "no-gzip-pending",
+        ):
             peer.wait_closed()
-        elif how in ("reset", "half-head-reset"):
+        elif how in ("reset", "reset-twice", "half-head-reset", "reset-body"):
             peer.reset()
+
+
+# What programs look for in the texts of the stock adapter, and what else it names there.
+WORDS = (
+    "BadStatusLine",
+    "CERTIFICATE_VERIFY_FAILED",
+    "ConnectTimeoutError",
+    "Connection aborted",
+    "Connection broken",
+    "Connection refused",
+    "ConnectionResetError",
+    "Failed to establish a new connection",
+    "Failed to resolve",
+    "IncompleteRead",
+    "InvalidChunkLength",
+    "Name or service not known",
+    "NameResolutionError",
+    "NewConnectionError",
+    "ProxyError",
+    "Read timed out.",
+    "Remote end closed connection without response",
+    "RemoteDisconnected",
+    "Response ended prematurely",
+    "ResponseError",
+    "SSLCertVerificationError",
+    "SSLError",
+    "Tunnel connection failed: 403 Forbidden",
+    "Tunnel connection failed: 407 Proxy Authentication Required",
+    "Unable to connect to proxy",
+    "WRONG_VERSION_NUMBER",
+    "failed to decode",
+    "reset by peer",
+    "timed out",
+    "too many 503 error responses",
+)
+
+
+def check_words(text: str, by_stock: str, case: Case) -> None:
+    """Each word of the stock adapter's text is in ours; where it names the URL, ours does."""
+    assert [word for word in WORDS if word in by_stock and word not in text] == []
+    retries = "Max retries exceeded with url: "
+    assert (retries in text) is (case.options.get("max_retries") is AGAIN)
+    if retries in text:
+        url = by_stock.partition(retries)[2].split(" ")[0]
+        assert f"{retries}{url}" in text
 
 
 class Case(NamedTuple):
@@ -468,8 +534,12 @@ AGAIN = Retry(1, status_forcelist=[503])
 CASES = {
     "refused": like(CONNECTION_ERROR, REFUSED, NOT_SENT),
     "refused-twice": like(
-        CONNECTION_ERROR, f".*: Max retries exceeded .*{REFUSED}.*", NOT_SENT, max_retries=AGAIN
+        CONNECTION_ERROR,
+        rf"{REFUSED} \(GET /, .*\); after 1 retry: Max retries exceeded with url: /",
+        NOT_SENT,
+        max_retries=AGAIN,
     ),
+    "refused-no-retry": like(CONNECTION_ERROR, REFUSED, NOT_SENT, max_retries=0),
     "no-such-name": like(CONNECTION_ERROR, "look up nowhere.test failed: .*", NOT_SENT),
     "black-hole": like(requests.ConnectTimeout, "connect to .* timed out after .* s", NOT_SENT),
     "untrusted": like(
@@ -483,19 +553,64 @@ CASES = {
     "tunnel-refused": like(requests.exceptions.ProxyError, ".* 403 Forbidden", NOT_SENT),
     "/dropped": like(CONNECTION_ERROR, f".* closed the connection .*{LOST}", MAYBE_PROCESSED),
     "/reset": like(CONNECTION_ERROR, f".*reset by peer{LOST}", MAYBE_PROCESSED),
-    "/silent": like(requests.ReadTimeout, rf"\S+: Read timed out\. .*{LOST}", MAYBE_PROCESSED),
+    "/silent": like(requests.ReadTimeout, rf"read from \S+ timed out: .*{LOST}", MAYBE_PROCESSED),
     # The stock adapter calls it a broken connection; it is the server that is too slow.
     "/unread": Case(
-        requests.ReadTimeout, CONNECTION_ERROR, rf"\S+: Write timed out\. .*{LOST}", MAYBE_PROCESSED
+        requests.ReadTimeout,
+        CONNECTION_ERROR,
+        rf"write to \S+ timed out: .*{LOST}",
+        MAYBE_PROCESSED,
     ),
     "/nonsense": like(CONNECTION_ERROR, ".*nonsense.*", RESPONSE_STARTED),
     "/half-head-reset": like(CONNECTION_ERROR, ".*reset by peer", RESPONSE_STARTED),
     "/half-head-silent": like(requests.ReadTimeout, ".*Read timed out.*", RESPONSE_STARTED),
+    "wrong-host": like(
+        requests.exceptions.SSLError, "TLS .* failed: .*CERTIFICATE_VERIFY_FAILED.*", NOT_SENT
+    ),
+    "plain-as-https": like(requests.exceptions.SSLError, "TLS .* failed: .*", NOT_SENT),
+    "proxy-unknown": like(
+        requests.exceptions.ProxyError, "cannot reach the proxy .*: look up .* failed: .*", NOT_SENT
+    ),
+    # Stock says ConnectionError, of which a ProxyError is one.
+    "proxy-closes": Case(
+        requests.exceptions.ProxyError, CONNECTION_ERROR, "CONNECT .* failed: .*", NOT_SENT
+    ),
+    "proxy-greets": Case(
+        requests.exceptions.ProxyError,
+        CONNECTION_ERROR,
+        "CONNECT .* failed: .*an SSH server.*",
+        NOT_SENT,
+    ),
+    "proxy-asks": like(requests.exceptions.ProxyError, "CONNECT .* was refused: 407 .*", NOT_SENT),
+    # Stock has NewConnectionError from PySocks, in a ConnectionError, of which this is one.
+    "socks-refuses": Case(
+        requests.exceptions.ProxyError, CONNECTION_ERROR,
+        "connect to 127.0.0.1:9 at the proxy .* was refused: .*", NOT_SENT,
+    ),
+    "socks-refused": Case(
+        requests.exceptions.ProxyError, CONNECTION_ERROR, "cannot reach the proxy .*", NOT_SENT
+    ),
     "/two-lengths": like(InvalidHeader, ".*Content-Length.*", RESPONSE_STARTED),
     "/busy": like(
-        requests.exceptions.RetryError, ".*Max retries exceeded.*too many 503 error responses.*",
+        requests.exceptions.RetryError,
+        "too many 503 error responses; after 1 retry: Max retries exceeded with url: /busy",
         RESPONSE_STARTED, max_retries=AGAIN,
     ),
+    "/busy-no-retry": like(
+        requests.exceptions.RetryError, "too many 503 error responses",
+        RESPONSE_STARTED, max_retries=Retry(0, status_forcelist=[503]),
+    ),
+    "/reset-twice": like(
+        CONNECTION_ERROR,
+        rf".*reset by peer{LOST} \(GET /reset-twice, .*\); after 1 retry: Max retries exceeded .*",
+        MAYBE_PROCESSED, max_retries=AGAIN,
+    ),
+    "/silent-twice": like(
+        CONNECTION_ERROR, rf"read from .*{LOST} .*; after 1 retry: Max retries exceeded .*",
+        MAYBE_PROCESSED, max_retries=AGAIN,
+    ),
+    "/cut-status": like(CONNECTION_ERROR, ".* after 5 bytes of an incomplete .*", RESPONSE_STARTED),
+    "/hello": like(CONNECTION_ERROR, r"illegal status line: .* b'hello\\n' .*", RESPONSE_STARTED),
     "/around": like(requests.TooManyRedirects, "Exceeded 3 redirects.", RESPONSE_STARTED),
     # The stock adapter lets an exception of http.client out, and one of urllib3.
     "bad-header": Case(InvalidHeader, ValueError, ".*X-Line.*line break.*", NOT_SENT),
@@ -513,7 +628,9 @@ BODY_CASES = {
         ChunkedEncodingError, ".* after 5 body bytes, chunk incomplete.*", RESPONSE_STARTED
     ),
     "/no-last-chunk": like(ChunkedEncodingError, ".* after 5 body bytes.*", RESPONSE_STARTED),
-    "/silent-body": like(CONNECTION_ERROR, "Read timed out.*", RESPONSE_STARTED),
+    "/silent-body": like(CONNECTION_ERROR, "read from .* timed out: .*", RESPONSE_STARTED),
+    "/bad-chunk": like(ChunkedEncodingError, "illegal chunk line b'xyz.*", RESPONSE_STARTED),
+    "/reset-body": like(ChunkedEncodingError, "read from .* reset by peer", RESPONSE_STARTED),
     "/no-gzip": like(ContentDecodingError, ".*failed to decode.*", RESPONSE_STARTED),
     "/cut-gzip": like(ChunkedEncodingError, ".* 2 of 80 body bytes.*", RESPONSE_STARTED),
     "/six-codings": like(ContentDecodingError, "Too many.*", RESPONSE_STARTED),
@@ -537,7 +654,7 @@ class Aim:
     def refused(self) -> str:
         return f"http://127.0.0.1:{self.fixture('closed_port')}/"
 
-    refused_twice = refused
+    refused_twice = refused_no_retry = refused
 
     def no_such_name(self) -> str:
         def fail(*args: Any, **kwargs: Any) -> None:
@@ -545,6 +662,56 @@ class Aim:
 
         self.fixture("monkeypatch").setattr(socket, "getaddrinfo", fail)
         return "http://nowhere.test/"
+
+    def proxy_unknown(self) -> str:
+        self.options["proxies"] = {"http": "http://nowhere.test:3128"}
+        self.no_such_name()
+        return "http://origin.test/"
+
+    def proxy_closes(self) -> str:
+        self.options["proxies"] = {"https": self.fixture("serve")(answering(b"")).url}
+        return "https://origin.test/"
+
+    def proxy_greets(self) -> str:
+        greets = answering(b"SSH-2.0-OpenSSH_9.2p1\r\n")
+        self.options["proxies"] = {"https": self.fixture("serve")(greets).url}
+        return "https://origin.test/"
+
+    def proxy_asks(self) -> str:
+        proxy = self.fixture("proxy")
+        proxy.refusal = b"HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n"
+        self.options["proxies"] = {"https": proxy.url}
+        return "https://origin.test/"
+
+    def socks_refuses(self) -> str:
+        pytest.importorskip("socks", reason="the stock adapter needs PySocks")
+        server = self.fixture("socks_server")
+        server.reply = 5
+        self.options["proxies"] = {"http": f"socks5h://{server.address}"}
+        return "http://127.0.0.1:9/"
+
+    def socks_refused(self) -> str:
+        pytest.importorskip("socks", reason="the stock adapter needs PySocks")
+        self.options["proxies"] = {"http": f"socks5h://127.0.0.1:{self.fixture('closed_port')}"}
+        return "http://127.0.0.1:9/"
+
+    def wrong_host(self) -> str:
+        real = socket.getaddrinfo
+
+        def find(host: Any, *args: Any, **kwargs: Any) -> Any:
+            return real("127.0.0.1" if host == "wrong.test" else host, *args, **kwargs)
+
+        self.fixture("monkeypatch").setattr(socket, "getaddrinfo", find)
+        self.options["verify"] = self.fixture("ca_bundle")
+        return f"https://wrong.test:{self.fixture('tls_server').port}/"
+
+    def plain_as_https(self) -> str:
+        def refuse(peer: Peer) -> None:
+            peer.recv()
+            peer.send(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+
+        url: str = self.fixture("serve")(refuse).url
+        return url.replace("http:", "https:")
 
     def black_hole(self) -> str:
         host, port = self.fixture("black_hole")
@@ -599,15 +766,16 @@ class Aim:
         with session.send(prepared, stream=True, **self.options) as response:
             way(response)
 
-    def stock_class(self, way: Any = None, **options: Any) -> type[BaseException] | None:
-        """That of the stock adapter's exception; it leaves sockets to the garbage collector."""
+    def by_stock(self, way: Any = None, **options: Any) -> tuple[type[BaseException] | None, str]:
+        """Class and text of the stock adapter's exception, (None, "") where it has none; it
+        leaves sockets to the garbage collector."""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ResourceWarning)
             try:
                 error, _ = self.failure(requests.adapters.HTTPAdapter(**options), way)
             except pytest.fail.Exception:
-                return None
-            told = type(error)
+                return None, ""
+            told = type(error), str(error)
             del error
             gc.collect()
         return told
@@ -615,8 +783,8 @@ class Aim:
 
 def check_told(error: Any, case: Case) -> None:
     """The text, and that nothing of it is lost in a pickle."""
-    assert re.fullmatch(case.text, str(error), re.DOTALL), str(error)
-    assert ("retries" in str(error)) is ("max_retries" in case.options)
+    # What happened; then, in parentheses, the request and the words of the stock adapter.
+    assert re.fullmatch(case.text + r"( \(.*\))?", str(error), re.DOTALL), str(error)
     assert "object at 0x" not in str(error)
     assert (LOST in str(error)) is (case.phase == MAYBE_PROCESSED)
     for protocol in range(pickle.HIGHEST_PROTOCOL + 1):
@@ -640,7 +808,10 @@ def test_each_failure_is_told_in_requests_exceptions(
         assert (error.response.status_code, error.request.url) == (302, prepared.url)
     else:
         assert (error.request, error.response) == (prepared, None)
-    assert aim.stock_class(**case.options) is case.stock
+    stock, text = aim.by_stock(**case.options)
+    assert stock is case.stock
+    if name not in ("silent-handshake", "bad-header"):  # another failure there
+        check_words(str(error), text, case)
 
 
 READING: dict[str, Callable[[requests.Response], Any] | None] = {
@@ -673,7 +844,9 @@ def test_each_failure_of_a_body_is_told_in_requests_exceptions(
     assert (error.response.content, error.response.url) == (b"", prepared.url)
     assert pickle.loads(pickle.dumps(error)).response.headers == error.response.headers
     assert adapter.pool.stats()["active"] == 0
-    assert aim.stock_class(READING[way]) is case.stock
+    stock, text = aim.by_stock(READING[way])
+    assert stock is case.stock
+    check_words(str(error), text, case)
 
 
 RAW = {
@@ -697,7 +870,7 @@ def test_each_failure_of_raw_is_told_in_urllib3s(
         RAW[way](response.raw)
 
     error, _ = aim.failure(HTTPAdapter(), read)
-    by_stock = aim.stock_class(read)
+    by_stock, _ = aim.by_stock(read)
     if by_stock is None:  # urllib3's read1 takes what was cut for the whole
         assert (name, way) == ("/cut-length", "read1")
     else:
