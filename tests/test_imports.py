@@ -27,7 +27,7 @@ ADAPTER = Path(httpcore_requests.__file__ or "").parent
 # itself. `_config` reads type names of `_ssl`, which is why these two are not on one line.
 ORDER: list[set[str]] = [
     {"_exceptions"},
-    {"exceptions"},  # the public path of the finer ones
+    {"exceptions", "_redact"},  # the public path of the finer ones; what is secret
     {"_models"},
     {"_trace", "_ssl"},
     {"_config", "_hpack", "_greetings"},
@@ -57,7 +57,7 @@ SANS_IO = [
     "_cassette",
 ]
 IO = {"socket", "ssl", "threading", "_thread", "time", "select", "selectors", "asyncio"}
-PURE = ["_exceptions", "_models", "_trace"]  # below the line of I/O as well
+PURE = ["_exceptions", "_redact", "_models", "_trace"]  # below the line of I/O as well
 
 # `httpcore.__all__` of 1.0.9.
 NAMES_OF_1_0_9 = re.findall(

@@ -85,7 +85,7 @@ class Tape:
         """
         try:
             if keep is None:
-                with open(self.path, "wb") as file:
+                with open(self.path, "wb", opener=_open_private) as file:
                     file.write(header_line())
                     self._lines = 1
                 return
@@ -117,12 +117,17 @@ class Tape:
 
     def _add(self, exchange: Exchange) -> None:
         data = to_lines(exchange)
-        with open(self.path, "ab") as file:
+        with open(self.path, "ab", opener=_open_private) as file:
             file.write(data)
         exchange.line, exchange.used = self._lines + 1, True
         self._lines += data.count(b"\n")
         if self.keeps:
             self.cassette.exchanges.append(exchange)
+
+
+def _open_private(path: str, flags: int) -> int:
+    """Open a file; one that is new can be read by its owner only, in case a rule is missing."""
+    return os.open(path, flags, 0o600)
 
 
 def _cannot(do: str, path: str, exc: OSError) -> CassetteError:

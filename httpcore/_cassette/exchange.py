@@ -8,17 +8,17 @@ Sources: RFC 9110 section 8.4 (content codings).
 
 from __future__ import annotations
 
+import contextlib
 import zlib
 from dataclasses import dataclass, field
 
 from .._exceptions import ConnectError, ReadError, ReadTimeout, WriteError, WriteTimeout
 from .._h1 import Headers
+from .._redact import FILTERED
 from .._retries import IDEMPOTENT
 
-FILTERED = "[filtered]"
-"""Stands where a secret was. In a recorded request it matches whatever is sent in its place."""
-
 MARK = FILTERED.encode("ascii")
+"""Stands where a secret was. In a recorded request it matches whatever is sent in its place."""
 
 # How an exchange ended.
 COMPLETE, CUT, LEFT, FAILED = "complete", "cut", "left", "failed"
@@ -130,9 +130,20 @@ def coding_of(headers: Headers) -> bytes:
 
 
 def decompressed(body: bytes, coding: bytes) -> bytes | None:
-    """`body` without its content coding; None for one that cannot be taken off."""
-    if coding not in (b"gzip", b"x-gzip", b"deflate"):
-        return None
+    """`body` without its content codings; None for one that cannot be taken off."""
+    plain: bytes | None = body
+    for name in reversed([part.strip() for part in coding.split(b",")]):
+        if plain is None or name not in (b"", b"identity", *_INFLATED):
+            return None
+        if name in _INFLATED:
+            plain = _inflated(plain)
+    return plain if coding else None
+
+
+_INFLATED = (b"gzip", b"x-gzip", b"deflate")
+
+
+def _inflated(body: bytes) -> bytes | None:
     # 32 + 15: with the header of gzip or zlib. Some servers send "deflate" without one.
     for bits in (47, -15):
         parts = []
@@ -148,3 +159,13 @@ def decompressed(body: bytes, coding: bytes) -> bytes | None:
             continue
         return b"".join(parts)
     return None
+
+
+def beginning(body: bytes, coding: bytes) -> bytes:
+    """As much as can be read of a piece of a compressed body."""
+    if coding.strip() not in _INFLATED:
+        return b""
+    for bits in (47, -15):
+        with contextlib.suppress(zlib.error):
+            return zlib.decompressobj(bits).decompress(body)
+    return b""
