@@ -264,13 +264,20 @@ def to_timeouts(
         connect = Timeout.resolve_default_timeout(connect)
     found = {"connect": connect, "read": read, "write": read, "pool": pool_timeout}
     if end is not None:
-        found["total"] = max(0.0, end - time.monotonic())
+        found["total"] = left = _Left(max(0.0, end - time.monotonic()))
+        left.given = timeout.total
     if type(timeout) is OurTimeout:
         if timeout.write is not None:
             found["write"] = timeout.write
         if timeout.pool is not None:
             found["pool"] = timeout.pool
     return found
+
+
+class _Left(float):
+    """Seconds that are left of the ``total`` that was `given`, which is what errors name."""
+
+    given: Any
 
 
 def end_of(timeout: Timeout) -> float | None:

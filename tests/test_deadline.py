@@ -91,8 +91,8 @@ def test_each_read_gets_what_is_left_and_no_more_than_its_own_timeout(clock: lis
     with pytest.raises(httpcore.ReadTimeout) as caught:
         stream.read(1, None)
     assert below.timeouts == pytest.approx([0.7, 1.4, 0.8, 0.2])
-    assert str(caught.value) == "nothing within 0.2 s (the total of 2 s is over)"
-    with pytest.raises(httpcore.ReadTimeout, match=r"^the total of 2 s is over$"):
+    assert str(caught.value) == "total of 2 s is over: nothing"
+    with pytest.raises(httpcore.ReadTimeout, match=r"^total of 2 s is over$"):
         stream.read(1, None)
     assert len(below.timeouts) == 4  # there was no time to even ask
 
@@ -117,7 +117,7 @@ def test_reading_in_place(clock: list[float], kind: type[Stream], first: bytes) 
     buffer = bytearray(4)
     assert stream.readinto(memoryview(buffer)) == 1
     assert buffer[:1] == first
-    with pytest.raises(httpcore.ReadTimeout, match="the total of 1 s is over"):
+    with pytest.raises(httpcore.ReadTimeout, match="total of 1 s is over"):
         stream.readinto(memoryview(buffer))
 
 
@@ -130,7 +130,7 @@ def test_a_write_is_cut_at_the_deadline(
     """A peer that takes a little now and then never meets a write timeout."""
     below = kind(clock, 0.4)
     stream = DeadlineStream(below, Deadline(1.0))
-    with pytest.raises(httpcore.WriteTimeout, match="the total of 1 s is over") as caught:
+    with pytest.raises(httpcore.WriteTimeout, match="total of 1 s is over") as caught:
         stream.write(b"x" * size, 0.9)
     assert len(below.written) == sent
     assert caught.value.phase == "maybe_processed"
@@ -167,4 +167,28 @@ def test_an_error_without_a_text_gets_one(clock: list[float]) -> None:
     error = httpcore.PoolTimeout()
     for _ in range(2):
         deadline.explain(error)
-    assert str(error) == "the total of 0.25 s is over"
+    assert str(error) == "total of 0.25 s is over"
+
+
+@pytest.mark.parametrize(
+    ("total", "number"), [(3, "3"), (3.0, "3"), (0.1, "0.1"), (86400.5, "86400.5")]
+)
+@pytest.mark.parametrize(
+    ("text", "rest"),
+    [
+        ("connect to a:80 (::1) timed out after 2.87 s", "connect to a:80 (::1) timed out"),
+        ("read from a:80 timed out: no byte within 2.87 s", "read from a:80 timed out: no byte"),
+        ("no connection to a became free within 2.87 s: 1 x GET / (for 9 s)",
+         "no connection to a became free: 1 x GET / (for 9 s)"),
+        ("of another backend", "of another backend"),
+    ],
+)  # fmt: skip
+def test_the_total_leads_in_the_number_that_was_given(
+    clock: list[float], total: float, number: str, text: str, rest: str
+) -> None:
+    deadline = Deadline(total)
+    clock[0] += 90000.0
+    error = httpcore.ConnectTimeout(text)
+    for _ in range(2):
+        deadline.explain(error)
+    assert str(error) == f"total of {number} s is over: {rest}"

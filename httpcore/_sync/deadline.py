@@ -10,6 +10,7 @@ gets what is left of it.
 
 from __future__ import annotations
 
+import re
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -32,13 +33,23 @@ if TYPE_CHECKING:
 PIECE = 16384
 
 
-class Deadline:
-    """When a request is over, `total` seconds from now."""
+# The limit in the text of a time-out, as `tcp.seconds` writes it.
+_LIMIT = re.compile(r" (?:within|after) [0-9.e+-]+ s\b")
 
-    __slots__ = ("at", "total")
+
+class Deadline:
+    """When a request is over, `total` seconds from now.
+
+    Attributes:
+        at: that moment, by `time.monotonic`.
+        given: the seconds that the caller gave; more than `total` where it has an attribute
+            ``given``, because an earlier attempt took some.
+    """
+
+    __slots__ = ("at", "given")
 
     def __init__(self, total: float) -> None:
-        self.total = total
+        self.given: float = getattr(total, "given", total)
         self.at = time.monotonic() + total
 
     def left(self, timeout: float | None = None) -> float:
@@ -62,10 +73,13 @@ class Deadline:
         return time.monotonic() >= self.at
 
     def explain(self, exc: TimeoutException) -> None:
-        """If it was this deadline that `exc` met, say so in its text."""
-        text = f"the total of {self.total:g} s is over"
-        if self.passed and text not in str(exc):
-            exc.args = (f"{exc} ({text})" if str(exc) else text,)
+        """If it was this deadline that `exc` met, let its text begin with that."""
+        text = f"total of {self.given:.15g} s is over"
+        happened = str(exc)
+        if self.passed and text not in happened:
+            # What was left of the total is not a number that the caller knows.
+            happened = _LIMIT.sub("", happened, count=1)
+            exc.args = (f"{text}: {happened}" if happened else text,)
 
 
 class DeadlineStream(NetworkStream):

@@ -234,7 +234,7 @@ def test_neither_takes_nor_gives(
                 "POST", server.url, content=parts(64 * MIB), extensions={"timeout": timeouts}
             )
         if "total" in timeouts:
-            assert "the total of 0.3 s is over" in str(caught.value)
+            assert "total of 0.3 s is over" in str(caught.value)
         assert pool.stats()["connections"] == 0
     gone.set()
     server.disconnects.clear()
