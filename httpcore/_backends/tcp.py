@@ -1,12 +1,10 @@
 """Opening a TCP connection with blocking sockets: look-up, race, connect.
 
-Owns: name look-ups bounded by a deadline, and the race of addresses. Must not know: TLS,
+Owns: what is asked to look up a name, and the race of addresses. Must not know: TLS,
 streams, HTTP. `socket`, `select`, `threading` and `time` are looked up when used, so that
 gevent and mocks are seen.
 
-No thread is started for the race. A look-up cannot be given a timeout by the system
-(getaddrinfo(3) has none), so where there is a deadline and the host is a name, it runs in a
-thread of its own, and when time is over the caller goes on without it.
+No thread is started for the race. A look-up with a limit is one of `lookup_threads`.
 
 Sources: RFC 8305 (Happy Eyeballs), connect(2) for how a non-blocking connect ends.
 """
@@ -17,7 +15,6 @@ import errno
 import os
 import select
 import socket
-import threading
 import time
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -27,6 +24,7 @@ from .._race import ATTEMPT_DELAY, Address, Race, interleave
 from .clock import uncounted
 from .fork import close_in_child
 from .interrupt import goes_on, shut_down, waits
+from .lookup_threads import in_time
 
 # Takes host, port and the seconds that are left (None: no limit), returns IP addresses as text.
 Resolver = Callable[[str, int, "float | None"], Iterable[str]]
@@ -245,10 +243,23 @@ def look_up(
     if timeout is None or _is_literal(host):
         found = work()
     else:
-        found = _in_time(work, host, timeout)
+        key = host, port, family, id(resolver or socket.getaddrinfo)
+        began = time.monotonic()
+        try:
+            found = list(in_time(work, key, host, timeout))
+        except NameResolutionError:
+            in_half = time.monotonic() - began < timeout / 2
+            if resolver is not None or not _is_getaddrinfo_replaced() or not in_half:
+                raise
+            # What programs put in its place may know names for the calling thread alone.
+            found = work()
     if not found:
         raise NameResolutionError(f"look up {host} failed: it has no address")
     return found
+
+
+def _is_getaddrinfo_replaced() -> bool:
+    return getattr(socket.getaddrinfo, "__globals__", None) is not vars(socket)
 
 
 def _is_literal(host: str) -> bool:
@@ -294,32 +305,3 @@ def _ask_resolver(
             where = (text, port, 0, 0) if ":" in text else (text, port)
             found.append(Address(wanted, socket.SOCK_STREAM, socket.IPPROTO_TCP, where))
     return found
-
-
-def _in_time(work: Callable[[], list[Address]], host: str, timeout: float) -> list[Address]:
-    """`work()` in a thread of its own; ConnectTimeout when it takes longer than `timeout`."""
-    outcome: list[Any] = []
-    done = threading.Event()
-
-    def run() -> None:
-        try:
-            outcome.append(work())
-        except BaseException as exc:
-            outcome.append(exc)
-        finally:
-            done.set()
-
-    threading.Thread(target=run, name=f"look up {host}", daemon=True).start()
-    waits(done.set)
-    try:
-        in_time = done.wait(timeout)
-    finally:
-        goes_on()
-    if not outcome:
-        if in_time:
-            raise ConnectError(f"look up {host} failed: another thread ended it")
-        raise ConnectTimeout(f"look up {host} timed out after {seconds(timeout)}")
-    [result] = outcome
-    if isinstance(result, BaseException):
-        raise result
-    return list(result)
