@@ -137,7 +137,9 @@ def create_ssl_context(
         rewritten since (other inode, size or time) leads to a new one.
 
     Raises:
-        OSError: a file is missing, naming it. ssl.SSLError: a file is not what it should be.
+        OSError: a file is missing, naming it. Where SSL_CERT_FILE or SSL_CERT_DIR named it, the
+            text says so, and the error's ``variable`` is that name.
+        ssl.SSLError: a file is not what it should be.
         TypeError: `verify`, `cert` or `protocols` is of a wrong type.
 
     Thread-safe: each context is built once, however many threads ask.
@@ -283,7 +285,8 @@ def _key(verify: Verify, cert: Cert) -> object:
         roots = _identity(os.fspath(verify))
     else:
         raise TypeError(f"verify must be a bool or a path, not {type(verify).__name__}")
-    return (ssl.SSLContext, roots, _cert_key(cert))
+    # Keys of sessions are written where the variable says now, or not at all.
+    return (ssl.SSLContext, roots, _cert_key(cert), os.environ.get("SSLKEYLOGFILE") or None)
 
 
 def _cert_key(cert: Cert) -> object:
@@ -368,11 +371,32 @@ def _load_default_roots(context: ssl.SSLContext) -> None:
         _load_roots(context, certifi.where())
         return
     if file is not None:
-        _load_roots(context, file)
-    if directory is not None:
-        for part in directory.split(os.pathsep):
-            if os.path.isdir(part):
-                context.load_verify_locations(capath=part)
+        try:
+            _load_roots(context, file)
+        except OSError as exc:  # ssl.SSLError is one
+            raise _bad_variable("SSL_CERT_FILE", file, exc) from exc
+    folders = [each for each in (directory or "").split(os.pathsep) if os.path.isdir(each)]
+    for folder in folders:
+        context.load_verify_locations(capath=folder)
+    if file is None and not folders:
+        missing = FileNotFoundError("no such directory")
+        raise _bad_variable("SSL_CERT_DIR", directory or "", missing)
+
+
+def _bad_variable(name: str, value: str, cause: OSError) -> OSError:
+    """`cause` under its own type, with a text that says where the path comes from.
+
+    Its ``variable`` is the name: so the adapter knows it again.
+    """
+    why = "not found" if isinstance(cause, FileNotFoundError) else cause.strerror or str(cause)
+    text = (
+        f"cannot load the TLS CA certificates that the environment names, {name}={value}: {why}; "
+        f"correct {name} or unset it"
+    )
+    kind: Any = type(cause)
+    error: Any = kind(ssl.SSL_ERROR_SSL, text) if isinstance(cause, ssl.SSLError) else kind(text)
+    error.variable = name
+    return error  # type: ignore[no-any-return]
 
 
 def _trusts_the_system(context: Any) -> bool:

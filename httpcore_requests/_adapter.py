@@ -11,6 +11,7 @@ overridden themselves.
 
 from __future__ import annotations
 
+import os
 import warnings
 from typing import TYPE_CHECKING, Any
 
@@ -297,6 +298,10 @@ class HTTPAdapter(_Stock):  # type: ignore[misc]
     ) -> Any:
         """The pool for `request` and its TLS settings."""
         url: Any = request.url
+        # Keys must be told apart by what they mean: 0 == False, 1 == True.
+        if verify is not True and verify is not False:
+            verify = _meant(verify)
+        cert = cert or None
         manager: Any = self.poolmanager
         found = self._found
         proxy = None
@@ -308,7 +313,8 @@ class HTTPAdapter(_Stock):  # type: ignore[misc]
         # Where the authority ends; "https://" has 8 characters. A URL that was put in by hand may
         # have no path, and then goes the long way; so does http+unix.
         end = url.find("/", 8) if type(url) is str and url[4:5] != "+" else -1
-        if end < 0 or predictable is not _BUILD_KEY or isinstance(cert, list):
+        certain = verify is True or verify is False or type(verify) is str
+        if end < 0 or predictable is not _BUILD_KEY or isinstance(cert, list) or not certain:
             return self._slowly(request, verify, proxy, cert)
         key = (url[:end], verify, cert)  # all that a pool depends on
         if (
@@ -514,6 +520,13 @@ _NOT_COPIED = frozenset(["_transports", "_found", "_found_through"])
 
 # Where requests' own SOCKSProxyManager is from: urllib3, or requests where PySocks is missing.
 _STOCK_SOCKS = ("urllib3.contrib.socks", "requests.adapters")
+
+
+def _meant(verify: Any) -> Any:
+    """False where `cert_verify` will switch verification off, a path as text; else `verify`."""
+    if not verify:
+        return False
+    return os.fsdecode(verify) if isinstance(verify, (bytes, os.PathLike)) else verify
 
 
 def _unspoken(url: str) -> str:

@@ -388,7 +388,12 @@ class HostPool(HTTPConnectionPool):
             self.assert_fingerprint, self.server_hostname,
         )  # fmt: skip
         tls = self._tls_plan
-        if tls is None or tls.settings != settings:
+        if (
+            tls is None
+            or tls.settings != settings
+            # False switches the check of the name off, 0 does not.
+            or tls.settings.assert_hostname is not self.assert_hostname
+        ):
             told = self._transports.settings
             network = told.network_backend or httpcore.SyncBackend
             http2 = told.http2 and getattr(network, "speaks_http2", True)

@@ -16,6 +16,7 @@ import os
 import ssl
 from typing import Any, NamedTuple
 
+import certifi
 from urllib3.util.ssl_ import resolve_cert_reqs, resolve_ssl_version
 
 import httpcore
@@ -162,7 +163,7 @@ def _roots(settings: TLSSettings) -> Roots:
 
 
 def _expanded(path: str | None) -> str | None:
-    return os.path.expanduser(path) if path else None
+    return os.path.expanduser(os.fsdecode(path)) if path else None
 
 
 def _cert(settings: TLSSettings) -> Any:
@@ -222,14 +223,31 @@ def context_for(plan: TLSPlan) -> ssl.SSLContext:
     to do what is asked.
     """
     try:
-        if plan.simple:
-            return httpcore.create_ssl_context(
-                plan.verify, plan.cert, protocols=plan.ask.protocols or HTTP11_ONLY
-            )
-        context: Any = _ours(plan) if plan.given is None else _theirs(plan, plan.given)
+        return _make(plan)
     except (OSError, ValueError) as exc:  # ssl.SSLError is an OSError
         raise tls_failed(f"cannot prepare TLS: {exc}", exc) from exc
+
+
+def _make(plan: TLSPlan) -> ssl.SSLContext:
+    try:
+        context: Any = _choose(plan)
+    except OSError as exc:
+        if plan.roots.verify is not True or not hasattr(exc, "variable"):
+            raise
+        # SSL_CERT_FILE or SSL_CERT_DIR points nowhere. requests does not look at them, so this
+        # fails no request there.
+        roots = plan.roots._replace(verify=certifi.where())
+        verify = roots.verify if plan.verify is True else plan.verify
+        context = _choose(plan._replace(verify=verify, roots=roots))
     return context  # type: ignore[no-any-return]
+
+
+def _choose(plan: TLSPlan) -> Any:
+    if plan.simple:
+        return httpcore.create_ssl_context(
+            plan.verify, plan.cert, protocols=plan.ask.protocols or HTTP11_ONLY
+        )
+    return _ours(plan) if plan.given is None else _theirs(plan, plan.given)
 
 
 def _ours(plan: TLSPlan) -> ssl.SSLContext | FittedContext:

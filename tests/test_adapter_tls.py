@@ -9,6 +9,7 @@ from __future__ import annotations
 import datetime
 import gc
 import hashlib
+import os
 import socket
 import ssl
 import threading
@@ -18,6 +19,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import certifi
 import pytest
 import requests
 import requests.adapters
@@ -1045,3 +1047,116 @@ def test_the_warning_about_what_is_not_verified(tls_server: LocalServer) -> None
         with pytest.warns(InsecureRequestWarning):
             assert session.get(tls_server.url, verify=False).ok
     assert urllib3.exceptions.InsecureRequestWarning is InsecureRequestWarning
+
+
+# --- what the environment names ---
+
+
+@pytest.mark.parametrize("name", ["SSL_CERT_FILE", "SSL_CERT_DIR"])
+@pytest.mark.parametrize(
+    "keywords",
+    [{}, {"ssl_context": "empty"}, {"assert_hostname": "localhost"}, {"ssl_minimum_version": 771}],
+    ids=str,
+)
+@pytest.mark.parametrize("broken", [True, False])
+def test_a_stale_variable_is_ignored_as_by_requests(
+    get: Get,
+    tls_server: LocalServer,
+    ca_bundle: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+    keywords: dict[str, Any],
+    broken: bool,
+) -> None:
+    path = tmp_path / "stale"
+    if broken and name == "SSL_CERT_FILE":
+        path.write_text("no certificate")
+    monkeypatch.setenv(name, str(path))
+    monkeypatch.setattr(certifi, "where", lambda: ca_bundle)
+    monkeypatch.setattr(requests.adapters, "DEFAULT_CA_BUNDLE_PATH", ca_bundle)
+    for base in (HTTPAdapter, requests.adapters.HTTPAdapter):
+        if keywords.get("ssl_context"):
+            keywords = {"ssl_context": ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)}
+        adapter = with_keywords(base, **keywords)
+        assert get(adapter, tls_server.url).status_code == 200
+
+
+def test_what_a_stale_variable_leaves_is_still_verified(
+    get: Get, other_server: LocalServer, ca_bundle: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", "/no/such/file")
+    monkeypatch.setattr(certifi, "where", lambda: ca_bundle)
+    assert "CERTIFICATE_VERIFY_FAILED" in refusal(get, HTTPAdapter(), other_server.url)
+    other_server.handshake_errors.clear()
+
+
+# --- what a pool is found by ---
+
+
+@pytest.mark.filterwarnings("ignore::urllib3.exceptions.InsecureRequestWarning")
+@pytest.mark.parametrize("nothing", [0, 0.0, "", None, (), b""], ids=repr)
+def test_every_way_to_say_false_is_false(
+    get: Get, other_server: LocalServer, ca_bundle: str, nothing: Any
+) -> None:
+    """0 == False, so a pool that is found by one of them must be the other's; and never True's."""
+    adapter = HTTPAdapter()
+    request = requests.Request("GET", other_server.url + "/").prepare()
+
+    def pool(verify: Any) -> Any:
+        return adapter.get_connection_with_tls_context(request, verify)
+
+    for first in (nothing, False, True, nothing):
+        pool(first)
+    assert pool(nothing) is pool(False)
+    assert pool(True) is not pool(False)
+    assert adapter.send(request, verify=nothing, timeout=10).status_code == 200
+    with pytest.raises(SSLError, match="CERTIFICATE_VERIFY_FAILED"):
+        adapter.send(request, verify=True, timeout=10)
+    assert adapter.send(request, verify=nothing, timeout=10).status_code == 200
+    with pytest.raises(SSLError, match="CERTIFICATE_VERIFY_FAILED"):
+        adapter.send(request, verify=ca_bundle, timeout=10)
+    adapter.close()
+    other_server.handshake_errors.clear()
+
+
+@pytest.mark.parametrize("path", [Path, os.fsencode], ids=["Path", "bytes"])
+def test_a_path_of_any_type_has_a_pool_of_its_own(
+    tls_server: LocalServer, ca_bundle: str, path: Any
+) -> None:
+    """requests gives it the pool of ``verify=True``, where threads overwrite each other's roots."""
+    adapter = HTTPAdapter()
+    request = requests.Request("GET", tls_server.url + "/").prepare()
+    found = adapter.get_connection_with_tls_context(request, path(ca_bundle))
+    assert found is adapter.get_connection_with_tls_context(request, ca_bundle)
+    assert found is not adapter.get_connection_with_tls_context(request, True)
+    assert adapter.send(request, verify=path(ca_bundle), timeout=10).status_code == 200
+    adapter.close()
+
+
+def test_true_is_no_number(tls_server: LocalServer) -> None:
+    """1 == True, but requests takes it for the path of a bundle."""
+    adapter = HTTPAdapter()
+    request = requests.Request("GET", tls_server.url + "/").prepare()
+    adapter.get_connection_with_tls_context(request, 1)
+    assert adapter._found is None or not adapter._found.pools
+    adapter.close()
+
+
+def test_a_name_check_that_is_switched_on_again(
+    get: Get, tls_server: LocalServer, ca_bundle: str
+) -> None:
+    """False switches it off, 0 does not, and they are equal."""
+    host = f"wrong.invalid:{tls_server.port}"
+    adapter = HTTPAdapter(resolve={host: "127.0.0.1"})
+    request = requests.Request("GET", f"https://{host}/").prepare()
+    pool = adapter.get_connection_with_tls_context(request, ca_bundle)
+    for value, accepted in ((False, True), (0, False), (False, True)):
+        pool.assert_hostname = value
+        if accepted:
+            assert adapter.send(request, verify=ca_bundle, timeout=10).status_code == 200
+        else:
+            with pytest.raises(SSLError):
+                adapter.send(request, verify=ca_bundle, timeout=10)
+    adapter.close()
+    tls_server.handshake_errors.clear()

@@ -572,6 +572,50 @@ def test_ssl_key_log_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     assert create_ssl_context(False).keylog_filename == str(path)
 
 
+def test_ssl_key_log_file_is_set_and_unset_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = create_ssl_context()
+    monkeypatch.setenv("SSLKEYLOGFILE", str(tmp_path / "keys.log"))
+    assert create_ssl_context().keylog_filename == str(tmp_path / "keys.log")
+    monkeypatch.setenv("SSLKEYLOGFILE", str(tmp_path / "others.log"))
+    assert create_ssl_context().keylog_filename == str(tmp_path / "others.log")
+    monkeypatch.setenv("SSLKEYLOGFILE", "")
+    assert create_ssl_context() is before
+    monkeypatch.delenv("SSLKEYLOGFILE")
+    assert create_ssl_context() is before
+    assert before.keylog_filename is None
+
+
+@pytest.mark.parametrize("name", ["SSL_CERT_FILE", "SSL_CERT_DIR"])
+def test_a_variable_that_points_nowhere_is_named(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(name, "/no/such/place")
+    with pytest.raises(
+        FileNotFoundError, match=f"{name}=/no/such/place: not found; correct {name} or unset it"
+    ):
+        create_ssl_context()
+
+
+def test_a_variable_that_points_to_something_else_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "empty.pem"
+    path.write_text("nothing to see")
+    monkeypatch.setenv("SSL_CERT_FILE", str(path))
+    with pytest.raises(ssl.SSLError, match=r"SSL_CERT_FILE=.*empty\.pem: .*no certificate"):
+        create_ssl_context()
+
+
+def test_one_variable_of_two_points_somewhere(
+    ca_bundle: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SSL_CERT_DIR", "/no/such/place")
+    monkeypatch.setenv("SSL_CERT_FILE", ca_bundle)
+    assert len(create_ssl_context().get_ca_certs()) == 1
+
+
 # --- what cannot be ---
 
 
