@@ -146,6 +146,7 @@ _GOAWAY = Struct(">LL")  # last stream, error code
 _SETTING = 6  # bytes: an identifier of two, a value of four
 _SETTINGS_KNOWN = frozenset(int(code).to_bytes(2, "big") for code in h2.settings.SettingCodes)
 
+_NO_ERROR = int(h2.errors.ErrorCodes.NO_ERROR)
 _REFUSED_STREAM = int(h2.errors.ErrorCodes.REFUSED_STREAM)
 _UNUSUAL = END_HEADERS | PADDED | PRIORITY  # flags of which a plain HEADERS frame has the first
 
@@ -246,6 +247,14 @@ class Stream:
     def readable(self) -> bool:
         """Whether a reader need not wait: there are bytes, or there will be no more."""
         return bool(self._parts) or self.ended or self.failure is not None
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether the response has arrived, as far as its head said how long it is: the frame that
+        ends the stream may be waiting for the end of the request."""
+        if self.ended or self.status is None:
+            return self.ended
+        return self.length is not None and self.received >= self.length
 
     @property
     def done(self) -> bool:
@@ -532,6 +541,13 @@ class Codec:
         stream.sent_all = True
         if stream.ended:
             self._forget(stream)
+
+    def end_stream(self, stream: Stream) -> None:
+        """End a stream whose response `is_whole`, and whose request will not be sent to its end.
+        What has arrived can still be read."""
+        if self.is_open(stream):
+            stream.ended = True
+            self._reset(stream, h2.errors.ErrorCodes.CANCEL)
 
     def close_stream(self, stream: Stream) -> None:
         """End a stream of which nobody wants more; one that has ended is left alone."""
@@ -940,9 +956,11 @@ class Codec:
             return
         self._forget(stream)
         self.touched.append(stream)
+        code = int(event.error_code)
+        if code == _NO_ERROR and stream.is_whole:
+            stream.ended = True
         if stream.ended:
             return  # RFC 9113 section 8.1: it only wants no more of the request
-        code = int(event.error_code)
         failure = RemoteProtocolError(
             f"the stream of {stream.describe()} was reset: {error_name(code)}"
         )

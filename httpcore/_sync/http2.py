@@ -57,6 +57,7 @@ from .._exceptions import (
 from .._h1 import CHUNKED
 from .._models import Origin, Request, Response, describe
 from .._trace import ConnectionInfo, Timings, Trace, combined, debug, log_event, logs_debug
+from .._upload import HAND_OVER, SEND, STOP, UploadPlan, smaller
 from .deadline import Deadline
 from .http11 import ACK_PATIENCE
 from .interfaces import ConnectionInterface
@@ -732,6 +733,7 @@ class Exchange:
         "_queued",
         "_reused",
         "_state",
+        "_upload",
         "aborted",
         "called",
         "request",
@@ -751,6 +753,7 @@ class Exchange:
         self._asks = False  # it waits for the server's leave to send the body
         self._state = "ACTIVE"
         self._reused = False
+        self._upload: Upload | None = None  # the body, when it did not leave with the head
         self.request = request
         self.since: float | None = None
         self.stream: Stream | None = None
@@ -882,33 +885,13 @@ class Exchange:
     def _send_body(self, prepared: Prepared, timeout: float | None) -> None:
         connection, stream = self._connection, self.stream
         assert stream is not None
+        self._upload = upload = Upload(self, prepared, timeout)
         if connection._unsent:
-            connection.await_(self, self._has_left_us, self._left(timeout), True)
-        if stream.sent_all:
-            return
-        if expects_continue(prepared) and not self._may_continue(timeout):
-            return
-        parts = body_parts if prepared.length == CHUNKED else framed_parts
-        try:
-            for part in parts(prepared):
-                if not self._send_part(part, timeout):
-                    return
-        except LocalProtocolError as exc:
-            exc.phase = MAYBE_PROCESSED
-            raise
-        self._pass(b"", 0, end=True)
-
-    def _send_part(self, part: bytes, timeout: float | None) -> bool:
-        """Send a block of the body; False when the server wants no more of it."""
-        connection = self._connection
-        position, size = 0, len(part)
-        while position < size:
-            position = self._pass(part, position)
-            if position < 0:
-                return False
-            ready = self._may_send if position < size else self._has_left_us
-            connection.await_(self, ready, self._left(timeout), True)
-        return True
+            upload.wait(self._has_left_us, timeout)
+        if stream.sent_all or (expects_continue(prepared) and not self._may_continue(timeout)):
+            self._upload = None
+        else:
+            upload.send_on()
 
     def _pass(self, part: bytes, position: int, end: bool = False) -> int:
         """Give what the windows allow of `part` to the network; how far that is, or -1 when the
@@ -917,7 +900,7 @@ class Exchange:
         assert stream is not None
         size = min(len(part), position + WRITE_SIZE)
         with connection._lock:
-            if self._is_refused():
+            if self._is_useless():
                 return -1
             try:
                 self._queued = connection._emptied
@@ -935,16 +918,27 @@ class Exchange:
                 raise
         return position
 
-    def _is_refused(self) -> bool:
-        """Whether the server has answered in a way that makes the rest of the body useless."""
+    def _is_useless(self) -> bool:
+        """Whether nobody takes any more of the body: the stream or the connection has ended."""
         stream = self.stream
         assert stream is not None
         if stream.failure is not None or self.aborted or self._connection._write_error is not None:
             return True
-        status = stream.status
-        if status is None:
-            return False
-        return status >= 400 or not self._connection._codec.is_open(stream)
+        return stream.status is not None and not self._connection._codec.is_open(stream)
+
+    def _take_as_whole(self) -> None:
+        """End the stream, if all that its response announced is there."""
+        connection, stream = self._connection, self.stream
+        assert stream is not None
+        with connection._lock:
+            if not stream.is_whole or stream.ended:
+                return
+            try:
+                connection._codec.end_stream(stream)
+                connection._flush()
+            except BaseException:
+                connection._cut()
+                raise
 
     def _may_continue(self, timeout: float | None) -> bool:
         """Ask the server before the body is sent (RFC 9110 section 10.1.1); False if it refuses."""
@@ -959,7 +953,7 @@ class Exchange:
                 raise
         finally:
             self._asks = False
-        return not self._is_refused() and stream.status is None
+        return not self._is_useless() and stream.status is None
 
     # What is waited for
 
@@ -968,12 +962,12 @@ class Exchange:
         return codec.settled or not codec.open_streams or bool(codec.draining)
 
     def _has_left_us(self) -> bool:
-        return self._queued != self._connection._emptied or self._is_refused()
+        return self._queued != self._connection._emptied or self._is_useless()
 
     def _may_send(self) -> bool:
         connection, stream = self._connection, self.stream
         assert stream is not None
-        if self._is_refused():
+        if self._is_useless():
             return True
         # Behind others' bytes there is always a place for some of its own: they would keep it out
         # for ever if it had to meet the moment in which there are none.
@@ -1033,6 +1027,9 @@ class Exchange:
         if body._trace is not None:
             body._told = False
         network_stream = connection._stream
+        if self._upload is not None and self._upload.hand_over():
+            body._upload = self._upload
+            body._reusable = False  # closed now, it ends the stream and reads nothing away
         if stream._parts:
             with connection._lock:
                 body._pending = connection._codec.take(stream, READ_SIZE)
@@ -1083,6 +1080,8 @@ class Exchange:
         assert stream is not None
         if not stream.readable:
             try:
+                if self._upload is not None:
+                    self._upload.send_while_waiting(timeout)
                 self._connection.await_(self, self._has_payload, self._left(timeout), False)
             except TimeoutException as exc:
                 if self._deadline is not None:
@@ -1111,6 +1110,7 @@ class Exchange:
         """The request is over; whether the connection can take others."""
         connection = self._connection
         stream = self.stream
+        self._upload = None
         self._state = "CLOSED"
         with connection._lock:
             connection._leave(self)
@@ -1193,6 +1193,131 @@ class _Progress:
         made = not waits if self._waited else taken != self._taken
         self._waited, self._taken = waits, taken
         return made
+
+
+class Upload:
+    """What an exchange sends after its head.
+
+    Parameters:
+        exchange: whose body it is.
+        prepared: the request.
+        timeout: seconds in which the server has to take something.
+    """
+
+    __slots__ = ("_exchange", "_finished", "_part", "_parts", "_plan", "_position", "_step",
+                 "_timeout")  # fmt: skip
+
+    def __init__(self, exchange: Exchange, prepared: Prepared, timeout: float | None) -> None:
+        parts = body_parts if prepared.length == CHUNKED else framed_parts
+        self._exchange = exchange
+        self._parts = parts(prepared)
+        self._part = b""
+        self._position = 0  # in the part: what went before it was sent
+        self._finished = False
+        self._step = SEND
+        self._plan = UploadPlan()
+        self._timeout = timeout
+
+    def send_on(self) -> None:
+        """Send all of the body, or as much as the server wants before the caller has to read."""
+        while not self._finished:
+            self._step = self._look()
+            if self._step in (STOP, HAND_OVER):
+                break
+            try:
+                self._advance(self._has_changed, self._plan.patience(self._timeout))
+            except WriteTimeout:
+                if not self._plan.stalled():
+                    raise
+        if self._step == STOP:
+            self._exchange._take_as_whole()
+
+    def hand_over(self) -> bool:
+        """Let reads of the response send from now on; False when there is nothing more to send."""
+        self._plan.handed_over = True
+        return not self._finished and self._look() != STOP
+
+    def send_while_waiting(self, timeout: float | None) -> None:
+        """Send until some of the response can be read. Nothing in either direction is a timeout,
+        of reading or of writing, whichever is shorter."""
+        stream = self._exchange.stream
+        assert stream is not None
+        limit = smaller(timeout, self._timeout)
+        while not self._finished and not stream.readable:
+            self._step = self._look()
+            if self._step == STOP:
+                self._exchange._take_as_whole()
+                return
+            try:
+                self._advance(self._has_news, self._plan.patience(limit))
+            except WriteTimeout as exc:
+                if self._plan.complete or limit != timeout:
+                    if not self._plan.stalled():
+                        raise
+                    continue
+                raise ReadTimeout(
+                    f"no byte of the response to {describe(self._exchange.request)} came while its "
+                    f"body was being sent, and none was taken: {exc}"
+                ) from exc
+
+    def conclude(self) -> bool:
+        """Send what the server wants of the body now that its response is whole. Return True: the
+        connection can carry other requests, whatever becomes of this one."""
+        self.send_on()
+        return True
+
+    def wait(self, ready: Callable[[], bool], timeout: float | None) -> None:
+        """Wait until `ready()`, or until what comes from the server changes what is to be done."""
+        self._wait(lambda: ready() or self._has_changed(), timeout)
+
+    def _advance(self, disturbed: Callable[[], bool], timeout: float | None) -> None:
+        """Send some of the body, and wait until there is room for more, or until `disturbed()`."""
+        exchange = self._exchange
+        while self._position >= len(self._part):
+            part = self._next()
+            if part is None:
+                exchange._pass(b"", 0, end=True)
+                self._finished = True
+                return
+            self._part, self._position = part, 0
+        position = exchange._pass(self._part, self._position)
+        if position < 0:
+            self._plan.stopped = True
+            return
+        self._position = position
+        ready = exchange._may_send if position < len(self._part) else exchange._has_left_us
+        self._wait(lambda: ready() or disturbed(), timeout)
+
+    def _next(self) -> bytes | None:
+        try:
+            return next(self._parts, None)
+        except LocalProtocolError as exc:
+            exc.phase = MAYBE_PROCESSED
+            raise
+
+    def _wait(self, ready: Callable[[], bool], timeout: float | None) -> None:
+        exchange = self._exchange
+        exchange._connection.await_(exchange, ready, exchange._left(timeout), True)
+
+    def _look(self) -> str:
+        """Tell the plan what came from the server, and ask what to do next."""
+        stream, plan = self._exchange.stream, self._plan
+        assert stream is not None
+        if self._exchange._is_useless():
+            plan.stopped = True
+        elif stream.status is not None:
+            plan.answer(stream.status, closing=False)
+            plan.complete = stream.is_whole
+            plan.held = stream.buffered
+        return plan.next_step()
+
+    def _has_changed(self) -> bool:
+        return self._look() != self._step
+
+    def _has_news(self) -> bool:
+        stream = self._exchange.stream
+        assert stream is not None
+        return stream.readable or self._look() != self._step
 
 
 def _not_sent(exc: NetworkError | TimeoutException) -> NetworkError | TimeoutException:

@@ -20,9 +20,11 @@ import httpcore
 from httpcore import _upload
 from httpcore._sync import request_body
 from httpcore.exceptions import Aborted
+from tests.support.http2 import Code, FrameServer, Stream
 from tests.support.servers import Peer, ScriptedServer
 
 Serve = Callable[..., ScriptedServer]
+ServeH2 = Callable[..., FrameServer]
 
 MIB = 1024 * 1024
 BLOCK = bytes(65536)
@@ -339,3 +341,214 @@ def test_a_cancelled_read_ends_the_upload_too(serve: Serve) -> None:
                 got.read()
         assert pool.stats()["connections"] == 0
     server.disconnects.clear()
+
+
+# --- over HTTP/2 ---
+
+
+@pytest.fixture
+def h2_pool(client_tls_context: ssl.SSLContext) -> Iterator[httpcore.ConnectionPool]:
+    with httpcore.ConnectionPool(client_tls_context, http1=False, http2=True) as pool:
+        yield pool
+
+
+def started(status: int, *, refill: bool = True, first: bytes = b"start, ", length: bool = False,
+            end: bool = False) -> Callable[[Any], None]:  # fmt: skip
+    """What a link does: answers at once, with `first`; says the length of that, and ends with it,
+    only if asked to."""
+
+    def on_head(stream: Stream) -> None:
+        stream.link.refill = refill
+        stream.head(status, [("content-length", str(len(first)))] if length else [])
+        stream.write(first, end=end)
+        stream.on_end = lambda stream: stream.write(b"%d" % stream.received, end=True)
+
+    return lambda link: link.serve(on_head=on_head)
+
+
+@pytest.mark.parametrize("status", [200, 307, 401, 413])
+@pytest.mark.parametrize("secure", [False, True])
+def test_the_answer_ends_with_the_request_over_http2(
+    serve_h2: ServeH2,
+    h2_pool: httpcore.ConnectionPool,
+    body: Callable[[int], Any],
+    status: int,
+    secure: bool,
+) -> None:
+    server = serve_h2(started(status), secure=secure)
+    for size in (3 * MIB, 65536 * 3):
+        response = post(h2_pool, server.url, body(size))
+        assert (response.status, response.content) == (status, b"start, %d" % size)
+    assert (server.accepted, server.link.open) == (1, 0)
+    assert [stream.reset_by_client for stream in server.link.streams.values()] == [None, None]
+
+
+@pytest.mark.parametrize("status", [200, 413])
+def test_an_echo_that_reads_only_what_it_can_send_over_http2(
+    serve_h2: ServeH2, h2_pool: httpcore.ConnectionPool, body: Callable[[int], Any], status: int
+) -> None:
+    """Its windows are opened only when what it has to send has left it."""
+    size = 20 * MIB  # more than our window, too
+
+    def on_head(stream: Stream) -> None:
+        link = stream.link
+        link.refill = False
+        stream.head(status)
+        done = [0]
+
+        def echo(stream: Stream) -> None:
+            stream.write(bytes(stream.received - done[0]))
+            done[0] = stream.received
+
+        def grant() -> None:
+            if not stream.ended and not stream.closed:
+                used = 65535 - stream.their_window
+                if used and stream.id not in link.unsent:
+                    link.window_update(0, used)
+                    link.window_update(stream.id, used)
+                link.later(0.0005, grant)
+
+        stream.on_data = echo
+        stream.on_end = lambda stream: stream.write(bytes(size - done[0]), end=True)
+        grant()
+
+    server = serve_h2(lambda link: link.serve(on_head=on_head))
+    response = post(h2_pool, server.url, body(size))
+    assert (response.status, len(response.content)) == (status, size)
+    assert server.link.open == 0
+
+
+@pytest.mark.parametrize("refill", [False, True])
+def test_a_refusal_of_known_length_over_http2(
+    serve_h2: ServeH2, h2_pool: httpcore.ConnectionPool, refill: bool
+) -> None:
+    """All that it announced is there. Whether it ends the stream now or with the request, the
+    client ends it."""
+    server = serve_h2(started(413, first=b"too large", length=True, refill=refill))
+    given = parts(64 * MIB)
+    for stream in (1, 3):
+        response = post(h2_pool, server.url, given)
+        assert (response.status, response.content) == (413, b"too large")
+        assert server.wait_for(lambda n=stream: server.link.streams[n].reset_by_client is not None)
+        assert server.link.streams[stream].reset_by_client == Code.CANCEL
+        assert server.link.streams[stream].received < 10 * MIB
+        given = parts(64 * MIB)
+    assert server.link.open == 0
+
+
+@pytest.mark.parametrize("status", [200, 307])
+@pytest.mark.parametrize("end", [False, True])
+def test_a_whole_answer_ends_an_upload_that_nobody_takes_over_http2(
+    serve_h2: ServeH2,
+    h2_pool: httpcore.ConnectionPool,
+    body: Callable[[int], Any],
+    status: int,
+    end: bool,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(_upload, "STALL_LIMIT", 0.05)
+    server = serve_h2(started(status, first=b"ok", length=True, end=end, refill=False))
+    response = h2_pool.request("POST", server.url, content=body(4 * MIB))
+    assert (response.status, response.content) == (status, b"ok")
+    assert server.wait_for(lambda: server.link.streams[1].reset_by_client is not None)
+    assert server.link.open == 0
+    assert h2_pool.stats()["active"] == 0
+
+
+@pytest.mark.parametrize(
+    ("status", "timeouts", "error"),
+    [
+        (413, {"read": 0.1}, httpcore.ReadTimeout),
+        (413, {"read": 0.1, "write": 0.1}, httpcore.ReadTimeout),
+        (413, {"read": 0.2, "write": 0.1}, httpcore.ReadTimeout),
+        (200, {"read": 20.0, "write": 0.1}, httpcore.WriteTimeout),
+        (413, {"total": 0.3}, httpcore.ReadTimeout),
+        (200, {"total": 0.3}, httpcore.WriteTimeout),
+    ],
+)
+def test_neither_takes_nor_gives_over_http2(
+    serve_h2: ServeH2,
+    h2_pool: httpcore.ConnectionPool,
+    status: int,
+    timeouts: dict[str, float],
+    error: type[Exception],
+) -> None:
+    server = serve_h2(started(status, refill=False))
+    with pytest.raises(error) as caught:
+        h2_pool.request(
+            "POST", server.url, content=parts(4 * MIB), extensions={"timeout": timeouts}
+        )
+    if "total" in timeouts:
+        assert "the total of 0.3 s is over" in str(caught.value)
+    assert h2_pool.stats()["active"] == 0
+    assert server.wait_for(lambda: server.link.open == 0)
+
+
+def test_a_body_that_fails_while_the_answer_is_read_over_http2(
+    serve_h2: ServeH2, h2_pool: httpcore.ConnectionPool
+) -> None:
+    def broken() -> Iterator[bytes]:
+        yield from parts(MIB)
+        raise OSError("the disk is gone")
+
+    server = serve_h2(started(413))
+    with pytest.raises(OSError, match="the disk is gone"):
+        post(h2_pool, server.url, broken())
+    assert server.wait_for(lambda: server.link.open == 0)
+    assert post(h2_pool, server.url, parts(MIB)).content == b"start, %d" % MIB
+
+
+@pytest.mark.parametrize("how", ["close", "drop", "part", "cancel"])
+def test_a_caller_who_does_not_read_sends_no_more_over_http2(
+    serve_h2: ServeH2, h2_pool: httpcore.ConnectionPool, how: str
+) -> None:
+    server = serve_h2(started(413))
+    token = httpcore.CancelToken()
+    given = parts(64 * MIB)
+    response = h2_pool.request(
+        "POST", server.url, content=given, stream=True, extensions={"cancel": token}
+    )
+    if how == "part":
+        assert response.stream.read1(3) == b"sta"
+    if how == "drop":
+        with pytest.warns(ResourceWarning, match="unread response"):
+            del response
+        assert post(h2_pool, server.url, parts(MIB)).content == b"start, %d" % MIB
+    elif how == "cancel":
+        token.cancel()
+        with pytest.raises(Aborted):
+            response.read()
+    else:
+        response.close()
+    assert server.wait_for(lambda: server.link.streams[1].reset_by_client is not None)
+    assert server.link.streams[1].received < 10 * MIB
+    assert h2_pool.stats()["active"] == 0
+
+
+@pytest.mark.parametrize("complete", ["", "length", "end"])
+def test_the_server_resets_the_stream_over_http2(
+    serve_h2: ServeH2, h2_pool: httpcore.ConnectionPool, complete: str
+) -> None:
+    """With NO_ERROR after all that it had to say, it only wants no more; else the answer is
+    cut."""
+
+    def on_head(stream: Stream) -> None:
+        length = [("content-length", "9")] if complete == "length" else []
+        stream.head(413, length)
+        stream.write(b"too large", end=complete == "end")
+        stream.on_data = reset
+
+    def reset(stream: Stream) -> None:
+        if stream.sent == 9 and not stream.closed:
+            stream.reset(Code.NO_ERROR)
+
+    server = serve_h2(lambda link: link.serve(on_head=on_head))
+    if complete:
+        assert post(h2_pool, server.url, parts(64 * MIB)).content == b"too large"
+    else:
+        with pytest.raises(httpcore.RemoteProtocolError, match="NO_ERROR") as caught:
+            post(h2_pool, server.url, parts(64 * MIB))
+        assert caught.value.phase == "response_started"
+    assert server.wait_for(lambda: server.link.open == 0)
+    assert server.link.streams[1].received < 10 * MIB
+    assert h2_pool.stats()["active"] == 0
