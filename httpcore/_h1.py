@@ -90,7 +90,7 @@ _logger = logging.getLogger("httpcore.http11")
 _TOKEN = rb"[-!#$%&'*+.^_`|~0-9A-Za-z]+"
 _is_token = re.compile(_TOKEN).fullmatch
 # A name that is no token and still cannot be taken for anything but a name: visible ASCII without
-# the colon. http.client sends more than that (spaces, control characters).
+# the colon. http.client reads the same; it sends more than that (spaces, control characters).
 _is_loose_name = re.compile(rb"[!-9;-~]+").fullmatch
 _match_status = re.compile(rb"(HTTP/1\.[01]) ([2-9][0-9][0-9])(?: (.*))?\r\n").match
 _is_request_line = re.compile(_TOKEN + rb" [!-~]+ HTTP/1\.1\r\n").fullmatch
@@ -1067,10 +1067,10 @@ def _repair(block: bytes) -> tuple[bytes, Headers, bool] | None:
     """Rewrite a head that h11 refuses into one that means what http.client reads in it.
 
     RFC 9112 sections 5.1 and 5.2 and RFC 9110 section 5.5 describe most of the repairs. What
-    requests reads today and h11 does not: white space before the colon, line folds, control
-    characters in a value, lines that are no field at all, a Transfer-Encoding given twice, and
-    lengths that are no number. Reports: python-hyper/h11#113, #130, encode/httpx#1363,
-    #1862, psf/requests#3852.
+    requests reads today and h11 does not: names such as ``a[0]``, white space before the colon,
+    line folds, control characters in a value, lines that are no field at all, a
+    Transfer-Encoding given twice, and lengths that are no number. Reports: python-hyper/h11#113,
+    #130, encode/httpx#1363, #1862, psf/requests#3852.
 
     Returns:
         The rewritten head for h11, the well-formed fields as they came for the user, and
@@ -1090,6 +1090,7 @@ def _repair(block: bytes) -> tuple[bytes, Headers, bool] | None:
         field
         for field in fields
         if field[0].lower() not in (b"content-length", b"transfer-encoding")
+        and _is_token(field[0]) is not None  # another decides nothing, and h11 would refuse it
     ]
     status_line = b"HTTP/%b %b %b" % (match[1], match[2], (match[3] or b"").strip())
     text = [status_line, *(b"%b: %b" % field for field in others + framing), b"", b""]
@@ -1113,7 +1114,7 @@ def _repair_fields(lines: list[bytes]) -> tuple[Headers, bool]:
         else:
             name, colon, value = line.partition(b":")
             bare_name = name.rstrip(b" \t")
-            skipping = not colon or _is_token(bare_name) is None
+            skipping = not colon or _is_loose_name(bare_name) is None
             if skipping:
                 kind = f"line with{' a bad field name' if colon else 'out colon'} skipped"
             else:
@@ -1122,6 +1123,8 @@ def _repair_fields(lines: list[bytes]) -> tuple[Headers, bool]:
                     kind = "space before colon removed"
                 elif cleaned != value:
                     kind = "control character in a value replaced"
+                elif _is_token(bare_name) is None:
+                    kind = "field name that is no token kept"
                 fields.append((bare_name, bytearray(cleaned.strip(b" \t"))))
         if kind:
             odd[kind] = None

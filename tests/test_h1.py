@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import http.client
+import io
 import logging
 import pickle
 import sys
@@ -1194,6 +1196,24 @@ class TestLenient:
             (b"Name\t:v", [(b"Name", b"v")], "space before colon"),
             (b"Name: a\0b", [(b"Name", b"a b")], "control character"),
             (b"Name: \x0ba\x0c", [(b"Name", b"a")], "control character"),
+            *(
+                (b"N%b: v" % odd, [(b"N" + odd, b"v")], "no token")
+                for odd in (
+                    b"[0]",
+                    b"/",
+                    b"(a)",
+                    b'"a"',
+                    b",",
+                    b";",
+                    b"=",
+                    b"@",
+                    b"<a>",
+                    b"?",
+                    b"\\",
+                )
+            ),
+            (b"{a} : v\0w", [(b"{a}", b"v w")], "space before colon"),
+            (b">From: x\r\n y", [(b">From", b"x y")], "folded line joined"),
             (b"Name: a\rb", [(b"Name", b"a b")], "control character"),
             (b"bad line\r\n folded", [], "folded line without"),
             (b"Name: a\0\r\n  b\r\n\tc", [(b"Name", b"a b c")], "folded line joined"),
@@ -1212,6 +1232,21 @@ class TestLenient:
         assert head.keep_alive
         [record] = [record for record in caplog.records if logged in record.getMessage()]
         assert (record.name, record.levelno) == ("httpcore.http11", logging.WARNING)
+
+    @pytest.mark.parametrize("byte", [byte for byte in range(256) if byte not in b"\r\n\t "])
+    def test_names_that_http_client_keeps_are_kept(self, byte: int) -> None:
+        odd = bytes([byte])
+        lines = [b"%bb: 1" % odd, b"a%bb: 2" % odd, b"a%b: 3" % odd, b"Content-Length%b: 9" % odd]
+        for line in lines:
+            raw = response(b"Content-Length: 2", line)
+            head, body = read_all(raw, lenient=True)
+            assert body == b"hi"
+            lines_read = io.BytesIO(raw.partition(b"\r\n")[2])
+            theirs = http.client.parse_headers(lines_read).items()
+            ours = [
+                (name.decode("latin-1"), value.decode("latin-1")) for name, value in head.headers
+            ]
+            assert [name for name, _ in ours] == [name for name, _ in theirs]
 
     def test_each_kind_is_logged_once_and_without_values(
         self, caplog: pytest.LogCaptureFixture
