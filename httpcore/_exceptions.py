@@ -25,9 +25,9 @@ Owns: the exception classes. Must not know: anything else of the package.
         │   ├── NameResolutionError the host name has no address               not_sent
         │   ├── ProxyConnectError   no connection to the proxy (a ProxyError)  not_sent
         │   └── TLSError            handshake or certificate refused           not_sent
-        ├── Aborted                 we were told to stop, by another thread    maybe_processed
         ├── ReadError               the network failed while reading           maybe_processed
         └── WriteError              the network failed while writing           maybe_processed
+            └── Aborted             another thread said stop (also a ReadError) maybe_processed
 
 `phase` says how far the request got, so that a retry can be decided on facts:
 
@@ -38,15 +38,43 @@ Owns: the exception classes. Must not know: anything else of the package.
 
 The class gives the usual phase, and where the code knows better it sets the instance's.
 
+Programs match the texts of httpcore 1.0, so an error that it knows has its text, word for word.
+What else there is to say about one, such as who refused what, is attached by `explained`: a
+traceback shows it as a note, and `explain` returns it.
+
 HTTPX's tests fail on any public exception that HTTPX has no namesake for, so the finer
 subclasses live here and stay out of the package's public names.
 """
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 NOT_SENT = "not_sent"
 MAYBE_PROCESSED = "maybe_processed"
 RESPONSE_STARTED = "response_started"
+
+
+DISCONNECTED = "Server disconnected without sending a response."
+
+_E = TypeVar("_E", bound=Exception)
+
+
+def explained(error: _E, text: str) -> _E:
+    """Attach `text`, a whole sentence about it, to `error`, and return it."""
+    error.__dict__["explanation"] = text
+    if hasattr(error, "add_note"):  # from Python 3.11 on
+        error.add_note(text)
+    return error
+
+
+def explain(error: BaseException) -> str:
+    """Return all that an error of this package has to say.
+
+    That is its text, or where that is one of httpcore 1.0's short ones, such as ``403 Forbidden``
+    for a tunnel, a sentence that also names what was asked of whom.
+    """
+    return str(error.__dict__.get("explanation") or error)
 
 
 class ConnectionNotAvailable(Exception):
@@ -190,13 +218,13 @@ class TLSError(ConnectError):
     """The TLS handshake failed or the certificate was refused."""
 
 
-class Aborted(NetworkError):
-    """Another thread closed the response or the pool, or cancelled the request."""
-
-
 class ReadError(NetworkError):
     """Reading from the connection failed."""
 
 
 class WriteError(NetworkError):
     """Writing to the connection failed."""
+
+
+class Aborted(ReadError, WriteError):
+    """Another thread closed the response or the pool, or cancelled the request."""

@@ -36,6 +36,7 @@ from collections.abc import Callable, Iterable
 import h11
 
 from ._exceptions import (
+    DISCONNECTED,
     RESPONSE_STARTED,
     ConflictingLengths,
     IllegalStatusLine,
@@ -784,7 +785,7 @@ class HeadReader:
         """
         held = self._section.held
         if not held and not self._interim:
-            raise ServerDisconnected("server closed the connection without sending a response")
+            raise ServerDisconnected(DISCONNECTED)
         if not held and self._last is not None:
             _logger.warning("interim response %d taken for the final one", self._last.status)
             return self._last

@@ -61,6 +61,7 @@ from ._exceptions import (
     ProtocolError,
     RemoteProtocolError,
     ServerDisconnected,
+    explained,
 )
 from ._greetings import explain_start
 from ._hpack import CODERS, ENGINE
@@ -1043,9 +1044,10 @@ class Codec:
             if stream.ended:
                 continue
             if stream.status is None:
-                stream.failure = ServerDisconnected(
+                stream.failure = explained(
+                    ServerDisconnected("Server disconnected"),
                     f"the server closed the connection before any byte of the answer to "
-                    f"{stream.describe()}{reason}; the request may have been processed"
+                    f"{stream.describe()}{reason}; the request may have been processed",
                 )
             else:
                 of = "" if stream.length is None else f" of {stream.length}"

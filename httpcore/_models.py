@@ -28,7 +28,13 @@ from urllib.parse import unquote_to_bytes
 
 import idna
 
-from ._exceptions import LocalProtocolError, UnsupportedProtocol
+from ._exceptions import (
+    DISCONNECTED,
+    LocalProtocolError,
+    UnsupportedProtocol,
+    explain,
+    explained,
+)
 
 if TYPE_CHECKING:
     import ssl
@@ -509,7 +515,9 @@ def describe(request: Request) -> str:
 def name_request(exc: Exception, request: Request) -> None:
     """Add to the text of `exc` which request it ended: a codec does not know that."""
     what = describe(request)
-    if what not in str(exc):
+    if str(exc) == DISCONNECTED and what not in explain(exc):
+        explained(exc, f"{exc} (in the answer to {what})")
+    elif what not in explain(exc):
         exc.args = (f"{exc} (in the answer to {what})", *exc.args[1:])
 
 

@@ -25,6 +25,7 @@ from ._exceptions import (
     RemoteProtocolError,
     TimeoutException,
     UnsupportedProtocol,
+    explained,
 )
 from ._h1 import Head, HeadReader, encode_request
 from ._models import (
@@ -294,6 +295,7 @@ def _read_refusal(stream: Any, head: Head) -> Generator[Step, Any, bytes]:
 
 def _refused(what: str, head: Head, body: bytes) -> ProxyError:
     reason = head.reason.decode("ascii", "backslashreplace")
-    error = ProxyError(f"{what} was refused: {head.status} {reason}".rstrip())
+    answer = f"{head.status} {reason}".rstrip()
+    error = explained(ProxyError(answer), f"{what} was refused: {answer}")
     error.status, error.headers, error.body = head.status, head.headers, body
     return error

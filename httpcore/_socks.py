@@ -6,7 +6,8 @@ sockets, locks, clocks, how a name is resolved.
     socks5, socks4      the name is resolved by us, the proxy gets an address
     socks5h, socks4a    the proxy resolves it: no look-up of the origin is made by us
 
-Each message is read to its exact length, and not a byte of what follows it.
+Each message is read to its exact length, and not a byte of what follows it is asked for. A stream
+that gives more all the same (one of a test, mostly) loses nothing: `Answers` keeps it.
 
 Sources: RFC 1928 (SOCKS 5), RFC 1929 (user name and password), the memos of SOCKS 4 and 4A
 (openssh.com/txt/socks4.protocol, socks4a.protocol); curl for the meaning of the four names.
@@ -18,7 +19,13 @@ import ipaddress
 from collections.abc import Generator
 from typing import Any
 
-from ._exceptions import NetworkError, ProxyConnectTimeout, ProxyError, TimeoutException
+from ._exceptions import (
+    NetworkError,
+    ProxyConnectTimeout,
+    ProxyError,
+    TimeoutException,
+    explained,
+)
 from ._proxy import MAX_SOCKS_FIELD, SOCKS_4, Hop, Read, Rename, Resolve, Step, Write, told
 from ._trace import MASK
 
@@ -29,26 +36,67 @@ NO_LOGIN, PASSWORD = 0, 2  # RFC 1928 section 3
 IPV4, NAME, IPV6 = 1, 3, 4  # RFC 1928 section 5
 GRANTED_4 = 90
 
-_REFUSALS = {
-    1: "general failure of the SOCKS server",
-    2: "its rules do not allow it",
-    3: "network unreachable",
-    4: "host unreachable",
-    5: "connection refused",
-    6: "TTL expired",
-    7: "command not supported",
-    8: "address type not supported",
-    # SOCKS 4, whose numbers begin elsewhere
-    91: "rejected or failed",
-    92: "it cannot reach our identd",
-    93: "our identd gives another user",
+# RFC 1928 section 3.
+_LOGINS = {
+    NO_LOGIN: "NO AUTHENTICATION REQUIRED",
+    1: "GSSAPI",
+    PASSWORD: "USERNAME/PASSWORD",
+    255: "NO ACCEPTABLE METHODS",
 }
 
-Refusal = str  # why a proxy did not connect; "" when it did
+# In the words of RFC 1928 section 6, as httpcore 1.0 has them.
+_REFUSALS = {
+    1: "General SOCKS server failure",
+    2: "Connection not allowed by ruleset",
+    3: "Network unreachable",
+    4: "Host unreachable",
+    5: "Connection refused",
+    6: "TTL expired",
+    7: "Command not supported",
+    8: "Address type not supported",
+    # SOCKS 4, whose numbers begin elsewhere
+    91: "Request rejected or failed",
+    92: "It cannot reach our identd",
+    93: "Our identd gives another user",
+}
+
+# Why a proxy did not connect, as httpcore 1.0 says it; "" when it did.
+Refusal = str
 
 
 class _Broken(Exception):
     """SOCKS cannot say it, or the proxy does not speak SOCKS, or it ended in the middle."""
+
+
+class Answers:
+    """What the proxy says, message by message."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+        self._held = b""  # came with the last message, and is the beginning of the next
+
+    def read(self, count: int, first: int | None = None) -> Generator[Step, Any, bytes]:
+        """Return exactly `count` bytes, of which the first is to be `first`."""
+        data = self._held
+        while len(data) < count:
+            part = yield Read(self._stream, count - len(data))
+            if not part:
+                raise _Broken(f"it closed the connection after {len(data)} bytes of an answer")
+            data += part
+            self._check(data, first)
+        self._check(data, first)
+        self._held = data[count:]
+        return data[:count]
+
+    def _check(self, data: bytes, first: int | None) -> None:
+        if first is not None and data[0] != first:
+            hint = "; an http:// proxy?" if data[:1] == b"H" else ""
+            raise _Broken(f"it does not speak SOCKS: its answer begins with 0x{data[0]:02x}{hint}")
+
+    def end(self) -> None:
+        """Refuse bytes after the last message: they cannot be given back to the stream."""
+        if self._held:
+            raise _Broken("it sent data before anything was asked for")
 
 
 def connect(stream: Any, hop: Hop, host: str, port: int) -> Generator[Step, Any, None]:
@@ -71,13 +119,14 @@ def connect(stream: Any, hop: Hop, host: str, port: int) -> Generator[Step, Any,
 
 def _set_up(stream: Any, hop: Hop, host: str, port: int, where: str) -> Generator[Step, Any, Any]:
     what = f"connect to {where} at the proxy {hop}"
+    answers = Answers(stream)
     if hop.scheme not in SOCKS_4:
-        yield from _told_apart(what, _log_in(stream, hop))
+        yield from _told_apart(what, _log_in(stream, hop, answers))
     # Not before: a proxy that is none need not wait for a name that cannot be found.
     if hop.scheme in RESOLVED_HERE and _ip(host) is None:
         host = _pick((yield Resolve(host, port)), hop)
     ask = _ask_4 if hop.scheme in SOCKS_4 else _ask_5
-    yield from _told_apart(what, ask(stream, hop, host, port))
+    yield from _told_apart(what, ask(stream, hop, host, port, answers))
     return stream
 
 
@@ -90,7 +139,7 @@ def _told_apart(what: str, work: Generator[Step, Any, Refusal]) -> Generator[Ste
     except (NetworkError, _Broken) as exc:
         raise ProxyError(f"{what} failed: {exc}") from exc
     if refusal:
-        raise ProxyError(f"{what} was refused: {refusal}")
+        raise explained(ProxyError(refusal), f"{what} was refused: {refusal}")
 
 
 def _pick(addresses: list[str], hop: Hop) -> str:
@@ -100,36 +149,42 @@ def _pick(addresses: list[str], hop: Hop) -> str:
     return addresses[0]
 
 
-def _log_in(stream: Any, hop: Hop) -> Generator[Step, Any, Refusal]:
+def _log_in(stream: Any, hop: Hop, answers: Answers) -> Generator[Step, Any, Refusal]:
     """RFC 1928 section 3, RFC 1929."""
     offered = [NO_LOGIN] if hop.auth is None else [NO_LOGIN, PASSWORD]
     yield Write(stream, bytes([5, len(offered), *offered]))
-    chosen = (yield from _read(stream, 2, first=5))[1]
+    chosen = (yield from answers.read(2, first=5))[1]
     if chosen not in offered:
-        return "it wants a user name and a password" if hop.auth is None else "it takes no password"
+        got = _LOGINS.get(chosen, "UNKNOWN")
+        return f"Requested {_LOGINS[offered[-1]]} from proxy server, but got {got}."
     if chosen == PASSWORD and hop.auth is not None:
         user, password = hop.auth
         yield Write(stream, b"\x01" + _counted(user) + _counted(password))
-        if (yield from _read(stream, 2))[1]:
-            return "the user name or the password is wrong"
+        if (yield from answers.read(2))[1]:
+            return "Invalid username/password"
     return ""
 
 
-def _ask_5(stream: Any, hop: Hop, host: str, port: int) -> Generator[Step, Any, Refusal]:
+def _ask_5(
+    stream: Any, hop: Hop, host: str, port: int, answers: Answers
+) -> Generator[Step, Any, Refusal]:
     """RFC 1928 sections 4 to 6."""
     yield Write(stream, b"\x05" + CONNECT + b"\0" + _address_5(host) + port.to_bytes(2, "big"))
-    reply = yield from _read(stream, 5, first=5)
+    reply = yield from answers.read(5, first=5)
     if reply[1]:
-        return _REFUSALS.get(reply[1], f"reply code {reply[1]}")
+        return _not_connected(reply[1])
     # The address that the proxy connects from follows, of which one byte is here already.
     size = {IPV4: 4, IPV6: 16, NAME: 1 + reply[4]}.get(reply[3])
     if size is None:
         raise _Broken(f"its reply has an address of the unknown type {reply[3]}")
-    yield from _read(stream, size + 2 - 1)
+    yield from answers.read(size + 2 - 1)
+    answers.end()
     return ""
 
 
-def _ask_4(stream: Any, hop: Hop, host: str, port: int) -> Generator[Step, Any, Refusal]:
+def _ask_4(
+    stream: Any, hop: Hop, host: str, port: int, answers: Answers
+) -> Generator[Step, Any, Refusal]:
     user = hop.auth[0] if hop.auth is not None else b""
     address = _ip(host)
     if address is not None and address.version == 6:
@@ -138,9 +193,15 @@ def _ask_4(stream: Any, hop: Hop, host: str, port: int) -> Generator[Step, Any, 
     numbers = bytes([0, 0, 0, 1]) if address is None else address.packed
     message = b"\x04" + CONNECT + port.to_bytes(2, "big") + numbers + user + b"\0"
     yield Write(stream, message if address is not None else message + host.encode("ascii") + b"\0")
-    reply = yield from _read(stream, 8, first=0)
-    code = reply[1]
-    return "" if code == GRANTED_4 else _REFUSALS.get(code, f"reply code {code}")
+    code = (yield from answers.read(8, first=0))[1]
+    if code != GRANTED_4:
+        return _not_connected(code)
+    answers.end()
+    return ""
+
+
+def _not_connected(code: int) -> Refusal:
+    return f"Proxy Server could not connect: {_REFUSALS.get(code, f'reply code {code}')}."
 
 
 def _ip(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
@@ -161,17 +222,3 @@ def _counted(value: bytes) -> bytes:
     if len(value) > MAX_SOCKS_FIELD:  # a host name; user and password were checked before
         raise _Broken(f"SOCKS 5 takes names of at most {MAX_SOCKS_FIELD} bytes")
     return bytes([len(value)]) + value
-
-
-def _read(stream: Any, count: int, first: int | None = None) -> Generator[Step, Any, bytes]:
-    """Exactly `count` bytes, of which the first is to be `first`."""
-    data = b""
-    while len(data) < count:
-        part = yield Read(stream, count - len(data))
-        if not part:
-            raise _Broken(f"it closed the connection after {len(data)} bytes of an answer")
-        data += part
-        if first is not None and data[0] != first:
-            hint = "; an http:// proxy?" if data[:1] == b"H" else ""
-            raise _Broken(f"it does not speak SOCKS: its answer begins with 0x{data[0]:02x}{hint}")
-    return data

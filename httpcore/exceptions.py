@@ -34,6 +34,7 @@ from ._exceptions import (
     UnsupportedProtocol,
     WriteError,
     WriteTimeout,
+    explain,
 )
 
 __all__ = [
@@ -66,4 +67,5 @@ __all__ = [
     "UnsupportedProtocol",
     "WriteError",
     "WriteTimeout",
+    "explain",
 ]

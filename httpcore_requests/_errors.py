@@ -241,7 +241,7 @@ def from_request(exc: Exception, attempt: Attempt) -> Exception:
         attempt: its pool and URL go onto the exception, as urllib3 does it.
     """
     phase = getattr(exc, "phase", MAYBE_PROCESSED)
-    error: Exception = _teller(exc)(exc, str(exc), phase, attempt)
+    error: Exception = _teller(exc)(exc, finer.explain(exc), phase, attempt)
     error.__cause__ = exc
     return error
 
@@ -419,7 +419,7 @@ def _proxy_words(exc: Exception, status: int | None, pool: HostPool) -> tuple[st
             return (*words, "NameResolutionError", "Failed to resolve")
         return (*words, *_NO_CONNECTION)
     if status is not None:
-        refusal = str(exc).rpartition(" was refused: ")[2] or str(status)
+        refusal = finer.explain(exc).rpartition(" was refused: ")[2] or str(status)
         return (*words, f"Tunnel connection failed: {refusal}")
     if cause is None:
         return words
@@ -458,7 +458,7 @@ def from_body(exc: Exception, pool: HostPool | None, request: str) -> Exception:
     Parameters:
         request: its method and path, for the text.
     """
-    text, cause = str(exc), exc.__cause__
+    text, cause = finer.explain(exc), exc.__cause__
     error: Exception
     if isinstance(exc, httpcore.TimeoutException):
         text = complete(text or "the server was too slow", request, "Read timed out.")

@@ -865,7 +865,7 @@ def test_socks_failures(
     socks.reply = 2
     error = outcome(session, url, proxies=both(f"socks5://{socks.address}"))
     assert isinstance(error, requests.ConnectionError)
-    assert "its rules do not allow it" in str(error)
+    assert "Connection not allowed by ruleset" in str(error)
     silent = serve(Peer.wait_closed)
     proxies = both(f"socks5://127.0.0.1:{silent.port}")
     assert type(outcome(session, url, proxies=proxies, timeout=0.1)) is ConnectTimeout

@@ -38,9 +38,9 @@ TREE: list[tuple[type[Exception], tuple[type, ...], str]] = [
     (ex.NameResolutionError, (ex.ConnectError,), "not_sent"),
     (ex.ProxyConnectError, (ex.ConnectError, ex.ProxyError), "not_sent"),
     (ex.TLSError, (ex.ConnectError,), "not_sent"),
-    (ex.Aborted, (ex.NetworkError,), "maybe_processed"),
     (ex.ReadError, (ex.NetworkError,), "maybe_processed"),
     (ex.WriteError, (ex.NetworkError,), "maybe_processed"),
+    (ex.Aborted, (ex.ReadError, ex.WriteError), "maybe_processed"),
 ]
 
 # Of these, the ones that HTTPX has a namesake for, plus what never leaves a pool.

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 import httpcore
-from httpcore._exceptions import ConflictingLengths, IncompleteBody, ServerDisconnected
+from httpcore._exceptions import ConflictingLengths, IncompleteBody, ServerDisconnected, explain
 from httpcore._sync import http11, response_body
 from httpcore._sync.request_body import WRITE_SIZE
 from httpcore._sync.response_body import DRAIN_LIMIT, READ_SIZE
@@ -966,7 +966,7 @@ def test_an_early_answer_to_a_body_that_nobody_wanted() -> None:
     assert stream.closed
 
 
-@pytest.mark.parametrize("end", [b"", httpcore.ReadError("reset"), httpcore.ReadTimeout("late")])
+@pytest.mark.parametrize("end", [httpcore.ReadError("reset"), httpcore.ReadTimeout("late")])
 def test_a_broken_write_without_an_answer(end: Any) -> None:
     error = write_error("not_sent")
     error.__cause__ = cause = BrokenPipeError()
@@ -979,11 +979,27 @@ def test_a_broken_write_without_an_answer(end: Any) -> None:
     assert stream.closed
 
 
+def test_a_broken_write_and_an_end_in_order() -> None:
+    """As in 1.0.9, the server has closed; the write says how that was noticed."""
+    error = write_error("not_sent")
+    stream = Script([b""], [None, error])
+    with pytest.raises(ServerDisconnected) as caught:
+        send(httpcore.HTTP11Connection(ORIGIN, stream), "POST", [content_length(len(BIG))], BIG)
+    assert str(caught.value) == "Server disconnected without sending a response."
+    assert caught.value.__cause__ is error
+    assert caught.value.phase == "maybe_processed"
+    assert explain(caught.value) == (
+        "http://example.com:80 closed the connection before any byte of the answer to POST /path; "
+        "the request may have been processed"
+    )
+    assert stream.closed
+
+
 @pytest.mark.parametrize("content", [b"small", BIG])
 @pytest.mark.parametrize("phase", ["not_sent", "maybe_processed"])
 def test_a_first_write_that_fails(content: bytes, phase: str) -> None:
     error = write_error(phase)
-    stream = Script([b""], [error])
+    stream = Script([httpcore.ReadError("reset")], [error])
     with pytest.raises(httpcore.WriteError) as caught:
         send(
             httpcore.HTTP11Connection(ORIGIN, stream),
@@ -1017,8 +1033,7 @@ def test_timeouts_are_passed_on() -> None:
 # What the server does, which error that is, and how far the request got.
 FAILURES = [
     pytest.param([b""], ServerDisconnected, "maybe_processed",
-                 r"http://example.com:80 closed the connection before any byte of the answer to "
-                 r"GET /path; the request may have been processed", id="silent end"),
+                 r"^Server disconnected without sending a response\.", id="silent end"),
     pytest.param([httpcore.ReadTimeout("late")], httpcore.ReadTimeout, "maybe_processed", "late",
                  id="silent too long"),
     pytest.param([httpcore.ReadError("reset")], httpcore.ReadError, "maybe_processed", "reset",

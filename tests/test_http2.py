@@ -800,7 +800,7 @@ def test_what_the_server_said_before_writing_failed(connect: Connect) -> None:
     wire.write_ready = lambda data: 0  # type: ignore[method-assign, assignment]
     wire.goaway(1)
     error = workers[1].error()
-    assert isinstance(error, httpcore.RemoteProtocolError)
+    assert isinstance(error, httpcore.ConnectionNotAvailable)
     assert error.phase == "not_sent"  # type: ignore[attr-defined]
     wire.end()
     error = workers[0].error()
@@ -1518,7 +1518,7 @@ def test_the_server_goes_away(connect: Connect) -> None:
     workers = opened(connection, wire, 3)
     wire.goaway(3)
     error = workers[2].error()
-    assert isinstance(error, httpcore.RemoteProtocolError)
+    assert isinstance(error, httpcore.ConnectionNotAvailable)
     assert error.phase == "not_sent"  # type: ignore[attr-defined]
     with pytest.raises(httpcore.ConnectionNotAvailable, match="going away"):
         send(connection)

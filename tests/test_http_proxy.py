@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 import httpcore
-from httpcore.exceptions import ProxyConnectError, ProxyConnectTimeout, TLSError
+from httpcore.exceptions import ProxyConnectError, ProxyConnectTimeout, TLSError, explain
 from tests.support.proxies import ProxyServer
 from tests.support.servers import LocalServer, Peer, ScriptedServer
 
@@ -133,7 +133,8 @@ def test_a_refused_tunnel(proxy: ProxyServer, closed_port: int) -> None:
     error = caught.value
     assert (error.status, error.body) == (403, b"not so")
     assert (b"X-Why", b"policy") in error.headers
-    assert str(error) == (
+    assert str(error) == "403 Forbidden"
+    assert explain(error) == (
         f"CONNECT 127.0.0.1:{closed_port} at the proxy {proxy.url} was refused: 403 Forbidden"
     )
     assert proxy.accepted == 1

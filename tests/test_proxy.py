@@ -23,6 +23,7 @@ from httpcore._exceptions import (
     ReadTimeout,
     UnsupportedProtocol,
     WriteError,
+    explain,
 )
 from httpcore._proxy import (
     MAX_CHALLENGES,
@@ -246,7 +247,8 @@ def test_a_refusal_tells_what_the_proxy_said(answers: list[Any]) -> None:
     with pytest.raises(ProxyError) as caught:
         run(connect(STREAM, HOP, b"origin.test", 443), answers)
     error = caught.value
-    assert str(error) == (
+    assert str(error) == "407 Proxy Authentication Required"  # as httpcore 1.0.9 says it
+    assert explain(error) == (
         "CONNECT origin.test:443 at the proxy http://proxy.test:3128 was refused: "
         "407 Proxy Authentication Required"
     )
@@ -293,7 +295,7 @@ def test_a_407_is_answered_on_the_same_connection() -> None:
 )
 def test_a_407_that_is_not_answered(answers: list[Any], replies: list[bytes], asked: int) -> None:
     hop, seen = challenged(answers)
-    with pytest.raises(ProxyError, match=r"was refused: 40[37]"):
+    with pytest.raises(ProxyError, match=r"^40[37]"):
         run(connect(STREAM, hop, b"h", 1), replies)
     assert len(seen) == asked
 
@@ -306,7 +308,7 @@ def test_a_hook_that_raises() -> None:
 
 def test_a_refusal_without_end_is_cut() -> None:
     endless = [b"HTTP/1.1 502 \r\n\r\n", *[b"x" * READ_SIZE] * (MAX_REFUSAL // READ_SIZE)]
-    with pytest.raises(ProxyError, match=r"was refused: 502$") as caught:
+    with pytest.raises(ProxyError, match=r"^502\b") as caught:
         run(connect(STREAM, HOP, b"h", 1), endless)
     assert caught.value.body == b"x" * MAX_REFUSAL
 
@@ -386,5 +388,5 @@ def test_a_proxy_out_of_reach_is_tried_again_and_says_so(
 
 def test_a_refusal_is_not_tried_again() -> None:
     plan = Plan(b"origin.test", 80, None, hop=HOP, retries=5)
-    with pytest.raises(ProxyError, match="was refused: 403"):
+    with pytest.raises(ProxyError, match=r"^403"):
         run(dial(plan), [STREAM, b"HTTP/1.1 403 No\r\nContent-Length: 0\r\n\r\n"])

@@ -22,6 +22,7 @@ from httpcore._exceptions import (
     ReadError,
     ReadTimeout,
     TLSError,
+    explain,
 )
 from httpcore._proxy import Hop, Read, Rename, Resolve, Tell, Write
 from httpcore._socks import connect
@@ -103,16 +104,25 @@ def test_a_proxy_that_does_not_want_the_password_does_not_get_it() -> None:
     assert b"pass" not in written(run(script, b"\x05\x00" + FROM_V4))
 
 
+# The texts of httpcore 1.0.9.
+WANTED = "Requested {} from proxy server, but got {}."
+SAID = "Proxy Server could not connect: {}."
+
 REFUSED_5 = [
-    (None, b"\x05\x02", "it wants a user name and a password"),
-    (None, b"\x05\xff", "it wants a user name and a password"),
-    ((b"u", b"p"), b"\x05\xff", "it takes no password"),
-    ((b"u", b"p"), b"\x05\x01", "it takes no password"),
-    ((b"u", b"p"), b"\x05\x02\x01\x01", "the user name or the password is wrong"),
-    (None, b"\x05\x00\x05\x01\x00\x01\x00", "general failure of the SOCKS server"),
-    (None, b"\x05\x00\x05\x02\x00\x01\x00", "its rules do not allow it"),
-    (None, b"\x05\x00\x05\x05\x00\x01\x00", "connection refused"),
-    (None, b"\x05\x00\x05\x63\x00\x01\x00", "reply code 99"),
+    (None, b"\x05\x02", WANTED.format("NO AUTHENTICATION REQUIRED", "USERNAME/PASSWORD")),
+    (None, b"\x05\xff", WANTED.format("NO AUTHENTICATION REQUIRED", "NO ACCEPTABLE METHODS")),
+    ((b"u", b"p"), b"\x05\xff", WANTED.format("USERNAME/PASSWORD", "NO ACCEPTABLE METHODS")),
+    ((b"u", b"p"), b"\x05\x01", WANTED.format("USERNAME/PASSWORD", "GSSAPI")),
+    ((b"u", b"p"), b"\x05\x63", WANTED.format("USERNAME/PASSWORD", "UNKNOWN")),
+    ((b"u", b"p"), b"\x05\x02\x01\x01", "Invalid username/password"),
+    (None, b"\x05\x00\x05\x01\x00\x01\x00", SAID.format("General SOCKS server failure")),
+    (
+        None,
+        b"\x05\x00\x05\x02\x00\x01\x00",
+        SAID.format("Connection not allowed by ruleset"),
+    ),
+    (None, b"\x05\x00\x05\x05\x00\x01\x00", SAID.format("Connection refused")),
+    (None, b"\x05\x00\x05\x63\x00\x01\x00", SAID.format("reply code 99")),
 ]
 
 
@@ -120,7 +130,8 @@ REFUSED_5 = [
 def test_a_refusal(auth: tuple[bytes, bytes] | None, replies: bytes, reason: str) -> None:
     with pytest.raises(ProxyError) as caught:
         run(connect(STREAM, hop(b"socks5h", auth), "origin.test", 443), replies)
-    assert str(caught.value) == (
+    assert str(caught.value) == reason
+    assert explain(caught.value) == (
         f"connect to origin.test:443 at the proxy socks5h://proxy.test:1080 was refused: {reason}"
     )
     assert caught.value.phase == "not_sent"
@@ -175,10 +186,10 @@ def test_socks_4(host: str, auth: tuple[bytes, bytes] | None, sent: bytes) -> No
 
 
 @pytest.mark.parametrize(
-    ("code", "reason"), [(91, "rejected or failed"), (92, "identd"), (77, "reply code 77")]
+    ("code", "reason"), [(91, "Request rejected or failed"), (92, "identd"), (77, "reply code 77")]
 )
 def test_a_refusal_of_socks_4(code: int, reason: str) -> None:
-    with pytest.raises(ProxyError, match=f"was refused: .*{reason}"):
+    with pytest.raises(ProxyError, match=f"^Proxy Server could not connect: .*{reason}"):
         run(connect(STREAM, hop(b"socks4a"), "h", 1), bytes([0, code]) + bytes(6))
 
 
@@ -279,7 +290,7 @@ def test_tls_and_a_password(
 def test_a_wrong_password(socks: SocksServer, server: LocalServer) -> None:
     socks.credentials = ("user", "pass")
     with httpcore.SOCKSProxy(f"socks5h://{socks.address}", ("user", "secret")) as pool:
-        with pytest.raises(httpcore.ProxyError, match="the password is wrong") as caught:
+        with pytest.raises(httpcore.ProxyError, match="Invalid username/password") as caught:
             pool.request("GET", server.url)
         assert "secret" not in str(caught.value)
         assert pool.stats()["connections"] == 0
@@ -329,3 +340,36 @@ def test_failures_say_which_hop(
 def test_other_proxies_are_for_another_class() -> None:
     with pytest.raises(httpcore.UnsupportedProtocol, match="http:// is no SOCKS proxy"):
         httpcore.SOCKSProxy("http://proxy.test")
+
+
+# --- streams that give more than they are asked for ---
+
+ANSWERS = {
+    "socks5h": [b"\x05\x02", b"\x01\x00", b"\x05\x00\x00" + FROM_V4[3:]],
+    "socks4a": [b"\x00\x5a" + bytes(6)],
+}
+
+
+@pytest.mark.parametrize("scheme", ANSWERS)
+@pytest.mark.parametrize("together", [False, True])
+def test_no_surplus_is_lost(scheme: str, together: bool) -> None:
+    """A mock gives its next piece whole, as httpcore 1.0.9's does."""
+    answers = [b"".join(ANSWERS[scheme])] if together else list(ANSWERS[scheme])
+    run(connect(STREAM, hop(scheme.encode(), (b"user", b"pass")), "origin.test", 443), answers)
+    assert answers == []
+
+
+@pytest.mark.parametrize("scheme", ANSWERS)
+def test_what_comes_before_anything_was_asked_for(scheme: str) -> None:
+    answers = [b"".join(ANSWERS[scheme]) + b"H"]
+    with pytest.raises(ProxyError, match="sent data before anything was asked for"):
+        run(connect(STREAM, hop(scheme.encode(), (b"user", b"pass")), "origin.test", 443), answers)
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_a_request_over_a_mock(scheme: str) -> None:
+    answer = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
+    network = httpcore.MockBackend([b"\x05\x00", FROM_V4, answer])
+    proxy = httpcore.Proxy("socks5h://proxy.test")
+    with httpcore.ConnectionPool(proxy=proxy, network_backend=network) as pool:
+        assert pool.request("GET", f"{scheme}://origin.test/").content == b"hello"

@@ -85,7 +85,7 @@ def explain(exc: BaseException) -> Problem | None:
     code = next((code for kind, code in _CODES if isinstance(exc, kind)), None)
     if code is None:
         return None
-    return Problem(_refine(code, exc), str(exc), exc)
+    return Problem(_refine(code, exc), exceptions.explain(exc), exc)
 
 
 def _refine(code: Exit, exc: BaseException) -> Exit:

@@ -14,6 +14,7 @@ from rich.text import Text
 
 import httpcore
 
+from .._exceptions import explain
 from .._h1 import Headers
 from .facts import TLSFacts
 from .text import line, masked, of_bytes
@@ -147,7 +148,8 @@ def _show(value: Any) -> str:
 
 def _failure(details: dict[str, Any]) -> str:
     exc = details["exception"]
-    return line(f"{type(exc).__name__}: {exc}" if str(exc) else type(exc).__name__)
+    text = explain(exc)
+    return line(f"{type(exc).__name__}: {text}" if text else type(exc).__name__)
 
 
 def _head(value: Any) -> tuple[bytes, int, bytes, Headers]:

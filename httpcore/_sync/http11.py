@@ -19,6 +19,7 @@ from .._backends.fork import LostStream, renew_in_child
 from .._backends.interrupt import abort
 from .._config import NO_TIMEOUTS, Timeouts, read_timeouts
 from .._exceptions import (
+    DISCONNECTED,
     MAYBE_PROCESSED,
     NOT_SENT,
     RESPONSE_STARTED,
@@ -31,6 +32,7 @@ from .._exceptions import (
     ServerDisconnected,
     TimeoutException,
     WriteError,
+    explained,
 )
 from .._h1 import Head, HeadReader, read_head
 from .._models import Origin, Request, Response, describe, name_request
@@ -254,6 +256,8 @@ class HTTP11Connection(ConnectionInterface):
         except BaseException as exc:
             if trace is not None:
                 trace("http11.receive_response_headers.failed", {"exception": exc})
+            if failure is not None and isinstance(exc, ServerDisconnected):
+                raise exc from failure  # it ended in order, so 1.0.9 says the same
             if failure is not None and isinstance(exc, Exception):
                 # The server said nothing: the first failure stands, and so does what it came from.
                 raise failure from failure.__cause__
@@ -299,9 +303,10 @@ class HTTP11Connection(ConnectionInterface):
     def _receive_unusual_head(self, prepared: Prepared, data: bytes, timeout: float | None) -> Head:
         request = prepared.request
         if not data:
-            raise ServerDisconnected(
+            raise explained(
+                ServerDisconnected(DISCONNECTED),
                 f"{self._origin} closed the connection before any byte of the answer to "
-                f"{describe(request)}; the request may have been processed"
+                f"{describe(request)}; the request may have been processed",
             )
         reader = HeadReader(
             request.method,

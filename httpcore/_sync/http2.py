@@ -49,6 +49,7 @@ from .._exceptions import (
     ProtocolError,
     ReadError,
     ReadTimeout,
+    RemoteProtocolError,
     ServerDisconnected,
     TimeoutException,
     WriteError,
@@ -194,7 +195,12 @@ class HTTP2Connection(ConnectionInterface):
         body.marks.began = body.marks.ready = time.monotonic()
         log = log_event if logs_debug(logger) else None
         body._trace = combined(log, request.extensions.get("trace"))
-        return self.exchange(prepared, timeouts, body, deadline)
+        try:
+            return self.exchange(prepared, timeouts, body, deadline)
+        except RemoteProtocolError as exc:
+            if exc.phase == NOT_SENT and self.is_draining:  # GOAWAY: another connection can take it
+                raise ConnectionNotAvailable(str(exc)) from exc
+            raise
 
     def exchange(
         self,
