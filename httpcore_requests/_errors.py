@@ -406,8 +406,7 @@ def _proxy_failed(exc: Exception, text: str, phase: str, attempt: Attempt) -> Ex
 def _proxy_words(exc: Exception, status: int | None, pool: HostPool) -> tuple[str, ...]:
     """What urllib3 says about a proxy that could not be reached, or that failed."""
     if pool.proxy is None:  # SOCKS
-        refused = ("Connection refused",) if "connection refused" in str(exc) else ()
-        return ("ProxyError", *_NO_CONNECTION, *refused)  # PySocks begins it with a capital
+        return ("ProxyError", *_NO_CONNECTION)
     words: tuple[str, ...] = _PROXY
     cause = exc.__cause__
     if isinstance(exc, finer.ProxyConnectTimeout):
