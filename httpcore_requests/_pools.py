@@ -21,8 +21,9 @@ import warnings
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urljoin
 
+from urllib3 import connectionpool
 from urllib3.connectionpool import ConnectionPool as _ConnectionPool
-from urllib3.connectionpool import HTTPConnectionPool
+from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import (
     HostChangedError,
     InsecureRequestWarning,
@@ -61,6 +62,9 @@ from ._wire import FIRST_FINAL
 if TYPE_CHECKING:
     import ssl
     from collections.abc import Mapping
+
+# The line of the function there that warns of what is not verified.
+_WARNS_AT = HTTPSConnectionPool._validate_conn.__code__.co_firstlineno
 
 _NO_TIMEOUT_GIVEN = Timeout.DEFAULT_TIMEOUT
 
@@ -320,7 +324,7 @@ class HostPool(HTTPConnectionPool):
         absolute = not target.startswith(b"/")
         tls = self.scheme == "https" and not (absolute and self._guards)
         if tls:
-            self._add_tls(extensions, stacklevel=5)
+            self._add_tls(extensions)
         through = self._verified_proxy(tls) if self._guards else self._through
         if tls or self.proxy is None:  # the latter through SOCKS
             extensions["proxy"] = through
@@ -345,11 +349,9 @@ class HostPool(HTTPConnectionPool):
             proxy.headers, proxy.ssl_context = given.headers, context
             self._through = proxy
         if tls.unverified and not (tunnels and self._tls_plan and self._tls_plan.unverified):
-            warnings.warn(
+            _warn_unverified(
                 f"The https proxy '{self.proxy.host}' is not verified: whoever is on the way to it "  # type: ignore[union-attr]
                 "can read and change what is forwarded, and its credentials",
-                InsecureRequestWarning,
-                stacklevel=5,
             )
         return proxy  # type: ignore[no-any-return]
 
@@ -380,7 +382,7 @@ class HostPool(HTTPConnectionPool):
             )
         return settings, own
 
-    def _add_tls(self, extensions: dict[str, Any], stacklevel: int = 4) -> None:
+    def _add_tls(self, extensions: dict[str, Any]) -> None:
         settings = (
             self.ssl_context, self.cert_reqs, self.ca_certs, self.ca_cert_dir, self.ca_cert_data,
             self.cert_file, self.key_file, self.key_password, self.ssl_version,
@@ -403,12 +405,10 @@ class HostPool(HTTPConnectionPool):
         if tls.server_name is not None:
             extensions["sni_hostname"] = tls.server_name
         if tls.unverified:
-            warnings.warn(
+            _warn_unverified(
                 f"Unverified HTTPS request is being made to host '{self.host}'. Adding "
                 "certificate verification is strongly advised. See: "
                 "https://urllib3.readthedocs.io/en/latest/advanced-usage.html#tls-warnings",
-                InsecureRequestWarning,
-                stacklevel=stacklevel,
             )
 
     def _follow(
@@ -438,6 +438,18 @@ class HostPool(HTTPConnectionPool):
             method, location, body, headers, again, True, assert_same_host,
             preload_content=False, **more,
         )  # fmt: skip
+
+
+def _warn_unverified(text: str) -> None:
+    """Warn as if urllib3's pool did, which is where programs that filter by module expect it."""
+    warnings.warn_explicit(
+        text,
+        InsecureRequestWarning,
+        connectionpool.__file__,
+        _WARNS_AT,
+        connectionpool.__name__,
+        connectionpool.__dict__.setdefault("__warningregistry__", {}),
+    )
 
 
 def check_host(host: str) -> None:

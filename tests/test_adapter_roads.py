@@ -190,7 +190,7 @@ def test_an_unverified_proxy_is_warned_of_once(
     with pytest.warns(InsecureRequestWarning) as warned:
         session.get(tls_server.url, proxies=both(tls_proxy), verify=False)
     assert [str(one.message)[:24] for one in warned] == ["Unverified HTTPS request"]
-    assert {one.filename for one in warned} == {requests.adapters.__file__}
+    assert {one.filename for one in warned} == {urllib3.connectionpool.__file__}
     proxy_context.check_hostname = False
     proxy_context.verify_mode = ssl.CERT_NONE
     session = make(through(proxy_ssl_context=proxy_context))

@@ -9,8 +9,11 @@ from __future__ import annotations
 import codecs
 import collections
 import io
+import ssl
 import tempfile
+import warnings
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +22,13 @@ import pytest
 import requests
 import urllib3
 from requests.exceptions import FileModeWarning
+from urllib3.exceptions import InsecureRequestWarning
 
 import httpcore
 import httpcore_requests
 from httpcore_requests import HTTPAdapter
-from tests.support.servers import Peer, ReceivedRequest, ScriptedServer
+from tests.support.proxies import ProxyServer
+from tests.support.servers import LocalServer, Peer, ReceivedRequest, ScriptedServer
 
 Serve = Callable[..., ScriptedServer]
 
@@ -441,3 +446,64 @@ def test_the_core_and_a_strict_adapter_refuse_it(serve: Serve, line: bytes) -> N
         strict.mount("http://", HTTPAdapter(parsing="strict"))
         with pytest.raises(requests.ConnectionError):
             strict.get(url)
+
+
+# --- warnings --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("way", ["direct", "tunnel", "https proxy"])
+@pytest.mark.parametrize(
+    "filters",
+    [
+        {"module": "urllib3.connectionpool"},
+        {"module": r"urllib3\.connectionpool$"},
+        {"module": "urllib3"},
+        {"message": "Unverified HTTPS request"},
+        {"category": urllib3.exceptions.InsecureRequestWarning},
+        {"category": urllib3.exceptions.HTTPWarning},
+    ],
+    ids=lambda filters: "-".join(
+        f"{key} {getattr(it, '__name__', it)}" for key, it in filters.items()
+    ),
+)
+def test_an_unverified_request_is_warned_of_by_urllib3s_pool(
+    session: requests.Session,
+    tls_server: LocalServer,
+    server_tls_context: ssl.SSLContext,
+    way: str,
+    filters: dict[str, Any],
+) -> None:
+    session.verify = False
+    url = tls_server.url
+    with ExitStack() as stack:
+        if way != "direct":
+            secure = way == "https proxy"
+            through = stack.enter_context(ProxyServer(tls=server_tls_context if secure else None))
+            session.proxies = {"https": through.url}
+        with warnings.catch_warnings(record=True) as seen:
+            warnings.simplefilter("always")
+            assert session.get(url).ok
+        assert seen
+        assert {warning.filename for warning in seen} == {urllib3.connectionpool.__file__}
+        assert {warning.category for warning in seen} == {InsecureRequestWarning}
+        with warnings.catch_warnings(record=True) as seen:
+            warnings.simplefilter("always")
+            warnings.filterwarnings("ignore", **filters)
+            assert session.get(url).ok
+        assert [str(w.message) for w in seen if "message" not in filters] == []
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            warnings.filterwarnings("error", **filters)
+            with pytest.raises(InsecureRequestWarning):
+                session.get(url)
+
+
+def test_an_unverified_request_is_warned_of_once_for_each_host(
+    session: requests.Session, tls_server: LocalServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(vars(urllib3.connectionpool), "__warningregistry__", {})
+    with warnings.catch_warnings(record=True) as seen:
+        warnings.simplefilter("default")
+        for _ in range(3):
+            assert session.get(tls_server.url, verify=False).ok
+    assert len(seen) == 1
