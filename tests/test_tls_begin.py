@@ -258,27 +258,31 @@ def test_a_type_error_of_the_context_is_its_own(tls_server: LocalServer, ca: tru
 # --- sockets of other makes ---
 
 
+@pytest.mark.parametrize("kind", ["function", "subclass"])
 @pytest.mark.parametrize("secure", [True, False])
-def test_a_function_in_place_of_the_socket_class(
+def test_another_thing_in_place_of_the_socket_class(
     tls_server: LocalServer,
     server: LocalServer,
     ca: trustme.CA,
     monkeypatch: pytest.MonkeyPatch,
     secure: bool,
+    kind: str,
 ) -> None:
-    """As programs do to bind all their connections to one address."""
-    made = []
-    real = socket.socket
+    """As programs do to bind all their connections to one address, and PySocks to redirect them."""
+    made: list[socket.socket] = []
+
+    class Counted(socket.socket):
+        def connect(self, *args: Any) -> None:
+            made.append(self)
+            super().connect(*args)
 
     def bound(*args: Any, **kw: Any) -> socket.socket:
-        sock = real(*args, **kw)
-        made.append(sock)
-        return sock
+        return Counted(*args, **kw)
 
     url = tls_server.url if secure else server.url
     with httpcore.ConnectionPool(ssl_context=trusting(ca)) as pool:
         with monkeypatch.context() as patch:
-            patch.setattr(socket, "socket", bound)
+            patch.setattr(socket, "socket", bound if kind == "function" else Counted)
             assert pool.request("GET", url).status == 200
     assert made
 
