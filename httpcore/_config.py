@@ -112,7 +112,7 @@ class PoolLimits:
         for name in ("max_hosts", "conns_per_host", "hard_limit", "soft_limit"):
             value = getattr(self, name)
             if value is not None and not isinstance(value, int):
-                raise TypeError(f"{name} must be a number, not {type(value).__name__}")
+                raise TypeError(f"{name} must be an integer, not {type(value).__name__}")
             least = 0 if name == "soft_limit" or value is False else 1
             if value is not None and value < least:
                 raise ValueError(f"{name} must be at least {least}, got {value}")
@@ -133,12 +133,11 @@ def check_timeout(value: Any, name: str) -> float | None:
     """`value` if it is None or a number of seconds that can be waited."""
     if value is None:
         return None
+    what = f"{name} timeout" if name in TIMEOUT_NAMES else name
     if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise TypeError(
-            f"{name} timeout must be a number of seconds or None, not {type(value).__name__}"
-        )
+        raise TypeError(f"{what} must be a number of seconds or None, not {type(value).__name__}")
     if not value >= 0:  # NaN compares false
-        raise InvalidTimeout(f"{name} timeout must not be negative or NaN, got {value!r} s")
+        raise InvalidTimeout(f"{what} must not be negative or NaN, got {value!r} s")
     # Python's sockets and locks overflow beyond about 292 years; inf means no limit.
     return None if value > 9e9 else value
 

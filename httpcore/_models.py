@@ -113,7 +113,21 @@ def to_headers(headers: HeaderTypes) -> HeaderList:
         what = "headers must be a mapping or sequence of two-tuples"
         if not hasattr(pairs, "__iter__"):
             raise TypeError(f"{what}, but got {type(headers).__name__}.") from None
-        raise TypeError(f"{what}: {exc}") from exc
+        raise _explain_field(pairs) or TypeError(f"{what}: {exc}") from exc
+
+
+def _explain_field(pairs: Any) -> TypeError | None:
+    """What is wrong with the first field of `pairs` that is a pair and cannot be sent."""
+    for field in pairs:
+        if not isinstance(field, (tuple, list)) or len(field) != 2:
+            return None
+        for part, what in zip(field, ("header name", "header value"), strict=True):
+            try:
+                to_bytes(part, what)
+            except TypeError as exc:
+                where = f" The header is {field[0]!r:.80}." if part is field[1] else ""
+                return TypeError(f"{exc}{where}")
+    return None
 
 
 def encode_host(host: str) -> bytes:

@@ -108,8 +108,8 @@ def to_hop(proxy: Any, scheme: bytes) -> Hop:
     if url.scheme not in SOCKS:
         name = url.scheme.decode("ascii", "backslashreplace")
         raise UnsupportedProtocol(
-            f"the proxy scheme {name!r} is not supported; http, https, socks5, socks5h, socks4 "
-            "and socks4a are"
+            f"the proxy scheme {name!r} is not supported; use http, https, socks5, socks5h, "
+            "socks4 or socks4a"
         )
     _check_socks_auth(url.scheme, proxy.auth)
     return Hop(url.scheme, url.host, port, (), False, proxy.auth)

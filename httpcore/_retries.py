@@ -94,13 +94,14 @@ class RetryConfig:
                 raise TypeError(f"{name} must be a collection, not {type(values).__name__}")
             for value in values:
                 if not isinstance(value, kind):
-                    raise TypeError(f"{name} must hold {kind.__name__}, not {value!r}")
+                    raise TypeError(f"{name} must contain only {kind.__name__}, not {value!r}")
             object.__setattr__(self, name, frozenset(values))
 
     def _check(self, name: str, kinds: Any) -> None:
         value = getattr(self, name)
         if isinstance(value, bool) or not isinstance(value, kinds):
-            raise TypeError(f"{name} must be a number, not {type(value).__name__}")
+            what = "an integer" if kinds is int else "a number"
+            raise TypeError(f"{name} must be {what}, not {type(value).__name__}")
         if not value >= 0:
             raise ValueError(f"{name} must not be negative, got {value!r}")
 

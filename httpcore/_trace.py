@@ -52,7 +52,7 @@ def check_hook(hook: Any, what: str) -> None:
         raise TypeError(f"{what} must be callable, not {type(hook).__name__}")
     code = getattr(hook, "__code__", None)
     if code is not None and code.co_flags & CO_COROUTINE:  # called, it would do nothing
-        raise TypeError(f"{what} must be a plain function: nobody awaits an async one here")
+        raise TypeError(f"{what} must be a plain function: an async one is not awaited here")
 
 
 def combined(first: Trace | None, second: Trace | None) -> Trace | None:

@@ -532,5 +532,5 @@ def _meant(verify: Any) -> Any:
 def _unspoken(url: str) -> str:
     scheme = url.partition(":")[0].lower()
     if scheme == "https+unix":
-        return "https+unix:// is not supported: no TLS is spoken on Unix sockets, use http+unix://"
-    return f"cannot fetch {scheme}:// URLs: HTTPAdapter speaks http, https and http+unix"
+        return "https+unix:// is not supported: Unix sockets are used without TLS, by http+unix://"
+    return f"cannot fetch {scheme}:// URLs: HTTPAdapter supports http, https and http+unix"

@@ -82,8 +82,8 @@ def refuse_unspoken(url: Url) -> None:
     if url.scheme in HTTP or url.scheme in SOCKS:
         return
     raise InvalidProxyURL(
-        f"cannot use the proxy {shown(url)}: {url.scheme!r} is no scheme of a proxy; "
-        "http, https, socks5, socks5h, socks4 and socks4a are spoken"
+        f"cannot use the proxy {shown(url)}: its scheme must be "
+        f"http, https, socks5, socks5h, socks4 or socks4a, not {url.scheme!r}"
     )
 
 

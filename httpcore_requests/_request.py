@@ -159,9 +159,12 @@ def _line(name: Any, value: Any) -> tuple[bytes, bytes]:
             value = str(value)
         return key, (value if isinstance(value, bytes) else value.encode("latin-1")).rstrip(b" \t")
     except AttributeError:
-        problem = f"must be str or bytes, not {type(value).__name__}"
-    except UnicodeEncodeError:
-        problem = "has characters outside latin-1; encode it to bytes yourself"
+        part, wrong = ("value", value) if isinstance(name, (str, bytes)) else ("name", name)
+        problem = f"must have a {part} of str or bytes, not {type(wrong).__name__}"
+    except UnicodeEncodeError as exc:
+        part = "name" if exc.object is name else "value"
+        known = "ASCII" if part == "name" else "latin-1"
+        problem = f"has a {part} with characters outside {known}; encode it to bytes yourself"
     shown = "" if _text(name).lower() in _SECRET else f" ({value!r})"
     raise tell(InvalidHeader, f"header {name!r}{shown} {problem}", NOT_SENT)
 

@@ -273,16 +273,24 @@ def test_schemes_that_nobody_mounted(session: requests.Session) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "value"),
-    [("X-Long", "a\u20ac"), ("X-None", None), ("X Space", "a"), ("X-Line", "a\r\nInjected: b")],
+    ("name", "value", "problem"),
+    [
+        ("X-Long", "a\u20ac", "has a value with characters outside latin-1"),
+        ("X-\u20ac", "a", "has a name with characters outside ASCII"),
+        ("X-None", None, "must have a value of str or bytes, not NoneType"),
+        ("X-List", ["a"], "must have a value of str or bytes, not list"),
+        ("X Space", "a", "illegal header name"),
+        ("X-Line", "a\r\nInjected: b", "illegal value"),
+    ],
 )
 def test_headers_that_cannot_be_sent(
-    session: requests.Session, server: LocalServer, name: str, value: Any
+    session: requests.Session, server: LocalServer, name: str, value: Any, problem: str
 ) -> None:
     prepared = requests.Request("GET", server.url).prepare()
     prepared.headers[name] = value
-    with pytest.raises(InvalidHeader, match=name):
+    with pytest.raises(InvalidHeader, match=name) as wrong:
         session.send(prepared)
+    assert problem in str(wrong.value)
     prepared = requests.Request("GET", server.url, headers={"Authorization": "ok"}).prepare()
     prepared.headers["Authorization"] = "s3cret\u20ac"
     with pytest.raises(InvalidHeader, match="Authorization") as caught:
@@ -629,7 +637,7 @@ BODY_CASES = {
     ),
     "/no-last-chunk": like(ChunkedEncodingError, ".* after 5 body bytes.*", RESPONSE_STARTED),
     "/silent-body": like(CONNECTION_ERROR, "read from .* timed out: .*", RESPONSE_STARTED),
-    "/bad-chunk": like(ChunkedEncodingError, "illegal chunk line b'xyz.*", RESPONSE_STARTED),
+    "/bad-chunk": like(ChunkedEncodingError, "illegal chunk line.*", RESPONSE_STARTED),
     "/reset-body": like(ChunkedEncodingError, "read from .* reset by peer", RESPONSE_STARTED),
     "/no-gzip": like(ContentDecodingError, ".*failed to decode.*", RESPONSE_STARTED),
     "/cut-gzip": like(ChunkedEncodingError, ".* 2 of 80 body bytes.*", RESPONSE_STARTED),

@@ -654,7 +654,7 @@ def test_one_time_limit_for_all_redirects(serve: Serve, monkeypatch: pytest.Monk
     answer = b"HTTP/1.1 302 Found\r\nLocation: /\r\nContent-Length: 0\r\n\r\n"
     done = run("-L", "-m", "10", serve(answering(answer)).url)
     assert done.code == Exit.TIMEOUT
-    assert "10 s are over" in done.err
+    assert "the total of 10 s is over" in done.err
 
 
 def test_what_is_left_for_the_second_request(

@@ -195,5 +195,5 @@ def test_pool_limits_that_are_too_small(arguments: dict[str, int]) -> None:
 
 @pytest.mark.parametrize("name", ["max_hosts", "conns_per_host", "hard_limit", "soft_limit"])
 def test_pool_limits_that_are_no_number(name: str) -> None:
-    with pytest.raises(TypeError, match=f"{name} must be a number, not str"):
+    with pytest.raises(TypeError, match=f"{name} must be an integer, not str"):
         httpcore.PoolLimits(**{name: "5"})  # type: ignore[arg-type]

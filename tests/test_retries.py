@@ -185,14 +185,14 @@ def test_a_budget_runs_out_and_is_earned_again() -> None:
     ("arguments", "error", "text"),
     [
         ({"attempts": -1}, ValueError, "attempts must not be negative, got -1"),
-        ({"attempts": 1.5}, TypeError, "attempts must be a number, not float"),
-        ({"connect": True}, TypeError, "connect must be a number, not bool"),
+        ({"attempts": 1.5}, TypeError, "attempts must be an integer, not float"),
+        ({"connect": True}, TypeError, "connect must be an integer, not bool"),
         ({"backoff": "1"}, TypeError, "backoff must be a number, not str"),
         ({"backoff": math.nan}, ValueError, "backoff must not be negative, got nan"),
         ({"statuses": 503}, TypeError, "statuses must be a collection, not int"),
-        ({"statuses": ["503"]}, TypeError, "statuses must hold int, not '503'"),
+        ({"statuses": ["503"]}, TypeError, "statuses must contain only int, not '503'"),
         ({"methods": "GET"}, TypeError, "methods must be a collection, not str"),
-        ({"methods": [b"GET"]}, TypeError, "methods must hold str, not b'GET'"),
+        ({"methods": [b"GET"]}, TypeError, "methods must contain only str, not b'GET'"),
     ],
 )
 def test_settings_that_cannot_be(

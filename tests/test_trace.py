@@ -805,7 +805,7 @@ async def nobody_awaits(name: str, details: dict[str, Any]) -> None:
 @pytest.mark.parametrize("hook", [5, nobody_awaits])
 def test_a_hook_that_cannot_be_one_is_refused(server: LocalServer, hook: Any) -> None:
     """An async function would be called, and nothing would happen."""
-    reason = "must be callable, not int" if hook == 5 else "nobody awaits an async one"
+    reason = "must be callable, not int" if hook == 5 else "an async one is not awaited"
     with pytest.raises(TypeError, match=f"trace must be .*{reason}|trace {reason}"):
         httpcore.ConnectionPool(trace=hook)
     with httpcore.ConnectionPool() as pool:

@@ -108,7 +108,7 @@ def read_url(text: str) -> tuple[httpcore.URL, Auth | None]:
     except UNREADABLE as exc:
         raise usage(str(exc)) from exc
     if url.scheme not in (b"http", b"https"):
-        raise usage(f"the URL scheme {url.scheme.decode()!r} is not supported; http and https are")
+        raise usage(f"the URL scheme {url.scheme.decode()!r} is not supported; use http or https")
     if url.port is not None and url.port > MAX_PORT:
         raise usage(f"the port {url.port} is above {MAX_PORT}")
     return url, auth

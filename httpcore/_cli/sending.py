@@ -225,7 +225,7 @@ class Sender:
             self._end = now + limit
             return limit
         if now >= self._end:
-            raise Problem(Exit.TIMEOUT, f"{limit:g} s are over, between two requests")
+            raise Problem(Exit.TIMEOUT, f"the total of {limit:g} s is over, between two requests")
         return self._end - now
 
     def _proxy_for(self, url: httpcore.URL) -> httpcore.Proxy | None:

@@ -194,7 +194,9 @@ class HTTPConnection(ConnectionInterface):
                 ping_timeout=timeout,
             )
         if "http/1.1" not in self._protocols and not (self._hop and self._hop.forwards):
-            raise ConnectError(f"{self._origin} does not speak HTTP/2, and HTTP/1.1 is off")
+            raise ConnectError(
+                f"{self._origin} did not choose HTTP/2 (ALPN), and http1=False: use http1=True"
+            )
         return HTTP11Connection(self._origin, stream, self._keepalive_expiry, parsing=self._parsing)
 
     def _watch(self, stream: Any) -> None:
@@ -222,7 +224,7 @@ class HTTPConnection(ConnectionInterface):
             return self._protocols
         spoken = tuple(protocol for protocol in self._protocols if protocol != "h2")
         if not spoken:
-            raise ConnectError(f"{self._backend!r} cannot carry HTTP/2, and HTTP/1.1 is off")
+            raise ConnectError(f"{self._backend!r} cannot carry HTTP/2, and http1=False")
         return spoken
 
     def plan(self, server_hostname: Any) -> Plan:
@@ -320,7 +322,7 @@ class HTTPConnection(ConnectionInterface):
 def read_protocols(http1: bool, http2: bool) -> tuple[str, ...]:
     """The protocols to offer by ALPN, best first."""
     if not http1 and not http2:
-        raise ValueError("http1 and http2 are both False: there is nothing left to speak")
+        raise ValueError("http1 and http2 are both False: set one of them to True")
     if http2:
         from .. import _h2  # noqa: F401 - it takes a while, which no request should wait for
     return (("h2",) if http2 else ()) + (("http/1.1",) if http1 else ())

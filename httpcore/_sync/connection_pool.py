@@ -195,7 +195,7 @@ class ConnectionPool(RequestInterface):
         self._pings = _read_pings(ping_interval, ping_timeout)
         if resolver is not None and network_backend is not None:
             raise ValueError(
-                "resolver and network_backend exclude each other: the backend looks up"
+                "resolver and network_backend exclude each other: the backend looks names up"
             )
         if proxy is not None:
             if uds is not None:
@@ -559,7 +559,7 @@ class ConnectionPool(RequestInterface):
         more = f"; and {others} others" if others > 0 else ""
         return (
             f"no connection to {_name(route)} became free within {timeout:g} s: "
-            f"{why} {held or 'nobody'}{more}"
+            f"{why} {held or 'no request'}{more}"
         )
 
     def _dial(
@@ -927,7 +927,8 @@ def _count(value: Any, name: str, least: int) -> int | None:
     if value is None:
         return None
     if isinstance(value, bool) or not isinstance(value, int):
-        raise TypeError(f"{name} must be a number or None, not {type(value).__name__}")
+        also = "an integer, a RetryConfig" if name == "retries" else "an integer"
+        raise TypeError(f"{name} must be {also} or None, not {type(value).__name__}")
     if value < least:
         raise ValueError(f"{name} must be at least {least}, got {value}")
     return value
@@ -939,7 +940,8 @@ def _tls_settings(extensions: Any, context: Any) -> Any:
     own = extensions.get("ssl_context")
     if own is not None:
         if not hasattr(own, "wrap_socket"):
-            raise TypeError(f"extensions['ssl_context'] is no SSLContext but {type(own).__name__}")
+            kind = type(own).__name__
+            raise TypeError(f"extensions['ssl_context'] must be an ssl.SSLContext, not {kind}")
         context = own
     name = extensions.get("sni_hostname")
     return context if name is None else (context, to_server_name(name))
