@@ -199,7 +199,7 @@ def test_row_12_a_silent_socket_is_named(
         ("http+unix://%00gone/", requests.ConnectionError, "unix:@gone failed: .*refused"),
         ("http+unix:///tmp/x.sock", InvalidURL, "No host"),  # as requests says it
         (f"http+unix://%2F{'x' * 200}/", requests.ConnectionError, "unix:/x+ failed: .*too long"),
-        ("https+unix://%2Ftmp%2Fx.sock/", InvalidURL, "no TLS is spoken on Unix sockets"),
+        ("https+unix://%2Ftmp%2Fx.sock/", InvalidURL, "Unix sockets are used without TLS"),
     ],
 )
 def test_row_12_bad_socket_urls(url: str, error: type[Exception], text: str) -> None:
