@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import re
 
-MAX_QUOTED = 60
-"""Bytes of an answer that are quoted: a greeting, and no page."""
+MAX_QUOTED = 13
+"""Bytes of an answer that are quoted: the name of a protocol and a status, and nothing behind it,
+for that may be a secret."""
 
 MAX_QUOTED_BINARY = 12
 """The same for a binary protocol: a frame header and a little more."""

@@ -46,6 +46,7 @@ from ._exceptions import (
     ServerDisconnected,
 )
 from ._greetings import explain_start
+from ._redact import redact_target, shown_name
 
 Headers = list[tuple[bytes, bytes]]
 
@@ -265,7 +266,6 @@ def _request_length(seen: dict[bytes, bytes]) -> int:
     return int(length)
 
 
-_SECRET_FIELDS = frozenset([b"authorization", b"proxy-authorization", b"cookie", b"set-cookie"])
 _is_target = re.compile(rb"[!-~]+").fullmatch
 _is_value = re.compile(rb"|[^\0\s](?:[^\0\n\v\f\r]*[^\0\s])?").fullmatch
 
@@ -281,21 +281,25 @@ def _check_request(
         if not isinstance(part, bytes):
             raise TypeError(f"the {label} must be bytes, not {type(part).__name__}")
         if is_valid(part) is None:
-            raise LocalProtocolError(f"illegal character in the {label} {part[:80]!r}")
+            shown = shown_name(part) if part is method else repr(redact_target(part)[:80])
+            raise LocalProtocolError(f"illegal character in the {label} {shown}")
+    # No value is shown, whatever its name: programs have secret fields of their own.
     for field in headers:
         if not isinstance(field, tuple) or len(field) != 2:
-            raise TypeError(f"each header must be a (name, value) tuple, not {field!r:.80}")
+            first = field[0] if isinstance(field, (tuple, list)) and field else field
+            kind = f"{type(field).__name__} that begins with {shown_name(first)}"
+            raise TypeError(f"each header must be a (name, value) tuple, not a {kind}")
         name, value = field
         for label, part in (("name", name), ("value", value)):
             if not isinstance(part, bytes):
                 kind = type(part).__name__
-                raise TypeError(f"the {label} of header {name!r:.80} must be bytes, not {kind}")
+                shown = shown_name(name)
+                raise TypeError(f"the {label} of header {shown} must be bytes, not {kind}")
         if _is_token(name) is None and (not lenient or _is_loose_name(name) is None):
-            raise LocalProtocolError(f"illegal header name {name[:80]!r}")
+            raise LocalProtocolError(f"illegal header name {shown_name(name)}")
         if _is_value(value) is None:
-            shown = "" if name.lower() in _SECRET_FIELDS else f": {value[:80]!r}"
             raise LocalProtocolError(
-                f"illegal value of header {name[:80]!r}{shown} "
+                f"illegal value of header {shown_name(name)} "
                 "(a line break, NUL, or white space at an end)"
             )
 
@@ -546,7 +550,7 @@ class ChunkedReader:
             line = rest[len(end) :]
         if b"\n" in line:
             # Complete, since no chunk line may have a bare LF in it, and yet it did not match.
-            raise _broken(f"illegal chunk line {line[: line.index(10) + 1]!r}")
+            raise _broken(f"illegal chunk line of {line.index(10) + 1} bytes")
         self._keep(rest)
 
     def _keep(self, data: bytes) -> None:
@@ -1024,10 +1028,15 @@ def _ask_h11(connection: h11.Connection, block: bytes) -> object:
     try:
         return connection.next_event()
     except h11.RemoteProtocolError as error:
-        text = str(error)
+        text = _without_quotation(str(error))
         if "_SWITCH_" in text:  # h11's name for it
             text = "it switched protocols (101) without having been asked to"
-        raise _broken(text) from error
+    raise _broken(text)  # out here: h11's error quotes what came, which may hold a secret
+
+
+def _without_quotation(text: str) -> str:
+    """What h11 says, less the bytes that it quotes."""
+    return re.sub(r"[:,]?\s*(?:bytearray\()?b(['\"]).*\1\)?", "", text, flags=re.DOTALL)
 
 
 def _read_trailers(block: bytes, lenient: bool) -> Headers:

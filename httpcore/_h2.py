@@ -65,6 +65,7 @@ from ._exceptions import (
 )
 from ._greetings import explain_start
 from ._hpack import CODERS, ENGINE
+from ._redact import CREDENTIALS, redact_target, redact_text, shown_name
 
 Headers = list[tuple[bytes, bytes]]
 
@@ -174,7 +175,6 @@ _MOST_KNOWN = 64  # blocks of fields that are kept with their bytes; some hundre
 
 # Values that must not enter the compression table, where a guess can be tested by the length of
 # what is sent (RFC 7541 section 7.1.3).
-_SECRET = frozenset([b"authorization", b"proxy-authorization"])
 _SHORT_COOKIE = 20  # bytes; a longer one is too long to be guessed
 
 
@@ -276,7 +276,7 @@ class Stream:
 
     def describe(self) -> str:
         """Method and target, for error texts."""
-        text = b"%b %b" % (self.method, self.target)
+        text = b"%b %b" % (self.method, redact_target(self.target))
         return text.decode("ascii", "backslashreplace")
 
     def feed(self, data: bytes) -> bytes:
@@ -1019,7 +1019,8 @@ class Codec:
         last &= MAX_STREAM_ID
         reason = f"the server is going away ({error_name(code)})"
         if len(payload) > _GOAWAY.size:
-            reason += f", saying {payload[_GOAWAY.size :][:200]!r}"
+            said = redact_text(payload[_GOAWAY.size :][:200].decode("latin-1"))
+            reason += f", saying {said.encode('latin-1')!r}"
         self.draining = ""  # the newest one counts
         self.drain(reason)
         self.widened = True
@@ -1119,7 +1120,7 @@ def request_fields(method: bytes, scheme: bytes, target: bytes, headers: Headers
         elif name == b"te":
             if _names_trailers(value):
                 rest.append((name, b"trailers"))
-        elif name in _SECRET or (name == b"cookie" and len(value) < _SHORT_COOKIE):
+        elif name in CREDENTIALS or (name == b"cookie" and len(value) < _SHORT_COOKIE):
             rest.append(NeverIndexedHeaderTuple(name, value))
         else:
             rest.append((name, value))
@@ -1153,11 +1154,13 @@ def check_fields(fields: Headers) -> None:
     if _are_request_names(lines) is None or lines.count(b"\n") != len(names) - 1:
         raise LocalProtocolError(
             "an HTTP/2 request has :method, :scheme, :authority and :path, then names in lower "
-            f"case, not {names!r:.400}"
+            f"case, not {', '.join(map(shown_name, names)):.400}"
         )
     path = values[3]
     if not path.startswith(b"/") and path != b"*":
-        raise LocalProtocolError(f"the :path of an HTTP/2 request begins with /, not {path!r:.80}")
+        raise LocalProtocolError(
+            f"the :path of an HTTP/2 request begins with /, not {redact_target(path)!r:.80}"
+        )
     _join_values(values, LocalProtocolError)
     if not _CONNECTION_SPECIFIC.isdisjoint(names):
         name = next(filter(_CONNECTION_SPECIFIC.__contains__, names))
@@ -1202,7 +1205,7 @@ def _read_block(block: Headers, are_names: Any) -> Headers:
     lines = b"\n".join(names)
     if are_names(lines) is None or lines.count(b"\n") != len(names) - 1:
         bad = next(n for n in names[1:] if b"\n" in n or _are_names(b"\n" + n) is None)
-        raise RemoteProtocolError(f"a malformed field name, {bad[:80]!r}")
+        raise RemoteProtocolError(f"a malformed field name, {shown_name(bad)}")
     lines = _join_values(values, RemoteProtocolError)
     if not _CONNECTION_SPECIFIC.isdisjoint(names):
         name = next(filter(_CONNECTION_SPECIFIC.__contains__, names))

@@ -35,6 +35,7 @@ from ._exceptions import (
     explain,
     explained,
 )
+from ._redact import redact_target, redact_url
 
 if TYPE_CHECKING:
     import ssl
@@ -144,7 +145,12 @@ def encode_host(host: str) -> bytes:
     try:
         encoded = host.encode("ascii") if host.isascii() else idna.encode(host, uts46=True)
     except idna.IDNAError as exc:
-        raise LocalProtocolError(f"URL host {host!r} cannot be encoded: {exc}") from exc
+        if "@" not in host:
+            raise LocalProtocolError(f"URL host {host!r} cannot be encoded: {exc}") from exc
+    if "@" in host:  # a password that has one, and everything behind it was read as the host
+        raise LocalProtocolError(
+            "URL host has characters that no host may have: an @ in a password is written %40"
+        )
     check_host(encoded)
     if b":" not in encoded:
         return encoded.lower()
@@ -291,7 +297,7 @@ class URL:
         if match is None:
             if _ANY_SCHEME.match(url) is None:
                 raise UnsupportedProtocol(describe_scheme(b""))
-            raise LocalProtocolError(f"URL {_without_password(url)!r} is malformed")
+            raise LocalProtocolError(f"URL {redact_url(url)!r} is malformed")
         scheme, host, port, target = match.groups()
         self.scheme, self.host, self.port = _encode_authority(scheme, host, port)
         self.target = b"/" if target is None else _encode_target(target)
@@ -333,14 +339,8 @@ class URL:
     def __repr__(self) -> str:
         return (
             f"{self.__class__.__name__}(scheme={self.scheme!r}, "
-            f"host={self.host!r}, port={self.port!r}, target={self.target!r})"
+            f"host={self.host!r}, port={self.port!r}, target={redact_target(self.target)!r})"
         )
-
-
-def _without_password(url: str) -> str:
-    """`url` for an error text: what stands before its last @ may be a password."""
-    scheme, mark, rest = url.rpartition("@")
-    return f"{scheme.partition('://')[0]}://***@{rest}" if mark else url
 
 
 def _to_port(port: Any) -> int:
@@ -364,7 +364,8 @@ def to_text(url: Any) -> str:
     try:
         return url.decode("ascii")
     except UnicodeDecodeError:
-        raise LocalProtocolError("url bytes must be ASCII; pass a str to have it encoded") from None
+        pass  # its arguments hold the whole URL
+    raise LocalProtocolError("url bytes must be ASCII; pass a str to have it encoded")
 
 
 def describe_scheme(scheme: bytes) -> str:
@@ -523,7 +524,7 @@ class Request:
 def describe(request: Request) -> str:
     """Method and target, for error texts."""
     method = request.method.decode("ascii", "backslashreplace")
-    return f"{method} {request.url.target.decode('ascii', 'backslashreplace')}"
+    return f"{method} {redact_target(request.url.target).decode('ascii', 'backslashreplace')}"
 
 
 def name_request(exc: Exception, request: Request) -> None:

@@ -116,9 +116,13 @@ class Names:
 class _Every(Names):
     def __init__(self) -> None:
         super().__init__(())
+        self.longest = 40  # letters; those of programs are shorter
 
     def __bool__(self) -> bool:
         return True
+
+    def __or__(self, other: Names) -> Names:
+        return self
 
     def __contains__(self, name: str) -> bool:
         return True
@@ -416,11 +420,10 @@ _name_begins = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]{0,80}").match
 def shown_name(name: object) -> str:
     """The name of a header field for an error: as far as it is one, for a secret may stand behind
     a colon or a line break that should not be in it."""
-    if isinstance(name, str):
-        name = name.encode("utf-8", "backslashreplace")
-    if not isinstance(name, (bytes, bytearray)):
+    data = name.encode("utf-8", "backslashreplace") if isinstance(name, str) else name
+    if not isinstance(data, (bytes, bytearray)):
         return f"of type {type(name).__name__}"
-    match = _name_begins(bytes(name))
+    match = _name_begins(bytes(data))
     assert match is not None
-    more = "..." if len(match[0]) < len(name) else ""
-    return repr(match[0].decode("ascii")) + more
+    shown = match[0].decode("ascii") if isinstance(name, str) else match[0]
+    return repr(shown) + ("..." if len(match[0]) < len(data) else "")

@@ -27,7 +27,7 @@ from ._exceptions import (
     explained,
 )
 from ._proxy import MAX_SOCKS_FIELD, SOCKS_4, Hop, Read, Rename, Resolve, Step, Write, told
-from ._trace import MASK
+from ._redact import SECURE
 
 RESOLVED_HERE = (b"socks5", b"socks4")
 
@@ -110,7 +110,7 @@ def connect(stream: Any, hop: Hop, host: str, port: int) -> Generator[Step, Any,
     """
     where = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     # As httpcore 1.0 tells it, without the password.
-    auth = None if hop.auth is None else (hop.auth[0], MASK)
+    auth = None if hop.auth is None else (hop.auth[0], SECURE.encode("ascii"))
     details = {"stream": stream, "host": host, "port": port, "auth": auth}
     name = f"socks.setup_socks{4 if hop.scheme in SOCKS_4 else 5}_connection"
     yield from told(name, details, _set_up(stream, hop, host, port, where))

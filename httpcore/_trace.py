@@ -14,10 +14,11 @@ Sources: httpcore 1.0.9 (names of events), curl's ``--write-out`` (which times p
 from __future__ import annotations
 
 import logging
-import re
 from collections.abc import Callable
 from inspect import CO_COROUTINE
 from typing import Any
+
+from ._redact import redact_field, redact_text
 
 Trace = Callable[[str, dict[str, Any]], Any]
 
@@ -30,11 +31,7 @@ ROOMS = ("connection", "http11", "http2", "proxy", "socks")
 # interrupt (Ctrl-C) in there may leave it taken for ever.
 _LOGGERS = {room: logging.getLogger(f"httpcore.{room}") for room in ROOMS}
 
-# Fields whose values are for the other side only.
-_SECRET_FIELDS = frozenset([b"authorization", b"proxy-authorization", b"cookie", b"set-cookie"])
-MASK = b"[secure]"
-_USERINFO = re.compile(rb"://[^/?#@\s]*@")
-_DEEPEST = 4  # levels of tuples and lists that are looked into for such fields
+_DEEPEST = 4  # levels of tuples and lists that are looked into for fields that are secret
 
 
 def check_hooks(extensions: Any) -> None:
@@ -107,15 +104,17 @@ def log_event(name: str, details: dict[str, Any]) -> None:
 
 
 def masked(value: Any, depth: int = 0) -> Any:
-    """`value` with the values of secret header fields replaced, wherever they are in it, and user
-    and password taken out of URLs in others."""
+    """`value` with the values of secret header fields replaced, wherever they are in it, and
+    everything secret taken out of URLs in others."""
     if type(value) is bytes:
-        return _USERINFO.sub(b"://" + MASK + b"@", value)
+        return redact_text(value.decode("latin-1")).encode("latin-1")
+    if type(value) is str:
+        return redact_text(value)
     if depth == _DEEPEST or type(value) not in (list, tuple):
         return value
     if type(value) is tuple and len(value) == 2 and type(value[0]) is bytes:
-        if value[0].lower() in _SECRET_FIELDS:
-            return value[0], MASK
+        if type(value[1]) is bytes:
+            return value[0], redact_field(value[0], value[1])
     return type(value)([masked(part, depth + 1) for part in value])
 
 

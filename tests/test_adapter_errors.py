@@ -288,7 +288,7 @@ def test_headers_that_cannot_be_sent(
 ) -> None:
     prepared = requests.Request("GET", server.url).prepare()
     prepared.headers[name] = value
-    with pytest.raises(InvalidHeader, match=name) as wrong:
+    with pytest.raises(InvalidHeader, match=name.partition(" ")[0]) as wrong:
         session.send(prepared)
     assert problem in str(wrong.value)
     prepared = requests.Request("GET", server.url, headers={"Authorization": "ok"}).prepare()

@@ -31,9 +31,9 @@ from httpcore._cassette.exchange import (
     CassetteError,
     Exchange,
 )
-from httpcore._cassette.file import header_line, read_contents, to_lines
+from httpcore._cassette.file import Contents, header_line, read_contents, to_lines
 from httpcore._cassette.filters import Filters
-from httpcore._cassette.matching import fits
+from httpcore._cassette.matching import Cassette, fits
 
 PEM = (
     "-----BEGIN CERTIFICATE-----\r\nAAAA\r\n-----END CERTIFICATE-----\r\n"
@@ -442,3 +442,15 @@ def test_a_new_file_is_its_owners(tmp_path: Path, mode: str) -> None:
         assert stat.S_IMODE(path.stat().st_mode) == 0o644
     finally:
         os.umask(before)
+
+
+@pytest.mark.parametrize(
+    ("kind", "make"), [BODIES[name] for name in ("json", "form", "form no type", "json in json")]
+)
+def test_no_mismatch_shows_a_secret(kind: str, make: Callable[[str, str], bytes]) -> None:
+    recorded = asks(kind, make("password", "a"), "http://h/?token=1&page=1")
+    sent = asks(kind, make("password", "S3CRET"), "http://u:S3CRET@h/?token=S3CRET&page=2")
+    exchange = Exchange(recorded, answer=Answer(b"HTTP/1.1", 200, b""))
+    text = Cassette("c", Contents([exchange], 0)).explain(sent)
+    assert "page=2" in text and "body differs" in text
+    assert "S3CRET" not in text

@@ -674,8 +674,8 @@ class TestEncodeRequest:
                 "more than one Transfer-Encoding",
             ),
             ([HOST, (b"Content-Length", b"5"), (b"Transfer-Encoding", b"chunked")], "both"),
-            ([HOST, (b"X-A\n", b"v")], r"illegal header name b'X-A\\n'"),
-            ([HOST, (b"X-A", b"v\r\nX-B: w")], r"value of header b'X-A': b'v\\r\\nX-B: w'"),
+            ([HOST, (b"X-A\n", b"v")], r"illegal header name b'X-A'\.\.\."),
+            ([HOST, (b"X-A", b"v\r\nX-B: w")], "value of header b'X-A' "),
         ],
     )
     def test_says_what_is_wrong(self, headers: Headers, reason: str) -> None:
@@ -723,7 +723,7 @@ class TestEncodeRequest:
             encode_request(*arguments)
 
     def test_request_line(self) -> None:
-        with pytest.raises(LocalProtocolError, match="method b'G T'"):
+        with pytest.raises(LocalProtocolError, match="method b'G'\\.\\.\\."):
             encode_request(b"G T", b"/", [HOST])
         with pytest.raises(LocalProtocolError, match=r"request target b'/ HTTP/1\.1"):
             encode_request(b"GET", b"/ HTTP/1.1\r\nX: y\r\n", [HOST])
@@ -1147,7 +1147,7 @@ class TestBodies:
     @pytest.mark.parametrize(
         ("wire", "text"),
         [
-            (b"xyz\r\n", "illegal chunk line b'xyz"),
+            (b"xyz\r\n", "illegal chunk line of 5 bytes"),
             (b"5\r\nhelloX", "malformed chunk end b'X'"),
             (b"5\r\nhello\rX", "malformed chunk end"),
             (b"5;" + b"x" * MAX_HEAD, f"chunk line longer than {MAX_HEAD}"),

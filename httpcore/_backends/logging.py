@@ -21,10 +21,11 @@ import time
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
-from .._cassette.exchange import MARK
+from .._cassette.exchange import MARK, to_bytes, to_text
 from .._cassette.filters import Filters
 from .._cassette.requests import PREFACE
 from .._models import shown_path
+from .._redact import FILTERED, SUSPECT, hide_links, is_secret
 from .._trace import logs_debug
 from .base import SOCKET_OPTION, NetworkBackend, NetworkStream
 from .sync import SyncBackend
@@ -79,14 +80,19 @@ class Preview:
             return b""  # whether it goes on from the line before is not known yet
         match = _match_name(line)
         if line[:1] not in (b" ", b"\t"):  # else it continues the line before
-            self._secret = match is not None and self._filters.hides(match[1])
+            self._secret = match is not None and (
+                self._filters.hides(match[1]) or is_secret(match[1])
+            )
         if not self._secret:
-            return self._filters.value(b"", piece)
+            shown = to_text(self._filters.value(b"", piece))
+            return to_bytes(hide_links(shown, SUSPECT, FILTERED))
         if match is None or not piece.strip():
             return MARK if piece.strip() else piece
         if ends and not known:
             value, end = line[match.end() :].removesuffix(b"\r"), line[-1:]
-            return match[0] + self._filters.value(match[1], value) + (end if end == b"\r" else b"")
+            hides = self._filters.hides(match[1])
+            shown_value = self._filters.value(match[1], value) if hides else MARK
+            return match[0] + shown_value + (end if end == b"\r" else b"")
         return piece[: max(0, match.end() - known)] + MARK
 
 
@@ -159,8 +165,8 @@ class LoggingStream(WrappedStream):
 class LoggingBackend(NetworkBackend):
     """Logs each operation of another network layer at DEBUG. Thread-safe.
 
-    Values of Authorization, Proxy-Authorization, Cookie and Set-Cookie, and user names and
-    passwords in URLs, are not shown.
+    Values of header fields and query parameters that sound like a secret, and user names and
+    passwords in URLs, are not shown. Bodies are.
 
     Parameters:
         backend: the network; None for `SyncBackend()`.

@@ -11,7 +11,9 @@ import re
 from collections.abc import Callable, Iterable
 from typing import Protocol
 
+from .. import _redact
 from .._redact import FILTERED
+from .bodies import Bodies
 from .exchange import (
     MARK,
     Asked,
@@ -254,12 +256,17 @@ class Cassette:
         if any(FILTERED in _split(one)[2] for one in recorded):
             scheme, host, _, _ = _split(url)
             url = f"{scheme}://{host}/..."
-        return Filters(query=set(found)).url(url)
+        return _redact.hide_pairs(Filters(query=set(found)).url(url), _redact.SUSPECT, FILTERED)
 
 
 def _body_difference(recorded: bytes, sent: bytes) -> str:
     if MARK in recorded:
         return f" recorded {len(recorded)} bytes (filtered), sent {len(sent)} bytes"
+    # Neither side may show a secret, whether or not a rule was there when it was recorded.
+    hidden = [_hide(data) for data in (recorded, sent)]
+    if hidden[0] == hidden[1]:
+        return " in a value that may be secret"
+    recorded, sent = hidden
     pairs = zip(recorded, sent, strict=False)
     at = next((i for i, (one, other) in enumerate(pairs) if one != other), None)
     if at is None:
@@ -267,6 +274,13 @@ def _body_difference(recorded: bytes, sent: bytes) -> str:
     start = max(0, at - EXCERPT // 2)
     parts = [data[start : start + EXCERPT] for data in (recorded, sent)]
     return f" at byte {at}\n    recorded {parts[0]!r}\n    sent     {parts[1]!r}"
+
+
+def _hide(body: bytes) -> bytes:
+    return to_bytes(_suspect_bodies.text(to_text(body)))
+
+
+_suspect_bodies = Bodies(_redact.SUSPECT, _redact.SUSPECT)
 
 
 def _different_headers(name: str, recorded: Asked, asked: Asked) -> str:

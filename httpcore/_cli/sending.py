@@ -6,7 +6,7 @@ what is shown of any of it.
 
 What is secret goes to the origin that it was given for and to no other: not along a redirect to
 another host, port or scheme. That holds for ``-u``, for every header field that may be a secret
-(`text.is_secret`), and for the client certificate.
+(`_redact.is_secret`), and for the client certificate.
 
 Sources: RFC 9110 section 15.4 (redirects), curl(1) for the proxy variables.
 """
@@ -28,6 +28,7 @@ import httpcore
 
 from .._backends.sync import SyncStream
 from .._models import content_length, to_url
+from .._redact import is_secret
 from .decoding import accepted
 from .exits import Exit, Problem
 from .options import (
@@ -43,7 +44,7 @@ from .options import (
 )
 from .progress import Meter, MeteredFile
 from .terminal import Terminal
-from .text import is_secret, of_bytes
+from .text import of_bytes
 
 # Redirects that are followed at most; as many as browsers.
 MOST_REDIRECTS = 20

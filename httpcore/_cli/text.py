@@ -1,7 +1,7 @@
 """What may be shown: no control characters, no secrets.
 
-Owns: how text of a server is made harmless for a terminal, and which header fields are secret. Must
-not know: where it is shown.
+Owns: how text of a server is made harmless for a terminal. Must not know: where it is shown, and
+what is secret (`_redact` does).
 
 A terminal obeys what it is given: a server could recolour, overwrite, or in some terminals type on
 the user's behalf. So what a server says is shown with its control characters written out.
@@ -13,25 +13,14 @@ from __future__ import annotations
 
 import re
 
-from .._cassette.filters import Filters
 from .._h1 import Headers
+from .._redact import FILTERED, SECRET_FIELDS, SUSPECT, hide_field, hide_links, is_secret
 
 # DEL and C1 controls, what reorders text, line separators, and lone surrogates, which cannot be
 # encoded.
 _BEYOND_C0 = "\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff"
 _HARMFUL = re.compile(f"[\x00-\x1f{_BEYOND_C0}]")
 _HARMFUL_IN_LINES = re.compile(f"[\x00-\x08\x0b-\x1f{_BEYOND_C0}]")
-
-# Names of header fields whose values are nobody's business. Wide on purpose: what is hidden without
-# need can be had with -i, what is shown without need stays in a log.
-_SECRET = re.compile(
-    rb"^(?!access-control-).*"
-    rb"(auth(?!enticate)|cookie|token|secret|passw|api[-_]?key|credential|session|signature)",
-    re.IGNORECASE,
-)
-HIDDEN = "[filtered]"
-
-_filters = Filters()
 
 
 def line(text: str) -> str:
@@ -58,17 +47,13 @@ def of_bytes(data: bytes) -> str:
         return line(data.decode("latin-1"))
 
 
-def is_secret(name: bytes) -> bool:
-    """Whether the header field `name` may hold a secret."""
-    return _SECRET.search(name) is not None
-
-
 def masked(headers: Headers) -> list[tuple[str, str]]:
     """Header fields as they may be shown in a log."""
     return [(of_bytes(name), _masked_value(name, value)) for name, value in headers]
 
 
 def _masked_value(name: bytes, value: bytes) -> str:
-    if _filters.hides(name) or not is_secret(name):
-        return of_bytes(_filters.value(name, value))
-    return HIDDEN
+    text, name = of_bytes(value), name.lower()
+    if name in SECRET_FIELDS:
+        return hide_field(name, text, FILTERED)
+    return FILTERED if is_secret(name) else hide_links(text, SUSPECT, FILTERED)

@@ -15,7 +15,6 @@ import contextlib
 import logging
 import os
 import random
-import re
 import threading
 import time
 import types
@@ -65,6 +64,7 @@ from .._models import (
 )
 from .._pool import ACTIVE, DIALING, Route, Scheduler, Share, Slot, Waiter
 from .._proxy import Hop, forwarded, to_hop
+from .._redact import redact_target
 from .._retries import IDEMPOTENT, Retries, RetryBudget, RetryConfig
 from .._ssl import create_ssl_context
 from .._trace import Trace, check_hook, combined, debug, log_hook, naming
@@ -97,7 +97,6 @@ NAMED_HOLDERS = 5
 LISTED_WAITERS = 20
 
 # In a URL, what stands before the host and is nobody's business.
-_USERINFO = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]*://)[^/?#]*@")
 
 # Seconds. A waiter that was served is woken at once; should the thread that served it be
 # interrupted (KeyboardInterrupt) before it could wake it, the waiter looks by itself.
@@ -739,7 +738,7 @@ class ConnectionPool(RequestInterface):
                 ``active``, ``idle``, ``dialing``, and how many requests are ``queued``. Those that
                 go on from an HTTP proxy are counted under the proxy.
             waiting_for: the requests that wait longest, 20 at most, the oldest first: ``method``,
-                ``url`` (without user and password) and ``seconds`` so far.
+                ``url`` (without user, password and values of the query) and ``seconds`` so far.
             totals: since the pool was made (or the process was forked). Connections: ``opened``;
                 ``failed``, which could not be opened; ``expired``, closed while idle because their
                 time was up or the server was gone; ``evicted``, closed while idle to make room.
@@ -1000,11 +999,9 @@ def _method(request: Request) -> str:
 
 
 def _url(request: Request) -> str:
-    """The URL for people, without user and password."""
-    target = request.url.target.decode("ascii", "backslashreplace")
-    if target.startswith("/"):
-        return f"{request.url.origin}{target}"
-    return _USERINFO.sub(r"\1", target, count=1)  # a proxy's, or "*"
+    """The URL for people: whoever reads it may be concerned with another request."""
+    target = redact_target(request.url.target).decode("ascii", "backslashreplace")
+    return f"{request.url.origin}{target}" if target.startswith("/") else target
 
 
 def _position(stream: Any) -> int | None:
