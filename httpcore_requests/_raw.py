@@ -241,11 +241,12 @@ class RawResponse(HTTPResponse):
         if decode_content is None:
             decode_content = self.decode_content
         if self._has_decoded_content or (decode_content and self._needs_decoding()):
-            while True:
+            while not wire.given_up:
                 piece = self.read1(READ_SIZE if amt is None else amt, decode_content)
                 if not piece:
-                    return
+                    break
                 yield piece
+            return
         read = wire.read1 if amt is None or wire.left is None else wire.read
         while not wire.closed:
             piece = read(amt)
@@ -280,9 +281,9 @@ class RawResponse(HTTPResponse):
     # -- letting go
 
     def release_conn(self) -> None:
-        """Give the connection back; what has not arrived is given up."""
-        if not self._wire.body.closed:
-            self._wire.close()
+        """Say that the connection is not needed. It goes back when all of the body was read, as
+        ever, or when the response is closed or dropped: until then, the body can be read."""
+        self._wire.body.released = True
         self._connection_gone = True
 
     def close(self) -> None:

@@ -153,7 +153,7 @@ class Response(_Stock):  # type: ignore[misc]
             raise self._explain(ChunkedEncodingError(exc)) from exc
         except urllib3.exceptions.DecodeError as exc:
             # The rest is of no use, and who called `session.get` has nothing to close.
-            self.raw.release_conn()
+            self.raw.close()
             raise self._explain(ContentDecodingError(exc)) from exc
         except urllib3.exceptions.ReadTimeoutError as exc:
             raise self._explain(ConnectionError(exc)) from exc

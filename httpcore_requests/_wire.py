@@ -63,6 +63,7 @@ class BodyFile:
         response: the httpcore response it came with.
         left: bytes still to be read where Content-Length says so, else None.
         closed: True once everything was read, or after close().
+        given_up: True when it was closed before everything was read.
         enforce: False forgives a body that ends before its Content-Length.
         fields: the header lines.
         method, url: of the request.
@@ -75,6 +76,7 @@ class BodyFile:
         "closed",
         "enforce",
         "fields",
+        "given_up",
         "left",
         "method",
         "response",
@@ -95,7 +97,7 @@ class BodyFile:
         self.body: Any = response.stream
         self.left = left
         self.enforce = enforce
-        self.closed = False
+        self.closed = self.given_up = False
         self.fields = fields
         self.method = method
         self.url = url
@@ -185,7 +187,8 @@ class BodyFile:
         return from_body(exc, self._pool, f"{self.method} {without_query(self.url)}")
 
     def close(self) -> None:
-        self.closed = True
+        if not self.closed:
+            self.closed = self.given_up = True
         self.body.close()
 
     def isclosed(self) -> bool:

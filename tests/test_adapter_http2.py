@@ -316,7 +316,6 @@ def test_the_socket_is_shared(get_raw: Open) -> None:
         lambda raw: raw._fp.fp.raw._sock.shutdown(socket.SHUT_RDWR),
         lambda raw: raw.shutdown(),
         lambda raw: raw.close(),
-        lambda raw: raw.release_conn(),
         lambda raw: raw._fp.fp.close(),
     ],
 )

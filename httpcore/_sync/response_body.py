@@ -62,6 +62,7 @@ class ResponseBody:
     Attributes:
         closed: True once the connection was given back.
         complete: True once all of the body has arrived.
+        released: set by a caller who needs no more of it: dropping it unread is no mistake then.
         unclean_tls_eof: True when a body that ends with the connection ended without TLS'
             close_notify: it may have been cut short.
     """
@@ -87,6 +88,7 @@ class ResponseBody:
         "closed",
         "complete",
         "marks",
+        "released",
         "slot",
         "unclean_tls_eof",
     )
@@ -113,6 +115,7 @@ class ResponseBody:
         self.marks = marks = Marks()
         marks.began = marks.ready = marks.sent = marks.headed = marks.ended = marks.opening = None
         self.aborted = False  # another thread wants this to end
+        self.released = False
         self.closed = False
         self.complete = False
         self.unclean_tls_eof = False
@@ -483,7 +486,7 @@ class ResponseBody:
         # Releasing it here could deadlock: the garbage collector runs anywhere.
         self._pool._orphaned(slot)
         self.slot = None
-        if self._reader is not None and not gone:
+        if self._reader is not None and not gone and not self.released:
             warnings.warn(
                 f"unread response to {describe(self._request)} was dropped: read it to the end or "
                 "close it",
