@@ -479,7 +479,7 @@ def test_neither_takes_nor_gives_over_http2(
             "POST", server.url, content=parts(4 * MIB), extensions={"timeout": timeouts}
         )
     if "total" in timeouts:
-        assert "the total of 0.3 s is over" in str(caught.value)
+        assert "total of 0.3 s is over" in str(caught.value)
     assert h2_pool.stats()["active"] == 0
     assert server.wait_for(lambda: server.link.open == 0)
 
