@@ -55,6 +55,23 @@ _VERIFY_FLAGS = (
 # What is offered (ALPN, RFC 7301 section 6) unless more is said.
 HTTP11_ONLY = ("http/1.1",)
 
+# OpenSSL's X509_V_ERR numbers for "nobody whom I trust has signed this": where more roots would
+# have helped. X509_verify_cert_error_string(3) lists them.
+UNTRUSTED = frozenset([2, 18, 19, 20, 21])
+
+# OpenSSL's reasons where what came is no TLS record (SSL_R_ in its sslerr.h; which one depends on
+# its version and on the bytes).
+_NOT_TLS = frozenset(
+    ["WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "PACKET_LENGTH_TOO_LONG", "UNKNOWN_PROTOCOL"]
+)
+
+# What to try, put behind the text of such an error.
+TRUST_ITS_CA = (
+    "; the certificate was not issued by a CA that is trusted here: "
+    "to trust its CA, pass the path of that CA's certificate as verify="
+)
+SPEAK_PLAINLY = "; the answer is no TLS: if plain HTTP is spoken there, write http:// in its URL"
+
 # The arguments of `create_ssl_context` after the first two, where they are not given.
 _NOTHING_MORE = (None, None, None, None, True, HTTP11_ONLY)
 
@@ -243,6 +260,19 @@ def resumes_tls_sessions(context: object) -> bool:
         return False
 
 
+def explain_handshake(exc: BaseException) -> str:
+    """Return what to try after the failed handshake `exc`, to be put behind its text; or nothing.
+
+    Where somebody knew more and said so in its text, that sets ``explained`` on `exc`.
+    """
+    if not isinstance(exc, ssl.SSLError) or getattr(exc, "explained", False):
+        return ""
+    if getattr(exc, "verify_code", None) in UNTRUSTED:
+        return TRUST_ITS_CA
+    # One that was made by hand has no reason.
+    return SPEAK_PLAINLY if getattr(exc, "reason", None) in _NOT_TLS else ""
+
+
 def load_roots(
     context: ssl.SSLContext,
     verify: Verify = True,
@@ -416,7 +446,11 @@ def _load_roots(context: ssl.SSLContext, path: str) -> None:
         return
     if not os.path.exists(path):
         raise FileNotFoundError(f"TLS CA bundle not found: {path}")
-    context.load_verify_locations(cafile=path)
+    try:
+        context.load_verify_locations(cafile=path)
+    except ssl.SSLError as exc:
+        text = f"cannot load the TLS CA bundle {path}: {exc.strerror or exc}"
+        raise ssl.SSLError(exc.errno, text) from exc
 
 
 def _load_cert(context: ssl.SSLContext, cert: Cert) -> None:
@@ -427,13 +461,44 @@ def _load_cert(context: ssl.SSLContext, cert: Cert) -> None:
             raise FileNotFoundError(f"TLS client {what} file not found: {path}")
     where = "memory" if isinstance(key or file, bytes) else key or file
 
+    locked = f"the TLS client key in {where} is encrypted: give its password"
+
     def no_password() -> str:  # without this, OpenSSL asks for it on the terminal
-        text = f"the TLS client key in {where} is encrypted: give its password"
-        raise ssl.SSLError(ssl.SSL_ERROR_SSL, text)
+        raise ssl.SSLError(ssl.SSL_ERROR_SSL, locked)
 
     with contextlib.ExitStack() as files:
-        file, key = (_as_file(part, files) for part in (file, key))
-        context.load_cert_chain(file, key, no_password if password is None else password)
+        paths = [_as_file(part, files) for part in (file, key)]
+        try:
+            context.load_cert_chain(
+                paths[0], paths[1], no_password if password is None else password
+            )
+        except ssl.SSLError as exc:
+            if exc.strerror == locked:
+                raise
+            text = f"cannot load the TLS client certificate: {exc.strerror or exc}"
+            raise ssl.SSLError(exc.errno, f"{text}; {_what_is_wrong(file, key, paths)}") from exc
+
+
+def _what_is_wrong(file: Any, key: Any, paths: list[Any]) -> str:
+    """Return which of the files of a client certificate lacks what it needs."""
+    cert_in, key_in = (
+        "the PEM text" if isinstance(part, bytes) else os.fspath(part)
+        for part in (file, key or file)
+    )
+    if not _contains(paths[0], b"CERTIFICATE-----"):
+        return f"{cert_in} contains no certificate in PEM format"
+    if not _contains(paths[1] or paths[0], b"PRIVATE KEY-----"):
+        more = "" if key else ": pass the pair (certificate, key), or one file that holds both"
+        return f"{key_in} contains no private key in PEM format{more}"
+    return f"check that the password is right and that the key in {key_in} is that of {cert_in}"
+
+
+def _contains(path: Any, mark: bytes) -> bool:
+    try:
+        with open(path, "rb") as file:
+            return mark in file.read()
+    except OSError:
+        return True  # nobody can say
 
 
 def _as_file(part: Any, files: contextlib.ExitStack) -> Any:

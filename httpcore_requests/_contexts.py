@@ -251,6 +251,7 @@ class FittedContext:
             else "the ssl_context that was given holds no CA certificate: call its "
             "load_default_certs(), or load_verify_locations(certifi.where())"
         )
+        exc.explained = True  # type: ignore[attr-defined]
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._context, name)

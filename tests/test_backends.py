@@ -26,9 +26,10 @@ import httpcore
 from httpcore._backends import sync
 from httpcore._backends.sync import SyncStream
 from httpcore._exceptions import NameResolutionError, TLSError
-from tests.support import leaks
+from tests.support import leaks, tls
 from tests.support.forks import in_child
-from tests.support.servers import Peer, ScriptedServer
+from tests.support.proxies import ProxyServer
+from tests.support.servers import LocalServer, Peer, ScriptedServer
 from tests.support.tls import ClientCert
 
 Serve = Callable[..., ScriptedServer]
@@ -1122,3 +1123,55 @@ def test_what_an_async_stream_or_backend_lacks_is_named() -> None:
                 await getattr(thing, name)(*arguments)
 
     asyncio.run(main())
+
+
+# --- what to try after a failed handshake ---
+
+
+def answer_in_http(peer: Peer) -> None:
+    peer.recv(1)
+    peer.send(b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n")
+    peer.wait_closed()
+
+
+def test_https_to_a_server_of_plain_http(serve: Serve) -> None:
+    url = serve(answer_in_http).url.replace("http:", "https:")
+    with httpcore.ConnectionPool() as pool:
+        with pytest.raises(TLSError, match=r"the answer is no TLS: .* write http:// in its URL"):
+            pool.request("GET", url)
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_an_https_url_of_a_proxy_of_plain_http(serve: Serve, scheme: str) -> None:
+    url = serve(answer_in_http).url.replace("http:", "https:")
+    with httpcore.HTTPProxy(url) as pool:
+        with pytest.raises(
+            httpcore.ProxyError,
+            match=f"cannot reach the proxy {url}: .* if plain HTTP is spoken there, write http://",
+        ):
+            pool.request("GET", f"{scheme}://example.test/")
+
+
+def test_plain_http_inside_the_tls_of_a_proxy(server: LocalServer, ca: trustme.CA) -> None:
+    with ProxyServer(tls=tls.server_context(ca)) as proxy, ScriptedServer(answer_in_http) as plain:
+        trusts = httpcore.create_ssl_context(ca_data=ca.cert_pem.bytes().decode())
+        with httpcore.HTTPProxy(proxy.url, proxy_ssl_context=trusts) as pool:
+            with pytest.raises(TLSError, match="write http:// in its URL"):
+                pool.request("GET", plain.url.replace("http:", "https:"))
+
+
+def test_a_certificate_that_nobody_trusts(tls_server: LocalServer) -> None:
+    with httpcore.ConnectionPool() as pool:
+        with pytest.raises(TLSError, match=r"CERTIFICATE_VERIFY_FAILED.*; .* pass .* as verify="):
+            pool.request("GET", tls_server.url)
+    tls_server.handshake_errors.clear()
+
+
+def test_a_wrong_name_is_no_matter_of_trust(tls_server: LocalServer, ca: trustme.CA) -> None:
+    context = httpcore.create_ssl_context(ca_data=ca.cert_pem.bytes().decode())
+    host = f"wrong.invalid:{tls_server.port}"
+    with httpcore.ConnectionPool(ssl_context=context, resolve={host: "127.0.0.1"}) as pool:
+        with pytest.raises(TLSError) as caught:
+            pool.request("GET", f"https://{host}/")
+    assert "verify=" not in str(caught.value)
+    tls_server.handshake_errors.clear()

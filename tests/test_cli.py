@@ -490,6 +490,28 @@ def test_insecure(tls_server: LocalServer) -> None:
     assert run("-k", "--json", tls_server.url).json["tls"]["verified"] is False
 
 
+def test_a_certificate_that_nobody_trusts(tls_server: LocalServer) -> None:
+    done = run(tls_server.url)
+    assert done.code == Exit.CERTIFICATE
+    assert "CERTIFICATE_VERIFY_FAILED" in done.err
+    assert "--cacert FILE; -k (--insecure)" in done.err
+    assert "verify=" not in done.err
+    tls_server.handshake_errors.clear()
+
+
+def test_a_client_certificate_without_its_key(client_cert: ClientCert) -> None:
+    done = run("-E", client_cert.cert, "https://127.0.0.1:1")
+    assert done.code == Exit.READ
+    assert f"{client_cert.cert} contains no private key" in done.err
+
+
+def test_a_stale_variable_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", "/no/such/file")
+    done = run("https://127.0.0.1:1")
+    assert done.code == Exit.READ
+    assert "SSL_CERT_FILE=/no/such/file: not found" in done.err
+
+
 def test_client_certificates(
     serve: Serve, mutual_tls_context: ssl.SSLContext, ca_bundle: str, client_cert: ClientCert
 ) -> None:

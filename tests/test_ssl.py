@@ -633,10 +633,37 @@ def test_missing_files_are_named(arguments: dict[str, Any], text: str) -> None:
     assert str(caught.value) == text
 
 
+def test_a_client_certificate_that_cannot_be_loaded_is_named(
+    client_cert: tls.ClientCert, ca: trustme.CA, tmp_path: Path
+) -> None:
+    other = tls.write_client_cert(ca, tmp_path, "other@example.test")
+    no_key = f"{client_cert.cert} contains no private key in PEM format"
+    pair = ": pass the pair (certificate, key), or one file that holds both"
+    cert_bytes = Path(client_cert.cert).read_bytes()
+    mismatch = f"the key in {other.key} is that of {client_cert.cert}"
+    for cert, text in (
+        (client_cert.cert, no_key + pair),
+        (Path(client_cert.cert), no_key + pair),
+        ((client_cert.cert, client_cert.cert), no_key),
+        (client_cert.key, f"{client_cert.key} contains no certificate in PEM format"),
+        (cert_bytes, "the PEM text contains no private key in PEM format" + pair),
+        ((client_cert.cert, other.key), mismatch),
+    ):
+        with pytest.raises(ssl.SSLError) as caught:
+            create_ssl_context(cert=cert)  # type: ignore[arg-type]
+        assert str(caught.value).endswith(text)
+        assert "cannot load the TLS client certificate: [" in str(caught.value)
+        assert "PRIVATE KEY-----" not in str(caught.value)
+
+
+def test_what_is_not_a_file_is_not_looked_into() -> None:
+    assert _ssl._contains("/no/such/file", b"mark")  # then nothing is said about it
+
+
 def test_files_that_hold_no_certificate(tmp_path: Path) -> None:
     path = tmp_path / "empty.pem"
     path.write_text("nothing to see")
-    with pytest.raises(ssl.SSLError):
+    with pytest.raises(ssl.SSLError, match=f"cannot load the TLS CA bundle {path}: "):
         create_ssl_context(path)
     with pytest.raises(ssl.SSLError):
         create_ssl_context(cert=path)

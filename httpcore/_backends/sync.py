@@ -34,6 +34,7 @@ from .._exceptions import (
     WriteTimeout,
 )
 from .._models import shown_path
+from .._ssl import explain_handshake
 from .base import SOCKET_OPTION, NetworkBackend, NetworkStream
 from .fork import close_in_child, is_closed_in_child
 from .interrupt import goes_on, shut_down, waits
@@ -413,7 +414,8 @@ class SyncStream(NetworkStream):
                     f"TLS handshake with {self.peer} timed out: not done within {seconds(timeout)}"
                 ) from exc
             if isinstance(exc, (OSError, ValueError)):
-                raise TLSError(f"TLS handshake with {self.peer} failed: {exc}") from exc
+                text = f"TLS handshake with {self.peer} failed: {exc}{explain_handshake(exc)}"
+                raise TLSError(text) from exc
             raise
         stream = SyncStream(sock, self.peer)
         stream._resumable = ssl_context, key

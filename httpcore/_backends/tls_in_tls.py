@@ -26,6 +26,7 @@ from .._exceptions import (
     TLSError,
     WriteError,
 )
+from .._ssl import explain_handshake
 from .base import NetworkStream
 from .interrupt import abort
 from .tcp import seconds
@@ -102,7 +103,8 @@ class TLSInTLSStream(NetworkStream):
                     f"TLS handshake with {self.peer} timed out: not done within {seconds(timeout)}"
                 ) from exc
             if isinstance(exc, (OSError, ValueError, NetworkError)):
-                raise TLSError(f"TLS handshake with {self.peer} failed: {exc}") from exc
+                text = f"TLS handshake with {self.peer} failed: {exc}{explain_handshake(exc)}"
+                raise TLSError(text) from exc
             raise
 
     def _pump(self, action: Callable[[], Any], timeout: float | None) -> Any:

@@ -15,6 +15,7 @@ import httpcore
 from httpcore import exceptions
 
 from .._exceptions import NOT_SENT
+from .._ssl import TRUST_ITS_CA
 
 
 class Exit(IntEnum):
@@ -59,6 +60,12 @@ class Problem(Exception):
         self.cause = cause
 
 
+# What the library says about `verify` means these options here.
+_TRUST_ITS_CA = (
+    "; the certificate was not issued by a CA that is trusted here: to trust its CA, "
+    "use --cacert FILE; -k (--insecure) does not verify at all"
+)
+
 # The first that fits: what is more special, or says more to a script, stands above.
 _CODES: list[tuple[type[BaseException], Exit]] = [
     (httpcore.TimeoutException, Exit.TIMEOUT),
@@ -85,7 +92,8 @@ def explain(exc: BaseException) -> Problem | None:
     code = next((code for kind, code in _CODES if isinstance(exc, kind)), None)
     if code is None:
         return None
-    return Problem(_refine(code, exc), exceptions.explain(exc), exc)
+    text = exceptions.explain(exc).replace(TRUST_ITS_CA, _TRUST_ITS_CA)
+    return Problem(_refine(code, exc), text, exc)
 
 
 def _refine(code: Exit, exc: BaseException) -> Exit:
