@@ -382,3 +382,26 @@ def test_pyopenssl(tls_server: LocalServer, ca: trustme.CA) -> None:
         body = os.urandom(2_000_000)
         assert pool.request("POST", f"{tls_server.url}/upload", content=iter([body])).status == 200
     assert tls_server.accepted == 1
+
+
+def test_waiting_for_a_socket_where_the_class_is_a_function(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """HTTP/2 over a stream that can only block waits on the socket below it, if there is one."""
+    from httpcore._sync.http2 import _Blocking
+
+    class Below(httpcore.NetworkStream):
+        def __init__(self, sock: Any) -> None:
+            self.sock = sock
+
+        def get_extra_info(self, info: str) -> Any:
+            return self.sock if info == "socket" else None
+
+    real = socket.socket
+    near, far = socket.socketpair()
+    with near, far, monkeypatch.context() as patch:
+        patch.setattr(socket, "socket", lambda *args, **kw: real(*args, **kw))
+        waited = _Blocking(Below(near))
+        far.send(b"x")
+        assert waited.wait(False, 10)
+        _Blocking(Below(Bare()))  # a mock's: nothing to wait on, and nothing fails

@@ -26,7 +26,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import socket
 import threading
 import time
 import types
@@ -1375,8 +1374,10 @@ class _Blocking:
         self._waiting: Waiting | None = None
         self.patience: float | None = None  # seconds for a write
         sock = stream.get_extra_info("socket")
-        if isinstance(sock, socket.socket) and SyncStream.wait is not None:
-            with contextlib.suppress(OSError, ValueError):  # no descriptors left, or it is closed
+        # `socket.socket` is not asked for: programs put functions of their own there.
+        if hasattr(sock, "fileno") and SyncStream.wait is not None:
+            # No descriptors are left, or it is closed, or it is a mock's.
+            with contextlib.suppress(OSError, ValueError, TypeError):
                 self._waiting = Waiting(sock)
 
     def wait(self, write: bool, timeout: float | None) -> bool:
