@@ -82,6 +82,7 @@ CLOSED = "CLOSED"  # no longer part of the pool; final
 
 _FOREVER = float("inf")  # seconds; an expiry that never comes
 _AT_ONCE = -_FOREVER  # seconds; an expiry that has always passed
+_NO_ROUTE = {"active": 0, "idle": 0, "dialing": 0, "queued": 0}
 _SLACK = 32  # entries; outdated ones a heap may hold beyond its size before it is swept
 
 
@@ -385,8 +386,10 @@ class Scheduler:
         figures = ", ".join(f"{name} {value}" for name, value in self.stats().items() if value)
         return f"<Scheduler [{figures or 'empty'}]>"
 
-    # The operations. The first lines of `acquire` and `release` are the warm path, and on purpose
-    # call nothing that is written in Python.
+    # The operations. Those that only look (`stats`, `routes`, `totals`, `waiters`, `waiter_of` and
+    # `slots`) go by the facts, change nothing, and may be called in the middle of any other, by
+    # who has interrupted it in the same thread. The first lines of `acquire` and `release` are the
+    # warm path, and on purpose call nothing that is written in Python.
 
     def acquire(
         self, route: Route, owner: Owner, now: float, fresh: bool = False
@@ -661,17 +664,12 @@ class Scheduler:
 
     def routes(self) -> dict[Route, dict[str, int]]:
         """As `stats`, for each route that has slots or waiters: active, idle, dialing, queued."""
-        if self._mutating:
-            self._repair(self._latest)
-        return {
-            line.route: {
-                "active": line.count - line.dialing - len(line.idle),
-                "idle": len(line.idle),
-                "dialing": line.dialing,
-                "queued": len(line.waiters),
-            }
-            for line in self._lines.values()
-        }
+        found: dict[Route, dict[str, int]] = {}
+        for slot in self.slots():
+            found.setdefault(slot.route, dict(_NO_ROUTE))[slot.state.lower()] += 1
+        for waiter in self.waiters():
+            found.setdefault(waiter.route, dict(_NO_ROUTE))["queued"] += 1
+        return found
 
     def totals(self) -> dict[str, int]:
         """What has happened so far. Connections: opened; failed, which could not be opened;

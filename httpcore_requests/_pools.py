@@ -305,6 +305,8 @@ class HostPool(HTTPConnectionPool):
         )
         pool = transports.open.get(self._road) or transports.pool(self._road)
         response = pool.handle_request(request)
+        if transports.open.get(self._road) is not pool:
+            pool.retire()  # the session was closed meanwhile, by a signal handler or a thread
         known: Any = response.extensions
         if response.status < FIRST_FINAL and not any(n.lower() == b"upgrade" for n, _ in lines):
             known["unasked"] = True

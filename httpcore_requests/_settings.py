@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import socket
 import ssl
-import threading
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -22,7 +21,6 @@ from urllib3.poolmanager import PoolKey
 
 import httpcore
 
-from ._fork import renew_in_child
 from ._tls import TLSSettings
 
 # Idle connections kept over all hosts, where pool_connections * pool_maxsize is less. Many
@@ -167,21 +165,19 @@ def without_ip(road: Road) -> Road:
 
 
 class Transports:
-    """The httpcore pools of one adapter, made when first needed. Thread-safe."""
+    """The httpcore pools of one adapter, made when first needed. Thread-safe, and without a lock:
+    each look at `open` is one step, so a signal handler may close a session that is in use."""
 
     def __init__(self, settings: Settings, max_idle: int = MIN_IDLE) -> None:
         self.settings = settings
         self.max_idle = max_idle
         self.open: dict[Road, httpcore.ConnectionPool] = {}
-        self._lock = threading.Lock()
-        renew_in_child(self, "_lock", threading.Lock)
 
     def pool(self, road: Road) -> httpcore.ConnectionPool:
         """The pool for `road`."""
-        with self._lock:
-            pool = self.open.get(road)
-            if pool is None:
-                pool = self.open[road] = self._make(road)
+        pool = self.open.get(road)
+        if pool is None:  # two threads may both make one; the first is kept
+            pool = self.open.setdefault(road, self._make(road))
         return pool
 
     def _make(self, road: Road) -> httpcore.ConnectionPool:
@@ -207,18 +203,16 @@ class Transports:
 
     def leave(self, proxy: httpcore.Proxy) -> None:
         """Close the idle connections that go through `proxy`."""
-        with self._lock:
-            pools = list(self.open.values())
-        for pool in pools:
+        for pool in list(self.open.values()):
             pool.close_idle(proxy)
 
     def close(self) -> None:
         """Close idle connections now, busy ones when their response ends. Usable afterwards:
         the next request makes a new pool."""
-        with self._lock:
-            pools, self.open = list(self.open.values()), {}
-        for pool in pools:
-            pool.retire()
+        for road in list(self.open):
+            pool = self.open.pop(road, None)
+            if pool is not None:  # else another thread closes it
+                pool.retire()
 
     def __reduce__(self) -> Any:
         """A copy has the same settings, and no connections."""
@@ -226,5 +220,5 @@ class Transports:
 
     def __del__(self) -> None:
         # An adapter that is dropped, never closed, gives its sockets back.
-        for pool in self.open.values():
+        for pool in list(self.open.values()):
             pool.retire()

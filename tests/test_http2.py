@@ -369,7 +369,7 @@ def test_a_sleeper_that_is_interrupted(connect: Connect, monkeypatch: pytest.Mon
             self.rung.release()
 
     with monkeypatch.context() as patch:
-        patch.setattr(http2, "threading", SimpleNamespace(Lock=Bell))
+        patch.setattr(http2, "threading", SimpleNamespace(Lock=Bell, get_ident=threading.get_ident))
         with pytest.raises(Stop):
             send(connection)
     assert wire.resets == {3: Code.CANCEL}

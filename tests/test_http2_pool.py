@@ -479,7 +479,8 @@ class Watched:
     held = threading.local()
 
     def __init__(self, kind: str, forbidden: str = "") -> None:
-        self.lock = threading.Lock()
+        self.lock: Any = threading.RLock()
+        self._is_owned = self.lock._is_owned
         self.kind = kind
         self.forbidden = forbidden
         self.mistakes: list[str] = []

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import socket
 import threading
+from collections.abc import Iterator
 
 import pytest
 
@@ -15,52 +16,71 @@ import httpcore
 from httpcore._backends import interrupt
 
 
-@pytest.fixture(autouse=True)
-def forgotten() -> None:
-    interrupt.begin()
-    interrupt.goes_on()
+@pytest.fixture
+def attempt() -> Iterator[interrupt.Attempt]:
+    """A connection that this thread opens."""
+    attempt = interrupt.begin()
+    yield attempt
+    interrupt.end(attempt)
+    assert threading.get_ident() not in interrupt._attempts
 
 
-ME = threading.get_ident
+Attempt = interrupt.Attempt
 
 
-def test_one_that_waits_is_woken() -> None:
+def test_one_that_waits_is_woken(attempt: Attempt) -> None:
     woken: list[str] = []
     interrupt.waits(lambda: woken.append("now"))
     assert woken == []
-    interrupt.interrupt(ME())
+    interrupt.interrupt(attempt)
     assert woken == ["now"]
 
 
-def test_one_that_is_about_to_wait_is_woken_at_once() -> None:
+def test_one_that_is_about_to_wait_is_woken_at_once(attempt: Attempt) -> None:
     """The word comes between the last look and the wait."""
     woken: list[str] = []
-    interrupt.interrupt(ME())
+    interrupt.interrupt(attempt)
     interrupt.waits(lambda: woken.append("now"))
     assert woken == ["now"]
 
 
-def test_a_word_of_before_concerns_nobody() -> None:
+def test_a_word_of_before_concerns_nobody(attempt: Attempt) -> None:
     woken: list[str] = []
-    interrupt.interrupt(ME())
-    interrupt.begin()
+    interrupt.interrupt(attempt)
+    second = interrupt.begin()
     interrupt.waits(lambda: woken.append("now"))
+    interrupt.end(second)
     assert woken == []
 
 
-def test_one_that_went_on_is_left_alone() -> None:
+def test_one_that_a_signal_handler_opens_meanwhile(attempt: Attempt) -> None:
+    """Each is woken by its own word, the outer one also when its word came meanwhile."""
+    woken: list[str] = []
+    interrupt.waits(lambda: woken.append("outer"))
+    inner = interrupt.begin()
+    interrupt.waits(lambda: woken.append("inner"))
+    interrupt.interrupt(attempt)
+    assert woken == ["outer"]
+    interrupt.interrupt(inner)
+    assert woken == ["outer", "inner"]
+    interrupt.goes_on()
+    interrupt.end(inner)
+    interrupt.waits(lambda: woken.append("next step"))
+    assert woken == ["outer", "inner", "next step"]
+
+
+def test_one_that_went_on_is_left_alone(attempt: Attempt) -> None:
     woken: list[str] = []
     interrupt.waits(lambda: woken.append("now"))
     interrupt.goes_on()
-    interrupt.interrupt(ME())
+    interrupt.interrupt(attempt)
     assert woken == []
 
 
-def test_other_threads_are_left_alone() -> None:
+def test_a_thread_that_opens_nothing_waits_for_nobody() -> None:
     woken: list[str] = []
     interrupt.waits(lambda: woken.append("now"))
-    interrupt.interrupt(ME() + 1)
-    interrupt.interrupt(0)
+    interrupt.goes_on()
     assert woken == []
 
 

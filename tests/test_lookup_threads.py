@@ -14,7 +14,7 @@ import pytest
 
 import httpcore
 from httpcore._backends import lookup_threads
-from httpcore._backends.interrupt import begin, interrupt
+from httpcore._backends.interrupt import Attempt, begin, end, interrupt
 from httpcore._backends.tcp import look_up
 from httpcore.exceptions import NameResolutionError
 from tests.support.forks import in_child
@@ -319,17 +319,19 @@ def test_a_waiting_caller_can_be_ended(two: None, resolver: Resolver, place: str
     if place == "first":
         held.append(waiting(resolver, "2.test"))
     host = {"first": "2.test", "joined": "0.test", "not in turn": "2.test"}[place]
-    ident: list[int] = []
+    attempts: list[Attempt] = []
 
     def ask() -> list[str]:
-        begin()
-        ident.append(threading.get_ident())
-        return find(resolver, host)
+        attempts.append(begin())
+        try:
+            return find(resolver, host)
+        finally:
+            end(attempts[0])
 
     before = waiters()
     worker = Worker(ask)
     until(lambda: waiters() > before)
-    interrupt(ident[0])
+    interrupt(attempts[0])
     failure = worker.error()
     assert type(failure) is httpcore.ConnectError
     assert "another thread ended it" in str(failure)

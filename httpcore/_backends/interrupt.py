@@ -5,7 +5,8 @@ Owns: what each thread waits on while it opens a connection. Must not know: pool
 An open connection is woken by shutting it down (`SyncStream.abort`). Before there is one, a thread
 waits for a look-up, for several sockets at once, or in a handshake. It says here how it can be
 woken, then looks whether it was to be; who wakes it does so in the other order: first leaves word,
-then looks how. So neither can miss the other.
+then looks how. So neither can miss the other. Nothing here takes a lock: a signal handler may call
+all of it, and may open a connection of its own while the thread it interrupted opens another.
 
 Closing a socket would not do: a thread that waits on it is not woken by that, and the number of
 the descriptor may be another file's when it is.
@@ -23,34 +24,60 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-# By thread. Each operation on them is one step, so there is no lock to be held over a fork.
-_waiting: dict[int, Callable[[], None]] = {}
-_interrupted: set[int] = set()
+
+class Attempt:
+    """One connection that is being opened, by the thread that called `begin`."""
+
+    __slots__ = ("interrupted", "outer", "wake")
+
+    def __init__(self, outer: Attempt | None) -> None:
+        self.outer = outer  # of the same thread: a signal handler interrupted it
+        self.wake: Callable[[], None] | None = None
+        self.interrupted = False
 
 
-def begin() -> None:
-    """This thread opens another connection; what was left for it concerned an earlier one."""
-    _interrupted.discard(threading.get_ident())
+# The innermost of each thread. Each operation on it is one step, so no lock can be left held over a
+# fork.
+_attempts: dict[int, Attempt] = {}
+
+
+def begin() -> Attempt:
+    """Note that this thread opens a connection; `end` must follow."""
+    thread = threading.get_ident()
+    attempt = _attempts[thread] = Attempt(_attempts.get(thread))
+    return attempt
+
+
+def end(attempt: Attempt) -> None:
+    """Note that this thread does not open it any more; goes on with the one outside of it."""
+    thread = threading.get_ident()
+    if attempt.outer is None:
+        _attempts.pop(thread, None)
+    else:
+        _attempts[thread] = attempt.outer
 
 
 def waits(wake: Callable[[], None]) -> None:
-    """From now on `interrupt` calls `wake` to end what this thread waits for; if it came already,
-    that is done at once."""
-    thread = threading.get_ident()
-    _waiting[thread] = wake
-    if thread in _interrupted:
-        wake()
+    """Let `interrupt` call `wake` to end what this thread waits for; if it came already, that is
+    done at once."""
+    attempt = _attempts.get(threading.get_ident())
+    if attempt is not None:
+        attempt.wake = wake
+        if attempt.interrupted:
+            wake()
 
 
 def goes_on() -> None:
-    """This thread waits for nothing any more."""
-    _waiting.pop(threading.get_ident(), None)
+    """Note that this thread waits for nothing any more."""
+    attempt = _attempts.get(threading.get_ident())
+    if attempt is not None:
+        attempt.wake = None
 
 
-def interrupt(thread: int) -> None:
-    """Wake the thread with this identifier, if it opens a connection."""
-    _interrupted.add(thread)
-    wake = _waiting.get(thread)
+def interrupt(attempt: Attempt) -> None:
+    """Wake the thread that opens this connection."""
+    attempt.interrupted = True
+    wake = attempt.wake
     if wake is not None:
         wake()
 

@@ -6,11 +6,10 @@ object does (`ResponseBody.abort`).
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import weakref
 from typing import TYPE_CHECKING, Any
-
-from .._backends.fork import renew_in_child
 
 if TYPE_CHECKING:
     from .response_body import ResponseBody
@@ -24,39 +23,46 @@ class CancelToken:
     receiving; and each one that is sent with it afterwards. They raise `httpcore.NetworkError`
     (more precisely `httpcore.exceptions.Aborted`), and ``phase`` says how far they got.
 
+    `cancel` may be called from anywhere, a signal handler and a destructor included: nothing here
+    takes a lock.
+
     Attributes:
         cancelled: True after `cancel`.
     """
 
     def __init__(self) -> None:
         self.cancelled = False
-        self._event = threading.Event()  # for who waits between two attempts
-        self._lock = threading.Lock()
-        self._bodies: weakref.WeakSet[ResponseBody] = weakref.WeakSet()
-        renew_in_child(self)
+        # Each operation on these two is one step. Who is to be ended puts itself in and then looks
+        # at `cancelled`; `cancel` sets that and then looks who is in: neither can miss the other.
+        self._bodies: weakref.WeakValueDictionary[int, ResponseBody] = weakref.WeakValueDictionary()
+        self._sleepers: dict[threading.Lock, None] = {}  # between two attempts; held by each
 
     def cancel(self) -> None:
         """End the requests. Returns at once; they fail in their own threads."""
         self.cancelled = True
-        self._event.set()
-        with self._lock:
-            bodies = list(self._bodies)
-        for body in bodies:
-            body.abort()
+        for bell in list(self._sleepers):
+            with contextlib.suppress(RuntimeError):  # it was released already
+                bell.release()
+        for reference in self._bodies.valuerefs():
+            body = reference()
+            if body is not None:
+                body.abort()
 
     def _attach(self, body: ResponseBody) -> None:
-        with self._lock:
-            self._bodies.add(body)
+        self._bodies[id(body)] = body
         if self.cancelled:
             body.aborted = True
 
-    def _renew_in_child(self) -> None:
-        """In the child of a fork, where the thread that holds the lock does not exist."""
-        self._lock = threading.Lock()
-
     def sleep(self, seconds: float) -> None:
         """Wait, but no longer than until `cancel`."""
-        self._event.wait(seconds)
+        bell = threading.Lock()
+        bell.acquire()
+        self._sleepers[bell] = None
+        try:
+            if not self.cancelled:
+                bell.acquire(timeout=min(seconds, threading.TIMEOUT_MAX))
+        finally:
+            self._sleepers.pop(bell, None)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} [{'cancelled' if self.cancelled else 'not cancelled'}]>"

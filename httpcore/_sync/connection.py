@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from .._backends.base import SOCKET_OPTION, NetworkBackend
 from .._backends.fork import renew_in_child
-from .._backends.interrupt import abort, begin, interrupt
+from .._backends.interrupt import Attempt, abort, begin, end, interrupt
 from .._backends.sync import SyncBackend
 from .._config import NO_TIMEOUTS, read_timeouts
 from .._dial import Dialed, OpenTCP, OpenUnix, Plan, Sleep, StartTLS, Step, dial
@@ -23,6 +23,7 @@ from .._exceptions import (
     NOT_SENT,
     Aborted,
     ConnectError,
+    ConnectionNotAvailable,
     NetworkError,
     ProxyError,
     RemoteProtocolError,
@@ -105,9 +106,9 @@ class HTTPConnection(ConnectionInterface):
         self._failed = False
         self.opening: Opening | None = None  # how long it took, once it is open
         self.aborted = False  # another thread wants this to end
-        self._opener = 0  # the thread that opens it
+        self._attempt: Attempt | None = None  # to open it, while that is under way
         self._opening: Any = None  # the stream, as far as it is open
-        self._lock = threading.Lock()
+        self._lock: Any = threading.RLock()
         renew_in_child(self)
 
     def handle_request(self, request: Request) -> Response:
@@ -123,6 +124,11 @@ class HTTPConnection(ConnectionInterface):
         prepared = prepare(request, self._parsing == "lenient")
         deadline = None  # the one that connecting began with
         began = None  # when that was
+        if self._lock._is_owned():
+            raise ConnectionNotAvailable(
+                f"the connection to {self._origin} is being opened by the code that this signal "
+                "handler has interrupted; nothing was sent"
+            )
         with self._lock:
             connection = self._connection
             if connection is None:
@@ -148,8 +154,7 @@ class HTTPConnection(ConnectionInterface):
         """Open the connection within `timeout` seconds an attempt, and all before `deadline`;
         Connect* on failure."""
         dialed = None
-        begin()
-        self._opener = threading.get_ident()
+        self._attempt = attempt = begin()
         try:
             plan = self.plan(extensions.get("sni_hostname"))
             self.opening = opening = Opening()
@@ -176,6 +181,8 @@ class HTTPConnection(ConnectionInterface):
             if dialed is not None:
                 dialed.stream.close()
             raise
+        finally:
+            end(attempt)
 
     def _speak(self, dialed: Dialed) -> HTTP11Connection | HTTP2Connection:
         """The connection for the protocol that was agreed on."""
@@ -209,14 +216,14 @@ class HTTPConnection(ConnectionInterface):
         """End, from another thread, whatever is going on: opening, sending, receiving. It fails
         there with `Aborted`."""
         self.aborted = True
-        connection, opening = self._connection, self._opening
+        connection, opening, attempt = self._connection, self._opening, self._attempt
         if connection is not None:
             connection.abort()
-        elif opening is not None:
+            return
+        if opening is not None:
             abort(opening)
-            interrupt(self._opener)  # a handshake has taken the stream's socket over
-        elif self._opener:
-            interrupt(self._opener)
+        if attempt is not None:
+            interrupt(attempt)  # also then: a handshake has taken the stream's socket over
 
     def _spoken(self) -> tuple[str, ...]:
         """The protocols to offer. Not every network can carry HTTP/2: not one that records."""
@@ -265,8 +272,8 @@ class HTTPConnection(ConnectionInterface):
 
     def _renew_in_child(self) -> None:
         """In the child of a fork: `_connection`, if there is one, sees to itself."""
-        self._lock = threading.Lock()
-        self._opener, self._opening = 0, None
+        self._lock = threading.RLock()
+        self._attempt, self._opening = None, None
 
     def close(self) -> None:
         if self._connection is not None:

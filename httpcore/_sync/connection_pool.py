@@ -5,6 +5,12 @@ know: which request gets which connection (that is `_pool`), nor how HTTP is fra
 
 Nothing blocks while the lock is held: dialling, probing and closing happen outside.
 
+A signal handler or a destructor may call any operation while the thread that it has interrupted
+holds the lock; `deferred` says what then happens. Here: `stats`, `connections` and the repr take
+the lock again, for the Scheduler's facts are valid at any moment; what changes something goes
+through `_do`, and each block that holds the lock is followed by `_settle`; a request gets a
+connection outside of the pool's books (`_make_spare`).
+
 Sources: RFC 9110 section 9.2.2 (which requests may be sent again), RFC 9112 section 9.3.1
 (and when a client may do so by itself).
 """
@@ -15,12 +21,12 @@ import contextlib
 import logging
 import os
 import random
+import sys
 import threading
 import time
 import types
 import weakref
-from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -71,6 +77,7 @@ from .._trace import Trace, check_hook, combined, debug, log_hook, naming
 from .cancel_token import attach
 from .connection import TLS_SCHEMES, HTTPConnection, read_protocols
 from .deadline import Deadline
+from .deferred import Deferred
 from .http2 import Exchange, HTTP2Connection
 from .http11 import HTTP11Connection
 from .interfaces import ConnectionInterface, RequestInterface
@@ -105,6 +112,14 @@ LONGEST_SLEEP = 1.0
 
 class ConnectionPool(RequestInterface):
     """Keeps connections and reuses them. Thread-safe: share one among all threads.
+
+    All of it may be called by a signal handler or a destructor, wherever that strikes: `close`,
+    `retire` and `close_idle` are then carried out when the interrupted code can be disturbed,
+    which may be after they return. A request of a handler works too. Where the interrupted
+    code is in the middle of using what it would need, it gets a connection of its own, beyond
+    `max_connections` and not seen in `stats`, which is closed after it. What waits for a free
+    connection all the same should have a pool timeout: the interrupted request does not go on
+    meanwhile.
 
     Safe to use before and after a fork: the child begins with no connections, and leaves those of
     its parent alone. A response that was not read to its end can be read in the parent only.
@@ -231,11 +246,18 @@ class ConnectionPool(RequestInterface):
             max_age=check_timeout(max_age, "max_age"),
             shares=self._may_share if http2 else None,
         )
-        self._scheduler = self._make_scheduler()
-        self._lock = threading.Lock()
-        # Slots whose owner was dropped by the garbage collector, which may not take the lock.
-        self._orphans: deque[Slot | Share] = deque()
+        self._begin()
         renew_in_child(self)
+
+    def _begin(self) -> None:
+        """Start with no connections, and with a lock that is free."""
+        self._scheduler = self._make_scheduler()
+        self._lock: Any = threading.RLock()
+        self._deferred = Deferred()  # what is to be done by whoever lets go of the lock
+        # Pools of one connection each, for requests of signal handlers.
+        self._spares: weakref.WeakValueDictionary[int, ConnectionPool] = (
+            weakref.WeakValueDictionary()
+        )
 
     # Sending
 
@@ -356,6 +378,7 @@ class ConnectionPool(RequestInterface):
         failure: Exception | None = None
         with self._lock:
             self._retry_budget.earn()
+        self._settle_deferred()
         while True:
             try:
                 response = self._send(request, route, prepared, timeouts, deadline, mark)
@@ -386,6 +409,7 @@ class ConnectionPool(RequestInterface):
         """It is sent once more, for this failure or for its status."""
         with self._lock:
             self._scheduler.replayed += 1
+        self._settle_deferred()
         self._tell("pool.replay", {"request": request, "exception": failure})
 
     def _tell(self, name: str, details: dict[str, Any]) -> None:
@@ -406,9 +430,11 @@ class ConnectionPool(RequestInterface):
         untouched = isinstance(exc, (ConnectError, ConnectTimeout))  # the body was not asked for
         if prepared.content is None and mark is None and prepared.length != 0 and not untouched:
             return False
+        assert self._retry_budget is not None
         with self._lock:
-            assert self._retry_budget is not None
-            return self._retry_budget.spend()
+            granted = self._retry_budget.spend()
+        self._settle_deferred()
+        return granted
 
     def _route(self, request: Request) -> Route:
         url = request.url
@@ -453,15 +479,20 @@ class ConnectionPool(RequestInterface):
             now = time.monotonic()
             if body.marks.began is None:
                 body.marks.began = now
+            if self._lock._is_owned():  # by the code that we, a signal handler, have interrupted
+                return self._check_out_aside(route, body, timeouts, deadline)
             with self._lock:
                 got = scheduler.acquire(route, body, now, fresh)
                 if type(got) is Waiter:
                     waiter = got
                     waiter.event = threading.Lock()
                     waiter.event.acquire()
-            if scheduler.closing or scheduler.woken or self._orphans:
+            if scheduler.closing or scheduler.woken or self._deferred:
                 self._settle()
             if waiter is not None:
+                if self._is_checking_out(sys._getframe(1)):
+                    self._give_up(waiter)
+                    return self._check_out_aside(route, body, timeouts, deadline)
                 if self._hook is not None:
                     self._hook("pool.enqueue", {"request": body._request, "route": _name(route)})
                 self._wait(waiter, timeouts[3], deadline)
@@ -481,12 +512,53 @@ class ConnectionPool(RequestInterface):
                     self._tell_assigned(body, slot.connection)
                 return connection
             if isinstance(connection, HTTP2Connection) and not connection.is_draining:
-                self._adjust(connection)  # for a moment: it owes an answer
+                occupied = connection.is_occupied
+                if not occupied:
+                    self._adjust(connection)  # for a moment: it owes an answer
                 self._give_back_unused(body)
+                if occupied:
+                    return self._check_out_aside(route, body, timeouts, deadline)
                 continue
             with self._lock:
                 scheduler.discard(body, now)
             self._settle()
+
+    def _is_checking_out(self, frame: types.FrameType | None) -> bool:
+        """Return whether this thread, from `frame` outwards, is in the middle of waiting for a
+        connection of this pool, or of opening one: then whoever has interrupted it must not wait
+        for that. Only asked of those that would have to wait."""
+        while frame is not None:
+            if frame.f_code is _CHECK_OUT and frame.f_locals.get("self") is self:
+                return True
+            frame = frame.f_back
+        return False
+
+    def _check_out_aside(
+        self,
+        route: Route,
+        body: ResponseBody,
+        timeouts: Timeouts,
+        deadline: Deadline | None,
+    ) -> HTTP11Connection | HTTP2Connection:
+        """A new connection outside of this pool's books, for a request that cannot have one of
+        them because the thread was interrupted in the middle of using them."""
+        spare = self._make_spare()
+        body._pool = spare
+        try:
+            return spare._check_out(route, body, timeouts, True, deadline)
+        finally:
+            spare.retire()  # it closes the connection when the response ends
+
+    def _make_spare(self) -> ConnectionPool:
+        """A pool like this one, with no connections and no limits."""
+        spare = object.__new__(type(self))
+        spare.__dict__.update(self.__dict__)
+        spare._max_connections = spare._max_per_host = None
+        spare._make_scheduler = partial(Scheduler, shares=self._make_scheduler.keywords["shares"])
+        spare._begin()
+        self._spares[id(spare)] = spare
+        renew_in_child(spare)
+        return spare
 
     def _tell_assigned(self, body: ResponseBody, connection: HTTPConnection) -> None:
         try:
@@ -516,7 +588,7 @@ class ConnectionPool(RequestInterface):
                         end -= uncounted(now, left, time.monotonic())
                     if deadline is not None:
                         deadline.waited(now, left)
-                if self._orphans:
+                if self._deferred:
                     self._settle()
         finally:
             if not waiter.served:
@@ -534,6 +606,7 @@ class ConnectionPool(RequestInterface):
         with self._lock:
             slots = self._scheduler.slots()
             total = self._max_connections
+        self._settle_deferred()
         now = time.monotonic()
         here = [slot for slot in slots if slot.route == route]
         if self._max_per_host is not None and len(here) >= self._max_per_host:
@@ -598,7 +671,7 @@ class ConnectionPool(RequestInterface):
         scheduler = self._scheduler
         with self._lock:
             scheduler.dialed(body, connection, time.monotonic(), streams)
-        if scheduler.closing or scheduler.woken:
+        if scheduler.closing or scheduler.woken or self._deferred:
             self._settle()
         if self._hook is not None:
             self._tell_assigned(body, connection)
@@ -613,6 +686,9 @@ class ConnectionPool(RequestInterface):
 
     def _adjust(self, connection: HTTP2Connection) -> None:
         """A connection can carry more or fewer requests than before."""
+        self._do(partial(self._adjust_now, connection))
+
+    def _adjust_now(self, connection: HTTP2Connection) -> None:
         with self._lock:
             for slot in self._scheduler.slots():
                 if getattr(slot.connection, "_connection", None) is connection:
@@ -621,7 +697,6 @@ class ConnectionPool(RequestInterface):
                         self._scheduler.drain(slot, now)
                     else:
                         self._scheduler.resize(slot, connection.max_streams, now)
-        self._settle()
 
     def _make_ssl_context(self) -> ssl.SSLContext | None:
         return None  # the connection takes the default
@@ -657,11 +732,18 @@ class ConnectionPool(RequestInterface):
             logger.exception("the trace hook failed at pool.evict")
 
     def _release(self, owner: Any, reusable: bool, keep_for: float | None) -> None:
+        if self._lock._is_owned():
+            self._deferred.append(partial(self._release_now, owner, reusable, keep_for))
+            return
         scheduler = self._scheduler
         with self._lock:
             scheduler.release(owner, time.monotonic(), reusable, keep_for)
-        if scheduler.closing or scheduler.woken or self._orphans:
+        if scheduler.closing or scheduler.woken or self._deferred:
             self._settle()
+
+    def _release_now(self, owner: Any, reusable: bool, keep_for: float | None) -> None:
+        with self._lock:
+            self._scheduler.release(owner, time.monotonic(), reusable, keep_for)
 
     def _forget(self, owner: Any) -> None:
         """The owner's connection is no longer HTTP and no longer the pool's."""
@@ -669,34 +751,52 @@ class ConnectionPool(RequestInterface):
             self._scheduler.forget(owner)
         self._settle()
 
+    def _do(self, change: Callable[[], None]) -> None:
+        """Carry out `change`, which takes the lock: now, so that it is done when this returns; or
+        when the code has let go that we have interrupted in this thread and that has the lock."""
+        self._deferred.append(change)
+        self._settle()
+
     def _orphaned(self, slot: Slot | Share) -> None:
         """Called by the garbage collector: at any place, maybe while this thread has the lock."""
-        self._orphans.append(slot)
-        if self._lock.acquire(blocking=False):
+        self._deferred.append(partial(self._release_orphan, slot))
+        if not self._lock._is_owned() and self._lock.acquire(blocking=False):
             self._lock.release()
             self._settle(collecting=True)
-        # Else the holder of the lock looks for orphans after it has let go.
+        # Else the holder of the lock looks into the queue after it has let go.
+
+    def _release_orphan(self, slot: Slot | Share) -> None:
+        """Give back what the owner of `slot`, who is gone, did not."""
+        if type(slot) is Slot and slot.state is ACTIVE and slot.connection is not None:
+            slot.connection.close()
+        with self._lock:
+            # Of a connection that others share, only a stream is lost (`Exchange.discard`).
+            self._scheduler.release(_Heir(slot), time.monotonic(), type(slot) is Share)
+
+    def _settle_deferred(self) -> None:
+        """To be called after the lock was let go, where nothing else has to be done then."""
+        if self._deferred:
+            self._settle()
 
     def _settle(self, collecting: bool = False) -> None:
-        """Do what is left to do without the lock: release orphans, close, then wake.
+        """Do what is left to do without the lock: what was deferred, then close, then wake.
 
         In this order, so that a connection is closed before there is one in its place. Several
-        threads may be here at once, and any may be interrupted: releasing and closing twice
-        does no harm, and a waiter that is not woken looks by itself.
+        threads may be here at once, and any may be interrupted: doing it twice does no harm, and a
+        waiter that is not woken looks by itself. Where this thread holds the lock, it comes here
+        again when it has let go.
 
         The garbage collector (`collecting`) may have struck a thread that holds the lock of a
         connection. So what several share, which cannot be closed without that, is left to whoever
         comes next.
         """
-        while self._orphans:
-            for slot in list(self._orphans):
-                if type(slot) is Slot and slot.state is ACTIVE and slot.connection is not None:
-                    slot.connection.close()
-                with self._lock:
-                    # Of a connection that others share, only a stream is lost (`Exchange.discard`).
-                    self._scheduler.release(_Heir(slot), time.monotonic(), type(slot) is Share)
-                with contextlib.suppress(ValueError):  # another thread was here too
-                    self._orphans.remove(slot)
+        if self._lock._is_owned():
+            return
+        if self._deferred:
+            self._deferred.carry_out()
+        self._close_and_wake(collecting)
+
+    def _close_and_wake(self, collecting: bool) -> None:
         closing = self._scheduler.closing
         while closing:
             ours = [each for each in list(closing) if not (collecting and _is_shared(each))]
@@ -724,6 +824,7 @@ class ConnectionPool(RequestInterface):
         """The connections of the pool, a new list; look at them, do not use them."""
         with self._lock:
             slots = self._scheduler.slots()
+        self._settle_deferred()
         return [slot.connection for slot in slots if slot.connection is not None]
 
     def stats(self) -> dict[str, Any]:
@@ -745,15 +846,14 @@ class ConnectionPool(RequestInterface):
                 Requests: ``reused``, which got a connection that others had used; ``replayed``,
                 how often one was sent again.
         """
-        if self._orphans:
-            self._settle()
+        self._settle_deferred()
         scheduler = self._scheduler
         with self._lock:
             by_route = scheduler.routes()
             found: dict[str, Any] = dict(scheduler.stats())
             totals = scheduler.totals()
             waiters = scheduler.waiters(LISTED_WAITERS)
-        if scheduler.closing or scheduler.woken:
+        if scheduler.closing or scheduler.woken or self._deferred:
             self._settle()  # a thread was interrupted before it could
         routes: dict[str, dict[str, int]] = {}
         for route, figures in by_route.items():
@@ -773,23 +873,35 @@ class ConnectionPool(RequestInterface):
         if proxy is not None:
             hops = [to_hop(proxy, scheme) for scheme in (b"http", b"https")]
             chooses = partial(_is_one_of, frozenset(hop._replace(ssl_context=None) for hop in hops))
+        self._do(partial(self._close_idle_now, chooses))
+
+    def _close_idle_now(self, chooses: Any) -> None:
         with self._lock:
             self._scheduler.close_idle(chooses)
-        self._settle()
 
     def retire(self) -> None:
         """Close idle connections now, and those in use when their response ends. The pool stays
-        usable."""
+        usable. A signal handler may call it."""
+        self._do(self._retire_now)
+
+    def _retire_now(self) -> None:
         with self._lock:
             self._scheduler.close()
-        self._settle()
 
     def close(self) -> None:
         """Close all connections now, and end the requests that are under way: wherever they are,
         they raise `httpcore.NetworkError` (more precisely `httpcore.exceptions.Aborted`) at once.
 
-        Thread-safe. The pool stays usable. See `retire` for letting responses end.
+        Thread-safe; a signal handler may call it. The pool stays usable. See `retire` for letting
+        responses end.
         """
+        self._do(self._close_now)
+        for reference in self._spares.valuerefs():
+            spare = reference()
+            if spare is not None:
+                spare.close()
+
+    def _close_now(self) -> None:
         with self._lock:
             self._scheduler.close()
             for waiter in self._scheduler.waiters():
@@ -797,14 +909,16 @@ class ConnectionPool(RequestInterface):
                 _wake(waiter)
             for slot in self._scheduler.slots():
                 _abort(slot)
-        self._settle()
 
     def _interrupt(self, owner: ResponseBody) -> None:
         """Let `owner` see, wherever it is, that it is not to go on."""
         exchange = owner._connection
         if isinstance(exchange, Exchange):  # nobody else's, ever; the others on it go on
             exchange.abort()
-            return
+        else:
+            self._do(partial(self._interrupt_now, owner))
+
+    def _interrupt_now(self, owner: ResponseBody) -> None:
         # Under the lock its connection cannot become somebody else's meanwhile.
         with self._lock:
             waiter = self._scheduler.waiter_of(owner)
@@ -819,10 +933,8 @@ class ConnectionPool(RequestInterface):
 
         The connections see to themselves (`HTTP11Connection._renew_in_child`).
         """
-        self._lock = threading.Lock()
-        self._orphans = deque()
         self._scheduler.abandon()
-        self._scheduler = self._make_scheduler()
+        self._begin()
 
     def __enter__(self) -> ConnectionPool:
         return self
@@ -836,15 +948,19 @@ class ConnectionPool(RequestInterface):
         self.close()
 
     def __repr__(self) -> str:
-        if self._orphans:
-            self._settle()
+        self._settle_deferred()
         with self._lock:
             stats = self._scheduler.stats()
+        self._settle_deferred()
         active = stats["active"] + stats["dialing"]
         return (
             f"<{self.__class__.__name__} [Requests: {stats['requests']} active, "
             f"{stats['waiting']} queued | Connections: {active} active, {stats['idle']} idle]>"
         )
+
+
+# By this a thread finds out what it was doing when a signal handler interrupted it.
+_CHECK_OUT = ConnectionPool._check_out.__code__
 
 
 class PoolManager(ConnectionPool):
@@ -904,7 +1020,9 @@ def _abort(slot: Slot) -> None:
     """End what is going on on this slot's connection."""
     slot.aborted = True
     if slot.connection is not None:  # else it is about to be made, and its maker will look
-        slot.connection.abort()
+        # What a stream of somebody's own make raises would meet whoever does what was deferred.
+        with contextlib.suppress(Exception):
+            slot.connection.abort()
 
 
 def _adjust(pool: Any, connection: Any) -> None:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from typing import Any
 
 from .._backends.base import NetworkStream
 from .._backends.fork import LostStream, renew_in_child
@@ -98,7 +99,9 @@ class HTTP11Connection(ConnectionInterface):
         self._state = "NEW"
         self._request_count = 0
         self._expires: float | None = None
-        self._lock = threading.Lock()
+        # By hand only, and not held over anything that waits. Who interrupts it may not claim the
+        # connection, too: an RLock knows its owner.
+        self._lock: Any = threading.RLock()
         self._untouched = True  # nothing of the current request was written yet
         self._upload: Upload | None = None  # of the current request, when it takes a while
         self.facts = ConnectionInfo(stream, "HTTP/1.1")  # at once: a reset takes the address along
@@ -128,6 +131,11 @@ class HTTP11Connection(ConnectionInterface):
         request = prepared.request
         timeout = request.extensions.get("timeout")
         timeouts = NO_TIMEOUTS if timeout is None else read_timeouts(timeout)
+        if self._lock._is_owned():
+            raise ConnectionNotAvailable(
+                f"the connection to {self._origin} is being taken by the code that this signal "
+                "handler has interrupted; nothing was sent"
+            )
         with self._lock:
             if self._state not in ("NEW", "IDLE"):
                 raise ConnectionNotAvailable(f"the connection to {self._origin} is {self._state}")
@@ -449,7 +457,7 @@ class HTTP11Connection(ConnectionInterface):
 
     def _renew_in_child(self) -> None:
         """In the child of a fork: the connection is the parent's, and CLOSED here."""
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         if self._state == "CLOSED":
             return  # or its stream was handed to the caller, who may go on with it
         what = f"the connection to {self._origin} belongs"

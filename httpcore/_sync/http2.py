@@ -14,6 +14,12 @@ there yet does one of two things, both without the lock:
 - Else it sleeps until it is woken: because something came for it, or because the reader has what
   it wanted and leaves, and somebody else has to read on.
 
+A signal handler or a destructor may interrupt a thread that holds the lock, or that is the reader.
+It may not wait for what that thread would do next, nor touch what it is in the middle of. So what
+has to be done is left to whoever lets go of the lock (see `deferred`), who then calls `_settle`.
+What cannot be put off is declined: `is_usable` is False then, a request by hand is a
+ConnectionNotAvailable, and what of another response has not arrived yet cannot be read.
+
 So any thread may be the one that reads, no thread waits while its data is there, and a request's
 timeout or end is its own. What the network does not take at once stays in `_unsent`; the reader
 sends it as soon as there is room.
@@ -31,6 +37,7 @@ import time
 import types
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from .._backends.base import NetworkStream
@@ -59,6 +66,7 @@ from .._models import Origin, Request, Response, describe
 from .._trace import ConnectionInfo, Timings, Trace, combined, debug, log_event, logs_debug
 from .._upload import HAND_OVER, SEND, STOP, UploadPlan, smaller
 from .deadline import Deadline
+from .deferred import Deferred
 from .http11 import ACK_PATIENCE
 from .interfaces import ConnectionInterface
 from .request_body import (
@@ -138,11 +146,13 @@ class HTTP2Connection(ConnectionInterface):
         self._ping_interval = ping_interval
         self._ping_timeout = ping_timeout
         self._codec = Codec()
-        self._lock = threading.Lock()
+        self._lock: Any = threading.RLock()
+        self._deferred = Deferred()  # what is to be done by whoever lets go of the lock
         self._exchanges: dict[Exchange, None] = {}
         # Those that the garbage collector has dropped, which may not take the lock.
         self._discarded: deque[Exchange] = deque()
         self._reader: Exchange | None = None
+        self._reading = 0  # the thread of the reader
         self._reads_only = False  # the reader does not wait for room to write
         self._sleepers: dict[Exchange, threading.Lock] = {}
         self._ringing: list[threading.Lock] = []  # of those who are to be woken
@@ -186,6 +196,11 @@ class HTTP2Connection(ConnectionInterface):
     def handle_prepared(self, prepared: Prepared, deadline: Deadline | None = None) -> Response:
         """As `handle_request`, for a request that was checked and encoded before."""
         request = prepared.request
+        if self.is_occupied:
+            raise ConnectionNotAvailable(
+                f"the connection to {self._origin} is in use by the code that this signal handler "
+                "has interrupted; nothing was sent"
+            )
         timeout = request.extensions.get("timeout")
         timeouts = NO_TIMEOUTS if timeout is None else read_timeouts(timeout)
         if deadline is None and timeouts[4] is not None:
@@ -279,8 +294,8 @@ class HTTP2Connection(ConnectionInterface):
                     if left is not None and left <= 0:
                         raise self._timed_out(timeout, write, exchange)
                     bell, patience = self._take_role(exchange, left)
-                if self._ringing:
-                    self._ring()
+                if self._ringing or self._deferred:
+                    self._settle()
                 if self._codec.changes != self._changes:
                     self._tell_pool()
                 # Who aborts it says so first, and then looks who waits.
@@ -297,8 +312,8 @@ class HTTP2Connection(ConnectionInterface):
         except BaseException:
             self._withdraw(exchange)
             raise
-        if self._ringing:
-            self._ring()
+        if self._ringing or self._deferred:
+            self._settle()
         if self._codec.changes != self._changes:
             self._tell_pool()
 
@@ -308,6 +323,7 @@ class HTTP2Connection(ConnectionInterface):
         """For how many seconds its thread should wait, and by which bell it is woken; without one
         it is the reader. Called with the lock."""
         if self._reader is None:
+            self._reading = threading.get_ident()
             self._reader = exchange
             self._reads_only = not self._unsent
             if self._ack_due is not None or self._ping_interval is not None:
@@ -327,7 +343,7 @@ class HTTP2Connection(ConnectionInterface):
             self._sleepers.pop(exchange, None)
             if self._reader is None and (self._sleepers or self._closed):
                 self._hand_over()
-        self._ring()
+        self._settle()
         if self._codec.changes != self._changes:
             self._tell_pool()
 
@@ -349,10 +365,19 @@ class HTTP2Connection(ConnectionInterface):
         self._ringing.append(bell)
         return True
 
+    def _settle(self) -> None:
+        """Do what was left to do without the lock: what was deferred, then wake. Where this thread
+        holds the lock, it comes here again when it has let go."""
+        if self._deferred and not self._lock._is_owned():
+            self._deferred.carry_out()
+            if self._codec.changes != self._changes:
+                self._tell_pool()
+        self._ring()
+
     def _ring(self) -> None:
         ringing = self._ringing
         while ringing:
-            with contextlib.suppress(IndexError):  # another thread was here, too
+            with contextlib.suppress(IndexError, RuntimeError):  # another thread was here, too
                 ringing.pop().release()
 
     def _timed_out(
@@ -491,6 +516,11 @@ class HTTP2Connection(ConnectionInterface):
                 exchange.stream.owner = None
                 self._codec.close_stream(exchange.stream)
 
+    def _sweep_now(self) -> None:
+        with self._lock:
+            self._sweep()
+            self._flush()
+
     def _leave(self, exchange: Exchange) -> None:
         if self._exchanges.pop(exchange, 0) is None and not self._exchanges:
             if self._keepalive_expiry is not None:
@@ -567,6 +597,8 @@ class HTTP2Connection(ConnectionInterface):
     def is_usable(self, idle_for: float) -> bool:
         """Whether it can take one more request now; an idle one is looked at first. PING, SETTINGS
         or GOAWAY may have arrived, or the end."""
+        if self.is_occupied:
+            return False
         with self._lock:
             if self._reader is None and not self._closed:
                 self._unproven = self._unproven or idle_for > ACK_PATIENCE
@@ -574,8 +606,8 @@ class HTTP2Connection(ConnectionInterface):
                 while reads < MOST_READS and not self._codec.draining and self._io.wait(False, 0):
                     self._take_in()
                     reads += 1
-        if self._ringing:
-            self._ring()
+        if self._ringing or self._deferred:
+            self._settle()
         if self._codec.changes != self._changes:
             self._tell_pool()
         return self.is_available()
@@ -586,6 +618,8 @@ class HTTP2Connection(ConnectionInterface):
         with self._lock:
             if self._codec.open_streams < self._codec.max_streams:
                 self._codec.drain(str(why))
+        if self._deferred:
+            self._settle()
         if self._codec.changes != self._changes:
             self._tell_pool()
 
@@ -603,6 +637,13 @@ class HTTP2Connection(ConnectionInterface):
         if not self.is_available():
             return 0
         return self._codec.max_streams if self._codec.settled else ASSUMED_STREAMS
+
+    @property
+    def is_occupied(self) -> bool:
+        """Whether this thread is in the middle of using it: who asks has interrupted that."""
+        if self._lock._is_owned():
+            return True
+        return self._reader is not None and self._reading == threading.get_ident()
 
     @property
     def is_draining(self) -> bool:
@@ -638,7 +679,12 @@ class HTTP2Connection(ConnectionInterface):
         abort(self._stream)
 
     def close(self) -> None:
-        """Close the connection; what is under way on it fails. Any thread may."""
+        """Close the connection; what is under way on it fails. Any thread may, and a signal
+        handler: then it is closed as soon as the interrupted code has let go of it."""
+        self._deferred.append(self._close_now)
+        self._settle()
+
+    def _close_now(self) -> None:
         with self._lock:
             if not self._closed:
                 self._closed = True
@@ -652,7 +698,6 @@ class HTTP2Connection(ConnectionInterface):
                 abort(self._stream)  # whoever reads closes it: the descriptor is in use
             else:
                 self._close_stream()
-        self._ring()
 
     def _keep_session(self) -> None:
         """The peer has answered, so the next connection to it may resume this one's TLS."""
@@ -669,7 +714,8 @@ class HTTP2Connection(ConnectionInterface):
 
     def _renew_in_child(self) -> None:
         """In the child of a fork: the connection is the parent's, and CLOSED here."""
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
+        self._deferred = Deferred()
         self._reader = None
         self._sleepers = {}
         if self._closed:
@@ -701,7 +747,7 @@ class HTTP2Connection(ConnectionInterface):
         expires = self._expires
         if expires is not None and time.monotonic() >= expires:
             return True
-        return not self.is_usable(0.0)
+        return not (self.is_occupied or self.is_usable(0.0))
 
     def is_idle(self) -> bool:
         return not self._exchanges and not self._closed
@@ -859,7 +905,10 @@ class Exchange:
                     raise
                 if connection._write_error is not None:
                     raise self._explain(connection._write_error, connection._write_error.phase)
-                return not end
+                break
+        if connection._deferred:
+            connection._settle()
+        return not end
 
     def _check_in(self) -> None:
         """Raise what keeps the request from being sent here, or make room. Called with the lock."""
@@ -921,6 +970,8 @@ class Exchange:
             except BaseException:
                 connection._cut()
                 raise
+        if connection._deferred:
+            connection._settle()
         return position
 
     def _is_useless(self) -> bool:
@@ -936,14 +987,15 @@ class Exchange:
         connection, stream = self._connection, self.stream
         assert stream is not None
         with connection._lock:
-            if not stream.is_whole or stream.ended:
-                return
-            try:
-                connection._codec.end_stream(stream)
-                connection._flush()
-            except BaseException:
-                connection._cut()
-                raise
+            if stream.is_whole and not stream.ended:
+                try:
+                    connection._codec.end_stream(stream)
+                    connection._flush()
+                except BaseException:
+                    connection._cut()
+                    raise
+        if connection._deferred:
+            connection._settle()
 
     def _may_continue(self, timeout: float | None) -> bool:
         """Ask the server before the body is sent (RFC 9110 section 10.1.1); False if it refuses."""
@@ -1015,8 +1067,11 @@ class Exchange:
 
     def _pass_on(self, stream: Stream) -> None:
         """Let the caller see the interim responses."""
-        with self._connection._lock:
+        connection = self._connection
+        with connection._lock:
             informational, stream.informational = stream.informational, []
+        if connection._deferred:
+            connection._settle()
         hook = self.request.extensions.get("informational")
         if hook is not None:
             for status, headers in informational:
@@ -1038,6 +1093,8 @@ class Exchange:
         if stream._parts:
             with connection._lock:
                 body._pending = connection._codec.take(stream, READ_SIZE)
+            if connection._deferred:
+                connection._settle()
         if stream.done:
             body._end()
         timings: Timings = Timings.__new__(Timings)
@@ -1067,6 +1124,8 @@ class Exchange:
             data = connection._codec.take(stream, max_bytes)
             if connection._codec.has_data_to_send:
                 connection._flush()
+        if connection._deferred:
+            connection._settle()
         return data
 
     def readinto(self, buffer: memoryview, timeout: float | None = None) -> int:
@@ -1078,11 +1137,18 @@ class Exchange:
             count = connection._codec.take_into(stream, buffer)
             if connection._codec.has_data_to_send:
                 connection._flush()
+        if connection._deferred:
+            connection._settle()
         return count
 
     def _await_payload(self, timeout: float | None) -> None:
-        stream = self.stream
+        connection, stream = self._connection, self.stream
         assert stream is not None
+        if connection._lock._is_owned() or (not stream.readable and connection.is_occupied):
+            raise ReadError(
+                f"the response to {describe(self.request)} cannot be read by a signal handler that "
+                "has interrupted this thread in the middle of using the same connection"
+            )
         if not stream.readable:
             try:
                 if self._upload is not None:
@@ -1114,9 +1180,20 @@ class Exchange:
     def finish(self, reusable: bool, complete: bool) -> bool:
         """The request is over; whether the connection can take others."""
         connection = self._connection
-        stream = self.stream
         self._upload = None
         self._state = "CLOSED"
+        if connection._lock._is_owned():
+            connection._deferred.append(partial(self._finish_now, complete))
+            return not connection.is_draining
+        self._finish_now(complete)
+        if connection._ringing or connection._deferred:
+            connection._settle()
+        if connection._codec.changes != connection._changes:
+            connection._tell_pool()
+        return not connection.is_draining
+
+    def _finish_now(self, complete: bool) -> None:
+        connection, stream = self._connection, self.stream
         with connection._lock:
             connection._leave(self)
             if stream is not None:
@@ -1125,15 +1202,8 @@ class Exchange:
                     connection._keep_session()
                 if not complete or not stream.sent_all:
                     self._end_early(stream, complete)
-        if connection._ringing:
-            connection._ring()
-        if connection._codec.changes != connection._changes:
-            connection._tell_pool()
-        if not connection.is_draining:
-            return True
-        if not connection._exchanges:
-            connection.close()
-        return False
+            if connection.is_draining and not connection._exchanges:
+                connection._close_now()
 
     def _end_early(self, stream: Stream, complete: bool) -> None:
         """Give the stream up before its end. Called with the lock."""
@@ -1158,13 +1228,11 @@ class Exchange:
         """Called by the garbage collector: at any place, maybe while this thread has the lock."""
         connection = self._connection
         connection._discarded.append(self)
-        while connection._discarded and connection._lock.acquire(blocking=False):
-            try:
-                connection._sweep()
-                connection._flush()
-            finally:
-                connection._lock.release()
-        # Else the streams are ended with the next thing that is sent.
+        connection._deferred.append(connection._sweep_now)
+        if not connection._lock._is_owned() and connection._lock.acquire(blocking=False):
+            connection._lock.release()
+            connection._settle()
+        # Else the holder of the lock looks into the queue after it has let go.
 
     def abort(self) -> None:
         """End this request, from another thread or from a signal handler, which may have struck a

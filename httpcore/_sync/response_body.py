@@ -57,7 +57,8 @@ class ResponseBody:
 
     Iterate it for the pieces as they arrive, or use `read`, `read1` and `readinto`. It is the
     one owner of its connection: when it ends, is closed, fails or is dropped, the connection
-    goes back to the pool or is closed. One thread at a time; `close` may come from any.
+    goes back to the pool or is closed. One thread at a time; `close` may come from any, and from a
+    signal handler.
 
     Attributes:
         closed: True once the connection was given back.
@@ -194,9 +195,11 @@ class ResponseBody:
         if self._upgraded is not None:
             self._close_upgraded(self._upgraded)
         else:
+            self._within = True  # for a signal handler that closes it, too
             try:
                 self._drain()
             finally:  # whatever the trace's hook raises
+                self._within = False
                 self._abort()
         self._pending = b""
         self._offset = 0
@@ -286,11 +289,11 @@ class ResponseBody:
     def _receive(self, size: int) -> bytes:
         """Payload bytes, at least one unless the body has ended."""
         connection = self._connection
-        if connection is None or self.closed:
-            raise ReadError(f"the response to {describe(self._request)} was closed while unread")
         reader = self._reader
-        self._within = True
+        self._within = True  # first: a signal handler that closes it may come at any place
         try:
+            if connection is None or self.closed:
+                raise self._was_closed()
             if self._trace is not None:
                 self._tell_reading()
             if self._failure is not None:
@@ -322,8 +325,10 @@ class ResponseBody:
             return len(part)
         reader = self._reader
         rest = view[position:]
-        self._within = True
+        self._within = True  # as in `_receive`
         try:
+            if self.closed:
+                raise self._was_closed()
             count: int = readinto(rest, self._timeout)
             if count:
                 reader.took(count)
@@ -341,6 +346,9 @@ class ResponseBody:
         finally:
             self._within = False
             rest.release()  # a traceback would keep it, and with it the whole buffer
+
+    def _was_closed(self) -> ReadError:
+        return ReadError(f"the response to {describe(self._request)} was closed while unread")
 
     def _note_end(self, connection: HTTP11Connection | Exchange) -> None:
         """The stream has ended; whether the body has, its framing says."""
