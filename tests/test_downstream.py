@@ -34,6 +34,8 @@ WANTED = {
     "cachecontrol",
     "betamax",
     "requests-unixsocket",
+    "httpcore",
+    "httpx",
 }
 
 
@@ -159,6 +161,22 @@ def test_what_is_run() -> None:
     ]  # fmt: skip
     assert (once, STOCK) in command.plan([once], stock=True)
     assert SUITES["requests"].http2 > 100
+
+
+@pytest.mark.parametrize("core", [False, True])
+def test_only_a_suite_of_requests_has_to_make_adapters(core: bool) -> None:
+    counts = {"adapters": 0, "ours": 9, "http2": 0, "urllib3": 9}
+    result = Result("a-suite", OURS)
+    judge(result, Suite("a-suite", core=core), 0, {**GOOD, "counts": counts}, whole=True)
+    assert result.failed == ({} if core else {"": "no adapter was made"})
+
+
+@pytest.mark.parametrize("mode", [OURS, STOCK])
+def test_stock_httpcore_is_the_installed_one(tmp_path: Path, mode: str) -> None:
+    suite = Suite("a-suite", core=True)
+    environ = running._environment(suite, tmp_path, tmp_path / "report", mode)
+    assert (str(tmp_path / "ours") in environ["PYTHONPATH"]) == (mode == OURS)
+    assert environ["DOWNSTREAM_CORE"]
 
 
 def test_http2_takes_other_servers() -> None:

@@ -9,6 +9,7 @@ import argparse
 import fcntl
 import os
 import sys
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -89,8 +90,15 @@ def run_all(cache: Cache, plan: list[tuple[Suite, str]], more: list[str]) -> lis
     """The result of each run, shown as soon as it is there."""
     print(COLUMNS.format(*HEADINGS), flush=True)
     results = []
+    # One suite does not run twice at the same time: HTTPX's has a server on a fixed port.
+    locks = {suite.name: threading.Lock() for suite, _ in plan}
+
+    def run_one(suite: Suite, mode: str) -> Result:
+        with locks[suite.name]:
+            return run(suite, cache, mode, more)
+
     with ThreadPoolExecutor(AT_ONCE) as threads:
-        runs = [threads.submit(run, suite, cache, mode, more) for suite, mode in plan]
+        runs = [threads.submit(run_one, suite, mode) for suite, mode in plan]
         for future in runs:
             results.append(future.result())
             show(results[-1])

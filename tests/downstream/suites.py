@@ -26,6 +26,8 @@ class Suite:
         stand_in: names that lead to servers on this machine, see `plugin/stand_in.py`.
         requests: the least number of requests that our adapter must have sent. 0 where the
             suite only makes adapters, or brings connection pools of its own.
+        core: it stands on httpcore itself, not on requests: ours takes the place of 1.0.9, and
+            `requests` counts what goes through its pools.
         http2: it is run a second time with HTTP/2 switched on in every adapter; so many
             responses, at the least, must have come over it then. 0: it is not run again.
     """
@@ -39,6 +41,7 @@ class Suite:
     environment: tuple[tuple[str, str], ...] = ()
     stand_in: tuple[str, ...] = ()
     requests: int = 0
+    core: bool = False
     http2: int = 0
 
 
@@ -96,6 +99,42 @@ SUITES = {
         ),
         # Its adapter overrides get_connection with a urllib3 pool of its own: ours must let it.
         Suite("requests-unixsocket", needs=("waitress",)),
+        # The synchronous half: tests/_async, and the tests that pytest runs under asyncio and
+        # trio, wait for our asynchronous side.
+        Suite(
+            "httpcore",
+            without=("httpcore",),
+            needs=(
+                "httpcore[asyncio,http2,socks,trio]",
+                "pytest-httpbin",
+                "httpbin",
+                "pytest-trio",
+            ),
+            plugins=("anyio.pytest_plugin", "pytest_httpbin.plugin", "pytest_trio.plugin"),
+            arguments=("tests/_sync", "tests/test_api.py", "tests/test_models.py"),
+            requests=25,
+            core=True,
+        ),
+        Suite(
+            "httpx",
+            # Without its extra cli, which wants an older rich than the others. requests warns of
+            # chardet 6 and later, and HTTPX's tests know what 5 guesses.
+            needs=(
+                *("httpx[brotli,http2,socks,zstd]", "click", "pygments", "rich"),
+                *("uvicorn", "trustme", "trio", "chardet<6"),
+            ),
+            plugins=("anyio.pytest_plugin",),
+            # "network" marks what needs the internet.
+            arguments=(
+                "tests",
+                "-m",
+                "not network",
+                "-k",
+                "not asyncio and not trio and not Async",
+            ),
+            requests=30,
+            core=True,
+        ),
     ]
 }
 

@@ -9,8 +9,9 @@ the suite's own environment, from a directory of its own: the suite's ``tests`` 
 meet ours.
 
 Told by the environment: ``DOWNSTREAM_MODE`` ("stock": leave requests alone; "http2": switch HTTP/2
-on in each adapter), ``DOWNSTREAM_STAND_IN`` (names that lead to this machine instead of the
-internet), ``DOWNSTREAM_LIST`` (the suite's list), ``DOWNSTREAM_REPORT`` (where the report goes).
+on in each adapter), ``DOWNSTREAM_CORE`` (not empty: the suite stands on httpcore itself),
+``DOWNSTREAM_STAND_IN`` (names that lead to this machine instead of the internet),
+``DOWNSTREAM_LIST`` (the suite's list), ``DOWNSTREAM_REPORT`` (where the report goes).
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from __future__ import annotations
 import functools
 import json
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -29,6 +31,7 @@ from stand_in import internet
 
 MODE = os.environ["DOWNSTREAM_MODE"]
 STOCK = MODE == "stock"
+CORE = bool(os.environ.get("DOWNSTREAM_CORE"))
 REPORT = Path(os.environ["DOWNSTREAM_REPORT"])
 LISTED = read_list(Path(os.environ["DOWNSTREAM_LIST"]))
 
@@ -57,7 +60,11 @@ def _counted(owner: Any, name: str, count: str) -> None:
 
 # What tells a connection of urllib3's: our pools override its urlopen, which tests may replace.
 _counted(urllib3.connection.HTTPConnection, "request", "urllib3")
-if STOCK:
+if CORE:
+    import httpcore
+
+    _counted(httpcore.ConnectionPool, "handle_request", "urllib3" if STOCK else "ours")
+elif STOCK:
     import requests
 
     _counted(requests.adapters.HTTPAdapter, "init_poolmanager", "adapters")
@@ -116,18 +123,25 @@ def pytest_collectreport(report: pytest.CollectReport) -> None:
 @pytest.hookimpl(wrapper=True, trylast=True)
 def pytest_sessionfinish(session: pytest.Session) -> Iterator[None]:
     yield
-    import requests.adapters
-    import requests.sessions
-
     _internet.__exit__(None, None, None)
-    in_place = requests.adapters.HTTPAdapter is requests.sessions.HTTPAdapter
-    if not STOCK:
-        in_place = in_place and requests.adapters.HTTPAdapter is httpcore_requests.HTTPAdapter
     report = {
         "outcomes": outcomes,
         "texts": texts,
         "missing": sorted(missing),
         "counts": counts,
-        "in_place": in_place,
+        "in_place": _in_place(),
     }
     REPORT.write_text(json.dumps(report), "utf-8")
+
+
+def _in_place() -> bool:
+    """Return whether what is under test still is the one that a suite would get."""
+    if CORE:  # only ours has a PoolManager; HTTPX's suite imports the package once more
+        return hasattr(sys.modules["httpcore"], "PoolManager") != STOCK
+    import requests.adapters
+    import requests.sessions
+
+    in_place = requests.adapters.HTTPAdapter is requests.sessions.HTTPAdapter
+    if not STOCK:
+        in_place = in_place and requests.adapters.HTTPAdapter is httpcore_requests.HTTPAdapter
+    return in_place
