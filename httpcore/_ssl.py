@@ -176,7 +176,7 @@ def create_ssl_context(
                 if context is None:
                     context = _in_use.setdefault(key, _build(verify, cert, *more))
                 while len(_contexts) >= MAX_CONTEXTS:
-                    del _contexts[next(iter(_contexts))]
+                    _contexts.pop(next(iter(_contexts), None), None)
                 _contexts[key] = context
     return context
 

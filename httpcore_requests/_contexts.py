@@ -361,6 +361,7 @@ class _Lent:
     Attributes:
         empty: it held no certificate when it came.
         settled: a request that verifies has been made with it; `roots` says what for.
+        claims: what the first such request wants it to hold, before it does.
         roots: httpcore's context for the roots that were loaded into it; None for none.
         own: the roots that it had before.
         copies: by what is asked. None of them leads back to the context, or it would live for ever.
@@ -371,16 +372,23 @@ class _Lent:
         # Of pyOpenSSL's nobody knows; urllib3 loads into it, and it comes without.
         self.empty = not held if held is not None else not hasattr(context, "cert_store_stats")
         self.settled = False
-        self.roots: ssl.SSLContext | None = None
+        # At most one entry, put in by `setdefault`: a single step, so that nobody comes between.
+        self.claims: dict[str, ssl.SSLContext | None] = {}
         self.own: bytes | None = None
         self.copies: dict[object, FittedContext] = {}
+
+    @property
+    def roots(self) -> ssl.SSLContext | None:
+        return self.claims.get("roots")
 
 
 _lent: weakref.WeakKeyDictionary[Any, _Lent] = weakref.WeakKeyDictionary()
 # One for all requests that ask the same, because connections are found by it.
 _fitted: weakref.WeakValueDictionary[object, FittedContext] = weakref.WeakValueDictionary()
-_lock = threading.Lock()
-renew_in_child(sys.modules[__name__], "_lock", threading.Lock)
+# A signal handler may make a request, and take it again in the thread that it has interrupted
+# anywhere inside: each step leaves a state in which another request may begin.
+_lock = threading.RLock()
+renew_in_child(sys.modules[__name__], "_lock", threading.RLock)
 
 
 def fit(context: Any, ask: Ask, alone: bool = False) -> FittedContext:
@@ -410,7 +418,7 @@ def borrow(given: Any, ask: Ask, roots: Roots, cert: Any) -> FittedContext:
     with _lock:
         lent = _lent.get(given)
         if lent is None:
-            lent = _lent[given] = _Lent(given)
+            lent = _lent.setdefault(given, _Lent(given))
     # httpcore's contexts for the same files stand for what is in these files now.
     trusted = shown = None
     if ask.verifies and (lent.empty or roots != Roots()):
@@ -421,7 +429,8 @@ def borrow(given: Any, ask: Ask, roots: Roots, cert: Any) -> FittedContext:
         shown = httpcore.create_ssl_context(False, cert)
     with _lock:
         if ask.verifies and shown is None and not lent.settled:
-            _settle(given, lent, roots, trusted)
+            if lent.claims.setdefault("roots", trusted) is trusted:
+                _settle(given, lent, roots, trusted)
         if shown is not None or (ask.verifies and lent.roots is not trusted):
             key = (ask, trusted, shown)
             fitted = lent.copies.get(key)
@@ -429,7 +438,7 @@ def borrow(given: Any, ask: Ask, roots: Roots, cert: Any) -> FittedContext:
                 copy = _copy(given, lent, ask, None if trusted is None else roots, cert)
                 fitted = FittedContext(copy, ask)
                 while len(lent.copies) >= MAX_COPIES:
-                    del lent.copies[next(iter(lent.copies))]
+                    lent.copies.pop(next(iter(lent.copies), None), None)
                 lent.copies[key] = fitted
             return fitted
     return fit(given, ask, alone=trusted is None)
@@ -438,9 +447,10 @@ def borrow(given: Any, ask: Ask, roots: Roots, cert: Any) -> FittedContext:
 def _settle(given: Any, lent: _Lent, roots: Roots, trusted: ssl.SSLContext | None) -> None:
     """The first request that verifies decides what the context holds from now on."""
     if trusted is not None:
-        lent.own = _roots_of(given)
+        own = _roots_of(given)
+        if lent.own is None:  # else this was interrupted, and some of the new ones may be in
+            lent.own = own
         httpcore.load_roots(given, roots.verify, ca_dir=roots.ca_dir, ca_data=roots.ca_data)
-        lent.roots = trusted
     if _is_foreign(given) and not is_verifying(given):
         given.verify_mode = ssl.CERT_REQUIRED
     lent.settled = True

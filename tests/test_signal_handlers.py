@@ -14,19 +14,23 @@ import gc
 import linecache
 import os
 import signal
+import ssl
 import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from types import FrameType
 from typing import Any, NamedTuple
 
 import pytest
+import trustme
 
 import httpcore
 import httpcore_requests
 from httpcore._sync import connection_pool
 from httpcore._sync.deferred import Deferred
+from httpcore_requests._contexts import Ask, Roots, borrow
 from tests.support.http2 import FrameServer
 from tests.support.servers import LocalServer
 from tests.support.threads import Worker, until
@@ -294,12 +298,12 @@ def is_ours(frame: FrameType) -> bool:
 
 
 @contextlib.contextmanager
-def striking(strike: Callable[[], object]) -> Iterator[None]:
-    """Calls `strike` before each line of ours that this thread comes to, as a signal handler is
-    called; not within itself."""
+def striking(strike: Callable[[], object], where: str = "") -> Iterator[None]:
+    """Calls `strike` before each line of ours that this thread comes to (in files whose names end
+    with `where`), as a signal handler is called; not within itself."""
 
     def see(frame: FrameType, event: str, argument: object) -> Any:
-        if not is_ours(frame):
+        if not is_ours(frame) or not frame.f_code.co_filename.endswith(where):
             return None
         if event == "line":
             strike()
@@ -515,6 +519,79 @@ def test_a_thousand_signals_to_a_session(server: LocalServer, operation: str) ->
             while signals.goes_on:
                 assert session.get(server.url).status_code == 200
         assert session.get(server.url).status_code == 200
+
+
+# --- what else has a lock: cassettes, contexts ---
+
+
+def test_a_request_that_interrupts_the_recorder(server: LocalServer, tmp_path: Path) -> None:
+    """At any line: both are recorded, each once and whole."""
+    url = server.url.rstrip("/")
+
+    def both(path: Path, place: int) -> bool:
+        backend = httpcore.RecordingBackend(None, str(path))
+        lines, struck = iter(range(place)), False
+        with httpcore.ConnectionPool(network_backend=backend) as pool:
+
+            def strike() -> None:
+                nonlocal struck
+                if next(lines, None) is None and not struck:
+                    struck = True
+                    assert pool.request("GET", f"{url}/bytes/20").content
+
+            with striking(strike, "/recording.py"):
+                assert pool.request("GET", f"{url}/bytes/10").content
+        replayed = httpcore.ReplayBackend(str(path))
+        with httpcore.ConnectionPool(network_backend=replayed) as pool:
+            assert len(pool.request("GET", f"{url}/bytes/10").content) == 10
+            assert not struck or len(pool.request("GET", f"{url}/bytes/20").content) == 20
+        assert replayed.unused == []
+        return struck
+
+    place = 0
+    while both(tmp_path / f"{place}.jsonl", place):
+        place += 1
+    assert place > 40
+
+
+def subjects(context: ssl.SSLContext) -> list[str]:
+    """Whom a context trusts."""
+    return sorted(certificate["serialNumber"] for certificate in context.get_ca_certs())
+
+
+@pytest.mark.parametrize("same", [False, True], ids=["other roots", "same roots"])
+def test_a_request_that_interrupts_the_fitting_of_a_context(same: bool, tmp_path: Path) -> None:
+    """At any line: each finds its own roots and those that the context had, never the other's."""
+    files = [tmp_path / "a.pem", tmp_path / "b.pem"]
+    for file in files:
+        trustme.CA().cert_pem.write_to_path(str(file))
+    wanted = [Roots(str(files[0])), Roots(str(files[0 if same else 1]))]
+    expected = []
+    for roots in wanted:
+        expected.append(ssl.create_default_context(cafile=str(roots.verify)))
+
+    def both(place: int) -> bool:
+        given = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        own = trustme.CA()
+        own.configure_trust(given)
+        [mine] = subjects(given)
+        lines, inner = iter(range(place)), []
+
+        def strike() -> None:
+            if next(lines, None) is None and not inner:
+                inner.append(None)
+                inner[0] = borrow(given, Ask(True), wanted[1], None)
+
+        with striking(strike, "/_contexts.py"):
+            outer = borrow(given, Ask(True), wanted[0], None)
+        for found, roots in zip([outer, *inner], expected, strict=False):
+            assert subjects(found._context) == sorted([mine, *subjects(roots)])
+        return bool(inner)
+
+    place = 0
+    while both(place):
+        place += 1
+    assert place > 20
 
 
 # --- the queue ---

@@ -19,6 +19,7 @@ from __future__ import annotations
 import copy
 import os
 import threading
+from collections import deque
 from collections.abc import Callable, Iterable
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -58,7 +59,7 @@ class Tape:
     def __init__(self, path: str, cassette: Cassette, filters: Filters | None = None) -> None:
         self.path = path
         self.cassette = cassette
-        self.lock = threading.Lock()
+        self._renew_in_child()
         self.failure: CassetteError | None = None
         self.closed = False
         self.keeps = False
@@ -67,7 +68,22 @@ class Tape:
         renew_in_child(self)
 
     def _renew_in_child(self) -> None:
-        self.lock = threading.Lock()
+        self.lock: Any = threading.RLock()
+        self._left: deque[Callable[[], Iterable[Exchange] | None]] = deque()
+
+    def record(self, change: Callable[[], Iterable[Exchange] | None]) -> None:
+        """Change a recorder, and write down the exchanges that have ended by that. From a signal
+        handler that has interrupted this thread in the middle of such a thing, it is done after
+        that; each is done once, in the order in which they came."""
+        self._left.append(change)
+        self.work_off()
+
+    def work_off(self) -> None:
+        """Make the changes that were left. To be called after the lock was let go."""
+        while self._left and not self.lock._is_owned():
+            with self.lock:
+                if self._left:  # else another thread was here, too
+                    self.add(self._left.popleft()() or ())
 
     def check(self) -> None:
         """Raise what kept something from being recorded: who goes on would end up with half a
@@ -169,21 +185,18 @@ class RecordingStream(WrappedStream):
         return self._recorder.switched
 
     def _sending(self, data: bytes) -> None:
-        with self._tape.lock:
-            self._tape.add(self._recorder.sent(data))
+        self._tape.record(partial(self._recorder.sent, data))
 
     def _received(self, data: bytes, max_bytes: int) -> None:
         recorder = self._recorder
-        with self._tape.lock:
-            if data:
-                self._tape.add(recorder.received(data))
-            elif not self._aborted:  # else it was we who ended it
-                self._tape.add(recorder.ended(not self.unclean_eof))
+        if data:
+            self._tape.record(partial(recorder.received, data))
+        elif not self._aborted:  # else it was we who ended it
+            self._tape.record(partial(recorder.ended, not self.unclean_eof))
 
     def _failed(self, doing: str, exc: BaseException) -> None:
-        with self._tape.lock:
-            if not self._aborted:
-                self._recorder.failed(exc)
+        if not self._aborted:
+            self._tape.record(partial(self._recorder.failed, exc))
 
     def _secured(self, stream: NetworkStream) -> NetworkStream:
         ssl_object = stream.get_extra_info("ssl_object")
@@ -193,16 +206,14 @@ class RecordingStream(WrappedStream):
                 f"cannot record the connection to {self._recorder.place}: HTTP/2 was offered and "
                 "chosen, and cassettes are of HTTP/1.1: use http2=False"
             )
-        with self._tape.lock:
-            self._recorder.started_tls()
+        self._tape.record(self._recorder.started_tls)
         return RecordingStream(stream, self._recorder, self._tape)
 
     def close(self) -> None:
         try:
             super().close()
         finally:
-            with self._tape.lock:
-                self._tape.add(self._recorder.closed())
+            self._tape.record(self._recorder.closed)
 
     def abort(self) -> None:
         self._aborted = True
@@ -395,11 +406,14 @@ class ReplayStream(NetworkStream):
         with self._tape.lock:
             if self._closed or self._tape.closed:
                 raise ReadError(f"read from {self.peer} failed: it is closed")
-            return self._player.next(max_bytes)
+            step = self._player.next(max_bytes)
+        self._tape.work_off()
+        return step
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
         with self._tape.lock:
             self._player.sent(bytes(buffer))
+        self._tape.work_off()
 
     def close(self) -> None:
         self._closed = True
@@ -412,6 +426,7 @@ class ReplayStream(NetworkStream):
     ) -> NetworkStream:
         with self._tape.lock:
             self._player.started_tls()
+        self._tape.work_off()
         self._tls = ReplayTLS()
         return self
 
@@ -450,6 +465,7 @@ class SplicedStream(ReplayStream):
         data: bytes = stream.read(max_bytes, timeout)
         with self._tape.lock:
             self._player.heard(stream.idle, stream.switched)
+        self._tape.work_off()
         return data
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
@@ -460,6 +476,7 @@ class SplicedStream(ReplayStream):
     def _pass_on(self, timeout: float | None) -> None:
         with self._tape.lock:
             data = self._player.forward()
+        self._tape.work_off()
         if data:
             self._network(timeout).write(data, timeout)
 
