@@ -448,7 +448,7 @@ def test_a_request_that_another_thread_ends_is_not_recorded(
 def test_a_total_is_kept_while_recording(path: Path, server: LocalServer) -> None:
     timeout = {"timeout": {"total": 0.1}}
     with pool_on(record(path)) as pool:
-        with pytest.raises(httpcore.ReadTimeout, match="the total of"):
+        with pytest.raises(httpcore.ReadTimeout, match="total of"):
             pool.request("GET", server.url + "/drip/1000", extensions=timeout)
 
 
@@ -551,7 +551,7 @@ def test_a_pool_with_http2_is_recorded_over_http11(
             assert response.extensions["http_version"] == b"HTTP/1.1"
     assert server.accepted == 1
     only = httpcore.ConnectionPool(http1=False, http2=True, network_backend=record(path))
-    with only, pytest.raises(httpcore.ConnectError, match=r"cannot carry HTTP/2, and HTTP/1.1 is"):
+    with only, pytest.raises(httpcore.ConnectError, match=r"cannot carry HTTP/2, and http1=False"):
         only.request("GET", server.url)
 
 
