@@ -58,6 +58,7 @@ from ._exceptions import (
 
 # Nouns
 from ._models import URL, Origin, Proxy, Request, Response
+from ._no_proxy import bypasses_proxy
 from ._retries import RetryConfig
 from ._ssl import (
     create_ssl_context,
@@ -138,6 +139,7 @@ __all__ = [
     "UnsupportedProtocol",
     "WriteError",
     "WriteTimeout",
+    "bypasses_proxy",
     "create_ssl_context",
     "default_ssl_context",
     "load_roots",

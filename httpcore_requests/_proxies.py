@@ -1,19 +1,18 @@
 """Which proxy a request goes through, and what of it the proxy may see.
 
-Owns: the reading of proxy URLs, the rules of `no_proxy`, and whose `Proxy-Authorization` is whose.
+Owns: the reading of proxy URLs, where `no_proxy` stands, and whose `Proxy-Authorization` is whose.
 Must not know: pools, connections, how a proxy is spoken to (that is httpcore).
 
 A proxy URL may hold a password. No text made here shows more of one than scheme, host and port,
 and nothing at all of one that cannot be parsed, for then nobody knows where its password is.
 
-Sources: RFC 9110 section 11.7.2 (Proxy-Authorization is for the next proxy only), curl's manual
-on NO_PROXY and Go's x/net/http/httpproxy for the rules that are in use, psf/requests#5000, #4871.
+Sources: RFC 9110 section 11.7.2 (Proxy-Authorization is for the next proxy only),
+psf/requests#5000, #4871.
 """
 
 from __future__ import annotations
 
 import functools
-import ipaddress
 import os
 import re
 from collections.abc import Callable, Mapping
@@ -229,80 +228,4 @@ def is_exempt(url: str, proxies: Mapping[str, Any]) -> bool:
         port = parts.port or DEFAULT_PORTS.get(parts.scheme)
     except ValueError:
         return False  # who uses the URL says what is wrong with it
-    return bypasses(rules, parts.hostname, port)
-
-
-class _Rule(NamedTuple):
-    """One entry: a name with all below it, or a network; and a port, or None for all."""
-
-    name: str
-    network: Any  # ipaddress.IPv4Network | ipaddress.IPv6Network | None
-    port: int | None
-
-
-def bypasses(no_proxy: str, host: str, port: int | None) -> bool:
-    """Whether `no_proxy` says that `host` is to be reached without a proxy.
-
-    Parameters:
-        no_proxy: entries, separated by commas or white space. ``*`` means every host;
-            ``example.com``, ``.example.com`` and ``*.example.com`` that name and all names below
-            it; an address, or a network such as ``10.0.0.0/8``, what it says; each of these but
-            networks may end in ``:port``. Letters' case does not matter. What is none of these
-            is passed over.
-        host: a name or an address, as it stands in the URL. A name is never looked up, so it is
-            in no network.
-        port: of the URL, its scheme's where it names none.
-    """
-    name = _bare(host).lower().removesuffix(".")
-    address = _address(name)
-    return any(_matches(rule, name, address, port) for rule in _read(no_proxy))
-
-
-def _matches(rule: _Rule, name: str, address: Any, port: int | None) -> bool:
-    if rule.port is not None and rule.port != port:
-        return False
-    if rule.name == "*":
-        return True
-    if address is not None:
-        return rule.network is not None and address in rule.network
-    return rule.network is None and (name == rule.name or name.endswith("." + rule.name))
-
-
-@functools.lru_cache(_MAX_READ)
-def _read(no_proxy: str) -> tuple[_Rule, ...]:
-    rules = (_read_one(entry) for entry in re.split(r"[,\s]+", no_proxy.lower()))
-    return tuple(rule for rule in rules if rule is not None)
-
-
-def _read_one(entry: str) -> _Rule | None:
-    if "/" in entry:
-        network = _network(entry)
-        return None if network is None else _Rule("", network, None)
-    name, port = _split_port(entry)
-    name = name.removeprefix("*.").lstrip(".").removesuffix(".") if name != "*" else name
-    return _Rule(name, _network(name), port) if name else None
-
-
-def _split_port(entry: str) -> tuple[str, int | None]:
-    host, colon, port = entry.rpartition(":")
-    # More than one colon is an IPv6 address, which has a port only behind its bracket.
-    if colon and port.isdecimal() and (":" not in host or host.endswith("]")):
-        return _bare(host), int(port)
-    return _bare(entry), None
-
-
-def _network(text: str) -> Any:
-    try:
-        network = ipaddress.ip_network(text, strict=False)
-    except ValueError:
-        return None
-    return network
-
-
-def _address(name: str) -> Any:
-    try:
-        address = ipaddress.ip_address(name.partition("%")[0])
-    except ValueError:
-        return None
-    # RFC 4291 section 2.5.5.2: an IPv4 address in IPv6 clothing is that address.
-    return getattr(address, "ipv4_mapped", None) or address
+    return httpcore.bypasses_proxy(rules, parts.hostname, port)

@@ -456,6 +456,9 @@ def test_socks_proxy(server: LocalServer, socks: SocksServer) -> None:
         ({"all_proxy": "PROXY"}, [], True),
         ({"https_proxy": "PROXY"}, [], False),
         ({"http_proxy": "PROXY", "no_proxy": "127.0.0.1"}, [], False),
+        ({"http_proxy": "PROXY", "no_proxy": "10.0.0.0/8 127.0.0.0/8"}, [], False),
+        ({"http_proxy": "PROXY", "NO_PROXY": "a.test, 127.0.0.1:PORT"}, [], False),
+        ({"http_proxy": "PROXY", "no_proxy": "127.0.0.1:1, 10.0.0.0/8"}, [], True),
         ({"http_proxy": "PROXY"}, ["-x", ""], False),
         ({"http_proxy": "http://127.0.0.1:1"}, ["-x", "PROXY"], True),
     ],
@@ -470,7 +473,8 @@ def test_proxies_of_the_environment(
 ) -> None:
     place = f"http://127.0.0.1:{proxy.port}"
     for name, value in variables.items():
-        monkeypatch.setenv(name, value.replace("PROXY", place))
+        value = value.replace("PROXY", place).replace("PORT", str(server.port))
+        monkeypatch.setenv(name, value)
     done = run(*[each.replace("PROXY", place) for each in options], server.url)
     assert done.code == 0
     assert len(proxy.requests) == used

@@ -22,7 +22,7 @@ from dataclasses import dataclass, field, replace
 from time import monotonic
 from typing import Any
 from urllib.parse import urljoin
-from urllib.request import getproxies_environment, proxy_bypass
+from urllib.request import getproxies_environment
 
 import httpcore
 
@@ -282,8 +282,8 @@ def _place(url: httpcore.URL, location: bytes) -> httpcore.URL:
 def environment_proxy(url: httpcore.URL) -> httpcore.Proxy | None:
     """What ``http_proxy``, ``https_proxy``, ``all_proxy`` and ``no_proxy`` say, as for curl."""
     found = getproxies_environment()
-    host = url.host.decode("ascii")
-    if not found or proxy_bypass(f"{host}:{url.port}" if url.port else host):
+    origin = url.origin
+    if httpcore.bypasses_proxy(found.get("no", ""), origin.host.decode("ascii"), origin.port):
         return None
     text = found.get(url.scheme.decode("ascii")) or found.get("all")
     return read_proxy(text, "the environment's proxy") if text else None
