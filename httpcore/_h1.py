@@ -436,6 +436,7 @@ class ChunkedReader:
     """
 
     __slots__ = (
+        "_ends_in_cr",
         "_left",
         "_match_line",
         "_partial",
@@ -455,6 +456,7 @@ class ChunkedReader:
         self.done = False
         self.excess = b""
         self.trailers: Headers = []
+        self._ends_in_cr = False
         self._left = 0
         self._match_line = _match_first_chunk
         self._partial = bytearray()
@@ -471,7 +473,7 @@ class ChunkedReader:
                 report the fault could mean waiting for a server that has said everything.
         """
         left = self._left
-        if len(data) <= left:
+        if len(data) < left:
             self._left = left - len(data)
             self.received += len(data)
             return data
@@ -518,6 +520,8 @@ class ChunkedReader:
         self._left = left
         payload = parts[0] if len(parts) == 1 else b"".join(parts)
         self.received += len(payload)
+        if payload:
+            self._ends_in_cr = payload[-1] == 13
         if position < size:
             if self._section is None and self._starts_to_doubt(data[position:]):
                 return payload + self._walk(data[position:], [], 0)
@@ -532,6 +536,8 @@ class ChunkedReader:
         match_line = _match_loose_first_chunk if first else _match_loose_next_chunk
         if match_line(rest) is None and (first or rest[:1] != b"\n"):
             return False
+        if not first and rest[:1] == b"\n" and self._ends_in_cr:
+            return False  # CR LF, one byte too late: the chunk is longer than what was meant
         _logger.warning("malformed chunked body: a chunk line or a chunk ends in a bare LF")
         self.doubtful = True
         self._match_line = match_line

@@ -1137,7 +1137,12 @@ class TestBodies:
             assert b"".join(feed_all(strict, wire, step)) == b"helloyou"
 
     @pytest.mark.parametrize(
-        "wire", [b"xyz\n", b"5\nhelloX", b"5\nhello\nxyz\n", b"5\nhello\n\n3\nyou", b"\n5\nhello"]
+        "wire",
+        [
+            *(b"xyz\n", b"5\nhelloX", b"5\nhello\nxyz\n", b"5\nhello\n\n3\nyou", b"\n5\nhello"),
+            # A size that counts the CR as well is wrong, and no line that ends in a bare LF.
+            *(b"6\r\nhello\r\n0\r\n\r\n", b"2\r\nok\r\n6\r\nhello\r\n0\r\n\r\n"),
+        ],
     )
     @pytest.mark.parametrize("step", [1, 10**6])
     def test_bare_lfs_do_not_excuse_anything_else(self, wire: bytes, step: int) -> None:
