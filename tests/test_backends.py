@@ -477,6 +477,17 @@ def test_a_silent_connection_is_not_readable(serve: Serve) -> None:
         assert stream.get_extra_info("is_readable") is False
 
 
+def test_a_stream_that_another_thread_asks_just_now(serve: Serve) -> None:
+    """A poll object serves one at a time, also where a signal handler interrupts its thread."""
+
+    def busy() -> list[object]:
+        raise RuntimeError("concurrent poll() invocation")
+
+    with closing(connect(serve(echo))) as stream:
+        setattr(stream, "_poll", busy)  # noqa: B010
+        assert stream.get_extra_info("is_readable") is False
+
+
 def test_a_closed_stream_is_readable_whoever_has_its_descriptor_now() -> None:
     ours, theirs = socket.socketpair()
     stream = SyncStream(ours, "a pair")

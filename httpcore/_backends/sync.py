@@ -473,7 +473,11 @@ class SyncStream(NetworkStream):
             poll = self._poll
             if poll is None:
                 poll = self._poll = _make_poll(fileno)
-            if not poll():
+            try:
+                ready = poll()
+            except RuntimeError:  # another thread asks, or one that this signal handler interrupted
+                ready = _make_poll(fileno)()
+            if not ready:
                 return False
         except (OSError, ValueError, TypeError, AttributeError):  # the last two: a mock's
             return True
