@@ -242,6 +242,15 @@ def test_a_file_is_streamed(server: LocalServer, tmp_path: Path, size: int) -> N
     assert server.requests[0].method == b"POST"
 
 
+def test_a_file_with_an_equals_sign_in_its_name(
+    server: LocalServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "a=b"
+    path.write_bytes(b"content")
+    monkeypatch.chdir(tmp_path)
+    assert run("-F", "a=b", f"{server.url}/upload").json["length"] == len(b"content")
+
+
 def test_standard_input_is_streamed(server: LocalServer) -> None:
     reader, writer = os.pipe()
     with os.fdopen(writer, "wb") as file:
@@ -319,6 +328,11 @@ def test_urls_as_people_type_them(text: str, url: str) -> None:
         (["--json", '{"a": 1}', "h"], "--json takes no value"),
         (["-H", "secret", "h"], "header number 1 is neither"),
         (["-d", "a", "-F", "b", "h"], "--data and --upload-file exclude each other"),
+        (["-F", "a", "-F", "b", "h"], "-F sends one file as the body, not 2"),
+        (["-F", "name=secret", "h"], "-F name=... is part of a form"),
+        (["-F", "name=@secret;type=text/plain", "h"], "write -F FILE, or -d NAME=VALUE"),
+        (["-F", "name=<secret", "h"], "-F name=... is part of a form"),
+        (["--upload-file", "=secret", "h"], "-F =... is part of a form"),
         (["--data-json", "{", "h"], "--data-json is no JSON"),
         (["--http2", "--http1.1", "h"], "--http1.1 and --http2 exclude each other"),
         (["--json", "-i", "h"], "--json and --include exclude each other"),
@@ -673,6 +687,73 @@ def test_a_redirect_without_a_place(server: LocalServer) -> None:
     assert run("-L", f"{server.url}/status/302").out == b"status 302"
 
 
+# Each as curl follows it (DEL and controls as curl does since 8.0). From /dir/page?old=1.
+PLACES = [
+    (b"/My Docs/a b.html?q=x y", b"/My%20Docs/a%20b.html?q=x+y"),
+    (b"a b?c d?e f", b"/dir/a%20b?c+d?e+f"),
+    (b"?x y", b"/dir/page?x+y"),
+    (b"/a\x7fb", b"/a%7Fb"),
+    (b"/a\tb?c\td", b"/a%09b?c%09d"),
+    ("/ü?ü".encode(), b"/%C3%BC?%C3%BC"),
+    (b"/\xfc?\xfc", b"/%FC?%FC"),
+    (b'/a|b"<c>^`{}', b'/a|b"<c>^`{}'),
+    (b"/100%?a%zz=%20", b"/100%?a%zz=%20"),
+    (b"  /b  ", b"/b"),
+    (b"/b#a b", b"/b"),
+    (b"../b/./c", b"/b/c"),
+    (b"//HOST/b c", b"/b%20c"),
+    (b"http://HOST?b c", b"/?b+c"),
+    (b"HTTP://HOST/b", b"/b"),
+]
+
+
+@pytest.mark.parametrize(("location", "target"), PLACES)
+def test_places_are_followed_as_curl_does(serve: Serve, location: bytes, target: bytes) -> None:
+    def redirect(peer: Peer) -> None:
+        while (request := peer.recv_request()) is not None:
+            targets.append(request.target)
+            if len(targets) == 1:
+                place = location.replace(b"HOST", b"127.0.0.1:%d" % server.port)
+                answer = b"HTTP/1.1 302 Found\r\nContent-Length: 0\r\nLocation: %b\r\n\r\n"
+                peer.send(answer % place)
+            else:
+                peer.respond(200, b"there")
+
+    targets: list[bytes] = []
+    server = serve(redirect)
+    assert run("-L", f"{server.url}/dir/page?old=1") == (0, b"there", "")
+    assert targets[1:] == [target]
+
+
+@pytest.mark.parametrize("location", ["", " ", "\t"])
+def test_an_empty_place_is_none(serve: Serve, location: str) -> None:
+    answer = f"HTTP/1.1 302 Found\r\nLocation:{location}\r\nContent-Length: 3\r\n\r\nred"
+    assert run("-L", serve(answering(answer.encode())).url) == (0, b"red", "")
+
+
+@pytest.mark.parametrize(
+    ("variables", "location", "code"),
+    [
+        ({}, "http://a b/", Exit.PROTOCOL),
+        ({}, "http://h:99999999999/", Exit.PROTOCOL),
+        ({"https_proxy": "ftp://p"}, "https://127.0.0.1:1/", Exit.PROXY),
+    ],
+)
+def test_usage_is_only_said_when_nothing_was_sent(
+    serve: Serve,
+    monkeypatch: pytest.MonkeyPatch,
+    variables: dict[str, str],
+    location: str,
+    code: Exit,
+) -> None:
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    answer = f"HTTP/1.1 302 Found\r\nLocation: {location}\r\nContent-Length: 0\r\n\r\n"
+    done = run("-L", serve(answering(answer.encode())).url)
+    assert done.code == code
+    assert "redirect" in done.err and done.err.count("\n") == 1
+
+
 def test_one_time_limit_for_all_redirects(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
     """The second request has what the first has left: here nothing."""
     clock = iter([0.0, 10.0])
@@ -858,6 +939,16 @@ def test_head(server: LocalServer) -> None:
     done = run("-I", f"{server.url}/bytes/100")
     assert done.out.startswith(b"HTTP/1.1 200 OK\r\n")
     assert b"Content-Length: 100\r\n" in done.out and done.out.endswith(b"\r\n\r\n")
+
+
+@pytest.mark.parametrize("options", [["-X", "GET"], ["-d", "a", "-X", "POST"], ["-X", "HEAD"]])
+def test_the_head_of_another_method(
+    server: LocalServer, options: list[str], tmp_path: Path
+) -> None:
+    done = run("-I", *options, f"{server.url}/bytes/5000000")
+    assert (done.code, done.err) == (0, "")
+    assert done.out.startswith(b"HTTP/1.1 200 OK\r\n") and done.out.endswith(b"\r\n\r\n")
+    assert server.requests[-1].method == options[-1].encode()
 
 
 def test_a_body_that_tls_may_have_cut_short(
@@ -1343,6 +1434,30 @@ def test_notes_stand_above_the_bar(server: LocalServer, tmp_path: Path, on_scree
 def test_no_bar_on_a_dumb_terminal(server: LocalServer, tmp_path: Path, on_screen: Any) -> None:
     code, screen = on_screen("-o", tmp_path / "out", f"{server.url}/bytes/10", TERM="dumb")
     assert (code, screen.seen) == (0, "")
+
+
+CUT = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 20\r\n\r\n"
+
+
+@needs_pty
+@pytest.mark.parametrize("body", [b"no line's end", b"a line\n"])
+def test_an_error_begins_on_its_own_line(serve: Serve, on_screen: Any, body: bytes) -> None:
+    code, screen = on_screen(serve(answering(CUT + body)).url)
+    assert code == Exit.INCOMPLETE
+    first, second = screen.plain.split("\n")[:2]
+    assert (first, second[:10]) == (body.decode().strip(), "httpcore: ")
+
+
+@pytest.mark.parametrize("together", [True, False])
+def test_an_error_begins_on_its_own_line_of_a_pipe(serve: Serve, together: bool) -> None:
+    stderr = subprocess.STDOUT if together else subprocess.PIPE
+    done = run_apart(serve(answering(CUT + b"no line's end")).url, stderr=stderr)
+    assert done.code == Exit.INCOMPLETE
+    if together:
+        assert done.out.startswith(b"no line's end\nhttpcore: ")
+    else:
+        assert done.out == b"no line's end"
+        assert done.err.startswith("httpcore: ")
 
 
 @needs_pty

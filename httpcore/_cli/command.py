@@ -77,6 +77,7 @@ REQUEST = [
     _value(
         *("-F", "--upload-file"),
         metavar="FILE",
+        multiple=True,  # so that a second one is noticed
         help="Send a file as the body, with a progress bar; - is standard input.",
     ),
     _value(
@@ -257,7 +258,7 @@ def read_options(urls: Sequence[str], values: dict[str, Any]) -> Options:
 # Options whose values need no reading.
 AS_THEY_ARE = (
     *("unix_socket", "max_time", "connect_timeout", "retry", "follow", "output", "fail"),
-    *("compressed", "verbose", "trace", "timing", "json"),
+    *("compressed", "verbose", "trace", "timing", "json", "head"),
 )
 
 # Pairs of options of which one makes the other pointless; told rather than ignored.

@@ -10,6 +10,7 @@ Sources: curl(1) for the spellings, RFC 3986 section 3 (URL), RFC 7617 (Basic).
 from __future__ import annotations
 
 import json
+import os
 import re
 import sys
 from base64 import b64encode
@@ -73,7 +74,7 @@ class Options:
     # Output
     output: str | None = None
     include: bool = False
-    head: bool = False
+    head: bool = False  # show the head of the response, and no more
     fail: bool = False
     compressed: bool = False
     verbose: bool = False
@@ -178,8 +179,9 @@ def read_proxy(text: str, what: str = "--proxy") -> httpcore.Proxy:
 PROXY_SCHEMES = (b"http", b"https", b"socks5", b"socks5h", b"socks4", b"socks4a")
 
 
-def read_body(data: Sequence[str], data_json: str | None, upload: str | None) -> Body | None:
+def read_body(data: Sequence[str], data_json: str | None, uploads: Sequence[str]) -> Body | None:
     """The body, of at most one kind."""
+    upload = _read_upload(uploads)
     given = [
         name
         for name, value in (
@@ -203,6 +205,25 @@ def read_body(data: Sequence[str], data_json: str | None, upload: str | None) ->
     if data:
         return Body(b"&".join(map(_read_data, data)), content_type=FORM)
     return None
+
+
+def _read_upload(texts: Sequence[str]) -> str | None:
+    """The one file of ``-F``; curl's parts of a form are refused, not taken for a file's name."""
+    if not texts:
+        return None
+    if len(texts) > 1:
+        raise usage(f"-F sends one file as the body, not {len(texts)}; {_NO_FORMS}")
+    text = texts[0]
+    name, equals, _ = text.partition("=")
+    if equals and "/" not in name and not os.path.exists(text):
+        # Not shown whole: the value of a field may be a secret.
+        raise usage(
+            f"-F {name}=... is part of a form in curl, and no file has this name; {_NO_FORMS}"
+        )
+    return text
+
+
+_NO_FORMS = "multipart forms are not supported: write -F FILE, or -d NAME=VALUE for a plain form"
 
 
 def _read_data(text: str) -> bytes:

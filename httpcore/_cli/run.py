@@ -31,7 +31,7 @@ STDOUT = "-"
 def run(options: Options, terminal: Terminal) -> Exit:
     """Do what `options` says; returns the exit code."""
     this = Run(options, terminal)
-    problem = attempt(this.fetch)
+    problem = this.explain_redirect(attempt(this.fetch))
     problem = attempt(lambda: this.tell(problem)) or problem
     if problem is None:
         return Exit.OK
@@ -67,6 +67,7 @@ class Run:
         if options.trace:
             self._listeners.append(Trace(terminal.say).note)
         self._response: httpcore.Response | None = None
+        self._target = options.url  # of the last request
 
     def fetch(self) -> None:
         """Send the request, and those that come of it, and write the last response."""
@@ -84,8 +85,18 @@ class Run:
                     response.close()
                 self._facts.redirects.append((str(leg.url), response.status))
                 leg = following
+                self._target = leg.url
         text = f"more than {MOST_REDIRECTS} redirects, the last to {leg.url}"
         raise Problem(Exit.REDIRECTS, text)
+
+    def explain_redirect(self, problem: Problem | None) -> Problem | None:
+        """`problem`, but `Exit.USAGE` says that nothing was sent: after a redirect it was."""
+        if problem is None or problem.code is not Exit.USAGE or not self._facts.redirects:
+            return problem
+        # Without a cause it is not the request that cannot be, but a proxy for it.
+        code = Exit.PROXY if problem.cause is None else Exit.PROTOCOL
+        text = f"cannot follow the redirect to {self._target}: {problem.text}"
+        return Problem(code, text, problem.cause)
 
     def tell(self, problem: Problem | None) -> None:
         """What is said when all is over."""
@@ -132,6 +143,8 @@ class Run:
         if options.fail and response.status >= 400:
             status = of_bytes(output.head_lines(response)[0])
             raise Problem(Exit.STATUS, f"{leg.method} {leg.url} was answered {status}")
+        if options.head and leg.method != "HEAD":
+            return  # the rest is not even read, as in curl
         if leg.method == "HEAD":
             output.read_away(self._received(response))
         elif options.output not in (None, STDOUT):

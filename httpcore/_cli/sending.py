@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import ssl
 import sys
 from collections.abc import Callable
@@ -57,6 +58,9 @@ SLICE = 1024 * 1024
 
 # Fields that speak of a body, and go where it goes.
 ABOUT_BODIES = frozenset({b"content-type", b"content-length", b"content-encoding"})
+
+_AUTHORITY = re.compile(rb"(?:(?:[A-Za-z][A-Za-z0-9+.-]*:)?//[^/?#]*)?")
+_ESCAPED = re.compile(rb"[^!-~]")
 
 Trace = Callable[[str, dict[str, Any]], None]
 
@@ -253,8 +257,8 @@ def next_leg(leg: Leg, response: httpcore.Response, first: httpcore.URL) -> Leg 
     Raises Problem for a place that cannot be gone to, or a body that cannot be sent again.
     """
     places = [value for name, value in response.headers if name.lower() == b"location"]
-    if response.status not in (301, 302, 303, 307, 308) or not places:
-        return None
+    if response.status not in (301, 302, 303, 307, 308) or not places or not places[0].strip():
+        return None  # to browsers and curl, an empty place is none
     url = _place(leg.url, places[0])
     leg = replace(leg, url=url, trusted=url.origin == first.origin)
     becomes_get = response.status == 303 or (response.status < 303 and leg.method == "POST")
@@ -266,12 +270,32 @@ def next_leg(leg: Leg, response: httpcore.Response, first: httpcore.URL) -> Leg 
     return leg
 
 
+def _text_of(url: httpcore.URL) -> str:
+    return bytes(url).decode("ascii")
+
+
+def _escaped(location: bytes) -> str:
+    """Return a Location with what may not stand in a request percent-encoded, as curl does it.
+
+    In what follows the host, that is blanks (``+`` in a query), control characters and bytes
+    outside of ASCII, whatever their encoding; a host outside of ASCII goes through IDNA.
+    """
+    match = _AUTHORITY.match(location)
+    assert match is not None
+    path, mark, query = location[match.end() :].partition(b"?")
+    escaped = _percent_encoded(path) + mark + _percent_encoded(query.replace(b" ", b"+"))
+    return match[0].decode("utf-8", "surrogateescape") + escaped.decode("ascii")
+
+
+def _percent_encoded(text: bytes) -> bytes:
+    return _ESCAPED.sub(lambda match: b"%%%02X" % match[0][0], text)
+
+
 def _place(url: httpcore.URL, location: bytes) -> httpcore.URL:
     shown = of_bytes(location)
     try:
         # RFC 9110 section 10.2.2: relative to what was asked for.
-        target = urljoin(str(url), location.decode("utf-8", "surrogateescape").strip())
-        found = to_url(target)
+        found = to_url(urljoin(_text_of(url), _escaped(location.strip())))
     except UNREADABLE as exc:
         raise Problem(Exit.PROTOCOL, f"redirected to {shown!r}, which is no URL: {exc}") from exc
     if found.scheme not in (b"http", b"https"):

@@ -45,6 +45,8 @@ class Terminal:
     def __init__(self, color: str = AUTO, silent: bool = False) -> None:
         self._out = sys.stdout.buffer
         self._silent = silent
+        self._within_line = False  # of standard output, which ends up where the errors do
+        self._mixes = _is_one_place()
         self.shows_body = sys.stdout.isatty()
         self.formats_body = self.shows_body or color == ALWAYS
         on_terminal = sys.stderr.isatty()
@@ -66,6 +68,8 @@ class Terminal:
         try:
             self._out.write(data)
             self._out.flush()
+            if data and self._mixes:
+                self._within_line = not data.endswith(b"\n")
         except BrokenPipeError as exc:
             _give_up_stdout()
             raise Problem(Exit.PIPE, "") from exc
@@ -86,6 +90,10 @@ class Terminal:
         """One line, or several, to standard error; `wrap`: on a terminal, between words."""
         # Where nobody listens any more, that is no reason to stop.
         with contextlib.suppress(OSError):
+            if self._within_line:
+                self._within_line = False
+                sys.stderr.write("\n")
+                sys.stderr.flush()
             if self.errors.is_terminal:
                 # Above a progress bar, if there is one.
                 self.errors.print(_as_text(text), soft_wrap=not wrap)
@@ -110,6 +118,16 @@ class Terminal:
         except UnicodeEncodeError:
             return False
         return True
+
+
+def _is_one_place() -> bool:
+    """Return whether both streams go to one terminal, file or pipe."""
+    if sys.stdout.isatty() and sys.stderr.isatty():
+        return True
+    try:
+        return os.path.sameopenfile(sys.stdout.fileno(), sys.stderr.fileno())
+    except (OSError, ValueError):  # not a file at all
+        return False
 
 
 def _has_colors(color: str, on_terminal: bool) -> bool:
