@@ -261,9 +261,19 @@ def _request_length(seen: dict[bytes, bytes]) -> int:
         return CHUNKED
     if not length.isdigit() or len(length) > _MAX_LENGTH_DIGITS:
         raise LocalProtocolError(
-            f"Content-Length must be 1 to {_MAX_LENGTH_DIGITS} digits, got {length[:40]!r}"
+            f"Content-Length must be 1 to {_MAX_LENGTH_DIGITS} digits, got {_shown_length(length)}"
         )
     return int(length)
+
+
+# What an attempt at a number may hold: it is shown. All else may be a value of another field.
+_is_like_number = re.compile(rb"[0-9+\-., ]*").fullmatch
+
+
+def _shown_length(value: bytes) -> str:
+    if _is_like_number(value) is None:
+        return f"{len(value)} bytes that are no number"
+    return repr(value[:40])
 
 
 _is_target = re.compile(rb"[!-~]+").fullmatch

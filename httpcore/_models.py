@@ -87,10 +87,10 @@ def to_bytes(value: bytes | str, name: str) -> bytes:
     if type(value) is bytes:
         return value
     if isinstance(value, str):
-        try:
-            return value.encode("ascii")
-        except UnicodeEncodeError:
-            raise TypeError(f"{name} strings may not include unicode characters.") from None
+        # Asked before: a UnicodeEncodeError holds the value, and ours would be chained to it.
+        if not value.isascii():
+            raise TypeError(f"{name} strings may not include unicode characters.")
+        return value.encode("ascii")
     if isinstance(value, bytes):
         return bytes(value)
     raise TypeError(f"{name} must be bytes or str, but got {type(value).__name__}.")

@@ -20,6 +20,7 @@ adapters inherit, raises its own while it handles ours, and nothing of ours runs
 from __future__ import annotations
 
 import http.client
+import re
 import ssl
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
@@ -63,7 +64,7 @@ class Attempt(NamedTuple):
 
     def complete(self, text: str, *words: str) -> str:
         """`text`, then the request unless it names it, then the words of the stock adapter."""
-        return complete(text, f"{self.method} {without_query(self.url)}", *words)
+        return complete(text, f"{plain_start(self.method)} {without_query(self.url)}", *words)
 
 
 Teller = Callable[[Exception, str, str, Attempt], Exception]
@@ -246,9 +247,34 @@ def from_request(exc: Exception, attempt: Attempt) -> Exception:
     return error
 
 
+_absolute = re.compile(r"((?:[A-Za-z][A-Za-z0-9+.\-]*:)?//)([^/?#]*)(.*)", re.DOTALL).fullmatch
+_host_and_port = re.compile(r"(?:\[[^\]]*\]|[^:@\[\]]*)(?::[0-9]*)?").fullmatch
+
+
 def without_query(url: str) -> str:
-    """`url` as far as a text may show it: keys and tokens travel in queries."""
+    """`url` as far as a text may show it: without query and fragment, where keys and tokens
+    travel, and without user and password."""
+    match = _absolute(url)
+    if match is not None:
+        start, authority, rest = match.groups()
+        authority = authority.rpartition("@")[2]
+        # A password with a "/", "?" or "#" in it that should have been escaped.
+        if _host_and_port(authority) is None and "@" in rest:
+            authority, rest = "", rest.rpartition("@")[2]
+        url = start + authority + rest
     return url.partition("?")[0].partition("#")[0]
+
+
+_name_start = re.compile(r"[^\0-\x20\x7f:;,=()<>@\[\]?{}/\\\"]{0,80}").match
+
+
+def plain_start(name: object) -> str:
+    """`name`, of a method or a field, up to the first character that none may have, such as a
+    colon or a line break: what comes behind it may be a value, and so a secret."""
+    text = name.decode("latin-1") if isinstance(name, bytes) else str(name)
+    match = _name_start(text)
+    assert match is not None
+    return match[0] + ("..." if len(match[0]) < len(text) else "")
 
 
 def complete(text: str, request: str, *words: str) -> str:

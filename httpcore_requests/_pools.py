@@ -21,6 +21,7 @@ import warnings
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urljoin
 
+import urllib3.exceptions
 from urllib3 import connectionpool
 from urllib3.connectionpool import ConnectionPool as _ConnectionPool
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
@@ -36,7 +37,7 @@ from urllib3.util.retry import Retry
 import httpcore
 
 from . import _replaced, _unix
-from ._errors import FAILURES, NOT_SENT, LocationParseError, tell
+from ._errors import FAILURES, NOT_SENT, LocationParseError, tell, without_query
 from ._proxies import DEFAULT_PORTS, FORWARDED, split_absolute, to_core
 from ._raw import RawResponse
 from ._request import (
@@ -44,6 +45,7 @@ from ._request import (
     encode_headers,
     encode_target,
     end_of,
+    no_url,
     to_timeouts,
 )
 from ._retries import (
@@ -154,6 +156,14 @@ class HostPool(HTTPConnectionPool):
         Through an https proxy the target alone tells."""
         return self.proxy is not None and (self.scheme == FORWARDED or not url.startswith("/"))
 
+    def is_same_host(self, url: str) -> bool:
+        """Whether `url` is of this host, or a path. Raises LocationParseError for no URL."""
+        try:
+            return super().is_same_host(url)
+        except urllib3.exceptions.LocationParseError:
+            pass  # its text is the whole URL
+        raise no_url(url)
+
     def __str__(self) -> str:
         """As urllib3's: users read it in "Max retries exceeded", and some match on it."""
         kind = "HTTPSConnectionPool" if self.scheme == "https" else "HTTPConnectionPool"
@@ -215,7 +225,7 @@ class HostPool(HTTPConnectionPool):
         if not isinstance(retries, Retry):
             retries = Retry.from_int(retries, redirect=redirect, default=self.retries)
         if assert_same_host and not self.is_same_host(url):
-            raise HostChangedError(self, url, retries)
+            raise HostChangedError(self, without_query(url), retries)
         if type(timeout) is not Timeout:
             timeout = self._get_timeout(timeout)
         if headers is None:

@@ -19,12 +19,19 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import urllib3
+import urllib3.exceptions
 from requests.structures import CaseInsensitiveDict
-from urllib3.exceptions import LocationParseError
 from urllib3.util import SKIP_HEADER, Timeout, parse_url
 from urllib3.util.url import _encode_target
 
-from ._errors import NOT_SENT, InvalidHeader, tell
+from ._errors import (
+    NOT_SENT,
+    InvalidHeader,
+    LocationParseError,
+    plain_start,
+    tell,
+    without_query,
+)
 from ._timeout import Timeout as OurTimeout
 
 if TYPE_CHECKING:
@@ -61,11 +68,26 @@ def encode_target(url: str) -> bytes:
             path = absolute.group(2)
             url = absolute.group(1) + (path if _PLAIN_TARGET(path) else _encode_target(path))
         else:
-            url = parse_url(url)._replace(fragment=None).url
+            return _slow_target(url)
     try:
         return url.encode("ascii")
     except UnicodeEncodeError:
-        raise LocationParseError(url) from None
+        raise no_url(url) from None
+
+
+def _slow_target(url: str) -> bytes:
+    try:
+        return parse_url(url)._replace(fragment=None).url.encode("ascii")
+    except (urllib3.exceptions.LocationParseError, UnicodeEncodeError):
+        pass  # chained to it, ours would show the whole URL all the same
+    raise no_url(url)
+
+
+def no_url(url: str) -> LocationParseError:
+    """The error for a `url` that is none."""
+    return tell(
+        LocationParseError, f"Failed to parse: {without_query(url)!r}", NOT_SENT, location=url
+    )
 
 
 def encode_headers(
@@ -121,9 +143,10 @@ def encode_headers(
         lines += [
             (name.encode("ascii"), value.rstrip(" \t").encode("latin-1")) for name, value in fields
         ]
+        return lines
     except (AttributeError, TypeError, UnicodeEncodeError):
-        lines += [_line(name, value) for name, value in fields]
-    return lines
+        pass  # the last one holds the value, so ours is not chained to it
+    return lines + [_line(name, value) for name, value in fields]
 
 
 def _with_true_length(fields: Any, body: io.StringIO) -> list[tuple[Any, Any]]:
@@ -152,20 +175,27 @@ def _framing(body: Any, chunked: bool) -> tuple[bytes, bytes]:
 
 def _line(name: Any, value: Any) -> tuple[bytes, bytes]:
     """One header line, slowly: finds what is wrong and says so."""
-    try:
-        key = name if isinstance(name, bytes) else name.encode("ascii")
-        if isinstance(value, int):
-            value = str(value)
-        return key, (value if isinstance(value, bytes) else value.encode("latin-1")).rstrip(b" \t")
-    except AttributeError:
-        part, wrong = ("value", value) if isinstance(name, (str, bytes)) else ("name", name)
-        problem = f"must have a {part} of str or bytes, not {type(wrong).__name__}"
-    except UnicodeEncodeError as exc:
-        part = "name" if exc.object is name else "value"
-        known = "ASCII" if part == "name" else "latin-1"
-        problem = f"has a {part} with characters outside {known}; encode it to bytes yourself"
-    # Without the value, whatever the name is: programs have secret fields of their own.
-    raise tell(InvalidHeader, f"header {name!r} {problem}", NOT_SENT)
+    problem = _problem(name, value)
+    if problem is not None:
+        # Without the value, whatever the name is: programs have secret fields of their own.
+        raise tell(InvalidHeader, f"header {plain_start(name)!r} {problem}", NOT_SENT)
+    key = name if isinstance(name, bytes) else name.encode("ascii")
+    if isinstance(value, int):
+        value = str(value)
+    return key, (value if isinstance(value, bytes) else value.encode("latin-1")).rstrip(b" \t")
+
+
+def _problem(name: Any, value: Any) -> str | None:
+    """Why this header line cannot be sent; None where it can."""
+    for part, given, kinds, known, code in (
+        ("name", name, (str, bytes), "ASCII", 128),
+        ("value", value, (str, bytes, int), "latin-1", 256),
+    ):
+        if not isinstance(given, kinds):
+            return f"must have a {part} of str or bytes, not {type(given).__name__}"
+        if isinstance(given, str) and any(ord(letter) >= code for letter in given):
+            return f"has a {part} with characters outside {known}; encode it to bytes yourself"
+    return None
 
 
 def _buffer(body: Any) -> bytes | None:

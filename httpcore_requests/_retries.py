@@ -47,12 +47,13 @@ from ._errors import (
     not_retried,
     retried,
     tell,
+    without_query,
 )
 from ._errors import ConnectTimeoutError as ConnectTimeout
 from ._request import is_replayable
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from urllib3.util.retry import Retry
 
@@ -117,11 +118,10 @@ def after_failure(
     in_place = isinstance(exc, _BEFORE_THE_BODY)
     if not in_place and not is_replayable(body, body_pos):
         raise _told(error, pool, url, retries) from exc
-    try:
-        again = _count(error, exc, pool, retries, method, url)
-    except HTTPError as failure:
-        cause = failure.reason if isinstance(failure, MaxRetryError) else exc
-        raise _told(failure, pool, url, retries, error.phase) from cause
+    again = _asked(lambda: _count(error, exc, pool, retries, method, url))
+    if isinstance(again, HTTPError):
+        cause = again.reason if isinstance(again, MaxRetryError) else exc
+        raise _told(again, pool, url, retries, error.phase) from cause
     if not in_place and not _rewound(body, body_pos):
         raise _told(error, pool, url, retries) from exc
     if end is not None and time.monotonic() + again.get_backoff_time() >= end:
@@ -131,10 +131,19 @@ def after_failure(
         "Retrying (%r) after connection broken by '%r': %s",
         again,
         error,
-        url,
+        without_query(url),
         extra={"__urllib3-retry-warning": {"host": pool.host}},
     )
     return again
+
+
+def _asked(policy: Callable[[], Retry]) -> Retry | HTTPError:
+    """What `policy` returns, or the error that it raises. Raised while that is handled, ours
+    would be chained to it, and urllib3's own text has the whole URL."""
+    try:
+        return policy()
+    except HTTPError as failure:
+        return failure
 
 
 def _count(
@@ -151,14 +160,13 @@ def _count(
         # A proxy that is silent to CONNECT. requests' users know it as a read timeout.
         counted = tell(ConnectTimeout, str(error), NOT_SENT)
         counted.__cause__ = exc
-    try:
-        again = retries.increment(
+    again = _asked(
+        lambda: retries.increment(
             method, url, error=counted, _pool=pool, _stacktrace=exc.__traceback__
         )
-    except HTTPError:
-        if counted is error or retries.history:
-            raise
-        raise error
+    )
+    if isinstance(again, HTTPError):
+        raise again if counted is error or retries.history else error
     if not unsent or again.connect is None or retries._is_connection_error(counted):
         return again
     # A failed handshake, or a proxy that refuses: urllib3 counts these under `other` alone. They
@@ -187,13 +195,14 @@ def after_status(
         return None
     if not is_replayable(body, body_pos):
         return None
-    try:
-        again = retries.increment(method, url, response=raw, _pool=pool)
-    except MaxRetryError as failure:
+    again = _asked(lambda: retries.increment(method, url, response=raw, _pool=pool))
+    if isinstance(again, MaxRetryError):
         if not retries.raise_on_status:
             return None
         _put_away(raw)
-        raise _told(failure, pool, url, retries, RESPONSE_STARTED) from failure.reason
+        raise _told(again, pool, url, retries, RESPONSE_STARTED) from again.reason
+    if isinstance(again, HTTPError):
+        raise again
     if end is not None:
         wait = (again.get_retry_after(raw) or 0) if again.respect_retry_after_header else 0
         if time.monotonic() + (wait or again.get_backoff_time()) >= end:
@@ -202,7 +211,7 @@ def after_status(
         return None
     _put_away(raw)
     again.sleep(raw)
-    log.debug("Retry: %s", url)
+    log.debug("Retry: %s", without_query(url))
     return again
 
 
@@ -220,22 +229,24 @@ def after_redirect(
 
     Raises UnrewindableBodyError for a body that would have to be sent again and cannot.
     """
-    try:
-        again = retries.increment(method, url, response=raw, _pool=pool)
-    except MaxRetryError as failure:
+    again = _asked(lambda: retries.increment(method, url, response=raw, _pool=pool))
+    if isinstance(again, MaxRetryError):
         if not retries.raise_on_redirect:
             return None
         _put_away(raw)
-        raise _told(failure, pool, url, retries, RESPONSE_STARTED) from failure.reason
+        raise _told(again, pool, url, retries, RESPONSE_STARTED) from again.reason
+    if isinstance(again, HTTPError):
+        raise again
     _put_away(raw)
     # A file that could not tell its position has one that is no number; `urlopen` says so.
     if body_pos is None and not is_replayable(body, body_pos):
         raise UnrewindableBodyError(
-            f"cannot follow the redirect to {location}: the body, {type(body).__name__}, "
+            f"cannot follow the redirect to {without_query(location)}: "
+            f"the body, {type(body).__name__}, "
             "cannot be sent again"
         )
     again.sleep_for_retry(raw)
-    log.debug("Redirecting %s -> %s", url, location)
+    log.debug("Redirecting %s -> %s", without_query(url), without_query(location))
     return again
 
 

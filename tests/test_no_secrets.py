@@ -7,6 +7,7 @@ test_cassette_secrets.py.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import traceback
 from collections.abc import Callable
@@ -14,10 +15,12 @@ from typing import Any
 
 import pytest
 import requests
+from urllib3 import Retry
 
 import httpcore
 from httpcore import _redact
 from httpcore_requests import HTTPAdapter
+from tests.support.servers import LocalServer, Peer
 
 MARK = "S3CRET"
 URLS = [
@@ -33,7 +36,10 @@ HEADERS: list[Any] = [
     for value in (f"a\r\nB: {MARK}".encode(), f"{MARK}\n".encode(), f"\0{MARK}".encode())
 ] + [
     [(f"Authorization: Bearer {MARK}".encode(), b"")],
-    [(b"Content-Length", f"1, {MARK}".encode()[:1] + b"x")],
+    [(b"Content-Length", MARK.encode())],
+    [(f"X:{MARK}".encode(), b"")],
+    [(f"X-\u20ac: {MARK}", "a")],
+    [("Other", f"{MARK}\u20ac")],
 ]  # fmt: skip
 BROKEN = [
     f"-ERR unknown command '{MARK}'\r\n\r\n", f"HTTP/1.1 2x0 {MARK}\r\n\r\n",
@@ -114,7 +120,73 @@ def test_no_error_of_the_adapter_shows_a_value(name: str, value: Any) -> None:
         with pytest.raises(requests.exceptions.InvalidHeader) as caught:
             session.send(request)
     assert name in str(caught.value)
-    assert MARK not in str(caught.value) and MARK not in repr(caught.value)
+    assert MARK not in everything(caught.value)
+
+
+TARGETS = [
+    f"/x?token={MARK}&{MARK}#{MARK}", f"http://me:{MARK}@other/x?t={MARK}",
+    f"http://me:a/{MARK}@other/x", f"http://é:{MARK}@127.0.0.1/é?t={MARK}#{MARK}",
+    f"//me:{MARK}@é/é?t={MARK}", f"x é?t={MARK}", f"http://me:{MARK}@h:99999/?t={MARK}",
+    f"http://me:{MARK}@[::1/?t={MARK}",
+]  # fmt: skip
+ANSWERS = {
+    "drop": b"",
+    "status": b"HTTP/1.1 500 No\r\nContent-Length: 0\r\n\r\n",
+    "redirect": f"HTTP/1.1 307 No\r\nLocation: http://me:{MARK}@127.0.0.1:9/y?t={MARK}#{MARK}\r\n"
+    "Content-Length: 0\r\n\r\n".encode(),
+}
+
+
+@pytest.mark.parametrize("body", [None, b"x", iter])
+@pytest.mark.parametrize("answer", ANSWERS)
+@pytest.mark.parametrize("target", TARGETS)
+def test_no_error_or_log_line_of_the_adapters_pools_shows_a_secret(
+    target: str, answer: str, body: Any, serve: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    """With and without retries; what their failures are chained to, too."""
+
+    def handler(peer: Peer) -> None:
+        while peer.recv_request() is not None and ANSWERS[answer]:
+            peer.send(ANSWERS[answer])
+
+    server = serve(handler)
+    caplog.set_level(logging.DEBUG)
+    caplog.set_level(logging.INFO, "urllib3.util.retry")  # not ours, see "What is public"
+    found = ""
+    with contextlib.closing(HTTPAdapter()) as adapter:
+        for same_host in (True, False):
+            for count in (0, 2):
+                policy = Retry(count, status_forcelist=[500], allowed_methods=None)
+                pool = adapter.poolmanager.connection_from_url(server.url)
+                content = iter([b"x"]) if body is iter else body
+                with contextlib.suppress(Exception):
+                    try:
+                        pool.urlopen("PUT", target, content, {}, policy, True, same_host, 5)
+                    except Exception as exc:
+                        found += everything(exc)
+                        raise
+    assert MARK not in found
+    assert [line for line in caplog.messages if MARK in line] == []
+
+
+@pytest.mark.parametrize("retries", [0, 1, 2])
+@pytest.mark.parametrize("path", ["/drop", "/status/500", "/truncated/9", "/bytes/9", "/hang"])
+def test_no_error_or_log_line_under_requests_shows_a_secret(
+    path: str, retries: int, server: LocalServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    caplog.set_level(logging.INFO, "urllib3.util.retry")
+    policy = Retry(retries, status_forcelist=[500])
+    url = server.url.replace("//", f"//me:{MARK}@") + f"{path}?token={MARK}&{MARK}#{MARK}"
+    found = ""
+    with requests.Session() as session:
+        session.mount("http://", HTTPAdapter(max_retries=policy))
+        try:
+            found = repr(session.get(url, timeout=0.2 if path == "/hang" else 10))
+        except requests.RequestException as exc:
+            found = everything(exc)
+    assert found and MARK not in found
+    assert [line for line in caplog.messages if MARK in line] == []
 
 
 @pytest.mark.parametrize("answer", BROKEN)
