@@ -26,6 +26,7 @@ from . import _proxies, _response, _unix
 from ._managers import PoolManager, ProxyManager, adopt, leave
 from ._pools import HostPool, check_host
 from ._raw import RawResponse
+from ._request import Spent, cannot_repeat
 from ._settings import MIN_IDLE, Road, Settings, Transports
 
 if TYPE_CHECKING:
@@ -470,6 +471,8 @@ class HTTPAdapter(_Stock):  # type: ignore[misc]
     ) -> str:
         """The request target: path and query, or the whole URL for a proxy that forwards it."""
         url = request.url
+        if type(getattr(request, "body", None)) is Spent:
+            raise cannot_repeat(request)
         plain = not proxies and requests.adapters.select_proxy is _SELECT_PROXY  # type: ignore[attr-defined]
         if plain and type(request) is requests.PreparedRequest and type(url) is str:
             start = url.find("/", 8)

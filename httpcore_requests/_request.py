@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import urllib3
 import urllib3.exceptions
+from requests.exceptions import UnrewindableBodyError
 from requests.structures import CaseInsensitiveDict
 from urllib3.util import SKIP_HEADER, Timeout, parse_url
 from urllib3.util.url import _encode_target
@@ -234,6 +235,21 @@ def _blocks(pieces: Any) -> Iterator[bytes]:
     for piece in pieces:
         if piece:  # an empty chunk would end a chunked body
             yield piece.encode() if isinstance(piece, str) else piece
+
+
+class Spent:
+    """Stands for a body that is gone, in a request that a redirect asks for once more."""
+
+    def __iter__(self) -> Iterator[bytes]:
+        raise cannot_repeat()
+
+
+def cannot_repeat(request: Any = None) -> UnrewindableBodyError:
+    """The error for a request whose body is `Spent`."""
+    return UnrewindableBodyError(
+        "cannot follow the redirect: it asks for the body once more, and that cannot be sent again",
+        request=request,
+    )
 
 
 class _BytesFile:

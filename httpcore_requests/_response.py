@@ -29,12 +29,15 @@ from requests.structures import CaseInsensitiveDict
 from requests.utils import get_encoding_from_headers
 
 from ._raw import RawResponse
-from ._request import is_replayable
+from ._request import Spent, is_replayable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _NO_TIME = datetime.timedelta(0)
+
+# Redirects that ask for the method and the body once more (RFC 9110 sections 15.4.8 and 15.4.9).
+_BODY_AGAIN = (307, 308)
 
 # Content-Type to encoding. A crawler meets many values, so it is emptied at this many; a value
 # longer than any sensible one is not kept.
@@ -220,20 +223,20 @@ def build(adapter: Any, request: requests.PreparedRequest, raw: RawResponse) -> 
         response._cookie_source = (request, raw)
     response.request = request
     response.connection = adapter
-    if request.body is not None and type(request.body) is not bytes:
+    if raw.status in _BODY_AGAIN and "location" in folded and request.body is not None:
         _forbid_repeating(request)
     return response
 
 
 def _forbid_repeating(request: Any) -> None:
-    """Tell requests if the body is gone, so that it will not follow a 307 with an empty one.
+    """Put a body that is gone out of the way, so that no redirect is followed with an empty one.
 
-    It looks at this attribute before it sends a body again. A position that is no number is its
-    own sign for a file that could not tell; for an iterator it notes nothing, and sends what is
-    left of it (RFC 9110 section 15.4.8: the same body).
+    requests would send what is left of an iterator (RFC 9110 section 15.4.8: the same body). It
+    prepares the next request where it may not follow the redirect, too, for `Response.next`: so
+    what is wrong is said when that is sent, and the response is not lost.
     """
     if not is_replayable(request.body, request._body_position):
-        request._body_position = object()
+        request.body, request._body_position = Spent(), None
 
 
 def _encoding(content_type: str) -> str | None:

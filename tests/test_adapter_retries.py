@@ -806,6 +806,41 @@ def test_a_pool_follows_no_redirect_with_a_body_that_is_gone(
     assert server.accepted == 1
 
 
+class Pipe:
+    """A file that does not say where it is."""
+
+    def __init__(self, data: bytes) -> None:
+        self.read = io.BytesIO(data).read
+
+
+@pytest.mark.parametrize("status", [307, 308])
+@pytest.mark.parametrize(
+    "make",
+    [lambda: iter([b"a"]), lambda: iter_once(), lambda: map(bytes, [b"a"]), lambda: Pipe(b"a")],
+)
+def test_a_redirect_that_is_not_followed_is_returned_though_the_body_is_gone(
+    session_with: Make, server: LocalServer, make: Callable[[], Any], status: int
+) -> None:
+    """requests prepares the next request all the same; sending that says what is wrong."""
+    session = session_with(0)
+    url = f"{server.url}/redirect-to?url=/upload&status={status}"
+    response = session.post(url, data=make(), allow_redirects=False)
+    assert response.status_code == status
+    assert response.next is not None and response.next.url == server.url + "/upload"
+    for again in (
+        lambda: session.send(response.next),
+        lambda: session.post(url, data=make()),
+    ):
+        with pytest.raises(requests.exceptions.UnrewindableBodyError, match="cannot be sent again"):
+            again()
+    assert [request.path for request in server.requests] == ["/redirect-to"] * 2
+    response.next.body = b"new"
+    assert session.send(response.next).json()["length"] == 3
+    # What is left of it is not sent by another adapter either.
+    with requests.Session() as stock, pytest.raises(requests.RequestException, match="sent again"):
+        stock.send(pickle.loads(pickle.dumps(response.request)))
+
+
 def test_a_generator_that_has_run_is_no_body(session_with: Make, server: LocalServer) -> None:
     """Whoever sends a request twice, as requests' digest authentication does, is told."""
     session = session_with(0)
