@@ -241,6 +241,10 @@ class RawResponse(HTTPResponse):
         if decode_content is None:
             decode_content = self.decode_content
         if self._has_decoded_content or (decode_content and self._needs_decoding()):
+            if wire.left == 0:
+                wire.read()  # the end
+            if wire.closed and not self._holds_decoded():
+                return  # before the decoder is asked, which counts as having decoded
             while not wire.given_up:
                 piece = self.read1(READ_SIZE if amt is None else amt, decode_content)
                 if not piece:
@@ -253,6 +257,13 @@ class RawResponse(HTTPResponse):
             if piece:
                 self._count(len(piece))
                 yield piece
+
+    def _holds_decoded(self) -> bool:
+        """Whether something that was read is still to be handed out."""
+        decoder: Any = self._decoder
+        return len(self._decoded_buffer) > 0 or (
+            decoder is not None and decoder.has_unconsumed_tail
+        )
 
     def readinto(self, b: Any) -> int:
         """What has arrived, into `b`; straight from the socket when nothing is decoded."""
@@ -273,6 +284,9 @@ class RawResponse(HTTPResponse):
     ) -> Generator[bytes, None, None]:
         """The body as it arrives; the framing is already gone."""
         if not self.chunked:
+            # A head alone may announce chunks that never come (RFC 9112 section 6.3).
+            if "chunked" in self.folded.get("transfer-encoding", ("", ""))[1].lower():
+                return
             raise urllib3.exceptions.ResponseNotChunked(
                 "Response is not chunked. Header 'transfer-encoding: chunked' is missing."
             )

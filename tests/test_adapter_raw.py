@@ -73,6 +73,23 @@ def test_ways_to_read(open_raw: Callable[[str], Any], path: str) -> None:
     assert io.BufferedReader(raw).read() == whole
 
 
+@pytest.mark.parametrize("path", ["/gzip/5000", "/deflate/5000", "/chunked/5000", "/bytes/5000"])
+@pytest.mark.parametrize("method", ["HEAD", "GET"])
+def test_reading_again_when_nothing_is_left(
+    session: requests.Session, server: LocalServer, method: str, path: str
+) -> None:
+    """Each way gives nothing, as urllib3's do; none minds that the body was decoded before."""
+    raw = session.request(method, server.url + path).raw
+    if "chunked" in path:
+        assert list(raw.read_chunked()) == []
+    assert list(raw.stream()) == list(raw.stream(10, decode_content=True)) == list(raw) == []
+    if method == "HEAD":
+        assert raw.read1() == raw.read1(5) == raw.read() == b""
+        whole = session.head(server.url + path, stream=True).raw
+        assert b"".join(whole.stream(7, decode_content=True)) == b"" == whole.read1()
+    assert raw.read(decode_content=True) == b""
+
+
 def test_lengths_and_flags(open_raw: Callable[[str], Any]) -> None:
     raw = open_raw("/bytes/100000")
     assert (raw.length_remaining, raw.chunked) == (100_000, False)
