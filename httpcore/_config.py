@@ -9,7 +9,7 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from ._exceptions import InvalidTimeout
 from ._models import check_port, encode_host
@@ -166,16 +166,32 @@ def read_resolve(resolve: Any) -> dict[tuple[bytes, int], str]:
     return found
 
 
-Timeouts = tuple["float | None", "float | None", "float | None", "float | None", "float | None"]
+class Timeouts(NamedTuple):
+    """The five limits of a request, in seconds; None for no limit.
 
-NO_TIMEOUTS: Timeouts = (None, None, None, None, None)
+    Attributes:
+        connect: for each attempt to open a connection.
+        read: how long the server may be silent.
+        write: how long it may take nothing of what is sent.
+        pool: for the wait for a connection.
+        total: for all of the request, from the wait to the last byte of the response.
+    """
+
+    connect: float | None = None
+    read: float | None = None
+    write: float | None = None
+    pool: float | None = None
+    total: float | None = None
+
+
+NO_TIMEOUTS = Timeouts()
 
 TIMEOUT_NAMES = ("connect", "read", "write", "pool", "total")
 _is_known = frozenset(TIMEOUT_NAMES).issuperset
 
 
 def read_timeouts(timeout: Any, argument: str = "extensions['timeout']") -> Timeouts:
-    """Return a request's ``extensions["timeout"]`` as (connect, read, write, pool, total), checked.
+    """Return a request's ``extensions["timeout"]`` as `Timeouts`, checked.
 
     Parameters:
         argument: what to call it in error texts.
@@ -199,14 +215,15 @@ def read_timeouts(timeout: Any, argument: str = "extensions['timeout']") -> Time
         kind = type(value)  # that of True is bool, which is refused
         if not ((kind is float or kind is int) and 0.0 <= value <= 9e9):
             connect, read, write, pool, total = values
-            return (
+            return Timeouts(
                 check_timeout(connect, "connect"),
                 check_timeout(read, "read"),
                 check_timeout(write, "write"),
                 check_timeout(pool, "pool"),
                 check_timeout(total, "total"),
             )
-    return values
+    # As `Timeouts(*values)` does, without calling its Python code on the warm path.
+    return tuple.__new__(Timeouts, values)
 
 
 def _explain_key(timeout: Any, argument: str) -> str:

@@ -21,6 +21,7 @@ import pytest
 import httpcore
 from httpcore import _h2
 from httpcore._exceptions import IncompleteBody, ServerDisconnected
+from httpcore._prepared import prepare
 from httpcore._sync import deadline, http2, response_body
 from httpcore._sync.http2 import HTTP2Connection
 from httpcore.exceptions import Aborted
@@ -1253,8 +1254,8 @@ def test_a_request_that_is_aborted_before_it_is_sent(connect: Connect) -> None:
     until(lambda: wire.opened)
     body = response_body.ResponseBody(None, httpcore.Request("GET", URL))
     fields = [("Host", "example.com")]
-    prepared = http2.prepare(httpcore.Request("GET", URL, headers=fields))
-    waiting = Worker(lambda: connection.exchange(prepared, http2.NO_TIMEOUTS, body))
+    prepared = prepare(httpcore.Request("GET", URL, headers=fields))
+    waiting = Worker(lambda: connection.exchange(prepared, body))
     until(lambda: len(connection._sleepers) == 1)
     body.abort()
     error = waiting.error()
@@ -1268,7 +1269,7 @@ def test_a_request_that_is_aborted_before_it_is_sent(connect: Connect) -> None:
     body = response_body.ResponseBody(None, httpcore.Request("GET", URL))
     body.aborted = True
     with pytest.raises(Aborted) as caught:
-        connection.exchange(prepared, http2.NO_TIMEOUTS, body)
+        connection.exchange(prepared, body)
     assert caught.value.phase == "not_sent"
     assert wire.opened == [1]
 
@@ -1321,8 +1322,8 @@ def test_nobody_waits_on_what_is_closed(connect: Connect) -> None:
     wire = Wire()
     connection = connect(wire)
     connection.close()
-    request = httpcore.Request("GET", URL)
-    connection.await_(http2.Exchange(connection, request, None), lambda: False, None, False)
+    request = httpcore.Request("GET", URL, headers=[("Host", "example.com")])
+    connection.await_(http2.Exchange(connection, prepare(request)), lambda: False, None, False)
     assert wire.waits == []
 
 

@@ -32,7 +32,7 @@ ORDER: list[set[str]] = [
     {"_trace", "_ssl"},
     {"_config", "_hpack", "_greetings"},
     {"_h1", "_h2", "_pool", "_race", "_retries", "_upload"},
-    {"_proxy", "_no_proxy", "_cassette"},
+    {"_proxy", "_no_proxy", "_cassette", "_prepared"},
     {"_socks"},
     {"_dial"},
     {"_backends"},
@@ -55,6 +55,7 @@ SANS_IO = [
     "_race",
     "_retries",
     "_upload",
+    "_prepared",
     "_cassette",
 ]
 IO = {"socket", "ssl", "threading", "_thread", "time", "select", "selectors", "asyncio"}

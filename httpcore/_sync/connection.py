@@ -17,7 +17,6 @@ from .._backends.base import SOCKET_OPTION, NetworkBackend
 from .._backends.fork import renew_in_child
 from .._backends.interrupt import Attempt, abort, begin, end, interrupt
 from .._backends.sync import SyncBackend
-from .._config import NO_TIMEOUTS, read_timeouts
 from .._dial import Dialed, OpenTCP, OpenUnix, Plan, Sleep, StartTLS, Step, dial
 from .._exceptions import (
     NOT_SENT,
@@ -30,6 +29,7 @@ from .._exceptions import (
     TimeoutException,
 )
 from .._models import Origin, Proxy, Request, Response, to_server_name
+from .._prepared import Prepared, prepare
 from .._proxy import (
     FORWARDED,
     SOCKS,
@@ -49,7 +49,6 @@ from .deadline import Deadline
 from .http2 import HTTP2Connection
 from .http11 import HTTP11Connection
 from .interfaces import ConnectionInterface
-from .request_body import prepare
 
 if TYPE_CHECKING:
     import ssl
@@ -122,7 +121,6 @@ class HTTPConnection(ConnectionInterface):
         if self._hop is not None and self._hop.forwards:
             request = forwarded(request, self._hop)
         prepared = prepare(request, self._parsing == "lenient")
-        deadline = None  # the one that connecting began with
         began = None  # when that was
         if self._lock._is_owned():
             raise ConnectionNotAvailable(
@@ -132,38 +130,33 @@ class HTTPConnection(ConnectionInterface):
         with self._lock:
             connection = self._connection
             if connection is None:
-                timeout = request.extensions.get("timeout")
-                timeouts = NO_TIMEOUTS if timeout is None else read_timeouts(timeout)
-                deadline = None if timeouts[4] is None else Deadline(timeouts[4])
+                if prepared.timeouts.total is not None:
+                    prepared.deadline = Deadline(prepared.timeouts.total)
                 trace = combined(log_hook(), request.extensions.get("trace"))
                 began = time.monotonic()
-                connection = self.connect(timeouts[0], request.extensions, trace, deadline)
-        response = connection.handle_prepared(prepared, deadline)
+                connection = self.connect(prepared, trace)
+        response = connection.handle_prepared(prepared)
         if began is not None:
             body: Any = response.stream
             body.marks.began, body.marks.opening = began, self.opening
         return response
 
     def connect(
-        self,
-        timeout: float | None,
-        extensions: Any,
-        trace: Trace | None = None,
-        deadline: Deadline | None = None,
+        self, prepared: Prepared, trace: Trace | None = None
     ) -> HTTP11Connection | HTTP2Connection:
-        """Open the connection within `timeout` seconds an attempt, and all before `deadline`;
-        Connect* on failure."""
+        """Open the connection for its first request, each attempt within the connect timeout and
+        all of them before the deadline. Raises ConnectTimeout or ConnectError."""
         dialed = None
         self._attempt = attempt = begin()
         try:
-            plan = self.plan(extensions.get("sni_hostname"))
+            plan = self.plan(prepared.request.extensions.get("sni_hostname"))
             self.opening = opening = Opening()
             dialed = carry_out(
                 plan,
                 self._backend,
-                timeout,
+                prepared.timeouts.connect,
                 trace,
-                deadline,
+                prepared.deadline,
                 self._watch,
                 opening,
             )

@@ -40,7 +40,6 @@ from .._config import (
     PoolLimits,
     SSLConfig,
     TimeoutConfig,
-    Timeouts,
     check_timeout,
     read_resolve,
     read_timeouts,
@@ -69,6 +68,7 @@ from .._models import (
     to_server_name,
 )
 from .._pool import ACTIVE, DIALING, Route, Scheduler, Share, Slot, Waiter
+from .._prepared import Prepared, prepare
 from .._proxy import Hop, forwarded, to_hop
 from .._redact import redact_target
 from .._retries import IDEMPOTENT, Retries, RetryBudget, RetryConfig
@@ -81,7 +81,6 @@ from .deferred import Deferred
 from .http2 import Exchange, HTTP2Connection
 from .http11 import HTTP11Connection
 from .interfaces import ConnectionInterface, RequestInterface
-from .request_body import Prepared, prepare
 from .response_body import ResponseBody
 
 if TYPE_CHECKING:
@@ -280,29 +279,21 @@ class ConnectionPool(RequestInterface):
         hop: Any = route.proxy
         if hop is not None and hop.forwards:
             request = forwarded(request, hop)
-        prepared = prepare(request, self._lenient)
-        timeout = request.extensions.get("timeout") if request.extensions else None
-        timeouts = self._default_timeouts if timeout is None else read_timeouts(timeout)
-        deadline = None if timeouts[4] is None else Deadline(timeouts[4])
-        mark = 0 if prepared.content is not None else _position(request.stream)
+        prepared = prepare(request, self._lenient, self._default_timeouts)
+        prepared.route = route
+        if prepared.timeouts.total is not None:
+            prepared.deadline = Deadline(prepared.timeouts.total)
         try:
             if self._retry_config is not None:
-                return self._send_repeatedly(request, route, prepared, timeouts, deadline, mark)
-            return self._send(request, route, prepared, timeouts, deadline, mark)
+                return self._send_repeatedly(prepared)
+            return self._send(prepared)
         except BaseException as exc:
             self._tell("pool.fail", {"request": request, "exception": exc})
             raise
 
-    def _send(
-        self,
-        request: Request,
-        route: Route,
-        prepared: Prepared,
-        timeouts: Timeouts,
-        deadline: Deadline | None,
-        mark: int | None,
-    ) -> Response:
+    def _send(self, prepared: Prepared) -> Response:
         """Send it once, or twice when the connection was one that had died of idleness."""
+        request = prepared.request
         cancel = None
         trace = self._trace
         if trace is not None and self._hook is not None:
@@ -324,8 +315,8 @@ class ConnectionPool(RequestInterface):
             try:
                 if cancel is not None and attach(cancel, body):
                     raise PoolTimeout("aborted before there was a connection")
-                connection = self._check_out(route, body, timeouts, fresh, deadline)
-                response = connection.exchange(prepared, timeouts, body, deadline)
+                connection = self._check_out(prepared, body, fresh)
+                response = connection.exchange(prepared, body)
                 first = None  # its traceback has this frame, which has the body
                 return response
             except ConnectionNotAvailable:
@@ -337,8 +328,8 @@ class ConnectionPool(RequestInterface):
                 continue
             except BaseException as exc:
                 body._abort()
-                if deadline is not None and isinstance(exc, TimeoutException):
-                    deadline.explain(exc)
+                if prepared.deadline is not None and isinstance(exc, TimeoutException):
+                    prepared.deadline.explain(exc)
                 if first is not None and getattr(exc, "phase", None) == NOT_SENT:
                     exc.phase = first.phase  # type: ignore[attr-defined]
                 if isinstance(exc, Aborted):
@@ -346,34 +337,26 @@ class ConnectionPool(RequestInterface):
                 if body.aborted:
                     raise body._explain_abort(exc) from exc
                 http2 = connection if isinstance(connection, HTTP2Connection) else None
-                if http2 is not None and moves < MOST_MOVES and _was_refused(exc, prepared, mark):
+                if http2 is not None and moves < MOST_MOVES and _was_refused(exc, prepared):
                     moves += 1
                     http2.avoid(exc)
-                elif fresh or not _may_replay(exc, prepared, connection, mark):
+                elif fresh or not _may_replay(exc, prepared, connection):
                     raise
                 else:
                     fresh = True
-                if prepared.content is None and mark is not None:
-                    try:
-                        request.stream.seek(mark)
-                    except (OSError, ValueError):
-                        raise exc from exc.__cause__  # it went back before, and does not now
+                try:
+                    prepared.rewind()
+                except (OSError, ValueError):
+                    raise exc from exc.__cause__  # it went back before, and does not now
                 first = exc
             began = body.marks.began
             self._note_replay(request, first)
 
-    def _send_repeatedly(
-        self,
-        request: Request,
-        route: Route,
-        prepared: Prepared,
-        timeouts: Timeouts,
-        deadline: Deadline | None,
-        mark: int | None,
-    ) -> Response:
+    def _send_repeatedly(self, prepared: Prepared) -> Response:
         """Send it as often as the pool's `RetryConfig`, its budget, the body and the deadline
         allow."""
         assert self._retry_config is not None and self._retry_budget is not None
+        request, deadline = prepared.request, prepared.deadline
         retries = Retries(self._retry_config, request.method)
         failure: Exception | None = None
         with self._lock:
@@ -381,24 +364,23 @@ class ConnectionPool(RequestInterface):
         self._settle_deferred()
         while True:
             try:
-                response = self._send(request, route, prepared, timeouts, deadline, mark)
+                response = self._send(prepared)
             except Exception as exc:
                 delay = retries.after_failure(exc, jitter())
-                if delay is None or not self._may_repeat(exc, prepared, mark, delay, deadline):
+                if delay is None or not self._may_repeat(exc, prepared, delay):
                     raise
                 failure = exc
                 debug(logger, "retry %d in %.3g s after %s", retries.made, delay, exc)
             else:
                 status, headers = response.status, response.headers
                 delay = retries.after_status(status, headers, jitter(), time.time())
-                if delay is None or not self._may_repeat(None, prepared, mark, delay, deadline):
+                if delay is None or not self._may_repeat(None, prepared, delay):
                     return response
                 debug(logger, "retry %d in %.3g s after status %d", retries.made, delay, status)
                 response.close()
             self._note_replay(request, failure)
             failure = None  # its traceback has this frame
-            if prepared.content is None and mark is not None:
-                request.stream.seek(mark)
+            prepared.rewind()
             cancel = request.extensions.get("cancel")
             now = time.monotonic()
             (self._network_backend if cancel is None else cancel).sleep(delay)
@@ -417,18 +399,12 @@ class ConnectionPool(RequestInterface):
         if self._hook is not None:
             self._hook(name, details)
 
-    def _may_repeat(
-        self,
-        exc: Exception | None,
-        prepared: Prepared,
-        mark: int | None,
-        delay: float,
-        deadline: Deadline | None,
-    ) -> bool:
+    def _may_repeat(self, exc: Exception | None, prepared: Prepared, delay: float) -> bool:
+        deadline = prepared.deadline
         if deadline is not None and delay >= deadline.left():
             return False
         untouched = isinstance(exc, (ConnectError, ConnectTimeout))  # the body was not asked for
-        if prepared.content is None and mark is None and prepared.length != 0 and not untouched:
+        if not prepared.is_repeatable and not untouched:
             return False
         assert self._retry_budget is not None
         with self._lock:
@@ -465,22 +441,17 @@ class ConnectionPool(RequestInterface):
         return Route(scheme, url.host, port, context, None, uds)
 
     def _check_out(
-        self,
-        route: Route,
-        body: ResponseBody,
-        timeouts: Timeouts,
-        fresh: bool,
-        deadline: Deadline | None,
+        self, prepared: Prepared, body: ResponseBody, fresh: bool
     ) -> HTTP11Connection | HTTP2Connection:
         """A live connection for `body`, which owns its slot from here on."""
-        scheduler = self._scheduler
+        scheduler, route = self._scheduler, prepared.route
         while True:
             waiter = None
             now = time.monotonic()
             if body.marks.began is None:
                 body.marks.began = now
             if self._lock._is_owned():  # by the code that we, a signal handler, have interrupted
-                return self._check_out_aside(route, body, timeouts, deadline)
+                return self._check_out_aside(prepared, body)
             with self._lock:
                 got = scheduler.acquire(route, body, now, fresh)
                 if type(got) is Waiter:
@@ -492,10 +463,10 @@ class ConnectionPool(RequestInterface):
             if waiter is not None:
                 if self._is_checking_out(sys._getframe(1)):
                     self._give_up(waiter)
-                    return self._check_out_aside(route, body, timeouts, deadline)
+                    return self._check_out_aside(prepared, body)
                 if self._hook is not None:
                     self._hook("pool.enqueue", {"request": body._request, "route": _name(route)})
-                self._wait(waiter, timeouts[3], deadline)
+                self._wait(waiter, prepared)
                 if scheduler.closing:
                     self._settle()  # the garbage collector has served us, and left this to us
                 now = time.monotonic()
@@ -504,7 +475,7 @@ class ConnectionPool(RequestInterface):
                 raise PoolTimeout("aborted before there was a connection")
             slot = body.slot
             if slot.state is DIALING:
-                return self._dial(route, body, slot, timeouts[0], deadline)
+                return self._dial(prepared, body, slot)
             connection: HTTP11Connection | HTTP2Connection = slot.connection._connection
             if connection.is_usable(now - slot.idle_since):
                 body.marks.ready = now
@@ -517,7 +488,7 @@ class ConnectionPool(RequestInterface):
                     self._adjust(connection)  # for a moment: it owes an answer
                 self._give_back_unused(body)
                 if occupied:
-                    return self._check_out_aside(route, body, timeouts, deadline)
+                    return self._check_out_aside(prepared, body)
                 continue
             with self._lock:
                 scheduler.discard(body, now)
@@ -534,18 +505,14 @@ class ConnectionPool(RequestInterface):
         return False
 
     def _check_out_aside(
-        self,
-        route: Route,
-        body: ResponseBody,
-        timeouts: Timeouts,
-        deadline: Deadline | None,
+        self, prepared: Prepared, body: ResponseBody
     ) -> HTTP11Connection | HTTP2Connection:
         """A new connection outside of this pool's books, for a request that cannot have one of
         them because the thread was interrupted in the middle of using them."""
         spare = self._make_spare()
         body._pool = spare
         try:
-            return spare._check_out(route, body, timeouts, True, deadline)
+            return spare._check_out(prepared, body, True)
         finally:
             spare.retire()  # it closes the connection when the response ends
 
@@ -572,7 +539,8 @@ class ConnectionPool(RequestInterface):
             self._scheduler.hand_back(body, time.monotonic())
         self._settle()
 
-    def _wait(self, waiter: Waiter, timeout: float | None, deadline: Deadline | None) -> None:
+    def _wait(self, waiter: Waiter, prepared: Prepared) -> None:
+        timeout, deadline = prepared.timeouts.pool, prepared.deadline
         if deadline is not None:
             timeout = deadline.left(timeout)
         end = None if timeout is None else time.monotonic() + timeout
@@ -635,13 +603,9 @@ class ConnectionPool(RequestInterface):
         )
 
     def _dial(
-        self,
-        route: Route,
-        body: ResponseBody,
-        slot: Slot,
-        timeout: float | None,
-        deadline: Deadline | None,
+        self, prepared: Prepared, body: ResponseBody, slot: Slot
     ) -> HTTP11Connection | HTTP2Connection:
+        route: Route = prepared.route
         connection = self.create_connection(Origin(route.scheme, route.host, route.port))
         hop: Any = route.proxy
         connection._hop = hop
@@ -661,7 +625,7 @@ class ConnectionPool(RequestInterface):
         self._trace = combined(self._hook, self._log)
         if trace is None and body._trace is None:
             body._trace = self._trace
-        opened = connection.connect(timeout, body._request.extensions, body._trace, deadline)
+        opened = connection.connect(prepared, body._trace)
         body.marks.ready = time.monotonic()
         body.marks.opening = connection.opening
         streams = None
@@ -1122,23 +1086,13 @@ def _url(request: Request) -> str:
     return f"{request.url.origin}{target}" if target.startswith("/") else target
 
 
-def _position(stream: Any) -> int | None:
-    """Where a file body stands, so that it can be sent again from there; else None."""
-    try:
-        position = stream.tell()
-        stream.seek(position)
-    except (AttributeError, OSError, ValueError):
-        return None
-    return position if isinstance(position, int) else None
-
-
-def _was_refused(exc: BaseException, prepared: Prepared, mark: int | None) -> bool:
+def _was_refused(exc: BaseException, prepared: Prepared) -> bool:
     """Whether an HTTP/2 server said that it has not processed the request (RFC 9113 section 8.7),
     so that it can go elsewhere, whatever its method."""
     if not isinstance(exc, RemoteProtocolError):
         return False
-    if prepared.content is None and mark is None and prepared.length != 0:
-        return False  # an iterator's parts are gone
+    if not prepared.is_repeatable:
+        return False
     return exc.phase == NOT_SENT
 
 
@@ -1146,7 +1100,6 @@ def _may_replay(
     exc: BaseException,
     prepared: Prepared,
     connection: HTTP11Connection | HTTP2Connection | None,
-    mark: int | None,
 ) -> bool:
     """Whether to send the request again on a new connection.
 
@@ -1159,6 +1112,6 @@ def _may_replay(
         return False  # the server has ended this stream alone
     if not isinstance(exc, (NetworkError, RemoteProtocolError)) or exc.phase == RESPONSE_STARTED:
         return False
-    if prepared.content is None and mark is None and prepared.length != 0:
-        return False  # an iterator's parts are gone
+    if not prepared.is_repeatable:
+        return False
     return exc.phase == NOT_SENT or prepared.request.method in IDEMPOTENT

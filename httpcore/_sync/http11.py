@@ -18,7 +18,6 @@ from typing import Any
 from .._backends.base import NetworkStream
 from .._backends.fork import LostStream, renew_in_child
 from .._backends.interrupt import abort
-from .._config import NO_TIMEOUTS, Timeouts, read_timeouts
 from .._exceptions import (
     DISCONNECTED,
     MAYBE_PROCESSED,
@@ -37,17 +36,11 @@ from .._exceptions import (
 )
 from .._h1 import Head, HeadReader, read_head
 from .._models import Origin, Request, Response, describe, name_request
+from .._prepared import WRITE_SIZE, Prepared, expects_continue, prepare
 from .._trace import ConnectionInfo, Timings, Trace, combined, debug, log_event, logs_debug
 from .deadline import Deadline, DeadlineStream
 from .interfaces import ConnectionInterface
-from .request_body import (
-    WRITE_SIZE,
-    Prepared,
-    Upload,
-    UploadingStream,
-    expects_continue,
-    prepare,
-)
+from .request_body import Upload, UploadingStream
 from .response_body import READ_SIZE, ResponseBody
 
 logger = logging.getLogger("httpcore.http11")
@@ -126,11 +119,9 @@ class HTTP11Connection(ConnectionInterface):
             raise RuntimeError(f"request to {request.url.origin} on a connection to {self._origin}")
         return self.handle_prepared(prepare(request, self._lenient))
 
-    def handle_prepared(self, prepared: Prepared, deadline: Deadline | None = None) -> Response:
+    def handle_prepared(self, prepared: Prepared) -> Response:
         """As `handle_request`, for a request that was checked and encoded before."""
         request = prepared.request
-        timeout = request.extensions.get("timeout")
-        timeouts = NO_TIMEOUTS if timeout is None else read_timeouts(timeout)
         if self._lock._is_owned():
             raise ConnectionNotAvailable(
                 f"the connection to {self._origin} is being taken by the code that this signal "
@@ -140,28 +131,22 @@ class HTTP11Connection(ConnectionInterface):
             if self._state not in ("NEW", "IDLE"):
                 raise ConnectionNotAvailable(f"the connection to {self._origin} is {self._state}")
             self._state = "ACTIVE"
-        if deadline is None and timeouts[4] is not None:
-            deadline = Deadline(timeouts[4])
+        if prepared.deadline is None and prepared.timeouts.total is not None:
+            prepared.deadline = Deadline(prepared.timeouts.total)
         body = ResponseBody(None, request)
         body.marks.began = body.marks.ready = time.monotonic()
         log = log_event if logs_debug(logger) else None
         body._trace = combined(log, request.extensions.get("trace"))
-        return self.exchange(prepared, timeouts, body, deadline)
+        return self.exchange(prepared, body)
 
-    def exchange(
-        self,
-        prepared: Prepared,
-        timeouts: Timeouts,
-        body: ResponseBody,
-        deadline: Deadline | None = None,
-    ) -> Response:
+    def exchange(self, prepared: Prepared, body: ResponseBody) -> Response:
         """Send one prepared request and read the response's head; the caller has made sure
         that nobody else uses the connection. Closes it on failure, unless nothing was sent."""
         request = prepared.request
         body._connection = self
         self._state = "ACTIVE"
-        if deadline is not None:
-            self._stream = DeadlineStream(self._stream, deadline)
+        if prepared.deadline is not None:
+            self._stream = DeadlineStream(self._stream, prepared.deadline)
         self._request_count += 1
         self._untouched = True
         self.serving = request
@@ -170,15 +155,15 @@ class HTTP11Connection(ConnectionInterface):
         try:
             if body.aborted or self.aborted:
                 raise ReadError("aborted before it was sent")
-            failure = self._send(prepared, timeouts[2], body._trace)
+            failure = self._send(prepared, body._trace)
             body.marks.sent = time.monotonic()
-            head = self._receive_head(prepared, timeouts[1], body._trace, failure)
+            head = self._receive_head(prepared, body._trace, failure)
             body.marks.headed = time.monotonic()
             upload: Upload | None = self._upload
             all_sent = failure is None and (upload is None or upload.all_sent)
             if failure is not None and upload is not None:
                 upload.plan.stopped = True
-            return self._respond(head, timeouts[1], body, all_sent)
+            return self._respond(head, prepared.timeouts.read, body, all_sent)
         except BaseException as exc:
             if isinstance(exc, RemoteProtocolError):
                 name_request(exc, request)
@@ -192,9 +177,7 @@ class HTTP11Connection(ConnectionInterface):
 
     # Sending
 
-    def _send(
-        self, prepared: Prepared, timeout: float | None, trace: Trace | None
-    ) -> WriteError | None:
+    def _send(self, prepared: Prepared, trace: Trace | None) -> WriteError | None:
         """Send head and body. A connection that broke while the body was sent may still hold
         the server's answer, so that failure is returned and not raised."""
         if trace is not None:
@@ -212,7 +195,7 @@ class HTTP11Connection(ConnectionInterface):
                 else:
                     first = head + content
             self._untouched = False
-            self._stream.write(first, timeout)
+            self._stream.write(first, prepared.timeouts.write)
         except BaseException as exc:
             if trace is not None:
                 trace("http11.send_request_headers.failed", {"exception": exc})
@@ -223,16 +206,14 @@ class HTTP11Connection(ConnectionInterface):
             trace("http11.send_request_headers.complete", {"return_value": None})
         elif self._upload is None:
             return None
-        return self._send_rest(prepared, timeout, trace)
+        return self._send_rest(prepared, trace)
 
-    def _send_rest(
-        self, prepared: Prepared, timeout: float | None, trace: Trace | None
-    ) -> WriteError | None:
+    def _send_rest(self, prepared: Prepared, trace: Trace | None) -> WriteError | None:
         if trace is not None:
             trace("http11.send_request_body.started", {"request": prepared.request})
         try:
             if self._upload is not None:
-                self._upload.send_rest(timeout)
+                self._upload.send_rest(prepared.timeouts.write)
         except BaseException as exc:
             if trace is not None:
                 trace("http11.send_request_body.failed", {"exception": exc})
@@ -250,10 +231,10 @@ class HTTP11Connection(ConnectionInterface):
     def _receive_head(
         self,
         prepared: Prepared,
-        timeout: float | None,
         trace: Trace | None,
         failure: WriteError | None,
     ) -> Head:
+        timeout = prepared.timeouts.read
         if trace is not None:
             trace("http11.receive_response_headers.started", {"request": prepared.request})
         try:

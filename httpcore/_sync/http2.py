@@ -45,7 +45,6 @@ from .._backends.clock import uncounted
 from .._backends.fork import LostStream, renew_in_child
 from .._backends.interrupt import abort
 from .._backends.sync import LONGEST_POLL, SyncStream, Waiting
-from .._config import NO_TIMEOUTS, Timeouts, read_timeouts
 from .._exceptions import (
     MAYBE_PROCESSED,
     NOT_SENT,
@@ -63,21 +62,14 @@ from .._exceptions import (
 )
 from .._h1 import CHUNKED
 from .._models import Origin, Request, Response, describe
+from .._prepared import WRITE_SIZE, Prepared, body_parts, expects_continue, framed_parts, prepare
 from .._trace import ConnectionInfo, Timings, Trace, combined, debug, log_event, logs_debug
 from .._upload import HAND_OVER, SEND, STOP, UploadPlan, smaller
 from .deadline import Deadline
 from .deferred import Deferred
 from .http11 import ACK_PATIENCE
 from .interfaces import ConnectionInterface
-from .request_body import (
-    CONTINUE_PATIENCE,
-    WRITE_SIZE,
-    Prepared,
-    body_parts,
-    expects_continue,
-    framed_parts,
-    prepare,
-)
+from .request_body import CONTINUE_PATIENCE
 from .response_body import READ_SIZE, ResponseBody
 
 if TYPE_CHECKING:
@@ -193,7 +185,7 @@ class HTTP2Connection(ConnectionInterface):
             raise RuntimeError(f"request to {request.url.origin} on a connection to {self._origin}")
         return self.handle_prepared(prepare(request))
 
-    def handle_prepared(self, prepared: Prepared, deadline: Deadline | None = None) -> Response:
+    def handle_prepared(self, prepared: Prepared) -> Response:
         """As `handle_request`, for a request that was checked and encoded before."""
         request = prepared.request
         if self.is_occupied:
@@ -201,31 +193,22 @@ class HTTP2Connection(ConnectionInterface):
                 f"the connection to {self._origin} is in use by the code that this signal handler "
                 "has interrupted; nothing was sent"
             )
-        timeout = request.extensions.get("timeout")
-        timeouts = NO_TIMEOUTS if timeout is None else read_timeouts(timeout)
-        if deadline is None and timeouts[4] is not None:
-            deadline = Deadline(timeouts[4])
+        if prepared.deadline is None and prepared.timeouts.total is not None:
+            prepared.deadline = Deadline(prepared.timeouts.total)
         body = ResponseBody(None, request)
         body.marks.began = body.marks.ready = time.monotonic()
         log = log_event if logs_debug(logger) else None
         body._trace = combined(log, request.extensions.get("trace"))
         try:
-            return self.exchange(prepared, timeouts, body, deadline)
+            return self.exchange(prepared, body)
         except RemoteProtocolError as exc:
             if exc.phase == NOT_SENT and self.is_draining:  # GOAWAY: another connection can take it
                 raise ConnectionNotAvailable(str(exc)) from exc
             raise
 
-    def exchange(
-        self,
-        prepared: Prepared,
-        timeouts: Timeouts,
-        body: ResponseBody,
-        deadline: Deadline | None = None,
-    ) -> Response:
+    def exchange(self, prepared: Prepared, body: ResponseBody) -> Response:
         """Send one prepared request on a stream of its own and wait for its response's head."""
-        request = prepared.request
-        exchange = Exchange(self, request, deadline)
+        exchange = Exchange(self, prepared)
         body._connection = exchange
         exchange.since = body.marks.ready
         trace = body._trace
@@ -233,22 +216,22 @@ class HTTP2Connection(ConnectionInterface):
             if body.aborted:
                 exchange.aborted = True
             if trace is None:
-                exchange.send(prepared, timeouts)
+                exchange.send(prepared)
                 body.marks.sent = time.monotonic()
-                exchange.receive_head(timeouts[1])
+                exchange.receive_head(prepared.timeouts.read)
             else:
-                exchange.send_traced(prepared, timeouts, trace)
+                exchange.send_traced(prepared, trace)
                 body.marks.sent = time.monotonic()
-                exchange.receive_head_traced(timeouts[1], trace)
+                exchange.receive_head_traced(prepared.timeouts.read, trace)
             body.marks.headed = time.monotonic()
-            return exchange.respond(timeouts[1], body)
+            return exchange.respond(prepared.timeouts.read, body)
         except BaseException as exc:
             if not body.closed:
                 body._give_back(False)
             if isinstance(exc, ConnectionNotAvailable):
                 raise
-            if deadline is not None and isinstance(exc, TimeoutException):
-                deadline.explain(exc)
+            if prepared.deadline is not None and isinstance(exc, TimeoutException):
+                prepared.deadline.explain(exc)
             if body.aborted or self.aborted or exchange.aborted:
                 raise body._explain_abort(exc) from exc
             raise
@@ -795,17 +778,15 @@ class Exchange:
     protocol = "http2"  # of the names of its trace events
     unclean_eof = False
 
-    def __init__(
-        self, connection: HTTP2Connection, request: Request, deadline: Deadline | None
-    ) -> None:
+    def __init__(self, connection: HTTP2Connection, prepared: Prepared) -> None:
         self._connection = connection
-        self._deadline = deadline
+        self._deadline = prepared.deadline
         self._queued = -1  # what `_emptied` was when it last gave bytes to be sent
         self._asks = False  # it waits for the server's leave to send the body
         self._state = "ACTIVE"
         self._reused = False
         self._upload: Upload | None = None  # the body, when it did not leave with the head
-        self.request = request
+        self.request = prepared.request
         self.since: float | None = None
         self.stream: Stream | None = None
         self.aborted = False
@@ -835,12 +816,12 @@ class Exchange:
 
     # Sending
 
-    def send(self, prepared: Prepared, timeouts: Timeouts) -> None:
+    def send(self, prepared: Prepared) -> None:
         """Open the stream and send the request, as far as the server wants it."""
-        if self._open(prepared, timeouts) or self._connection._unsent:
-            self._send_body(prepared, timeouts[2])
+        if self._open(prepared) or self._connection._unsent:
+            self._send_body(prepared, prepared.timeouts.write)
 
-    def send_traced(self, prepared: Prepared, timeouts: Timeouts, trace: Trace) -> None:
+    def send_traced(self, prepared: Prepared, trace: Trace) -> None:
         """As `send`, telling `trace`."""
         connection = self._connection
         if not connection._request_count:
@@ -851,13 +832,13 @@ class Exchange:
                     raise self._explain(connection._write_error, NOT_SENT)
         # A stream gets its number in one step with being sent, so there is none to tell before.
         with _Traced(trace, "send_request_headers", request=self.request, stream_id=None):
-            more = self._open(prepared, timeouts)
+            more = self._open(prepared)
         assert self.stream is not None
         with _Traced(trace, "send_request_body", request=self.request, stream_id=self.stream.id):
             if more or connection._unsent:
-                self._send_body(prepared, timeouts[2])
+                self._send_body(prepared, prepared.timeouts.write)
 
-    def _open(self, prepared: Prepared, timeouts: Timeouts) -> bool:
+    def _open(self, prepared: Prepared) -> bool:
         """Send the head, and a small body with it; whether there is more to send."""
         connection, codec = self._connection, self._connection._codec
         request = prepared.request
@@ -866,12 +847,12 @@ class Exchange:
             request.method, request.url.scheme, target, request.headers
         )
         if type(connection._io) is _Blocking:
-            connection._io.patience = timeouts[2]
+            connection._io.patience = prepared.timeouts.write
         content = prepared.content
         end = prepared.length == 0
         while True:
             if not codec.settled:
-                self._await_settings(timeouts[1])
+                self._await_settings(prepared.timeouts.read)
             with connection._lock:
                 if (
                     self.aborted

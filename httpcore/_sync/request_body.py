@@ -20,8 +20,7 @@ import io
 import os
 import stat
 import time
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from .._backends.base import NetworkStream
 from .._backends.interrupt import abort
@@ -35,63 +34,23 @@ from .._exceptions import (
     WriteTimeout,
 )
 from .._h1 import (
-    CHUNKED,
     LAST_CHUNK,
     CloseReader,
     Head,
     Headers,
     HeadReader,
-    encode_chunk,
-    encode_request,
 )
-from .._models import ByteStream, Request, describe
-from .._trace import check_hooks
+from .._models import describe
+from .._prepared import WRITE_SIZE, Prepared, expects_continue, framed_parts
 from .._upload import CLOSING_PATIENCE, HAND_OVER, LISTEN, STOP, UploadPlan, smaller
 from .response_body import READ_SIZE
 
 if TYPE_CHECKING:
     import ssl
 
-# Bytes per write of a body, and the largest body that leaves together with its head. Copying
-# this much costs less than a second system call and a second packet.
-WRITE_SIZE = 131072
 # Seconds that a server has to say "100 Continue" before the body is sent all the same: many do not
 # know it. RFC 9110 section 10.1.1 forbids to wait for ever; curl waits as long.
 CONTINUE_PATIENCE = 1.0
-
-
-class Prepared(NamedTuple):
-    """A request, checked and encoded; made before a connection is taken for it."""
-
-    request: Request
-    head: bytes
-    length: int  # 0 none, CHUNKED, or the Content-Length in bytes
-    special: bool  # CONNECT or Upgrade: the connection may change hands
-    content: bytes | None  # the body when it is all there, else None
-
-
-def prepare(request: Request, lenient: bool = False) -> Prepared:
-    """Encode the head and check it against the body.
-
-    Parameters:
-        lenient: which header names are sent, see `encode_request`.
-
-    Raises LocalProtocolError or TypeError; nothing has been sent then.
-    """
-    head, length, special = encode_request(
-        request.method, request.url.target, request.headers, lenient
-    )
-    if request.extensions:
-        check_hooks(request.extensions)
-    stream = request.stream
-    if type(stream) is not ByteStream:
-        return Prepared(request, head, length, special, None)
-    content = stream._content
-    if length != len(content) and length != CHUNKED:
-        raise LocalProtocolError(
-            f"the body has {len(content)} bytes, but the headers announce {length}"
-        )
-    return Prepared(request, head, length, special, content)
 
 
 class Upload:
@@ -509,62 +468,3 @@ class _File:
         return LocalProtocolError(
             f"the body ended after {self._length - self.left} of its announced {self._length} bytes"
         )
-
-
-def expects_continue(prepared: Prepared) -> bool:
-    """Whether the request asks the server before it sends its body."""
-    if b"100-continue" not in prepared.head.lower():
-        return False
-    return any(
-        name.lower() == b"expect" and value.lower() == b"100-continue"
-        for name, value in prepared.request.headers
-    )
-
-
-def framed_parts(prepared: Prepared) -> Iterator[bytes]:
-    """The body's blocks as they go on the wire.
-
-    Raises LocalProtocolError when the body is not as long as its Content-Length, TypeError
-    when it gives anything but bytes.
-    """
-    if prepared.length == CHUNKED:
-        for part in body_parts(prepared):
-            if part:  # an empty chunk would say that the body has ended
-                yield encode_chunk(part)
-        yield LAST_CHUNK
-        return
-    left = prepared.length
-    for part in body_parts(prepared):
-        left -= len(part)
-        if left < 0:
-            raise LocalProtocolError(
-                f"the body is longer than its announced {prepared.length} bytes"
-            )
-        yield part
-    if left:
-        raise LocalProtocolError(
-            f"the body ended after {prepared.length - left} of its announced "
-            f"{prepared.length} bytes"
-        )
-
-
-def body_parts(prepared: Prepared) -> Iterator[bytes]:
-    """The body's blocks: slices of bytes, reads of a file, or what an iterable gives."""
-    content = prepared.content
-    if content is not None:
-        for start in range(0, len(content), WRITE_SIZE):
-            yield content[start : start + WRITE_SIZE]
-        return
-    source: Any = prepared.request.stream
-    parts = iter(lambda: source.read(WRITE_SIZE), b"") if hasattr(source, "read") else source
-    if hasattr(parts, "__aiter__") and not hasattr(parts, "__iter__"):
-        raise TypeError("an asynchronous request body cannot be sent by a synchronous client")
-    for part in parts:
-        if type(part) is not bytes:
-            if not isinstance(part, (bytes, bytearray, memoryview)):
-                kind = type(part).__name__
-                raise TypeError(
-                    f"the request body gave {kind}, not bytes; open files in binary mode"
-                )
-            part = bytes(part)
-        yield part
