@@ -291,6 +291,7 @@ def test_those_that_joined_one_that_never_had_its_turn(two: None, resolver: Reso
     second, third = waiting(resolver), waiting(resolver)
     assert type(first.error()) is httpcore.ConnectTimeout
     assert "h.test" not in resolver.asked
+    until(lambda: waiters() == 2)  # one began it anew, and the other joined
     resolver.open.set()
     assert second.result() == third.result() == [ADDRESS]
     assert resolver.asked.count("h.test") == 1
