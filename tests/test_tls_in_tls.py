@@ -130,6 +130,47 @@ def test_a_read_that_times_out_can_go_on(
         assert stream.read(100, LATE) == b"late"
 
 
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+@pytest.mark.parametrize("rest", ["write", "write_until_readable"])
+def test_a_peer_that_takes_no_more_is_heard(
+    serve: Serve,
+    ca: trustme.CA,
+    client_tls_context: ssl.SSLContext,
+    version: ssl.TLSVersion,
+    rest: str,
+) -> None:
+    """Also in the middle of a record; nothing is lost or sent twice when it goes on."""
+    context = tls.server_context(ca)
+    context.minimum_version = context.maximum_version = version
+    body = memoryview(pattern(32 * 1024 * 1024))
+
+    def handler(peer: Peer) -> None:
+        first = peer.recv_exactly(100_000)
+        server.wait_for(lambda: False, 0.1)  # until the path is full, most likely
+        peer.send(b"enough")
+        assert heard.wait(LATE)
+        bodies.append(first + peer.recv_exactly(len(body) - len(first)))
+        peer.send(b"thanks")
+
+    bodies: list[bytes] = []
+    server = serve(handler, tls=context)
+    heard = server.event()
+    tcp = httpcore.SyncBackend().connect_tcp(server.host, server.port, LATE)
+    with closing(TLSInTLSStream(tcp, client_tls_context, "localhost", LATE)) as stream:
+        sent, words = 0, b""
+        while sent < len(body):
+            if words and rest == "write":
+                stream.write(bytes(body[sent:]), LATE)
+                break
+            sent += stream.write_until_readable(body[sent:], LATE)
+            assert words or sent < len(body)
+            with contextlib.suppress(httpcore.ReadTimeout):
+                words += stream.read(100, 0)
+                heard.set()
+        assert words + stream.read(100, LATE) == b"enoughthanks"
+    assert bodies == [body]
+
+
 def test_a_name_that_does_not_fit(
     serve: Serve, server_tls_context: ssl.SSLContext, open_stream: Any, https_proxy: ProxyServer
 ) -> None:

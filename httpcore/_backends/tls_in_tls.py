@@ -131,8 +131,15 @@ class TLSInTLSStream(NetworkStream):
                 return result
 
     def _flush(self, deadline: float | None) -> None:
-        if self._outgoing.pending:
+        if self._behind:
+            self._collect()  # it may not overtake a record of which the stream below has a part
+        elif self._outgoing.pending:
             self._below.write(self._outgoing.read(), _left(deadline))
+
+    def _collect(self) -> None:
+        """Put what is to be sent behind what the stream below has not taken yet."""
+        if self._outgoing.pending:
+            self._behind = b"".join([self._behind, self._outgoing.read()])
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
         try:
@@ -161,6 +168,10 @@ class TLSInTLSStream(NetworkStream):
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
         view = memoryview(buffer)
         try:
+            if self._behind:  # `write_until_readable` was here, with the same bytes
+                self._below.write(bytes(self._behind), timeout)
+                self._behind = b""
+            view, self._claimed = view[self._claimed :], 0
             while view:
                 view = view[self._pump(lambda: self._object.write(view), timeout) :]  # noqa: B023
         except ssl.SSLError as exc:
@@ -172,14 +183,33 @@ class TLSInTLSStream(NetworkStream):
     def write_until_readable(
         self, buffer: memoryview, timeout: float | None = None, until: float | None = None
     ) -> int:
-        """As `SyncStream.write_until_readable`, but the peer is only listened to before."""
-        if self._has_input():
-            return 0
-        left = _left(until)
-        if left is not None:
-            timeout = left if timeout is None else min(left, timeout)
-        self.write(bytes(buffer), timeout)
-        return len(buffer)
+        """As `SyncStream.write_until_readable`. A record counts when the stream below has all of
+        it; come again with the same bytes first."""
+        listening: Any = getattr(self._below, "write_until_readable", None)
+        sent = 0
+        try:
+            while sent < len(buffer):
+                if self._has_input():
+                    return sent
+                if not self._behind:
+                    if listening is None:
+                        self.write(bytes(buffer[sent:]), _smaller(timeout, _left(until)))
+                        return len(buffer)
+                    self._claimed = self._object.write(buffer[sent : sent + RECORD_PAYLOAD])
+                    self._collect()
+                count = listening(memoryview(self._behind), timeout, until)
+                self._behind = self._behind[count:]
+                if not self._behind:
+                    sent += self._claimed
+                    self._claimed = 0
+        except ssl.SSLWantReadError:
+            return sent  # TLS itself wants to be answered first
+        except ssl.SSLError as exc:
+            raise WriteError(f"write to {self.peer} failed: {exc}") from exc
+        except (NetworkError, TimeoutException) as exc:
+            exc.phase = MAYBE_PROCESSED  # as in `write`
+            raise
+        return sent
 
     def _has_input(self) -> bool:
         """Whether there is something to read, if only a record of TLS itself."""
@@ -263,8 +293,7 @@ class TLSInTLSStream(NetworkStream):
     def _push(self) -> bool:
         """Give the stream below what it takes of our records; whether that was all."""
         below: Any = self._below
-        if self._outgoing.pending:
-            self._behind = b"".join([self._behind, self._outgoing.read()])
+        self._collect()
         while self._behind:
             count: int = below.write_ready(self._behind)
             if not count:
@@ -319,3 +348,7 @@ class TLSInTLSStream(NetworkStream):
 
 def _left(deadline: float | None) -> float | None:
     return None if deadline is None else max(0.0, deadline - time.monotonic())
+
+
+def _smaller(first: float | None, second: float | None) -> float | None:
+    return min((each for each in (first, second) if each is not None), default=None)
