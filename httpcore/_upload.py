@@ -18,8 +18,8 @@ caller at once, and the reads of its body send; the bodies of others are collect
 EARLY_LIMIT. When the response is whole, an answer that refused the request ends the upload, and any
 other one gets the rest of the body for as long as the server takes something of it.
 
-Sources: RFC 9112 sections 9.5 and 9.6; RFC 9113 section 8.1 (a response that ends before its
-request); psf/requests#2422.
+Sources: RFC 9110 section 10.1.1 (Expect); RFC 9112 sections 9.5 and 9.6; RFC 9113 section 8.1 (a
+response that ends before its request); psf/requests#2422.
 """
 
 from __future__ import annotations
@@ -35,7 +35,9 @@ will not take the rest. nginx, too, waits 5 s for more of a body that it only th
 CLOSING_PATIENCE = 1.0
 """Seconds without a byte after which a server that has refused the request and said that it will
 close is sent more of the body: it waits for that, or it would have closed. Sending sooner could
-make its system reset the connection before the answer was read (RFC 9112 section 9.6)."""
+make its system reset the connection before the answer was read (RFC 9112 section 9.6). The same
+goes for a server that was asked with ``Expect`` and gave its answer at once: it need not read the
+body, but it may (RFC 9110 section 10.1.1)."""
 
 # What to do next.
 SEND = "send"  # and stop sending as soon as there is something to be read
@@ -56,8 +58,8 @@ class UploadPlan:
         stopped: no more of the body is to be sent.
     """
 
-    __slots__ = ("_closing", "_ended", "_listened", "complete", "handed_over", "held", "status",
-                 "stopped")  # fmt: skip
+    __slots__ = ("_closing", "_declined", "_ended", "_listened", "complete", "handed_over", "held",
+                 "status", "stopped")  # fmt: skip
 
     def __init__(self) -> None:
         self.status: int | None = None
@@ -66,6 +68,7 @@ class UploadPlan:
         self.handed_over = False
         self.stopped = False
         self._closing = False
+        self._declined = False
         self._ended = False
         self._listened = False
 
@@ -75,6 +78,11 @@ class UploadPlan:
         """Note the head of the final response, and whether the connection ends with it."""
         self.status = status
         self._closing = closing
+
+    def decline(self) -> None:
+        """Note that the final response came in place of a leave to send that was asked for
+        (``Expect: 100-continue``)."""
+        self._declined = True
 
     def end(self, complete: bool) -> None:
         """Note that nothing more will come from the server; whether that completes the response."""
@@ -96,9 +104,11 @@ class UploadPlan:
     @property
     def is_refused(self) -> bool:
         """Whether the response says that the body is of no use. A redirect or a success does not,
-        unless the server goes away over a redirect."""
+        unless the server goes away over a redirect, or has been asked before."""
         status = self.status
-        return status is not None and (status >= 400 or (status >= 300 and self._closing))
+        if status is None:
+            return False
+        return self._declined or status >= 400 or (status >= 300 and self._closing)
 
     def next_step(self) -> str:
         """One of SEND, LISTEN, FINISH, HAND_OVER and STOP."""
@@ -112,7 +122,8 @@ class UploadPlan:
             return STOP
         if not self.handed_over:
             return HAND_OVER if self.is_refused or self.held >= EARLY_LIMIT else SEND
-        if self._closing and self.is_refused and not self._listened:
+        may_want_none = self._declined or (self._closing and self.is_refused)
+        if may_want_none and not self._listened:
             return LISTEN
         return SEND
 

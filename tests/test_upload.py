@@ -61,6 +61,21 @@ def test_a_server_that_stays_silent_although_it_closes_gets_the_rest() -> None:
 
 
 @pytest.mark.parametrize("status", [200, 307, 413])
+def test_the_server_was_asked_whether_it_wants_the_body(status: int) -> None:
+    """Any answer but 100 means that it does not, unless it waits for the body."""
+    made = plan(None)
+    made.decline()
+    made.answer(status, closing=False)
+    assert made.is_refused and made.next_step() == HAND_OVER
+    made.handed_over = True
+    assert made.next_step() == LISTEN
+    made.listened()
+    assert made.next_step() == SEND
+    made.complete = True
+    assert made.next_step() == STOP
+
+
+@pytest.mark.parametrize("status", [200, 307, 413])
 @pytest.mark.parametrize("complete", [False, True])
 def test_the_server_has_closed(status: int, complete: bool) -> None:
     made = plan(status)

@@ -64,7 +64,7 @@ from .._h1 import CHUNKED
 from .._models import Origin, Request, Response, describe
 from .._prepared import WRITE_SIZE, Prepared, body_parts, expects_continue, framed_parts, prepare
 from .._trace import ConnectionInfo, Timings, Trace, combined, debug, log_event, logs_debug
-from .._upload import HAND_OVER, SEND, STOP, UploadPlan, smaller
+from .._upload import CLOSING_PATIENCE, HAND_OVER, LISTEN, SEND, STOP, UploadPlan, smaller
 from .deadline import Deadline
 from .deferred import Deferred
 from .http11 import ACK_PATIENCE
@@ -923,10 +923,12 @@ class Exchange:
         self._upload = upload = Upload(self, prepared, timeout)
         if connection._unsent:
             upload.wait(self._has_left_us, timeout)
-        if stream.sent_all or (expects_continue(prepared) and not self._may_continue(timeout)):
+        if stream.sent_all:
             self._upload = None
-        else:
-            upload.send_on()
+            return
+        if expects_continue(prepared):
+            upload.ask(timeout)
+        upload.send_on()
 
     def _pass(self, part: bytes, position: int, end: bool = False) -> int:
         """Give what the windows allow of `part` to the network; how far that is, or -1 when the
@@ -978,20 +980,18 @@ class Exchange:
         if connection._deferred:
             connection._settle()
 
-    def _may_continue(self, timeout: float | None) -> bool:
-        """Ask the server before the body is sent (RFC 9110 section 10.1.1); False if it refuses."""
-        stream = self.stream
-        assert stream is not None
-        patience = CONTINUE_PATIENCE if timeout is None else min(CONTINUE_PATIENCE, timeout)
+    def listen(self, ready: Callable[[], bool], patience: float | None) -> bool:
+        """Send nothing for so many seconds, or until `ready()`; whether it is."""
         self._asks = True
         try:
-            self._connection.await_(self, self._has_news, self._left(patience), True)
+            self._connection.await_(self, ready, self._left(patience), True)
         except WriteTimeout:
             if self._deadline is not None and self._deadline.passed:
                 raise
+            return False
         finally:
             self._asks = False
-        return not self._is_useless() and stream.status is None
+        return True
 
     # What is waited for
 
@@ -1272,6 +1272,14 @@ class Upload:
         self._plan = UploadPlan()
         self._timeout = timeout
 
+    def ask(self, timeout: float | None) -> None:
+        """Wait until the server lets the body be sent, or does not (RFC 9110 section 10.1.1)."""
+        stream = self._exchange.stream
+        assert stream is not None
+        self._exchange.listen(self._exchange._has_news, smaller(CONTINUE_PATIENCE, timeout))
+        if stream.status is not None and not stream.informational:
+            self._plan.decline()
+
     def send_on(self) -> None:
         """Send all of the body, or as much as the server wants before the caller has to read."""
         while not self._finished:
@@ -1303,7 +1311,10 @@ class Upload:
                 self._exchange._take_as_whole()
                 return
             try:
-                self._advance(self._has_news, self._plan.patience(limit))
+                if self._step != LISTEN:
+                    self._advance(self._has_news, self._plan.patience(limit))
+                elif not self._exchange.listen(self._has_news, smaller(CLOSING_PATIENCE, limit)):
+                    self._plan.listened()
             except WriteTimeout as exc:
                 if self._plan.complete or limit != timeout:
                     if not self._plan.stalled():

@@ -48,6 +48,8 @@ from .response_body import READ_SIZE
 if TYPE_CHECKING:
     import ssl
 
+# Bytes: at least as many as stand around the data of a chunk of WRITE_SIZE.
+CHUNK_FRAME = 16
 # Seconds that a server has to say "100 Continue" before the body is sent all the same: many do not
 # know it. RFC 9110 section 10.1.1 forbids to wait for ever; curl waits as long.
 CONTINUE_PATIENCE = 1.0
@@ -76,6 +78,7 @@ class Upload:
         "_ended",
         "_finished",
         "_may_send",
+        "_parts",
         "_prepared",
         "_source",
         "_stream",
@@ -91,7 +94,8 @@ class Upload:
     def __init__(self, stream: NetworkStream, prepared: Prepared, lenient: bool) -> None:
         self._stream = stream
         self._prepared = prepared
-        self._source: _Parts | _File = _Parts(prepared)
+        self._parts = _Parts(prepared)
+        self._source: _Parts | _File = self._parts
         self._asks = prepared.length != 0 and expects_continue(prepared)
         self._may_send = False
         # Streams of other makes are written to without listening.
@@ -117,9 +121,12 @@ class Upload:
         the server is asked before."""
         given = 0
         head = self._prepared.head
-        if not self._asks and (part := self._source.next()) is not None:
-            given = len(part)
-            head += part
+        if not self._asks and (view := self._parts.current()) is not None:
+            # Nobody listens while it is written, so it must be what the system takes at once.
+            view = view[: WRITE_SIZE + CHUNK_FRAME]
+            given = len(view)
+            head += view
+            self._parts.took(given)
         file = self._file()
         if file is not None:
             self._source = _File(file, self._prepared.length, given)
@@ -193,7 +200,8 @@ class Upload:
             left = deadline - time.monotonic()
             if left <= 0 or not self._listen(left):
                 return
-        self.plan.stopped = self.head is not None
+        if self.head is not None and not self._may_send:
+            self.plan.decline()
 
     def _listen(self, timeout: float) -> bool:
         """Take in what the server says within `timeout` seconds; False when it said nothing."""
@@ -296,7 +304,7 @@ class Upload:
                 if data is None:
                     self._send_some(timeout)
             if data is not None:
-                self._deaf = not data
+                self._deaf = self._deaf or not data
                 return data
         return b"" if self._ended else self._stream.read(max_bytes, timeout)
 

@@ -18,7 +18,7 @@ import pytest
 
 import httpcore
 from httpcore import _upload
-from httpcore._sync import request_body
+from httpcore._sync import http2, request_body
 from httpcore.exceptions import Aborted
 from tests.support.http2 import Code, FrameServer, Stream
 from tests.support.servers import Peer, ScriptedServer
@@ -38,9 +38,9 @@ def parts(size: int) -> Iterator[bytes]:
         yield BLOCK
 
 
-@pytest.fixture(params=["bytes", "parts", "file"])
+@pytest.fixture(params=["bytes", "parts", "part", "file"])
 def body(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[[int], Any]]:
-    """Makes bodies of a size: in memory, from an iterator, from a file."""
+    """Makes bodies of a size: in memory, from an iterator (in many parts, in one), from a file."""
     files = []
 
     def make(size: int) -> Any:
@@ -48,6 +48,8 @@ def body(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[[i
             return bytes(size)
         if request.param == "parts":
             return parts(size)
+        if request.param == "part":
+            return iter([bytes(size)])
         path = tmp_path / f"{size}-{len(files)}"
         path.write_bytes(bytes(size))
         files.append(path.open("rb"))
@@ -74,6 +76,7 @@ def chunk(data: bytes) -> bytes:
     return b"%x\r\n%b\r\n" % (len(data), data)
 
 
+EXPECT = [("Expect", "100-continue")]
 CHUNKED = b"Transfer-Encoding: chunked"
 
 
@@ -180,7 +183,54 @@ def test_it_says_that_it_closes_and_takes_its_time(
     server.disconnects.clear()
 
 
+@pytest.mark.parametrize("status", [200, 307, 401, 413])
+@pytest.mark.parametrize("size", [65536, 3 * MIB])
+def test_it_was_asked_and_answers_but_waits_for_the_body(
+    serve: Serve,
+    body: Callable[[int], Any],
+    status: int,
+    size: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """To a request that expects 100: the body need not be sent, unless the answer ends with it."""
+    monkeypatch.setattr(request_body, "CLOSING_PATIENCE", 0.05)
+
+    def handler(peer: Peer) -> None:
+        while request := start(peer, status, CHUNKED):
+            peer.send(chunk(b"start, "))
+            received = sum(map(len, peer.iter_body(request)))
+            peer.send(chunk(b"%d" % received) + chunk(b""))
+
+    server = serve(handler)
+    with httpcore.ConnectionPool() as pool:
+        for _ in range(2):
+            extensions = {"timeout": TIMEOUTS}
+            response = pool.request(
+                "POST", server.url, headers=EXPECT, content=body(size), extensions=extensions
+            )
+            assert (response.status, response.content) == (status, b"start, %d" % size)
+    assert server.accepted == 1
+
+
 # --- servers that take no more ---
+
+
+def test_a_refusal_is_heard_while_the_first_part_is_sent(serve: Serve) -> None:
+    """It comes late, when the path is full already, and nobody set a time-out."""
+
+    def handler(peer: Peer) -> None:
+        assert peer.recv_request_head() is not None
+        server.wait_for(lambda: False, 0.1)
+        peer.send(b"HTTP/1.1 413 Late\r\nContent-Length: 2\r\n\r\nno")
+        gone.wait(20)
+
+    server = serve(handler)
+    gone = server.event()
+    with httpcore.ConnectionPool() as pool:
+        response = pool.request("POST", server.url, content=iter([bytes(64 * MIB)]))
+        assert (response.status, response.content) == (413, b"no")
+    gone.set()
+    server.disconnects.clear()
 
 
 @pytest.mark.parametrize("status", [200, 307])
@@ -381,6 +431,60 @@ def test_the_answer_ends_with_the_request_over_http2(
         assert (response.status, response.content) == (status, b"start, %d" % size)
     assert (server.accepted, server.link.open) == (1, 0)
     assert [stream.reset_by_client for stream in server.link.streams.values()] == [None, None]
+
+
+@pytest.mark.parametrize("status", [200, 307, 401, 413])
+@pytest.mark.parametrize("size", [65536, 3 * MIB])
+def test_it_was_asked_and_answers_but_waits_for_the_body_over_http2(
+    serve_h2: ServeH2,
+    h2_pool: httpcore.ConnectionPool,
+    body: Callable[[int], Any],
+    status: int,
+    size: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(http2, "CLOSING_PATIENCE", 0.05)
+    server = serve_h2(started(status))
+    response = h2_pool.request(
+        "POST", server.url, headers=EXPECT, content=body(size), extensions={"timeout": TIMEOUTS}
+    )
+    assert (response.status, response.content) == (status, b"start, %d" % size)
+    assert (server.accepted, server.link.open) == (1, 0)
+    assert server.link.streams[1].reset_by_client is None
+
+
+def test_it_was_asked_and_ends_its_answer_without_the_body_over_http2(
+    serve_h2: ServeH2, h2_pool: httpcore.ConnectionPool
+) -> None:
+    """Later than it began it, but it was given the time."""
+
+    def on_head(stream: Stream) -> None:
+        stream.head(413)
+        stream.write(b"too ")
+        stream.link.later(0.2, lambda: stream.write(b"large", end=True))
+
+    server = serve_h2(lambda link: link.serve(on_head=on_head))
+    response = h2_pool.request(
+        "POST", server.url, headers=EXPECT, content=bytes(30), extensions={"timeout": TIMEOUTS}
+    )
+    assert (response.status, response.content) == (413, b"too large")
+    assert server.link.streams[1].received == 0
+
+
+@pytest.mark.parametrize("timeout", [{"read": 0.1}, {"total": 0.1}])
+def test_it_was_asked_and_falls_silent_over_http2(
+    serve_h2: ServeH2, h2_pool: httpcore.ConnectionPool, timeout: dict[str, float]
+) -> None:
+    server = serve_h2(started(413, refill=False))
+    with pytest.raises(httpcore.ReadTimeout):
+        h2_pool.request(
+            "POST",
+            server.url,
+            headers=EXPECT,
+            content=parts(4 * MIB),
+            extensions={"timeout": timeout},
+        )
+    assert h2_pool.stats()["active"] == 0
 
 
 @pytest.mark.parametrize("status", [200, 413])
