@@ -77,6 +77,19 @@ def explain(error: BaseException) -> str:
     return str(error.__dict__.get("explanation") or error)
 
 
+def without_frames(exc: _E) -> _E:
+    """Return `exc`, which is to be kept, without the frames that it and its causes came through.
+
+    One of them has the response that owns the connection: kept with the connection, it would never
+    be dropped.
+    """
+    each: BaseException | None = exc
+    while each is not None:
+        each.__traceback__ = each.__context__ = None
+        each = each.__cause__
+    return exc
+
+
 class ConnectionNotAvailable(Exception):
     """This connection cannot take another request; a pool picks another one."""
 

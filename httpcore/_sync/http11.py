@@ -33,6 +33,7 @@ from .._exceptions import (
     TimeoutException,
     WriteError,
     explained,
+    without_frames,
 )
 from .._h1 import Head, HeadReader, read_head
 from .._models import Origin, Request, Response, describe, name_request
@@ -163,6 +164,7 @@ class HTTP11Connection(ConnectionInterface):
             all_sent = failure is None and (upload is None or upload.all_sent)
             if failure is not None and upload is not None:
                 upload.plan.stopped = True
+            failure = None  # its traceback has this frame, which has the body
             return self._respond(head, prepared.timeouts.read, body, all_sent)
         except BaseException as exc:
             if isinstance(exc, RemoteProtocolError):
@@ -353,7 +355,7 @@ class HTTP11Connection(ConnectionInterface):
                 body._pending = reader.feed(head.rest)
             except RemoteProtocolError as exc:
                 # There is a response, and its body is broken: who reads it is told.
-                body._failure = exc
+                body._failure = without_frames(exc)
         if self._upload is not None and self._upload.head is not None:
             self._read_while_sending(body, self._upload)
         if head.switched:
@@ -391,8 +393,10 @@ class HTTP11Connection(ConnectionInterface):
 
     def finish(self, reusable: bool, complete: bool) -> bool:
         """The request is over: idle, if `reusable`, else closed; whether it can take another."""
-        if type(self._stream) is UploadingStream:
-            self._stream = self._stream.stream
+        if self._upload is not None:  # it has the request's body
+            self._upload = None
+            if type(self._stream) is UploadingStream:
+                self._stream = self._stream.stream
         # It may have been aborted in the moment in which its response ended.
         if not reusable or self._state == "CLOSED" or self.aborted:
             if complete:

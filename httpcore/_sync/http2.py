@@ -59,6 +59,7 @@ from .._exceptions import (
     TimeoutException,
     WriteError,
     WriteTimeout,
+    without_frames,
 )
 from .._h1 import CHUNKED
 from .._models import Origin, Request, Response, describe
@@ -476,7 +477,7 @@ class HTTP2Connection(ConnectionInterface):
             if partly:
                 exc.phase = MAYBE_PROCESSED
             if self._write_error is None:
-                self._write_error = exc
+                self._write_error = without_frames(exc)
             codec.drain(str(exc))
             codec.widened = True
             self._unsent = b""
@@ -1454,7 +1455,7 @@ class _Blocking:
         except ReadTimeout:
             return False
         except NetworkError as exc:
-            self._failure = exc
+            self._failure = without_frames(exc)
         return True
 
     def wake(self) -> None:

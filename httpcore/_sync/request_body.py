@@ -32,6 +32,7 @@ from .._exceptions import (
     RemoteProtocolError,
     WriteError,
     WriteTimeout,
+    without_frames,
 )
 from .._h1 import (
     LAST_CHUNK,
@@ -212,7 +213,7 @@ class Upload:
         except ReadError as exc:
             if self.head is None:
                 raise
-            self.failure = exc  # of the response's body: its reader raises it
+            self.failure = without_frames(exc)  # of the response's body: its reader raises it
             self._deaf = True
             self.plan.end(complete=False)
             return True
@@ -260,7 +261,7 @@ class Upload:
         try:
             part = body.feed(data) if data else b""
         except RemoteProtocolError as exc:
-            self.failure = exc
+            self.failure = without_frames(exc)
             self.plan.end(complete=False)
             return
         if part:

@@ -8,8 +8,10 @@ whole before the request is: `test_uploads`.) Must not know: how that is decided
 from __future__ import annotations
 
 import contextlib
+import gc
 import ssl
 import threading
+import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -20,7 +22,7 @@ import httpcore
 from httpcore import _upload
 from httpcore._sync import http2, request_body
 from httpcore.exceptions import Aborted
-from tests.support.http2 import Code, FrameServer, Stream
+from tests.support.http2 import Code, FrameServer, Link, Stream
 from tests.support.servers import Peer, ScriptedServer
 
 Serve = Callable[..., ScriptedServer]
@@ -374,6 +376,82 @@ def test_a_caller_who_does_not_read_sends_no_more(serve: Serve, how: str) -> Non
     server.disconnects.clear()
 
 
+@pytest.fixture
+def no_collector() -> Iterator[None]:
+    """What is dropped goes at once, or not before the end of the test."""
+    gc.disable()
+    yield
+    gc.enable()
+
+
+@pytest.mark.parametrize("status", [200, 413])
+@pytest.mark.parametrize("then", ["reset", "close", "nonsense", "nonsense with the head"])
+def test_a_broken_answer_that_is_dropped_gives_its_connection_back(
+    serve: Serve, no_collector: None, body: Callable[[int], Any], status: int, then: str
+) -> None:
+    """The failure that is kept for its reader does not keep it alive."""
+
+    def handler(peer: Peer) -> None:
+        assert peer.recv_request_head() is not None
+        start = b"HTTP/1.1 %d Early\r\nTransfer-Encoding: chunked\r\n\r\n" % status
+        peer.send(start + (b"zzz\r\n" if then == "nonsense with the head" else chunk(b"cut")))
+        server.wait_for(lambda: False, 0.05)
+        if then == "nonsense":
+            peer.send(b"zzz\r\n")
+        if then in ("reset", "close"):
+            peer.reset() if then == "reset" else peer.close()
+        else:
+            peer.wait_closed()
+
+    server = serve(handler)
+    with httpcore.ConnectionPool(max_connections=1) as pool:
+        for _ in range(2):
+            response = pool.request(
+                "POST",
+                server.url,
+                content=body(64 * MIB),
+                stream=True,
+                extensions={"timeout": {**TIMEOUTS, "pool": 5.0}},
+            )
+            with pytest.warns(ResourceWarning, match="unread response"):
+                del response
+            assert pool.stats()["active"] == 0
+    server.disconnects.clear()
+
+
+def test_a_broken_answer_without_an_upload_that_is_dropped(
+    serve: Serve, no_collector: None
+) -> None:
+    def handler(peer: Peer) -> None:
+        start(peer, 200, CHUNKED, b"", b"zzz")
+        peer.wait_closed()
+
+    with httpcore.ConnectionPool() as pool:
+        response = pool.request("GET", serve(handler).url, stream=True)
+        with pytest.warns(ResourceWarning, match="unread response"):
+            del response
+        assert pool.stats()["active"] == 0
+
+
+def test_a_connection_that_is_kept_does_not_keep_what_it_has_sent(
+    serve: Serve, no_collector: None
+) -> None:
+    class Source:
+        def __iter__(self) -> Iterator[bytes]:
+            return parts(MIB)
+
+    def handler(peer: Peer) -> None:
+        while peer.recv_request() is not None:
+            peer.respond(200, b"ok")
+
+    source = Source()
+    with httpcore.ConnectionPool() as pool:
+        assert post(pool, serve(handler).url, source).content == b"ok"
+        gone = weakref.ref(source)
+        del source
+        assert pool.stats()["idle"] == 1 and gone() is None
+
+
 def test_a_cancelled_read_ends_the_upload_too(serve: Serve) -> None:
     def handler(peer: Peer) -> None:
         start(peer, 413, CHUNKED)
@@ -485,6 +563,34 @@ def test_it_was_asked_and_falls_silent_over_http2(
             extensions={"timeout": timeout},
         )
     assert h2_pool.stats()["active"] == 0
+
+
+@pytest.mark.parametrize("status", [200, 413])
+def test_a_broken_answer_that_is_dropped_gives_its_stream_back(
+    serve_h2: ServeH2, h2_pool: httpcore.ConnectionPool, no_collector: None, status: int
+) -> None:
+    def on_head(stream: Stream) -> None:
+        stream.head(status)
+        stream.write(b"cut")
+        stream.link.later(0.05, lambda: ending.append(stream.link))
+
+    def script(link: Link) -> None:
+        if link.serve(on_head=on_head, until=lambda: link in ending):
+            link.abort()
+
+    ending: list[Link] = []
+    server = serve_h2(script)
+    for _ in range(2):
+        response = h2_pool.request(
+            "POST",
+            server.url,
+            content=parts(64 * MIB),
+            stream=True,
+            extensions={"timeout": TIMEOUTS},
+        )
+        with pytest.warns(ResourceWarning, match="unread response"):
+            del response
+        assert h2_pool.stats()["active"] == 0
 
 
 @pytest.mark.parametrize("status", [200, 413])
