@@ -36,6 +36,13 @@ WANTED = {
     "requests-unixsocket",
     "httpcore",
     "httpx",
+    "httpie",
+    "docker",
+    "yt-dlp",
+    "sphinx",
+    "azure-core",
+    "opentelemetry-instrumentation-requests",
+    "streamlink",
 }
 
 
@@ -174,9 +181,17 @@ def test_only_a_suite_of_requests_has_to_make_adapters(core: bool) -> None:
 @pytest.mark.parametrize("mode", [OURS, STOCK])
 def test_stock_httpcore_is_the_installed_one(tmp_path: Path, mode: str) -> None:
     suite = Suite("a-suite", core=True)
-    environ = running._environment(suite, tmp_path, tmp_path / "report", mode)
+    environ = running._environment(suite, tmp_path, tmp_path, tmp_path / "report", mode)
     assert (str(tmp_path / "ours") in environ["PYTHONPATH"]) == (mode == OURS)
     assert environ["DOWNSTREAM_CORE"]
+
+
+def test_what_a_suite_imports_is_found_after_ours(tmp_path: Path) -> None:
+    suite = Suite("a-suite", path=("tests/kit",))
+    top = tmp_path / "files"
+    environ = running._environment(suite, top, tmp_path, tmp_path / "report", OURS)
+    path = environ["PYTHONPATH"].split(os.pathsep)
+    assert (path[0], path[-1]) == (str(tmp_path / "ours"), str(top / "tests" / "kit"))
 
 
 def test_http2_takes_other_servers() -> None:
@@ -244,6 +259,16 @@ def test_the_tarpit() -> None:
             socket.create_connection((stand_in.TARPIT, 80), timeout=0.05)
         assert socket.getaddrinfo("127.0.0.1", 80)[0][4] == ("127.0.0.1", 80)
     assert socket.getaddrinfo is genuine
+
+
+def test_a_suite_that_asks_finds_no_internet() -> None:
+    genuine = socket.gethostbyname
+    with stand_in.internet(()):
+        with pytest.raises(socket.gaierror, match="no internet"):
+            socket.gethostbyname("example.org")
+        found = [socket.gethostbyname(name) for name in ("localhost", "127.0.0.2")]
+    assert found == ["127.0.0.1", "127.0.0.2"]
+    assert socket.gethostbyname is genuine
 
 
 TESTS = """

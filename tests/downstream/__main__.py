@@ -32,7 +32,7 @@ HEADINGS = (
     *("suite", "version", "with", "passed", "failed"),
     *("listed", "skipped", "requests", "seconds"),
 )
-COLUMNS = "{:<20} {:<8} {:<6} {:>7} {:>7} {:>7} {:>8} {:>9} {:>8}"
+COLUMNS = "{:<38} {:<10} {:<6} {:>7} {:>7} {:>7} {:>8} {:>9} {:>8}"
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:

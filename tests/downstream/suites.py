@@ -23,6 +23,7 @@ class Suite:
         plugins: pytest plugins by module name; none is found by itself.
         arguments: further arguments for pytest.
         environment: variables that the suite asks for.
+        path: directories of the source distribution that hold what its tests import.
         stand_in: names that lead to servers on this machine, see `plugin/stand_in.py`.
         requests: the least number of requests that our adapter must have sent. 0 where the
             suite only makes adapters, or brings connection pools of its own.
@@ -39,6 +40,7 @@ class Suite:
     plugins: tuple[str, ...] = ()
     arguments: tuple[str, ...] = ()
     environment: tuple[tuple[str, str], ...] = ()
+    path: tuple[str, ...] = ()
     stand_in: tuple[str, ...] = ()
     requests: int = 0
     core: bool = False
@@ -134,6 +136,71 @@ SUITES = {
             ),
             requests=30,
             core=True,
+        ),
+        Suite(
+            "httpie",
+            needs=("pytest-httpbin", "pytest-mock", "responses", "pyopenssl"),
+            plugins=("pytest_httpbin.plugin", "pytest_mock"),
+            # The tests of its plugin manager let pip install things. One test fails for root, who
+            # may read every file; another one gives a subprocess a tenth of a second.
+            arguments=(
+                *("tests", "--ignore=tests/test_plugins_cli.py"),
+                *("-k", "not test_config_file_inaccessible and not test_stdin_read_warning"),
+            ),
+            requests=400,
+        ),
+        Suite(
+            "docker",
+            # Later source distributions have no tests. Those of 6.1.3 are run with the code of the
+            # pinned version, which no longer has the module that one file tests.
+            tests_of="6.1.3",
+            without=("docker", "tests/unit/ssladapter_test.py"),
+            needs=("docker[ssh]",),
+            arguments=("tests/unit",),
+            requests=5,
+        ),
+        Suite(
+            "yt-dlp",
+            # It has settings for pytest that pytest 9.2 does not take.
+            without=("pyproject.toml",),
+            needs=("brotlicffi", "pysocks"),
+            # What its requests handler does; its other handlers have nothing to do with us. Two
+            # tests need a network in which packets to 10.255.255.255 vanish.
+            arguments=(
+                *("test/test_networking.py", "test/test_http_proxy.py", "test/test_socks.py"),
+                *("-k", "Requests and not test_connect_timeout and not test_allproxy"),
+            ),
+            requests=50,
+        ),
+        Suite(
+            "sphinx",
+            needs=("defusedxml",),
+            arguments=("tests/test_builders/test_build_linkcheck.py",),
+            requests=120,
+        ),
+        Suite(
+            "azure-core",
+            needs=("flask", "opentelemetry-sdk"),
+            path=("tests", "tests/specs_sdk/modeltypes", "tests/testserver_tests/coretestserver"),
+            # Without what is asynchronous, and without what asks for Azure's own test tools.
+            arguments=(
+                *("tests", "--ignore=tests/async_tests", "--ignore=tests/perf_tests"),
+                *("--ignore=tests/test_tracing_live.py", "-k", "not test_get_running_async_module"),
+            ),
+            requests=150,
+        ),
+        Suite(
+            "opentelemetry-instrumentation-requests",
+            needs=("opentelemetry-test-utils", "mocket"),
+            arguments=("tests",),
+            requests=60,
+        ),
+        # Its tests of requests go through requests-mock; what is left are its subclass of the
+        # adapter, its TLS settings and its proxies.
+        Suite(
+            "streamlink",
+            needs=("pytest-trio", "requests-mock", "freezegun"),
+            arguments=("tests/session", "tests/stream"),
         ),
     ]
 }

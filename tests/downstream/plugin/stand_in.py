@@ -55,11 +55,21 @@ def _lookups(places: dict[str, dict[int, Address]]) -> Iterator[None]:
             host, port = places[name][port]
         return under(host, port, *args, **kwargs)
 
+    # By this one HTTPie's suite finds out whether there is an internet for more of its tests.
+    by_name = socket.gethostbyname
+
+    def gethostbyname(hostname: str) -> str:
+        if hostname != "localhost" and not hostname.replace(".", "").isdigit():
+            raise socket.gaierror(socket.EAI_NONAME, "there is no internet")
+        return by_name(hostname)
+
     socket.getaddrinfo = getaddrinfo
+    socket.gethostbyname = gethostbyname
     try:
         yield
     finally:
         socket.getaddrinfo = under
+        socket.gethostbyname = by_name
 
 
 @contextlib.contextmanager
