@@ -25,6 +25,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
+from urllib.parse import quote
 
 import click
 import pytest
@@ -1034,6 +1035,22 @@ def test_verbose(server: LocalServer) -> None:
     assert "< HTTP/1.1 200 OK" in said
     assert "< Set-Cookie: b=[filtered]; Path=/" in said
     assert done.err.count("secret") == 1  # in the URL, as it was typed
+
+
+@pytest.mark.parametrize("option", ["-v", "--trace", "--timing"])
+def test_what_was_sent_is_shown_without_secrets_in_its_query(
+    option: str, server: LocalServer
+) -> None:
+    """Those that a server put into a redirect, too."""
+    there = quote("/echo?code=s3cret&a=1&state=x#id_token=s3cret")
+    done = run(option, "-L", f"{server.url}/redirect-to?token=s3cret&url={there}")
+    assert (done.code, server.requests[1].target) == (0, b"/echo?code=s3cret&a=1&state=x")
+    assert "s3cret" not in done.err
+    done = run("-f", f"{server.url}/status/500?token=s3cret")
+    assert "/status/500?token=[secure] was answered HTTP/1.1 500" in done.err
+    if option == "-v":
+        done = run(option, f"{server.url}/echo?code=s3cret&a=1&state=x")
+        assert "> GET /echo?code=[filtered]&a=1&state=[filtered] HTTP/1.1" in done.err
 
 
 def test_verbose_shows_interim_responses_and_failures(serve: Serve, closed_port: int) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 
 import httpcore
 
+from .._redact import redact_url
 from . import output
 from .decoding import Undecodable, codings, decoded
 from .exits import Exit, Problem, explain
@@ -86,7 +87,7 @@ class Run:
                 self._facts.redirects.append((str(leg.url), response.status))
                 leg = following
                 self._target = leg.url
-        text = f"more than {MOST_REDIRECTS} redirects, the last to {leg.url}"
+        text = f"more than {MOST_REDIRECTS} redirects, the last to {redact_url(str(leg.url))}"
         raise Problem(Exit.REDIRECTS, text)
 
     def explain_redirect(self, problem: Problem | None) -> Problem | None:
@@ -142,7 +143,8 @@ class Run:
         options, terminal = self._options, self._terminal
         if options.fail and response.status >= 400:
             status = of_bytes(output.head_lines(response)[0])
-            raise Problem(Exit.STATUS, f"{leg.method} {leg.url} was answered {status}")
+            asked = f"{leg.method} {redact_url(str(leg.url))}"
+            raise Problem(Exit.STATUS, f"{asked} was answered {status}")
         if options.head and leg.method != "HEAD":
             return  # the rest is not even read, as in curl
         if leg.method == "HEAD":

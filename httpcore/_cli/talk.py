@@ -17,7 +17,7 @@ import httpcore
 from .._exceptions import explain
 from .._h1 import Headers
 from .facts import TLSFacts
-from .text import line, masked, of_bytes
+from .text import line, masked, of_bytes, target
 
 Say = Callable[[Text | str], None]
 
@@ -65,7 +65,7 @@ class Verbose:
         self._say(Text(f"* {text}", style="dim"))
 
     def _say_request(self, request: httpcore.Request, version: str) -> None:
-        self._say(f"> {of_bytes(request.method)} {of_bytes(request.url.target)} {version}")
+        self._say(f"> {of_bytes(request.method)} {target(request.url.target)} {version}")
         self._say_fields(">", request.headers)
 
     def _say_response(self, version: bytes, status: int, reason: bytes, headers: Headers) -> None:
@@ -128,7 +128,7 @@ def _describe(event: str, details: dict[str, Any]) -> tuple[str, Headers]:
     request = details.get("request")
     if isinstance(request, httpcore.Request) and "return_value" not in details:
         stream = f"  stream {details['stream_id']}" if details.get("stream_id") else ""
-        what = f"{of_bytes(request.method)} {of_bytes(request.url.target)}{stream}"
+        what = f"{of_bytes(request.method)} {target(request.url.target)}{stream}"
         return what, request.headers if event.endswith("send_request_headers.started") else []
     if set(details) == {"return_value"}:
         return "" if value is None else line(str(value)), []

@@ -47,6 +47,11 @@ def of_bytes(data: bytes) -> str:
         return line(data.decode("latin-1"))
 
 
+def target(data: bytes) -> str:
+    """A request target as it may be shown in a log: without values whose names sound secret."""
+    return hide_links(of_bytes(data), SUSPECT, FILTERED)
+
+
 def masked(headers: Headers) -> list[tuple[str, str]]:
     """Header fields as they may be shown in a log."""
     return [(of_bytes(name), _masked_value(name, value)) for name, value in headers]

@@ -11,6 +11,7 @@ from __future__ import annotations
 from rich.cells import cell_len
 from rich.text import Text
 
+from .._redact import FILTERED, SUSPECT, hide_links
 from .text import line
 from .timings import CONNECT, DNS, PROXY_TLS, RECEIVE, SEND, TLS, TUNNEL, WAIT, Leg, Timeline
 
@@ -54,7 +55,7 @@ def draw(timeline: Timeline, width: int, blocks: bool = True) -> Text:
 def _title(leg: Leg, width: int) -> Text:
     outcome = line(leg.outcome)
     room = width - cell_len(outcome) - 1
-    title = Text(line(leg.title), style="bold")
+    title = Text(line(hide_links(leg.title, SUSPECT, FILTERED)), style="bold")
     title.truncate(max(room, 10), overflow="ellipsis", pad=True)
     return Text.assemble(title, " ", outcome)
 
