@@ -191,11 +191,31 @@ def offer(context: Any, protocols: tuple[str, ...] | None) -> None:
             `set_alpn_protocols`: the server is then asked for nothing, and speaks HTTP/1.1.
         protocols: best first; None for HTTP/1.1.
 
-    Thread-safe. Two pools that share a context and offer different things should not dial at the
-    same time: one of them may offer what the other wants.
+    Thread-safe. Two pools that share a context and offer different things may dial at the same
+    time: the streams of this package ask `offered`, and hold the context as long as it matters.
+    Streams of other makes do not, so that one of them may offer what the other wants.
     """
-    with offering(context, HTTP11_ONLY if protocols is None else protocols):
+    protocols = HTTP11_ONLY if protocols is None else protocols
+    with offering(context, protocols):
         pass
+    if isinstance(context, ssl.SSLContext):  # others may shake hands while they wrap
+        _last.offer = weakref.ref(context), protocols
+
+
+class _Last(threading.local):
+    offer: tuple[Any, tuple[str, ...]] | None = None
+
+
+# Of each thread: what `offer` was called with, until a stream has asked. A stream's `start_tls`,
+# which is public, has no argument for it.
+_last = _Last()
+
+
+def offered(context: Any) -> tuple[str, ...] | None:
+    """What this thread has just said by `offer` that `context` is to offer; None where it has not.
+    The next call returns None."""
+    last, _last.offer = _last.offer, None
+    return last[1] if last is not None and last[0]() is context else None
 
 
 @contextlib.contextmanager

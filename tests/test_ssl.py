@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import gc
 import os
+import socket
 import ssl
 import sys
 import threading
@@ -21,6 +22,7 @@ from cryptography.hazmat.primitives import serialization
 
 import httpcore
 from httpcore import _ssl
+from httpcore._backends import tls_begin
 from httpcore._ssl import create_ssl_context
 from tests.support import tls
 from tests.support.servers import LocalServer
@@ -397,6 +399,25 @@ def test_nobody_changes_an_offer_inside_the_block(given: Given) -> None:
             assert given.said == [["h2", "http/1.1"]]
     thread.join()
     assert given.said == [["h2", "http/1.1"], ["http/1.1"]]
+
+
+@pytest.mark.parametrize("kind", ["wrap_socket", "wrap_bio"])
+def test_an_offer_holds_until_the_connection_has_it(given: Given, kind: str) -> None:
+    """Another thread dials with the same context, and offers something else, in between."""
+    _ssl.offer(given, BOTH)
+    other = threading.Thread(target=_ssl.offer, args=(given, None))
+    other.start()
+    other.join()
+    assert given.said == [["h2", "http/1.1"], ["http/1.1"]]
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        if kind == "wrap_socket":
+            tls_begin.wrap_socket(given, ours, server_hostname="h").close()
+        else:
+            between = ssl.MemoryBIO(), ssl.MemoryBIO()
+            tls_begin.wrap_bio(given, *between, server_hostname="h")
+    assert given.said == [["h2", "http/1.1"], ["http/1.1"], ["h2", "http/1.1"]]
+    assert _ssl.offered(given) is None  # it was for that connection
 
 
 def test_an_offer_keeps_no_context_alive() -> None:

@@ -24,7 +24,7 @@ import ssl
 from functools import partial
 from typing import Any
 
-from .._ssl import offering
+from .._ssl import offered, offering
 from .interrupt import goes_on, shut_down, waits
 
 _WANTED = {"do_handshake_on_connect": False, "suppress_ragged_eofs": False}
@@ -45,13 +45,15 @@ def wrap_socket(
         sock: the socket; `ssl` takes its descriptor over, other makes may keep using it.
         server_hostname: for SNI and the check of the certificate.
         protocols: what the context has to offer by ALPN for this connection, best first; None
-            leaves that to the context.
+            for what this thread has just told it by `offer`, or else leaves it to the context.
 
     Returns what the context made of the socket. Its `do_handshake` has to be called; where the
     context did the handshake already, that does nothing.
 
     Raises what the context raises. Thread-safe.
     """
+    if protocols is None:
+        protocols = offered(context)
     wrap = context.wrap_socket
     options = _accepted(wrap)
     if "do_handshake_on_connect" not in options:
@@ -89,7 +91,7 @@ def wrap_bio(
             "use an ssl.SSLContext"
         )
         raise ssl.SSLError(ssl.SSL_ERROR_SSL, text)
-    with offering(context, protocols):
+    with offering(context, offered(context) if protocols is None else protocols):
         return wrap(incoming, outgoing, server_hostname=server_hostname)
 
 

@@ -416,13 +416,13 @@ def _carry_out_step(
         if hasattr(step.stream, "peer"):
             step.stream.peer = step.peer
         return None
-    if type(step) is StartTLS:
-        offer(step.ssl_context, step.protocols)
     name, arguments, call = _as_call(step, backend, timeout)
     result = None
     try:
         if trace is not None:
             trace(f"{name}.started", arguments)
+        if type(step) is StartTLS:
+            offer(step.ssl_context, step.protocols)
         result = call(**arguments)
         if trace is not None:
             trace(f"{name}.complete", {"return_value": result})
