@@ -452,6 +452,8 @@ class HTTP11Connection(ConnectionInterface):
             self._stream,
             f"{what} to the parent process; the child of a fork must send a request of its own",
         )
+        if self._upload is not None:
+            self._upload.lose(self._stream)
         self._state = "CLOSED"
         self.serving = None
 

@@ -180,6 +180,13 @@ class Upload:
         source.took(count)
         return bool(count < len(view))
 
+    def lose(self, stream: NetworkStream) -> None:
+        """Use `stream`, which fails: this is the child of a fork, made in the middle of the upload,
+        and the connection is the parent's."""
+        self._stream = stream
+        self._write = stream.write
+        self._deaf = True
+
     def _file(self) -> io.BufferedReader | None:
         """The body, if the system can send it by itself: a regular file of known length."""
         source = self._prepared.request.stream
