@@ -1322,8 +1322,8 @@ class Upload:
                         raise
                     continue
                 raise ReadTimeout(
-                    f"no byte of the response to {describe(self._exchange.request)} came while its "
-                    f"body was being sent, and none was taken: {exc}"
+                    f"{exc}; nor did a byte of the response to {describe(self._exchange.request)} "
+                    "come while its body was being sent"
                 ) from exc
 
     def conclude(self) -> bool:

@@ -332,8 +332,8 @@ class Upload:
         except WriteTimeout as exc:
             if limit == timeout:
                 raise ReadTimeout(
-                    f"no byte of the response to {describe(self._prepared.request)} came while its "
-                    f"body was being sent, and none was taken: {exc}"
+                    f"{exc}; nor did a byte of the response to {describe(self._prepared.request)} "
+                    "come while its body was being sent"
                 ) from exc
             if not self.plan.stalled():
                 raise
