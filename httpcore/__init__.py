@@ -28,14 +28,13 @@ from ._backends.base import (
     NetworkBackend,
     NetworkStream,
 )
-from ._backends.logging import LoggingBackend
 from ._backends.mock import AsyncMockBackend, AsyncMockStream, MockBackend, MockStream
-from ._backends.recording import RecordingBackend, ReplayBackend
 from ._backends.sync import SyncBackend
 from ._backends.tls_begin import wrap_bio, wrap_socket
 
 # Configuration, 2019
 from ._config import PoolLimits, SSLConfig, TimeoutConfig
+from ._core.retry import RetryConfig
 
 # Errors
 from ._exceptions import (
@@ -55,11 +54,8 @@ from ._exceptions import (
     WriteError,
     WriteTimeout,
 )
-
-# Nouns
-from ._models import URL, Origin, Proxy, Request, Response
+from ._models import Proxy, Request, Response
 from ._no_proxy import bypasses_proxy
-from ._retries import RetryConfig
 from ._ssl import (
     create_ssl_context,
     default_ssl_context,
@@ -80,6 +76,11 @@ from ._sync import (
     PoolManager,
     SOCKSProxy,
 )
+from ._testing.logging_backend import LoggingBackend
+from ._testing.recording import RecordingBackend, ReplayBackend
+
+# Nouns
+from ._url import URL, Origin
 
 __version__ = "1.1.0"
 

@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from ._models import URL, Content, Extensions, HeaderTypes, Response
+from ._models import Content, Extensions, HeaderTypes, Response
 from ._sync.connection_pool import ConnectionPool
+from ._url import URL
 
 
 def request(

@@ -34,7 +34,7 @@ from ._backends import fork
 REPLAY, RECORD, NEW, OFF = MODES = ("replay", "record", "new", "off")
 
 # Characters of a file name that is made of a test's: file systems take 255 bytes.
-LONGEST_NAME = 150
+MAX_NAME = 150
 
 _recorded = pytest.StashKey[set[Path]]()
 
@@ -131,9 +131,9 @@ def _file_of(item: pytest.Item) -> Path:
     """Where a test's cassette is, relative to the test's file."""
     module, *names = item.nodeid.split("::")
     name = re.sub(r"[^\w.\[\]=,+-]+", "-", ".".join(names))
-    if len(name) > LONGEST_NAME:
+    if len(name) > MAX_NAME:
         digest = hashlib.sha256(name.encode()).hexdigest()[:12]
-        name = f"{name[:LONGEST_NAME]}-{digest}"
+        name = f"{name[:MAX_NAME]}-{digest}"
     return Path("cassettes", Path(module).stem, f"{name}.jsonl")
 
 

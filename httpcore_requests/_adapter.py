@@ -23,11 +23,11 @@ from requests.utils import get_auth_from_url
 from urllib3.exceptions import URLSchemeUnknown
 
 from . import _proxies, _response, _unix
-from ._managers import PoolManager, ProxyManager, adopt, leave
-from ._pools import HostPool, check_host
+from ._host_pool import HostPool, check_host
+from ._pool_managers import PoolManager, ProxyManager, adopt, leave
 from ._raw import RawResponse
 from ._request import Spent, cannot_repeat
-from ._settings import MIN_IDLE, Road, Settings, Transports
+from ._settings import MIN_IDLE, PoolOptions, Settings, Transports
 
 if TYPE_CHECKING:
     import ssl
@@ -199,7 +199,7 @@ class HTTPAdapter(_Stock):  # type: ignore[misc]
         """The `httpcore.ConnectionPool` under this adapter, for its ``connections`` and
         ``stats()``. A new one after `close()`."""
         block = self._pool_block and self._pool_maxsize > 0
-        return self._own_transports().pool(Road(self._pool_maxsize if block else None))
+        return self._own_transports().pool(PoolOptions(self._pool_maxsize if block else None))
 
     def _own_transports(self) -> Transports:
         transports = self._transports
@@ -316,7 +316,7 @@ class HTTPAdapter(_Stock):  # type: ignore[misc]
         end = url.find("/", 8) if type(url) is str and url[4:5] != "+" else -1
         certain = verify is True or verify is False or type(verify) is str
         if end < 0 or predictable is not _BUILD_KEY or isinstance(cert, list) or not certain:
-            return self._slowly(request, verify, proxy, cert)
+            return self._find_pool_by_hooks(request, verify, proxy, cert)
         key = (url[:end], verify, cert)  # all that a pool depends on
         if (
             found is not None
@@ -326,7 +326,7 @@ class HTTPAdapter(_Stock):  # type: ignore[misc]
             pool = found.pools.get(key)
             if pool is not None:
                 return pool
-        pool = self._slowly(request, verify, proxy, cert)
+        pool = self._find_pool_by_hooks(request, verify, proxy, cert)
         if type(pool) is HostPool:
             self._remember(key, pool, proxy)
         return pool
@@ -363,7 +363,7 @@ class HTTPAdapter(_Stock):  # type: ignore[misc]
                 self._found_through[proxy] = found
         found.pools[key] = pool
 
-    def _slowly(self, request: Any, verify: Any, proxy: str | None, cert: Any) -> Any:
+    def _find_pool_by_hooks(self, request: Any, verify: Any, proxy: str | None, cert: Any) -> Any:
         """The pool for `request`, by way of all hooks and managers."""
         if isinstance(cert, list):
             cert = tuple(cert)

@@ -31,7 +31,7 @@ import httpcore
 from httpcore import exceptions as finer
 
 if TYPE_CHECKING:
-    from ._pools import HostPool
+    from ._host_pool import HostPool
 
 NOT_SENT = finer.NOT_SENT
 MAYBE_PROCESSED = finer.MAYBE_PROCESSED
@@ -69,10 +69,10 @@ class Attempt(NamedTuple):
 
 Teller = Callable[[Exception, str, str, Attempt], Exception]
 
-_E = TypeVar("_E", bound="_Told")
+_E = TypeVar("_E", bound="_PicklableError")
 
 
-class _Told(Exception):
+class _PicklableError(Exception):
     """An exception that is made of one sentence and the facts behind it."""
 
     text: str = ""
@@ -95,38 +95,38 @@ def _rebuild(cls: type[Any], args: tuple[Any, ...], state: dict[str, Any]) -> An
     return error
 
 
-def tell(cls: type[_E], text: str, phase: str, *more: object, **facts: Any) -> _E:
+def make_error(cls: type[_E], text: str, phase: str, *more: object, **facts: Any) -> _E:
     """`cls` without its own constructor: those take live objects and write their own text."""
     error: _E = _rebuild(cls, (text, *more), {"text": text, "_message": text, "phase": phase})
     error.__dict__.update(facts)
     return error
 
 
-class NewConnectionError(_Told, theirs.NewConnectionError):
+class NewConnectionError(_PicklableError, theirs.NewConnectionError):
     """The connection could not be opened."""
 
 
-class NameResolutionError(_Told, theirs.NameResolutionError):
+class NameResolutionError(_PicklableError, theirs.NameResolutionError):
     """The host has no address."""
 
 
-class ConnectTimeoutError(_Told, theirs.ConnectTimeoutError):
+class ConnectTimeoutError(_PicklableError, theirs.ConnectTimeoutError):
     """The connection was not up in time."""
 
 
-class PoolTimeoutError(_Told, theirs.EmptyPoolError, theirs.ConnectTimeoutError):
+class PoolTimeoutError(_PicklableError, theirs.EmptyPoolError, theirs.ConnectTimeoutError):
     """No connection became free in time."""
 
 
-class ReadTimeoutError(_Told, theirs.ReadTimeoutError):
+class ReadTimeoutError(_PicklableError, theirs.ReadTimeoutError):
     """The server was silent, or took nothing more, for too long."""
 
 
-class SSLError(_Told, theirs.SSLError):
+class SSLError(_PicklableError, theirs.SSLError):
     """TLS failed; `args[0]` is the ssl module's exception where there was one."""
 
 
-class ProxyError(_Told, theirs.ProxyError):
+class ProxyError(_PicklableError, theirs.ProxyError):
     """The proxy could not be reached, failed or refused.
 
     Attributes:
@@ -141,15 +141,15 @@ class ProxyError(_Told, theirs.ProxyError):
     body: bytes = b""
 
 
-class LocationParseError(_Told, theirs.LocationParseError):
+class LocationParseError(_PicklableError, theirs.LocationParseError):
     """The URL cannot be one."""
 
 
-class InvalidHeader(_Told, theirs.InvalidHeader):
+class InvalidHeader(_PicklableError, theirs.InvalidHeader):
     """The request, or the head of the response, is not HTTP."""
 
 
-class ProtocolError(_Told, theirs.ProtocolError):
+class ProtocolError(_PicklableError, theirs.ProtocolError):
     """The connection ended or spoke nonsense; `args[1]` is the exception behind it.
 
     Attributes:
@@ -161,11 +161,11 @@ class ProtocolError(_Told, theirs.ProtocolError):
     expected: int | None = None
 
 
-class IncompleteRead(_Told, theirs.IncompleteRead):
+class IncompleteRead(_PicklableError, theirs.IncompleteRead):
     """Fewer body bytes than announced: `partial` arrived, `expected` more did not."""
 
 
-class NotRetriedError(_Told, theirs.MaxRetryError):
+class NotRetriedError(_PicklableError, theirs.MaxRetryError):
     """A failure that no retry was made for.
 
     requests looks for a `MaxRetryError` and its ``reason``; its text is the reason's, because
@@ -173,7 +173,7 @@ class NotRetriedError(_Told, theirs.MaxRetryError):
     """
 
 
-class MaxRetryError(_Told, theirs.MaxRetryError):
+class MaxRetryError(_PicklableError, theirs.MaxRetryError):
     """Retries were made, and the last attempt failed too.
 
     Its ``phase`` is that of the attempt that got furthest, ``reason.phase`` the last one's.
@@ -185,7 +185,7 @@ def not_retried(error: Exception, pool: object, url: str | None, phase: str) -> 
     text = str(error)
     if isinstance(error, theirs.ResponseError):
         text = complete(text, without_query(url or ""), "ResponseError")
-    return tell(NotRetriedError, text, phase, pool=pool, url=url, reason=error)
+    return make_error(NotRetriedError, text, phase, pool=pool, url=url, reason=error)
 
 
 def retried(failure: theirs.MaxRetryError, phase: str, count: int) -> MaxRetryError:
@@ -195,7 +195,7 @@ def retried(failure: theirs.MaxRetryError, phase: str, count: int) -> MaxRetryEr
     words = f"after {times}: Max retries exceeded with url: {path}"
     if isinstance(failure.reason, theirs.ResponseError):
         words += " (Caused by ResponseError)"
-    return tell(
+    return make_error(
         MaxRetryError,
         f"{failure.reason}; {words}" if failure.reason is not None else words,
         phase,
@@ -296,8 +296,8 @@ def _connect_failed(exc: Exception, text: str, phase: str, attempt: Attempt) -> 
     host = attempt.pool.host
     if isinstance(exc, finer.NameResolutionError):
         text = attempt.complete(text, "NameResolutionError", f"Failed to resolve {host!r}")
-        return tell(NameResolutionError, text, phase, _host=host, _reason=cause, conn=None)
-    return tell(NewConnectionError, attempt.complete(text, *_NO_CONNECTION), phase, conn=None)
+        return make_error(NameResolutionError, text, phase, _host=host, _reason=cause, conn=None)
+    return make_error(NewConnectionError, attempt.complete(text, *_NO_CONNECTION), phase, conn=None)
 
 
 _PROXY = ("ProxyError", "Unable to connect to proxy")
@@ -311,7 +311,7 @@ def _tls_words(cause: BaseException | None) -> tuple[str, ...]:
 
 def tls_failed(text: str, cause: BaseException | None, phase: str = NOT_SENT) -> SSLError:
     """An SSLError that says `text` and carries `cause` where urllib3 puts it."""
-    error = tell(SSLError, text, phase)
+    error = make_error(SSLError, text, phase)
     if cause is not None:
         error.args = (cause,)
     return error
@@ -321,21 +321,23 @@ def _timed_out(exc: Exception, text: str, phase: str, attempt: Attempt) -> Excep
     pool, _, url = attempt
     if isinstance(exc, httpcore.ConnectTimeout):
         words = "ConnectTimeoutError", f"Connection to {pool.host} timed out."
-        return tell(ConnectTimeoutError, attempt.complete(text, *words), phase)
+        return make_error(ConnectTimeoutError, attempt.complete(text, *words), phase)
     if isinstance(exc, httpcore.PoolTimeout):
-        return tell(PoolTimeoutError, attempt.complete(text, "EmptyPoolError"), phase, pool=pool)
+        return make_error(
+            PoolTimeoutError, attempt.complete(text, "EmptyPoolError"), phase, pool=pool
+        )
     # requests has no class for a write that timed out; of what it has, ReadTimeout is the one
     # that says "the server was too slow, and may have acted".
     words = ("ReadTimeoutError", "Read timed out.")
     if isinstance(exc, httpcore.WriteTimeout):
         words = ("Connection aborted", "Write timed out.")
     text = attempt.complete(_noted(text or f"{pool.peer} was too slow", phase), *words)
-    return tell(ReadTimeoutError, text, phase, pool=pool, url=url)
+    return make_error(ReadTimeoutError, text, phase, pool=pool, url=url)
 
 
 def _network_failed(exc: Exception, text: str, phase: str, attempt: Attempt) -> Exception:
     if isinstance(exc, finer.Aborted):
-        return tell(ProtocolError, attempt.complete(_noted(text, phase)), phase, exc)
+        return make_error(ProtocolError, attempt.complete(_noted(text, phase)), phase, exc)
     cause = exc.__cause__
     if isinstance(cause, ssl.SSLError):
         return tls_failed(attempt.complete(_noted(text, phase), *_tls_words(cause)), cause, phase)
@@ -348,15 +350,15 @@ def _network_failed(exc: Exception, text: str, phase: str, attempt: Attempt) -> 
         words = (*_PROXY, *words)
     text = attempt.complete(_noted(text, phase), *words)
     # Retry counts what was not sent as a connect error, which any method may repeat.
-    unsent = tell(NewConnectionError, text, phase, conn=None) if phase == NOT_SENT else None
+    unsent = make_error(NewConnectionError, text, phase, conn=None) if phase == NOT_SENT else None
     if forwarded:
         return _proxy_broke(text, phase, unsent or behind)
-    return unsent or tell(ProtocolError, text, phase, behind)
+    return unsent or make_error(ProtocolError, text, phase, behind)
 
 
 def _server_broke(exc: Exception, text: str, phase: str, attempt: Attempt) -> Exception:
     if isinstance(exc, finer.ConflictingLengths):
-        return tell(InvalidHeader, attempt.complete(text), phase)
+        return make_error(InvalidHeader, attempt.complete(text), phase)
     behind: Exception = exc
     # The classes that http.client raises here, and that retry policies look for.
     if isinstance(exc, finer.ServerDisconnected):
@@ -367,7 +369,7 @@ def _server_broke(exc: Exception, text: str, phase: str, attempt: Attempt) -> Ex
     words = ["Connection aborted", type(behind).__name__]
     if "incomplete response head" in text:
         words.append("BadStatusLine")  # http.client's word for a line that ends too early
-    return tell(ProtocolError, attempt.complete(_noted(text, phase), *words), phase, behind)
+    return make_error(ProtocolError, attempt.complete(_noted(text, phase), *words), phase, behind)
 
 
 def _disconnected(behind: Exception, text: str, phase: str, attempt: Attempt) -> Exception:
@@ -375,16 +377,16 @@ def _disconnected(behind: Exception, text: str, phase: str, attempt: Attempt) ->
     words = (*(_PROXY if forwarded else ()), "Connection aborted", *_DISCONNECTED)
     text = attempt.complete(_noted(text, phase), *words)
     if phase == NOT_SENT:
-        return tell(NewConnectionError, text, phase, conn=None)
+        return make_error(NewConnectionError, text, phase, conn=None)
     if forwarded:
         return _proxy_broke(text, phase, behind)
-    return tell(ProtocolError, text, phase, behind)
+    return make_error(ProtocolError, text, phase, behind)
 
 
 def _proxy_broke(text: str, phase: str, original: BaseException) -> ProxyError:
     """The error for a connection that broke before the response, where it was the proxy's: as in
     urllib3, which says so of resets and of an end without a byte."""
-    return tell(ProxyError, text, phase, original_error=original)
+    return make_error(ProxyError, text, phase, original_error=original)
 
 
 def _we_broke(exc: Exception, text: str, phase: str, attempt: Attempt) -> Exception:
@@ -392,8 +394,8 @@ def _we_broke(exc: Exception, text: str, phase: str, attempt: Attempt) -> Except
         return ValueError(text)
     text = attempt.complete(_noted(text, phase))
     if phase == NOT_SENT:
-        return tell(InvalidHeader, text, phase)
-    return tell(ProtocolError, text, phase, exc)
+        return make_error(InvalidHeader, text, phase)
+    return make_error(ProtocolError, text, phase, exc)
 
 
 def _proxy_failed(exc: Exception, text: str, phase: str, attempt: Attempt) -> Exception:
@@ -402,23 +404,23 @@ def _proxy_failed(exc: Exception, text: str, phase: str, attempt: Attempt) -> Ex
     original: Exception
     if isinstance(exc, finer.ProxyConnectTimeout) and pool.proxy is None:
         # Through SOCKS, which to urllib3 is part of connecting to the origin.
-        return tell(ConnectTimeoutError, attempt.complete(text, "ConnectTimeoutError"), phase)
+        return make_error(ConnectTimeoutError, attempt.complete(text, "ConnectTimeoutError"), phase)
     if isinstance(cause, httpcore.TimeoutException) and not isinstance(
         cause, httpcore.ConnectTimeout
     ):
         # The proxy is there, and silent: to urllib3 that is a read timeout.
         text = attempt.complete(text, "ReadTimeoutError", "Read timed out.")
-        return tell(ReadTimeoutError, text, phase, pool=pool, url=url)
+        return make_error(ReadTimeoutError, text, phase, pool=pool, url=url)
     facts: Any = exc  # an httpcore.ProxyError, in each of its kinds
     text = attempt.complete(text, *_proxy_words(exc, facts.status, pool))
     if isinstance(exc, finer.ProxyConnectTimeout):
-        original = tell(ConnectTimeoutError, text, phase)
+        original = make_error(ConnectTimeoutError, text, phase)
     elif isinstance(exc, finer.ProxyConnectError):
         reached: Any = cause or exc
         original = _connect_failed(reached, text, phase, attempt)
     else:
         original = OSError(text)
-    return tell(
+    return make_error(
         ProxyError,
         text,
         phase,
@@ -487,7 +489,7 @@ def from_body(exc: Exception, pool: HostPool | None, request: str) -> Exception:
     error: Exception
     if isinstance(exc, httpcore.TimeoutException):
         text = complete(text or "the server was too slow", request, "Read timed out.")
-        error = tell(ReadTimeoutError, text, RESPONSE_STARTED, pool=pool, url=None)
+        error = make_error(ReadTimeoutError, text, RESPONSE_STARTED, pool=pool, url=None)
     elif isinstance(cause, ssl.SSLError):
         error = tls_failed(complete(text, request, *_tls_words(cause)), cause, RESPONSE_STARTED)
     elif isinstance(exc, finer.IncompleteBody):
@@ -496,14 +498,14 @@ def from_body(exc: Exception, pool: HostPool | None, request: str) -> Exception:
         behind = cause or exc
         name = "InvalidChunkLength" if "illegal chunk line" in text else type(behind).__name__
         text = complete(text or repr(cause), request, f"Connection broken: {name}")
-        error = tell(ProtocolError, text, RESPONSE_STARTED, behind)
+        error = make_error(ProtocolError, text, RESPONSE_STARTED, behind)
     error.__cause__ = exc
     return error
 
 
 def _incomplete(exc: finer.IncompleteBody, request: str) -> ProtocolError:
     missing = 0 if exc.expected is None else exc.expected - exc.received
-    behind = tell(
+    behind = make_error(
         IncompleteRead, str(exc), RESPONSE_STARTED, partial=exc.received, expected=missing
     )
     words = [f"Connection broken: IncompleteRead({exc.received} bytes read"]
@@ -511,7 +513,7 @@ def _incomplete(exc: finer.IncompleteBody, request: str) -> ProtocolError:
         words = [words[0] + ")", "Response ended prematurely"]
     else:
         words[0] += f", {missing} more expected)"
-    return tell(
+    return make_error(
         ProtocolError,
         complete(str(exc), request, *words),
         RESPONSE_STARTED,

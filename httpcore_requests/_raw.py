@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
     import httpcore
 
-    from ._pools import HostPool
+    from ._host_pool import HostPool
 
 # RFC 9110 section 6.4.1: these never have a body, whatever Content-Length says.
 _BODILESS = frozenset([204, 304])

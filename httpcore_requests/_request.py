@@ -29,8 +29,8 @@ from ._errors import (
     NOT_SENT,
     InvalidHeader,
     LocationParseError,
+    make_error,
     plain_start,
-    tell,
     without_query,
 )
 from ._timeout import Timeout as OurTimeout
@@ -86,7 +86,7 @@ def _slow_target(url: str) -> bytes:
 
 def no_url(url: str) -> LocationParseError:
     """The error for a `url` that is none."""
-    return tell(
+    return make_error(
         LocationParseError, f"Failed to parse: {without_query(url)!r}", NOT_SENT, location=url
     )
 
@@ -179,7 +179,7 @@ def _line(name: Any, value: Any) -> tuple[bytes, bytes]:
     problem = _problem(name, value)
     if problem is not None:
         # Without the value, whatever the name is: programs have secret fields of their own.
-        raise tell(InvalidHeader, f"header {plain_start(name)!r} {problem}", NOT_SENT)
+        raise make_error(InvalidHeader, f"header {plain_start(name)!r} {problem}", NOT_SENT)
     key = name if isinstance(name, bytes) else name.encode("ascii")
     if isinstance(value, int):
         value = str(value)

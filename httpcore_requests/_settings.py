@@ -21,7 +21,7 @@ from urllib3.poolmanager import PoolKey
 
 import httpcore
 
-from ._tls import TLSSettings
+from ._tls_settings import TLSSettings
 
 # Idle connections kept over all hosts, where pool_connections * pool_maxsize is less. Many
 # threads on one host need theirs kept (psf/requests#3167 and its kin), and each costs a file
@@ -123,7 +123,7 @@ def _refuse_unknown(keywords: Mapping[str, Any], known: frozenset[str]) -> None:
         )
 
 
-class Road(NamedTuple):
+class PoolOptions(NamedTuple):
     """What differs between the httpcore pools of one adapter; nearly always there is one."""
 
     max_per_host: int | None = None
@@ -131,13 +131,13 @@ class Road(NamedTuple):
     socket_options: tuple[Any, ...] | None = None
 
 
-def road_for(maxsize: int, block: bool, keywords: Mapping[str, Any]) -> Road:
+def road_for(maxsize: int, block: bool, keywords: Mapping[str, Any]) -> PoolOptions:
     """The road that urllib3's `keywords` ask for.
 
     Raises ValueError for a `source_address` that is no (host, port), or has a fixed port.
     """
     options = keywords.get("socket_options")
-    return Road(
+    return PoolOptions(
         max_per_host=maxsize if block and maxsize > 0 else None,
         local_address=_local_address(keywords.get("source_address")),
         socket_options=None if options is None else tuple(map(tuple, options)),
@@ -157,11 +157,11 @@ def _local_address(source: Any) -> str | None:
     return str(source[0])
 
 
-def without_ip(road: Road) -> Road:
+def without_ip(road: PoolOptions) -> PoolOptions:
     """`road` for a Unix socket: no address to come from, no options of TCP and IP."""
     options: Iterable[Any] = road.socket_options or ()
     kept = tuple(option for option in options if option[0] == socket.SOL_SOCKET)
-    return Road(road.max_per_host, None, kept or None)
+    return PoolOptions(road.max_per_host, None, kept or None)
 
 
 class Transports:
@@ -171,16 +171,16 @@ class Transports:
     def __init__(self, settings: Settings, max_idle: int = MIN_IDLE) -> None:
         self.settings = settings
         self.max_idle = max_idle
-        self.open: dict[Road, httpcore.ConnectionPool] = {}
+        self.open: dict[PoolOptions, httpcore.ConnectionPool] = {}
 
-    def pool(self, road: Road) -> httpcore.ConnectionPool:
+    def pool(self, road: PoolOptions) -> httpcore.ConnectionPool:
         """The pool for `road`."""
         pool = self.open.get(road)
         if pool is None:  # two threads may both make one; the first is kept
             pool = self.open.setdefault(road, self._make(road))
         return pool
 
-    def _make(self, road: Road) -> httpcore.ConnectionPool:
+    def _make(self, road: PoolOptions) -> httpcore.ConnectionPool:
         settings = self.settings
         return httpcore.ConnectionPool(
             ssl_context=settings.ssl_context,

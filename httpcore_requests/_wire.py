@@ -30,7 +30,7 @@ from ._errors import FAILURES, from_body, without_query
 if TYPE_CHECKING:
     import httpcore
 
-    from ._pools import HostPool
+    from ._host_pool import HostPool
 
 # Bytes asked for when the caller names no number: what one read of a socket gives at most.
 READ_SIZE = 65536

@@ -28,10 +28,10 @@ from urllib3.util.retry import Retry
 import httpcore
 import httpcore_requests
 from httpcore_requests import HTTPAdapter
-from httpcore_requests._contexts import Ask, fit
+from httpcore_requests._caller_contexts import TLSRequirements, adapt
 from httpcore_requests._raw import RawResponse
 from httpcore_requests._settings import Settings
-from httpcore_requests._tls import TLSSettings, context_for, plan
+from httpcore_requests._tls_settings import TLSSettings, context_for, plan
 from tests.support.http2 import Code, FrameServer, Kind, Stream, routes
 from tests.support.servers import LocalServer, pattern
 from tests.support.tls import ClientCert, server_context
@@ -194,8 +194,8 @@ def test_two_adapters_on_one_context_do_not_mix_their_offers(
     given = Counting(ssl.PROTOCOL_TLS_CLIENT)
     ca.configure_trust(given)
     fitted = {
-        "h2": fit(given, Ask(True, protocols=("h2", "http/1.1"))),
-        "http/1.1": fit(given, Ask(True)),
+        "h2": adapt(given, TLSRequirements(True, protocols=("h2", "http/1.1"))),
+        "http/1.1": adapt(given, TLSRequirements(True)),
     }
     assert agreed(fitted["h2"], willing) == "h2"
     assert agreed(fitted["h2"], willing) == "h2"
@@ -218,7 +218,7 @@ def test_two_adapters_on_one_context_do_not_mix_their_offers(
 def test_an_offer_that_failed_is_made_again(willing: ssl.SSLContext, ca: trustme.CA) -> None:
     given = Counting(ssl.PROTOCOL_TLS_CLIENT)
     ca.configure_trust(given)
-    fitted = fit(given, Ask(True, protocols=("h2", "http/1.1")))
+    fitted = adapt(given, TLSRequirements(True, protocols=("h2", "http/1.1")))
     del given.said
     with pytest.raises(AttributeError):
         agreed(fitted, willing)
@@ -232,7 +232,7 @@ def test_nobody_else_sets_the_protocols_of_a_fitted_context(
     """httpcore would, right before each handshake; which context it is, it cannot see."""
     given = Counting(ssl.PROTOCOL_TLS_CLIENT)
     ca.configure_trust(given)
-    fitted: Any = fit(given, Ask(True))
+    fitted: Any = adapt(given, TLSRequirements(True))
     fitted.set_alpn_protocols(BOTH)
     assert given.said == []
     assert agreed(fitted, willing) is None

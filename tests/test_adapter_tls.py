@@ -31,8 +31,8 @@ from urllib3.exceptions import InsecureRequestWarning
 from urllib3.util.ssl_ import create_urllib3_context
 
 from httpcore_requests import HTTPAdapter
-from httpcore_requests._contexts import Ask, FittedContext, fit
-from httpcore_requests._tls import TLSSettings, plan
+from httpcore_requests._caller_contexts import FittedContext, TLSRequirements, adapt
+from httpcore_requests._tls_settings import TLSSettings, plan
 from tests.support.servers import LocalServer, Peer, ScriptedServer
 from tests.support.tls import ClientCert, server_context, write_client_cert
 
@@ -926,7 +926,7 @@ def test_equal_wishes_find_the_same_object_in_every_thread(ca: trustme.CA) -> No
 
     def ask() -> None:
         start.wait(5)
-        found.append(fit(given, Ask(True, fingerprint="00" * 32)))
+        found.append(adapt(given, TLSRequirements(True, fingerprint="00" * 32)))
 
     threads = [threading.Thread(target=ask) for _ in range(8)]
     for thread in threads:
@@ -934,26 +934,26 @@ def test_equal_wishes_find_the_same_object_in_every_thread(ca: trustme.CA) -> No
     for thread in threads:
         thread.join()
     assert len(set(map(id, found))) == 1
-    assert fit(given, Ask(True)) is not found[0]
+    assert adapt(given, TLSRequirements(True)) is not found[0]
 
 
 @pytest.mark.parametrize(
     ("ask", "text"),
     [
-        (Ask(True), None),
-        (Ask(False), None),
-        (Ask(True, hostname="localhost"), None),
-        (Ask(True, hostname="nobody.test"), "doesn't match"),
-        (Ask(True, fingerprint="00" * 32), "Fingerprints did not match"),
-        (Ask(False, fingerprint="00" * 32), "Fingerprints did not match"),
+        (TLSRequirements(True), None),
+        (TLSRequirements(False), None),
+        (TLSRequirements(True, hostname="localhost"), None),
+        (TLSRequirements(True, hostname="nobody.test"), "doesn't match"),
+        (TLSRequirements(True, fingerprint="00" * 32), "Fingerprints did not match"),
+        (TLSRequirements(False, fingerprint="00" * 32), "Fingerprints did not match"),
     ],
 )
 def test_the_same_checks_in_memory(
-    ask: Ask, text: str | None, ca: trustme.CA, server_tls_context: ssl.SSLContext
+    ask: TLSRequirements, text: str | None, ca: trustme.CA, server_tls_context: ssl.SSLContext
 ) -> None:
     """As it is done inside of a proxy's TLS."""
     to_client, to_server = ssl.MemoryBIO(), ssl.MemoryBIO()
-    client = fit(trusting(ca), ask).wrap_bio(to_client, to_server, server_hostname="example.test")
+    client = adapt(trusting(ca), ask).wrap_bio(to_client, to_server, server_hostname="example.test")
     server = server_tls_context.wrap_bio(to_server, to_client, server_side=True)
     for side in (client, server):
         with pytest.raises(ssl.SSLWantReadError):
@@ -968,7 +968,7 @@ def test_the_same_checks_in_memory(
 def test_the_same_checks_where_the_handshake_is_part_of_it(
     ca: trustme.CA, tls_server: LocalServer
 ) -> None:
-    fitted = fit(trusting(ca), Ask(True, fingerprint="00" * 32))
+    fitted = adapt(trusting(ca), TLSRequirements(True, fingerprint="00" * 32))
     with socket.create_connection((tls_server.host, tls_server.port)) as sock:
         with pytest.raises(ssl.SSLError, match="Fingerprints did not match"):
             fitted.wrap_socket(sock, server_hostname="127.0.0.1")
@@ -990,7 +990,7 @@ def test_a_copy_makes_sockets_of_the_same_class(
 
 def test_a_context_that_cannot_work_in_memory() -> None:
     with pytest.raises(ssl.SSLError, match="ForeignContext cannot be used inside"):
-        fit(ForeignContext(), Ask(False)).wrap_bio(ssl.MemoryBIO(), ssl.MemoryBIO())
+        adapt(ForeignContext(), TLSRequirements(False)).wrap_bio(ssl.MemoryBIO(), ssl.MemoryBIO())
 
 
 def test_a_class_of_contexts_that_cannot_be_made_again(
@@ -1023,7 +1023,7 @@ def test_no_password_is_shown() -> None:
 
 def test_what_is_not_ours_is_the_contexts(ca: trustme.CA) -> None:
     given = trusting(ca)
-    fitted: Any = fit(given, Ask(True))
+    fitted: Any = adapt(given, TLSRequirements(True))
     assert fitted.get_ca_certs() == given.get_ca_certs()
 
 
@@ -1031,7 +1031,7 @@ def test_only_so_many_copies_are_kept(
     get: Get, tls_server: LocalServer, ca: trustme.CA, tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
-    monkeypatch.setattr("httpcore_requests._contexts.MAX_COPIES", 1)
+    monkeypatch.setattr("httpcore_requests._caller_contexts.MAX_COPIES", 1)
     adapter = with_keywords(HTTPAdapter, ssl_context=trusting(ca))
     certs = [write_client_cert(ca, tmp_path, f"{name}@example.test").combined for name in "ab"]
     connections = [

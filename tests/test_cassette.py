@@ -1,6 +1,6 @@
 """Cassettes without files and sockets: the format, filtering, matching, listening, playing.
 
-Owns: `httpcore._cassette`. Must not know: backends; `test_recording` records real servers.
+Owns: `httpcore._testing.cassettes`. Must not know: backends; `test_recording` records real servers.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import httpcore
-from httpcore._cassette.exchange import (
+from httpcore._testing.cassettes.exchange import (
     Answer,
     Asked,
     CassetteError,
@@ -27,12 +27,12 @@ from httpcore._cassette.exchange import (
     to_bytes,
     to_text,
 )
-from httpcore._cassette.file import Contents, header_line, read_contents, to_lines
-from httpcore._cassette.filters import Filters
-from httpcore._cassette.matching import Cassette, fits
-from httpcore._cassette.player import LIVE, Player
-from httpcore._cassette.recorder import Recorder
-from httpcore._cassette.requests import Place, RequestReader
+from httpcore._testing.cassettes.file import Contents, header_line, read_contents, to_lines
+from httpcore._testing.cassettes.filters import Filters
+from httpcore._testing.cassettes.matching import Cassette, fits
+from httpcore._testing.cassettes.player import LIVE, Player
+from httpcore._testing.cassettes.recorder import Recorder
+from httpcore._testing.cassettes.requests import Place, RequestReader
 
 URL = "http://example.com/"
 HEADER = header_line()

@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 import pytest
 
 import httpcore
-from httpcore._cassette.file import read_contents
+from httpcore._testing.cassettes.file import read_contents
 from tests.support.servers import LocalServer, Peer, ScriptedServer
 
 PAGE = Path(__file__).parent.parent / "docs" / "cassettes.rst"
@@ -146,8 +146,8 @@ def test_the_page_names_all_there_is() -> None:
     text = PAGE.read_text()
     for keyword in httpcore.RecordingBackend.__init__.__kwdefaults__:
         assert f"{keyword}=" in text, keyword
-    from httpcore._cassette.file import _EVENTS
-    from httpcore._cassette.matching import _MATCHERS
+    from httpcore._testing.cassettes.file import _EVENTS
+    from httpcore._testing.cassettes.matching import _MATCHERS
     from httpcore.pytest_plugin import MODES
 
     for name in (*_EVENTS, *_MATCHERS, *MODES):

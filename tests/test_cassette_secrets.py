@@ -23,7 +23,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import httpcore
-from httpcore._cassette.exchange import (
+from httpcore._testing.cassettes.exchange import (
     COMPLETE,
     CUT,
     Answer,
@@ -31,9 +31,9 @@ from httpcore._cassette.exchange import (
     CassetteError,
     Exchange,
 )
-from httpcore._cassette.file import Contents, header_line, read_contents, to_lines
-from httpcore._cassette.filters import Filters
-from httpcore._cassette.matching import Cassette, fits
+from httpcore._testing.cassettes.file import Contents, header_line, read_contents, to_lines
+from httpcore._testing.cassettes.filters import Filters
+from httpcore._testing.cassettes.matching import Cassette, fits
 
 PEM = (
     "-----BEGIN CERTIFICATE-----\r\nAAAA\r\n-----END CERTIFICATE-----\r\n"

@@ -14,8 +14,8 @@ import pytest
 
 import httpcore
 from httpcore import _config
-from httpcore._config import check_timeout, read_timeouts
 from httpcore._exceptions import InvalidTimeout
+from httpcore._timeouts import check_timeout, read_timeouts
 
 
 @pytest.mark.parametrize(

@@ -28,7 +28,7 @@ import pytest
 import httpcore
 from httpcore._exceptions import Aborted, ServerDisconnected, TLSError
 from httpcore._sync import connection as connection_module
-from httpcore._sync import connection_pool
+from httpcore._sync import connection_pool, dialing
 from httpcore._sync.response_body import ResponseBody
 from tests.support.http2 import Code, FrameServer, Stream
 from tests.support.servers import LocalServer, Peer, ScriptedServer, pattern
@@ -409,7 +409,7 @@ def test_pool_timeout_while_others_are_connecting() -> None:
 
 def test_a_long_wait_without_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     # A waiter looks by itself now and then; that must not end its wait.
-    monkeypatch.setattr(connection_pool, "LONGEST_SLEEP", 0.001)
+    monkeypatch.setattr(connection_pool, "MAX_SLEEP", 0.001)
     stream = stream_of(length(b"", 1), b"1", length(b"2"))
     with WatchedPool(max_connections=1, network_backend=Backend(stream)) as pool:
         response = pool.request("GET", "http://a/", stream=True)
@@ -979,7 +979,7 @@ def test_uds_asks_the_backend() -> None:
 
 def test_the_connect_timeout_covers_tcp_and_tls(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = Clock()
-    monkeypatch.setattr(connection_module, "time", clock)
+    monkeypatch.setattr(dialing, "time", clock)
     given: list[float | None] = []
 
     class Slow(Backend):
@@ -993,7 +993,7 @@ def test_the_connect_timeout_covers_tcp_and_tls(monkeypatch: pytest.MonkeyPatch)
             given.append(kwargs["timeout"])
             return self
 
-    for seconds, left in ((5.0, 3.0), (1.0, connection_module.SHORTEST_STEP)):
+    for seconds, left in ((5.0, 3.0), (1.0, dialing.MIN_STEP)):
         given.clear()
         with httpcore.ConnectionPool(network_backend=Slow(Secure([length(b"1")]))) as pool:
             pool.request("GET", "https://a/", extensions={"timeout": {"connect": seconds}})

@@ -1,6 +1,6 @@
 """The script of opening a connection, driven with lists: no sockets, no clock.
 
-Owns: `httpcore._dial`. Must not know: who carries the steps out.
+Owns: `httpcore._core.dial`. Must not know: who carries the steps out.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from httpcore._dial import (
+from httpcore._core.dial import (
     BACKOFF_FACTOR,
     Dialed,
     OpenTCP,
@@ -20,6 +20,7 @@ from httpcore._dial import (
     Step,
     dial,
 )
+from httpcore._core.http_proxy import ProxyHop, Read
 from httpcore._exceptions import (
     ConnectError,
     ConnectTimeout,
@@ -29,7 +30,6 @@ from httpcore._exceptions import (
     ReadError,
     TLSError,
 )
-from httpcore._proxy import Hop, Read
 
 CONTEXT: Any = object()  # never touched, only passed on
 
@@ -104,7 +104,7 @@ def test_tls_over_a_unix_socket_of_a_backend_that_has_no_ssl_object() -> None:
 def test_what_is_offered_to_the_origin_is_not_offered_to_its_proxy() -> None:
     """Row 18: ALPN picks; on the way there, a proxy is spoken to in HTTP/1.1."""
     both = ("h2", "http/1.1")
-    hop = Hop(b"https", b"proxy", 8443, (), forwards=False, ssl_context=CONTEXT)
+    hop = ProxyHop(b"https", b"proxy", 8443, (), forwards=False, ssl_context=CONTEXT)
     script = dial(Plan(b"example.com", 443, CONTEXT, hop=hop, protocols=both))
     answers = {OpenTCP: Stream(), StartTLS: Stream("h2"), Read: b"HTTP/1.1 200 OK\r\n\r\n"}
     offered = {}
@@ -171,7 +171,7 @@ def test_the_name_in_the_certificate(host: bytes, name: str) -> None:
 def test_a_zone_is_written_as_the_system_takes_it(host: bytes, address: str) -> None:
     """Row 51: "connects with scope id", of which a URL escapes the per cent sign."""
     assert run(Plan(host, 80, None), [Stream()])[0] == [OpenTCP(address, 80, None, None)]
-    plan = Plan(b"h", 80, None, hop=Hop(b"http", host, 3128, (), True))
+    plan = Plan(b"h", 80, None, hop=ProxyHop(b"http", host, 3128, (), True))
     assert run(plan, [Stream()])[0] == [OpenTCP(address, 3128, None, None)]
 
 
@@ -241,15 +241,15 @@ def test_a_host_that_is_not_ascii() -> None:
         next(dial(Plan(b"\xc3\xa4", 80, None)))
 
 
-FORWARDING = Hop(b"http", b"proxy.test", 70000, (), forwards=True)
+FORWARDING = ProxyHop(b"http", b"proxy.test", 70000, (), forwards=True)
 
 
 @pytest.mark.parametrize(
     "plan",
     [
         Plan(b"h.test", 70000, None, retries=3),
-        Plan(b"h.test", 70000, CONTEXT, hop=Hop(b"http", b"p", 80, (), forwards=False)),
-        Plan(b"h.test", 70000, None, hop=Hop(b"socks5", b"p", 80, (), forwards=False)),
+        Plan(b"h.test", 70000, CONTEXT, hop=ProxyHop(b"http", b"p", 80, (), forwards=False)),
+        Plan(b"h.test", 70000, None, hop=ProxyHop(b"socks5", b"p", 80, (), forwards=False)),
         Plan(b"h.test", 80, None, hop=FORWARDING),
         Plan(b"h.test", 443, CONTEXT, hop=FORWARDING._replace(forwards=False)),
         Plan(b"h.test", 80, None, hop=FORWARDING._replace(scheme=b"socks5", forwards=False)),

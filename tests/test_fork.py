@@ -27,7 +27,8 @@ import httpcore
 import httpcore_requests
 from httpcore import _ssl
 from httpcore._backends import fork
-from httpcore_requests import _contexts, _fork
+from httpcore_requests import _caller_contexts as _contexts
+from httpcore_requests import _fork
 from tests.support.forks import Child, in_child
 from tests.support.leaks import sockets
 from tests.support.proxies import ProxyServer

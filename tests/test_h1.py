@@ -15,15 +15,8 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from httpcore import _h1
-from httpcore._exceptions import (
-    ConflictingLengths,
-    IncompleteBody,
-    LocalProtocolError,
-    RemoteProtocolError,
-    ServerDisconnected,
-)
-from httpcore._h1 import (
+from httpcore._core import h1 as _h1
+from httpcore._core.h1 import (
     CHUNKED,
     MAX_HEAD,
     MAX_INFORMATIONAL,
@@ -34,6 +27,13 @@ from httpcore._h1 import (
     encode_chunk,
     encode_request,
     read_head,
+)
+from httpcore._exceptions import (
+    ConflictingLengths,
+    IncompleteBody,
+    LocalProtocolError,
+    RemoteProtocolError,
+    ServerDisconnected,
 )
 
 Headers = list[tuple[bytes, bytes]]

@@ -1,6 +1,7 @@
 """The HTTP/2 codec without a network: against frames made by hand, and against h2.
 
-Owns: `httpcore._h2` and `httpcore._hpack`. Must not know: sockets, threads (`test_http2` has them).
+Owns: `httpcore._core.h2` and `httpcore._core.hpack`. Must not know: sockets, threads (those are in
+`test_http2`).
 Each test runs on every engine that is installed.
 Sources: RFC 9113, RFC 7541; h2's own client and server as the reference.
 """
@@ -24,24 +25,9 @@ import pytest
 from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 
-from httpcore import _h2, _hpack
-from httpcore._exceptions import (
-    MAYBE_PROCESSED,
-    NOT_SENT,
-    RESPONSE_STARTED,
-    Aborted,
-    ConnectionNotAvailable,
-    IncompleteBody,
-    LocalProtocolError,
-    NetworkError,
-    ProtocolError,
-    ReadError,
-    RemoteProtocolError,
-    ServerDisconnected,
-    WriteError,
-    explain,
-)
-from httpcore._h2 import (
+from httpcore._core import h2 as _h2
+from httpcore._core import hpack as _hpack
+from httpcore._core.h2 import (
     CONNECTION_REFILL,
     CONNECTION_WINDOW,
     CONTROL_BURST,
@@ -58,6 +44,22 @@ from httpcore._h2 import (
     Codec,
     Stream,
     request_fields,
+)
+from httpcore._exceptions import (
+    MAYBE_PROCESSED,
+    NOT_SENT,
+    RESPONSE_STARTED,
+    Aborted,
+    ConnectionNotAvailable,
+    IncompleteBody,
+    LocalProtocolError,
+    NetworkError,
+    ProtocolError,
+    ReadError,
+    RemoteProtocolError,
+    ServerDisconnected,
+    WriteError,
+    explain,
 )
 
 Headers = list[tuple[bytes, bytes]]

@@ -19,9 +19,9 @@ from typing import Any
 import pytest
 
 import httpcore
-from httpcore import _h2
+from httpcore._core import h2 as _h2
+from httpcore._core.prepared import prepare
 from httpcore._exceptions import IncompleteBody, ServerDisconnected
-from httpcore._prepared import prepare
 from httpcore._sync import deadline, http2, response_body
 from httpcore._sync.http2 import HTTP2Connection
 from httpcore.exceptions import Aborted
@@ -42,7 +42,7 @@ def connect(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., HTTP2Conn
     the wire that must not be."""
     wires: list[Wire] = []
     # A sleeper must be woken; it is not to be saved by looking for itself.
-    monkeypatch.setattr(http2, "LONGEST_SLEEP", 60.0)
+    monkeypatch.setattr(http2, "MAX_SLEEP", 60.0)
 
     def make(wire: Wire, **options: Any) -> HTTP2Connection:
         clock = SimpleNamespace(monotonic=lambda: wire.now)
@@ -456,7 +456,7 @@ def test_all_places_where_a_reader_can_be_interrupted(
 ) -> None:
     """Wherever it strikes, no lock is held afterwards, somebody reads on, and what is on the wire
     is in order; or the connection knows that it is broken."""
-    monkeypatch.setattr(http2, "LONGEST_SLEEP", 0.02)  # for who is struck with the bell in its hand
+    monkeypatch.setattr(http2, "MAX_SLEEP", 0.02)  # for who is struck with the bell in its hand
     position = 1
     while _interrupt_a_reader(connect, position):
         position += 1
@@ -1144,7 +1144,7 @@ def test_looking_at_a_chatty_connection_has_an_end(connect: Connect) -> None:
         wire.frame(Kind.PING, b"12345678")
     polls = len(wire.waits)
     assert connection.is_usable(0.0)
-    assert len(wire.waits) - polls == http2.MOST_READS
+    assert len(wire.waits) - polls == http2.MAX_READS
 
 
 def test_who_looks_wakes_those_for_whom_something_came(connect: Connect) -> None:
@@ -1323,7 +1323,7 @@ def test_nobody_waits_on_what_is_closed(connect: Connect) -> None:
     connection = connect(wire)
     connection.close()
     request = httpcore.Request("GET", URL, headers=[("Host", "example.com")])
-    connection.await_(http2.Exchange(connection, prepare(request)), lambda: False, None, False)
+    connection.wait_until(http2.Exchange(connection, prepare(request)), lambda: False, None, False)
     assert wire.waits == []
 
 
@@ -1944,7 +1944,7 @@ class Blocking(httpcore.NetworkStream):
 def blocking(
     connect: Connect, monkeypatch: pytest.MonkeyPatch, answer: Any = None
 ) -> tuple[Wire, Blocking, HTTP2Connection]:
-    monkeypatch.setattr(http2, "LONGEST_SLEEP", 1.0)
+    monkeypatch.setattr(http2, "MAX_SLEEP", 1.0)
     wire = Wire(answer)
     connect(wire)  # for its clock
     stream = Blocking(wire)

@@ -19,8 +19,8 @@ from typing import Any
 import pytest
 
 import httpcore
-from httpcore import _h2
 from httpcore._backends.sync import SyncStream
+from httpcore._core import h2 as _h2
 from httpcore._sync import connection_pool, http2
 from httpcore._sync.http2 import HTTP2Connection
 from httpcore.exceptions import Aborted
@@ -56,7 +56,7 @@ def make_pool(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., httpcor
     """`make_pool(wire, ..., **options)`: a pool that speaks HTTP/2 on these. No waiter and no
     sleeper is saved by looking for itself."""
     for module in (connection_pool, http2):
-        monkeypatch.setattr(module, "LONGEST_SLEEP", 60.0)
+        monkeypatch.setattr(module, "MAX_SLEEP", 60.0)
     made: list[httpcore.ConnectionPool] = []
     wires: list[Wire] = []
 
@@ -283,11 +283,11 @@ def test_what_was_not_processed_goes_elsewhere(how: str, method: str, make_pool:
 
 def test_a_server_that_refuses_everything(make_pool: MakePool) -> None:
     refuse = lambda wire, number: wire.reset(number, Code.REFUSED_STREAM)  # noqa: E731
-    wires = [Wire(refuse) for _ in range(connection_pool.MOST_MOVES + 2)]
+    wires = [Wire(refuse) for _ in range(connection_pool.MAX_MOVES + 2)]
     pool = make_pool(*wires)
     with pytest.raises(httpcore.RemoteProtocolError, match="REFUSED_STREAM"):
         pool.request("GET", URL)
-    assert [len(wire.opened) for wire in wires] == [1] * (connection_pool.MOST_MOVES + 1) + [0]
+    assert [len(wire.opened) for wire in wires] == [1] * (connection_pool.MAX_MOVES + 1) + [0]
 
 
 def test_a_refusal_because_there_are_too_many(make_pool: MakePool) -> None:

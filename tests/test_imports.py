@@ -24,42 +24,27 @@ PACKAGE = Path(httpcore.__file__).parent
 ADAPTER = Path(httpcore_requests.__file__ or "").parent
 
 # Rooms in the order of imports: each may import from those on earlier lines, and a package from
-# itself. `_config` reads type names of `_ssl`, which is why these two are not on one line.
+# itself.
 ORDER: list[set[str]] = [
     {"_exceptions"},
     {"exceptions", "_redact"},  # the public path of the finer ones; what is secret
-    {"_models"},
-    {"_trace", "_ssl"},
-    {"_config", "_hpack", "_greetings"},
-    {"_h1", "_h2", "_pool", "_race", "_retries", "_upload"},
-    {"_proxy", "_no_proxy", "_cassette", "_prepared"},
-    {"_socks"},
-    {"_dial"},
+    {"_url"},
+    {"_timeouts", "_models", "_ssl", "_timings", "_no_proxy"},
+    {"_trace", "_config"},
+    {"_core"},
     {"_backends"},
     {"_sync", "_async"},
     {"_api", "aio"},
+    {"_testing"},
     {"__init__"},
     {"pytest_plugin", "_cli"},
     {"__main__"},
 ]
-SANS_IO = [
-    "_greetings",
-    "_h1",
-    "_hpack",
-    "_h2",
-    "_pool",
-    "_proxy",
-    "_no_proxy",
-    "_socks",
-    "_dial",
-    "_race",
-    "_retries",
-    "_upload",
-    "_prepared",
-    "_cassette",
-]
+SANS_IO = ["_core", "_testing/cassettes"]
 IO = {"socket", "ssl", "threading", "_thread", "time", "select", "selectors", "asyncio"}
-PURE = ["_exceptions", "_redact", "_models", "_trace"]  # below the line of I/O as well
+# Below the line of I/O as well.
+# Below the line of I/O as well.
+PURE = ["_exceptions", "_redact", "_url", "_models", "_timeouts", "_timings", "_trace"]
 
 # `httpcore.__all__` of 1.0.9.
 NAMES_OF_1_0_9 = re.findall(

@@ -30,7 +30,7 @@ Attempt = interrupt.Attempt
 
 def test_one_that_waits_is_woken(attempt: Attempt) -> None:
     woken: list[str] = []
-    interrupt.waits(lambda: woken.append("now"))
+    interrupt.set_waker(lambda: woken.append("now"))
     assert woken == []
     interrupt.interrupt(attempt)
     assert woken == ["now"]
@@ -40,7 +40,7 @@ def test_one_that_is_about_to_wait_is_woken_at_once(attempt: Attempt) -> None:
     """The word comes between the last look and the wait."""
     woken: list[str] = []
     interrupt.interrupt(attempt)
-    interrupt.waits(lambda: woken.append("now"))
+    interrupt.set_waker(lambda: woken.append("now"))
     assert woken == ["now"]
 
 
@@ -48,7 +48,7 @@ def test_a_word_of_before_concerns_nobody(attempt: Attempt) -> None:
     woken: list[str] = []
     interrupt.interrupt(attempt)
     second = interrupt.begin()
-    interrupt.waits(lambda: woken.append("now"))
+    interrupt.set_waker(lambda: woken.append("now"))
     interrupt.end(second)
     assert woken == []
 
@@ -56,31 +56,31 @@ def test_a_word_of_before_concerns_nobody(attempt: Attempt) -> None:
 def test_one_that_a_signal_handler_opens_meanwhile(attempt: Attempt) -> None:
     """Each is woken by its own word, the outer one also when its word came meanwhile."""
     woken: list[str] = []
-    interrupt.waits(lambda: woken.append("outer"))
+    interrupt.set_waker(lambda: woken.append("outer"))
     inner = interrupt.begin()
-    interrupt.waits(lambda: woken.append("inner"))
+    interrupt.set_waker(lambda: woken.append("inner"))
     interrupt.interrupt(attempt)
     assert woken == ["outer"]
     interrupt.interrupt(inner)
     assert woken == ["outer", "inner"]
-    interrupt.goes_on()
+    interrupt.clear_waker()
     interrupt.end(inner)
-    interrupt.waits(lambda: woken.append("next step"))
+    interrupt.set_waker(lambda: woken.append("next step"))
     assert woken == ["outer", "inner", "next step"]
 
 
 def test_one_that_went_on_is_left_alone(attempt: Attempt) -> None:
     woken: list[str] = []
-    interrupt.waits(lambda: woken.append("now"))
-    interrupt.goes_on()
+    interrupt.set_waker(lambda: woken.append("now"))
+    interrupt.clear_waker()
     interrupt.interrupt(attempt)
     assert woken == []
 
 
 def test_a_thread_that_opens_nothing_waits_for_nobody() -> None:
     woken: list[str] = []
-    interrupt.waits(lambda: woken.append("now"))
-    interrupt.goes_on()
+    interrupt.set_waker(lambda: woken.append("now"))
+    interrupt.clear_waker()
     assert woken == []
 
 

@@ -1,6 +1,6 @@
 """The network in the log, without what is secret in it.
 
-Owns: `httpcore._backends.logging` and `wrapped`. Must not know: what is logged elsewhere.
+Owns: `httpcore._testing.logging_backend` and `wrapped`. Must not know: what is logged elsewhere.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import httpcore
-from httpcore._backends.logging import Preview
-from httpcore._cassette.filters import Filters
+from httpcore._testing.cassettes.filters import Filters
+from httpcore._testing.logging_backend import Preview
 from tests.support.servers import LocalServer
 
 NAME = "httpcore.network"

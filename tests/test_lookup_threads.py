@@ -255,7 +255,7 @@ def test_a_caller_with_more_time_asks_again_where_the_resolver_had_too_little() 
 @pytest.fixture
 def two(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lookup_threads, "MAX_LOOKUPS", 2)
-    monkeypatch.setattr(lookup_threads, "LONGEST_SLEEP", 60.0)  # no waiter is saved by looking
+    monkeypatch.setattr(lookup_threads, "MAX_SLEEP", 60.0)  # no waiter is saved by looking
 
 
 def test_abandoned_look_ups_do_not_pile_up(two: None, resolver: Resolver) -> None:

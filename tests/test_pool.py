@@ -30,8 +30,18 @@ from hypothesis.stateful import (
     rule,
 )
 
-from httpcore import _pool
-from httpcore._pool import ACTIVE, CLOSED, DIALING, IDLE, Route, Scheduler, Share, Slot, Waiter
+from httpcore._core import scheduler as _pool
+from httpcore._core.scheduler import (
+    ACTIVE,
+    CLOSED,
+    DIALING,
+    IDLE,
+    Route,
+    Scheduler,
+    Share,
+    Slot,
+    Waiter,
+)
 
 A = Route(b"https", b"a.example", 443)
 B = Route(b"https", b"b.example", 443)

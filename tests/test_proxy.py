@@ -1,7 +1,7 @@
 """What is written to a proxy and how its answer is read, without sockets.
 
-Owns: `httpcore._proxy`, and the dial script where it meets a proxy. Must not know: who carries
-the steps out.
+Owns: `httpcore._core.http_proxy`, and the dial script where it meets a proxy. Must not know: how
+the steps are carried out.
 """
 
 from __future__ import annotations
@@ -12,7 +12,20 @@ from typing import Any
 import pytest
 
 import httpcore
-from httpcore._dial import OpenTCP, Plan, StartTLS, dial
+from httpcore._core.dial import OpenTCP, Plan, StartTLS, dial
+from httpcore._core.http_proxy import (
+    MAX_CHALLENGES,
+    MAX_REFUSAL,
+    READ_SIZE,
+    ProxyHop,
+    Read,
+    Rename,
+    Tell,
+    Write,
+    connect,
+    forwarded,
+    to_hop,
+)
 from httpcore._exceptions import (
     ConnectError,
     ConnectTimeout,
@@ -25,23 +38,10 @@ from httpcore._exceptions import (
     WriteError,
     explain,
 )
-from httpcore._proxy import (
-    MAX_CHALLENGES,
-    MAX_REFUSAL,
-    READ_SIZE,
-    Hop,
-    Read,
-    Rename,
-    Tell,
-    Write,
-    connect,
-    forwarded,
-    to_hop,
-)
 
 STREAM: Any = object()
 SECRET = (b"Proxy-Authorization", b"Basic c2VjcmV0")
-HOP = Hop(b"http", b"proxy.test", 3128, (SECRET,), False)
+HOP = ProxyHop(b"http", b"proxy.test", 3128, (SECRET,), False)
 FORWARDING = HOP._replace(forwards=True)
 
 
@@ -78,7 +78,7 @@ def test_http_is_forwarded_and_all_else_tunnelled() -> None:
     proxy = httpcore.Proxy("http://proxy.test:3128", headers={"A": "b"})
     for scheme in (b"https", b"ws", b"wss"):
         hop = to_hop(proxy, scheme)
-        assert hop == Hop(b"http", b"proxy.test", 3128, ((b"A", b"b"),), False)
+        assert hop == ProxyHop(b"http", b"proxy.test", 3128, ((b"A", b"b"),), False)
     assert to_hop(proxy, b"http").forwards
 
 
@@ -98,7 +98,7 @@ def test_socks_tunnels_everything(scheme: str) -> None:
 def test_an_https_proxy_brings_its_context() -> None:
     context: Any = object()
     proxy = httpcore.Proxy("https://proxy.test", ssl_context=context)
-    assert to_hop(proxy, b"http") == Hop(b"https", b"proxy.test", 443, (), True, None, context)
+    assert to_hop(proxy, b"http") == ProxyHop(b"https", b"proxy.test", 443, (), True, None, context)
 
 
 @pytest.mark.parametrize(
@@ -127,7 +127,7 @@ def test_no_text_of_a_hop_shows_its_credentials() -> None:
     hop = to_hop(httpcore.Proxy("http://user:pass@proxy.test:3128"), b"http")
     assert any(name == b"Proxy-Authorization" for name, _ in hop.headers)
     assert str(hop) == "http://proxy.test:3128"
-    assert repr(hop) == "<Hop [http://proxy.test:3128]>"
+    assert repr(hop) == "<ProxyHop [http://proxy.test:3128]>"
 
 
 # --- forwarding ---
@@ -259,7 +259,7 @@ def test_a_refusal_tells_what_the_proxy_said(answers: list[Any]) -> None:
 AGAIN = REFUSAL + b"Content-Length: 4\r\n\r\nwho?"
 
 
-def challenged(answers: list[Any]) -> tuple[Hop, list[ProxyError]]:
+def challenged(answers: list[Any]) -> tuple[ProxyHop, list[ProxyError]]:
     seen: list[ProxyError] = []
 
     def on_challenge(error: ProxyError) -> Any:

@@ -1,6 +1,6 @@
 """Happy Eyeballs without sockets: order and timing.
 
-Owns: `httpcore._race`. Must not know: who makes the attempts.
+Owns: `httpcore._core.happy_eyeballs`. Must not know: who makes the attempts.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from httpcore._race import ATTEMPT_DELAY, Address, Race, interleave
+from httpcore._core.happy_eyeballs import ATTEMPT_DELAY, Address, Race, interleave
 
 V4, V6 = 2, 10
 

@@ -1,6 +1,6 @@
 """Recording real servers, and replaying them without a network.
 
-Owns: `httpcore._backends.recording`, under a pool and under requests. Must not know: the format
+Owns: `httpcore._testing.recording`, under a pool and under requests. Must not know: the format
 and the matching in detail; that is `test_cassette`.
 """
 
@@ -22,7 +22,7 @@ import requests
 
 import httpcore
 from httpcore._backends.interrupt import abort
-from httpcore._cassette.exchange import CassetteError, NoRecordedAnswer
+from httpcore._testing.cassettes.exchange import CassetteError, NoRecordedAnswer
 from httpcore_requests import HTTPAdapter
 from tests.support import tls
 from tests.support.proxies import ProxyServer, SocksServer
@@ -700,7 +700,7 @@ def test_lines_of_what_was_added_are_counted(path: Path, server: LocalServer) ->
         pool.request("GET", server.url + "/bytes/2")
         lines = path.read_text().splitlines()
         found = [n for n, line in enumerate(lines, 1) if line.startswith('{"request"')]
-        assert [exchange.line for exchange in backend._tape.cassette.exchanges] == found
+        assert [exchange.line for exchange in backend._cassette_file.cassette.exchanges] == found
 
 
 def test_what_is_new_was_not_asked_for_before(path: Path, server: LocalServer) -> None:
@@ -926,7 +926,7 @@ def test_a_spliced_stream_can_be_aborted(path: Path, server: LocalServer) -> Non
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
 def test_the_lock_is_renewed_in_the_child_of_a_fork(path: Path) -> None:
-    tape = record(path)._tape
+    tape = record(path)._cassette_file
     held = tape.lock
     tape._renew_in_child()
     assert tape.lock is not held

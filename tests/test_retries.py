@@ -1,6 +1,6 @@
 """When a request is sent again: the policy without I/O, then a pool that follows it.
 
-Owns: `httpcore._retries`, and the pool's part in it. Must not know: urllib3's `Retry`, which the
+Owns: `httpcore._core.retry`, and the pool's part in it. Must not know: urllib3's `Retry`, which the
 adapter runs.
 """
 
@@ -17,8 +17,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import httpcore
+from httpcore._core.retry import Retries, RetryBudget, retry_after
 from httpcore._exceptions import Aborted, ServerDisconnected, TLSError
-from httpcore._retries import Retries, RetryBudget, retry_after
 from tests.support.servers import Peer, ScriptedServer
 
 Serve = Callable[..., ScriptedServer]

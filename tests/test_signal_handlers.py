@@ -30,7 +30,7 @@ import httpcore
 import httpcore_requests
 from httpcore._sync import connection_pool
 from httpcore._sync.deferred import Deferred
-from httpcore_requests._contexts import Ask, Roots, borrow
+from httpcore_requests._caller_contexts import Ask, Roots, borrow
 from tests.support.http2 import FrameServer
 from tests.support.servers import LocalServer
 from tests.support.threads import Worker, until

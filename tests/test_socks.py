@@ -1,6 +1,6 @@
 """What is said to a SOCKS proxy, without sockets; then pools behind a real one on loopback.
 
-Owns: `httpcore._socks` and `httpcore._sync.socks_proxy`. Must not know: HTTP proxies.
+Owns: `httpcore._core.socks` and `httpcore._sync.socks_proxy`. Must not know: HTTP proxies.
 """
 
 from __future__ import annotations
@@ -13,7 +13,9 @@ from typing import Any
 import pytest
 
 import httpcore
-from httpcore._dial import OpenTCP, Plan, dial
+from httpcore._core.dial import OpenTCP, Plan, dial
+from httpcore._core.http_proxy import ProxyHop, Read, Rename, Resolve, Tell, Write
+from httpcore._core.socks import connect
 from httpcore._exceptions import (
     NameResolutionError,
     ProxyConnectError,
@@ -24,8 +26,6 @@ from httpcore._exceptions import (
     TLSError,
     explain,
 )
-from httpcore._proxy import Hop, Read, Rename, Resolve, Tell, Write
-from httpcore._socks import connect
 from tests.support.proxies import SocksServer
 from tests.support.servers import LocalServer, Peer, ScriptedServer
 
@@ -34,8 +34,8 @@ Serve = Callable[..., ScriptedServer]
 STREAM: Any = object()
 
 
-def hop(scheme: bytes, auth: tuple[bytes, bytes] | None = None) -> Hop:
-    return Hop(scheme, b"proxy.test", 1080, (), False, auth)
+def hop(scheme: bytes, auth: tuple[bytes, bytes] | None = None) -> ProxyHop:
+    return ProxyHop(scheme, b"proxy.test", 1080, (), False, auth)
 
 
 def run(script: Generator[Any, Any, Any], replies: bytes | list[Any]) -> list[Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from httpcore._upload import (
+from httpcore._core.upload import (
     EARLY_LIMIT,
     FINISH,
     HAND_OVER,

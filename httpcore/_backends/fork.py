@@ -86,7 +86,7 @@ if hasattr(os, "register_at_fork"):  # not on Windows, which has no fork
     os.register_at_fork(after_in_child=_in_child)
 
 
-class LostStream(NetworkStream):
+class ForkedStream(NetworkStream):
     """Stands where a connection's stream was that belongs to the parent process.
 
     Parameters:

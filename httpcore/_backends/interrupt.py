@@ -57,7 +57,7 @@ def end(attempt: Attempt) -> None:
         _attempts[thread] = attempt.outer
 
 
-def waits(wake: Callable[[], None]) -> None:
+def set_waker(wake: Callable[[], None]) -> None:
     """Let `interrupt` call `wake` to end what this thread waits for; if it came already, that is
     done at once."""
     attempt = _attempts.get(threading.get_ident())
@@ -67,7 +67,7 @@ def waits(wake: Callable[[], None]) -> None:
             wake()
 
 
-def goes_on() -> None:
+def clear_waker() -> None:
     """Note that this thread waits for nothing any more."""
     attempt = _attempts.get(threading.get_ident())
     if attempt is not None:

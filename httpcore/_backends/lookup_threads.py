@@ -31,7 +31,7 @@ from typing import Any
 from .._exceptions import ConnectError, ConnectTimeout, NameResolutionError
 from .clock import uncounted
 from .fork import renew_in_child
-from .interrupt import goes_on, waits
+from .interrupt import clear_waker, set_waker
 
 # Look-ups at once. A busy program seldom has more than some dozens under way. With dead name
 # servers each takes up to half a minute (resolv.conf(5): 5 s, two attempts, three servers), and
@@ -40,7 +40,7 @@ MAX_LOOKUPS = 100
 
 # Seconds. A waiter is woken; should the thread that was to wake it be interrupted before it could,
 # the waiter looks by itself.
-LONGEST_SLEEP = 1.0
+MAX_SLEEP = 1.0
 
 # The result of a look-up that was given up before it began.
 _ABANDONED: Any = object()
@@ -185,7 +185,7 @@ def _wait(found: _Lookup, mine: _Lookup, host: str, seconds: float, end: float) 
     Returns `end`, which comes nearer where the clock stands still.
     """
     waiter = _Waiter()
-    waits(waiter.end)
+    set_waker(waiter.end)
     found.waiters[waiter] = None
     try:
         while True:
@@ -196,14 +196,14 @@ def _wait(found: _Lookup, mine: _Lookup, host: str, seconds: float, end: float) 
             if waiter.ended:
                 raise ConnectError(f"look up {host} failed: another thread ended it")
             now = time.monotonic()
-            left = min(end - now, LONGEST_SLEEP)
+            left = min(end - now, MAX_SLEEP)
             if left <= 0:
                 raise ConnectTimeout(_explain(found, host, seconds))
             if not waiter.wait(left):
                 end -= uncounted(now, left, time.monotonic())
     finally:
         found.waiters.pop(waiter, None)
-        goes_on()
+        clear_waker()
 
 
 def _has_its_turn(lookup: _Lookup) -> bool:

@@ -33,11 +33,11 @@ from .._exceptions import (
     WriteError,
     WriteTimeout,
 )
-from .._models import shown_path
 from .._ssl import explain_handshake
+from .._url import shown_path
 from .base import SOCKET_OPTION, NetworkBackend, NetworkStream
 from .fork import close_in_child, is_closed_in_child
-from .interrupt import goes_on, shut_down, waits
+from .interrupt import clear_waker, set_waker, shut_down
 from .tcp import Resolver, look_up, open_tcp, seconds
 from .tls_begin import wrap_socket
 from .tls_in_tls import TLSInTLSStream
@@ -62,7 +62,7 @@ SENDFILE_SIZE = 1024 * 1024
 TLS_RECORD = 16384
 
 # Seconds: poll(2) takes an int of milliseconds, which ends after 24 days.
-LONGEST_POLL = 20 * 86400
+MAX_POLL = 20 * 86400
 
 _SEND_AGAIN = (ssl.SSLWantReadError, ssl.SSLWantWriteError, BlockingIOError)
 
@@ -127,7 +127,7 @@ class SyncStream(NetworkStream):
         self._poll: Any = None
         self._lookup_time: float | None = None
         self._holds = False  # OpenSSL has data that was read and not asked for
-        self._waiting: Waiting | None = None  # once it is waited on without blocking
+        self._waiting: WakeablePoll | None = None  # once it is waited on without blocking
         self._rung = False  # somebody was to be woken, maybe before there was that
         self.peer = peer
         self.unclean_eof = False
@@ -301,7 +301,7 @@ class SyncStream(NetworkStream):
         waiting = self._waiting
         if waiting is None:
             try:
-                waiting = self._waiting = Waiting(self._sock)
+                waiting = self._waiting = WakeablePoll(self._sock)
             except (OSError, ValueError) as exc:
                 raise ReadError(f"waiting for {self.peer} failed: {exc}") from exc
             if self._rung:
@@ -400,11 +400,11 @@ class SyncStream(NetworkStream):
             if key != session_key(ssl_context, server_hostname, self.peer):
                 key = None
             offer_session(ssl_context, key, sock)
-            waits(partial(shut_down, sock))
+            set_waker(partial(shut_down, sock))
             try:
                 sock.do_handshake()
             finally:
-                goes_on()
+                clear_waker()
         except BaseException as exc:
             sock.close()
             self._sock.close()
@@ -514,22 +514,22 @@ def _milliseconds(timeout: float | None, until: float | None) -> int | None:
     if until is not None:
         left = max(0.0, until - time.monotonic())
         timeout = left if timeout is None else min(left, timeout)
-    return None if timeout is None else math.ceil(min(timeout, LONGEST_POLL) * 1000)
+    return None if timeout is None else math.ceil(min(timeout, MAX_POLL) * 1000)
 
 
-class Waiting:
+class WakeablePoll:
     """Waits on a socket until it is ready, or until another thread says so.
 
     Its own sockets are closed when nobody refers to it any more: whoever is about to ring must not
     meet the descriptor of somebody else.
     """
 
-    __slots__ = ("_bell", "_number", "_read", "_rope", "_write")
+    __slots__ = ("_number", "_read", "_wake_reader", "_wake_writer", "_write")
 
     def __init__(self, sock: socket.socket) -> None:
-        self._bell, self._rope = socket.socketpair()
+        self._wake_reader, self._wake_writer = socket.socketpair()
         self._number = sock.fileno()
-        for end in (self._bell, self._rope):
+        for end in (self._wake_reader, self._wake_writer):
             end.setblocking(False)
             close_in_child(end)
         self._read, self._write = select.poll(), select.poll()
@@ -538,7 +538,7 @@ class Waiting:
             (self._write, select.POLLIN | select.POLLOUT),
         ):
             poller.register(self._number, events)
-            poller.register(self._bell.fileno(), select.POLLIN)
+            poller.register(self._wake_reader.fileno(), select.POLLIN)
 
     def wait(self, write: bool, timeout: float | None) -> bool:
         poller = self._write if write else self._read
@@ -547,17 +547,17 @@ class Waiting:
             return False
         if len(events) > 1 or events[0][0] != self._number:
             with contextlib.suppress(OSError):
-                self._bell.recv(4096)
+                self._wake_reader.recv(4096)
         return True
 
     def wake(self) -> None:
         with contextlib.suppress(OSError):  # full: it was rung already
-            self._rope.send(b"!")
+            self._wake_writer.send(b"!")
 
     def __del__(self) -> None:
         with contextlib.suppress(AttributeError):  # it was never complete
-            self._bell.close()
-            self._rope.close()
+            self._wake_reader.close()
+            self._wake_writer.close()
 
 
 class SyncBackend(NetworkBackend):

@@ -19,11 +19,11 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from .._core.happy_eyeballs import ATTEMPT_DELAY, Address, Race, interleave
 from .._exceptions import ConnectError, ConnectTimeout, NameResolutionError
-from .._race import ATTEMPT_DELAY, Address, Race, interleave
 from .clock import uncounted
 from .fork import close_in_child
-from .interrupt import goes_on, shut_down, waits
+from .interrupt import clear_waker, set_waker, shut_down
 from .lookup_threads import in_time
 
 # Takes host, port and the seconds that are left (None: no limit), returns IP addresses as text.
@@ -54,7 +54,7 @@ def open_tcp(
     addresses = interleave(look_up(host, port, timeout, local_address, resolver))
     if lookup_time is not None:
         lookup_time.append(time.monotonic() - began)
-    heat = _Heat(addresses, local_address, options)
+    heat = ConnectRace(addresses, local_address, options)
     try:
         return heat.run(deadline)
     except OSError as exc:
@@ -70,7 +70,7 @@ def seconds(timeout: float | None) -> str:
     return f"{timeout or 0:.3g} s"
 
 
-class _Heat:
+class ConnectRace:
     """One race: the sockets of the addresses that have not answered yet."""
 
     def __init__(
@@ -99,7 +99,7 @@ class _Heat:
     def run(self, deadline: float | None) -> socket.socket:
         """The winner, blocking with what is left until `deadline`. TimeoutError when time is
         over, else the last failure's OSError."""
-        waits(self.wake)
+        set_waker(self.wake)
         try:
             while True:
                 now = time.monotonic() + self._skipped
@@ -121,7 +121,7 @@ class _Heat:
                     winner.settimeout(left)
                     return winner
         finally:
-            goes_on()
+            clear_waker()
             for sock in self._sockets.values():
                 sock.close()
 

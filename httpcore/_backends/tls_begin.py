@@ -25,7 +25,7 @@ from functools import partial
 from typing import Any
 
 from .._ssl import offered, offering
-from .interrupt import goes_on, shut_down, waits
+from .interrupt import clear_waker, set_waker, shut_down
 
 _WANTED = {"do_handshake_on_connect": False, "suppress_ragged_eofs": False}
 _NAMED = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
@@ -123,11 +123,11 @@ def _shake_hands_too(
     twin = _twin(sock)
     if twin is None:
         return context.wrap_socket(sock, server_hostname=server_hostname)
-    waits(partial(shut_down, twin))
+    set_waker(partial(shut_down, twin))
     try:
         return context.wrap_socket(sock, server_hostname=server_hostname)
     finally:
-        goes_on()
+        clear_waker()
         twin.close()
 
 

@@ -15,7 +15,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from .._h1 import Headers
+from .._core.h1 import Headers
 from .exits import Exit, Problem
 from .text import of_bytes
 

@@ -21,7 +21,7 @@ from urllib.parse import unquote_to_bytes
 
 import httpcore
 
-from .._models import MAX_PORT, to_url
+from .._url import MAX_PORT, to_url
 from .exits import Exit, Problem
 
 FORM = b"application/x-www-form-urlencoded"

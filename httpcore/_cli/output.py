@@ -20,7 +20,7 @@ from rich.text import Text
 
 import httpcore
 
-from .._h1 import Headers
+from .._core.h1 import Headers
 from .exits import Exit, Problem
 from .progress import Meter
 from .terminal import Terminal
@@ -28,7 +28,7 @@ from .text import line, lines, of_bytes
 
 # Characters of a body that are made readable as a whole, which takes up to a second: what is longer
 # nobody reads on a terminal, and is shown as it comes.
-MOST_FORMATTED = 256 * 1024
+MAX_FORMATTED = 256 * 1024
 # Bytes that are looked at to tell text from other things.
 SAMPLE = 4096
 
@@ -147,7 +147,7 @@ def _write_formatted(terminal: Terminal, lexer: str, texts: Iterator[str]) -> st
     whole = ""
     for text in texts:
         whole += text
-        if len(whole) > MOST_FORMATTED:
+        if len(whole) > MAX_FORMATTED:
             break
     else:
         shown = lines(indented(whole) if lexer == "json" else whole)

@@ -19,7 +19,7 @@ from .exits import Exit, Problem, explain
 from .facts import Facts
 from .options import Options
 from .report import report
-from .sending import MOST_REDIRECTS, Leg, Sender, first_leg, next_leg
+from .sending import MAX_REDIRECTS, Leg, Sender, first_leg, next_leg
 from .talk import Trace, Verbose
 from .terminal import Terminal
 from .text import of_bytes
@@ -75,7 +75,7 @@ class Run:
         informational = None if self._verbose is None else self._verbose.informational
         leg = first_leg(self._options)
         with Sender(self._options, self._terminal, self._trace, informational) as sender:
-            for _ in range(MOST_REDIRECTS + 1):
+            for _ in range(MAX_REDIRECTS + 1):
                 response = self._send(sender, leg)
                 try:
                     following = self._following(leg, response)
@@ -87,7 +87,7 @@ class Run:
                 self._facts.redirects.append((str(leg.url), response.status))
                 leg = following
                 self._target = leg.url
-        text = f"more than {MOST_REDIRECTS} redirects, the last to {redact_url(str(leg.url))}"
+        text = f"more than {MAX_REDIRECTS} redirects, the last to {redact_url(str(leg.url))}"
         raise Problem(Exit.REDIRECTS, text)
 
     def explain_redirect(self, problem: Problem | None) -> Problem | None:

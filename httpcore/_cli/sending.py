@@ -28,8 +28,9 @@ from urllib.request import getproxies_environment
 import httpcore
 
 from .._backends.sync import SyncStream
-from .._models import content_length, to_url
+from .._models import content_length
 from .._redact import is_secret
+from .._url import to_url
 from .decoding import accepted
 from .exits import Exit, Problem
 from .options import (
@@ -48,7 +49,7 @@ from .terminal import Terminal
 from .text import of_bytes
 
 # Redirects that are followed at most; as many as browsers.
-MOST_REDIRECTS = 20
+MAX_REDIRECTS = 20
 # Seconds between the attempts to open one connection, in all; curl's five minutes outlast people.
 CONNECT_TIMEOUT = 60.0
 # Statuses that a second request may not get, as for curl's --retry.

@@ -14,8 +14,8 @@ from rich.text import Text
 
 import httpcore
 
+from .._core.h1 import Headers
 from .._exceptions import explain
-from .._h1 import Headers
 from .facts import TLSFacts
 from .text import line, masked, of_bytes, target
 

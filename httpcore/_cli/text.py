@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import re
 
-from .._h1 import Headers
+from .._core.h1 import Headers
 from .._redact import FILTERED, SECRET_FIELDS, SUSPECT, hide_field, hide_links, is_secret
 
 # DEL and C1 controls, what reorders text, line separators, and lone surrogates, which cannot be

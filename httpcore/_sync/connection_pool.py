@@ -1,7 +1,7 @@
 """The pool: waiting for a connection, opening it, sending, giving it back.
 
 Owns: the lock around the Scheduler, sleeping and waking, and the one safe replay. Must not
-know: which request gets which connection (that is `_pool`), nor how HTTP is framed.
+know: which request gets which connection (that is `_core.scheduler`), nor how HTTP is framed.
 
 Nothing blocks while the lock is held: dialling, probing and closing happen outside.
 
@@ -35,15 +35,11 @@ from .._backends.clock import uncounted
 from .._backends.fork import renew_in_child
 from .._backends.sync import SyncBackend
 from .._backends.tcp import Resolver
-from .._config import (
-    NO_TIMEOUTS,
-    PoolLimits,
-    SSLConfig,
-    TimeoutConfig,
-    check_timeout,
-    read_resolve,
-    read_timeouts,
-)
+from .._config import PoolLimits, SSLConfig, TimeoutConfig, read_resolve
+from .._core.http_proxy import ProxyHop, forwarded, to_hop
+from .._core.prepared import Prepared, prepare
+from .._core.retry import IDEMPOTENT, Retries, RetryBudget, RetryConfig
+from .._core.scheduler import ACTIVE, DIALING, Route, Scheduler, Share, Slot, Waiter
 from .._exceptions import (
     NOT_SENT,
     RESPONSE_STARTED,
@@ -57,23 +53,12 @@ from .._exceptions import (
     TimeoutException,
     UnsupportedProtocol,
 )
-from .._models import (
-    DEFAULT_PORTS,
-    Origin,
-    Proxy,
-    Request,
-    Response,
-    describe_scheme,
-    shown_path,
-    to_server_name,
-)
-from .._pool import ACTIVE, DIALING, Route, Scheduler, Share, Slot, Waiter
-from .._prepared import Prepared, prepare
-from .._proxy import Hop, forwarded, to_hop
+from .._models import Proxy, Request, Response
 from .._redact import redact_target
-from .._retries import IDEMPOTENT, Retries, RetryBudget, RetryConfig
 from .._ssl import create_ssl_context
+from .._timeouts import NO_TIMEOUTS, check_timeout, read_timeouts
 from .._trace import Trace, check_hook, combined, debug, log_hook, naming
+from .._url import DEFAULT_PORTS, Origin, describe_scheme, shown_path, to_server_name
 from .cancel_token import attach
 from .connection import TLS_SCHEMES, HTTPConnection, read_protocols
 from .deadline import Deadline
@@ -94,7 +79,7 @@ PLAIN_SCHEMES = (b"http", b"ws")
 
 # How often a request goes to another connection because an HTTP/2 server has refused it unread.
 # Each time others were served; but a server that refuses everything must not keep us for ever.
-MOST_MOVES = 16
+MAX_MOVES = 16
 
 # Kinds of holders that a PoolTimeout names; more would not be read.
 NAMED_HOLDERS = 5
@@ -106,7 +91,7 @@ LISTED_WAITERS = 20
 
 # Seconds. A waiter that was served is woken at once; should the thread that served it be
 # interrupted (KeyboardInterrupt) before it could wake it, the waiter looks by itself.
-LONGEST_SLEEP = 1.0
+MAX_SLEEP = 1.0
 
 
 class ConnectionPool(RequestInterface):
@@ -337,7 +322,7 @@ class ConnectionPool(RequestInterface):
                 if body.aborted:
                     raise body._explain_abort(exc) from exc
                 http2 = connection if isinstance(connection, HTTP2Connection) else None
-                if http2 is not None and moves < MOST_MOVES and _was_refused(exc, prepared):
+                if http2 is not None and moves < MAX_MOVES and _was_refused(exc, prepared):
                     moves += 1
                     http2.avoid(exc)
                 elif fresh or not _may_replay(exc, prepared, connection):
@@ -546,7 +531,7 @@ class ConnectionPool(RequestInterface):
         end = None if timeout is None else time.monotonic() + timeout
         try:
             while not waiter.served and not waiter.owner.aborted:
-                left, now = LONGEST_SLEEP, time.monotonic()
+                left, now = MAX_SLEEP, time.monotonic()
                 if end is not None:
                     left = min(left, end - now)
                     if left <= 0:
@@ -735,7 +720,7 @@ class ConnectionPool(RequestInterface):
             slot.connection.close()
         with self._lock:
             # Of a connection that others share, only a stream is lost (`Exchange.discard`).
-            self._scheduler.release(_Heir(slot), time.monotonic(), type(slot) is Share)
+            self._scheduler.release(OrphanOwner(slot), time.monotonic(), type(slot) is Share)
 
     def _settle_deferred(self) -> None:
         """To be called after the lock was let go, where nothing else has to be done then."""
@@ -964,7 +949,7 @@ def _is_shared(connection: Any) -> bool:
     return isinstance(getattr(connection, "_connection", None), HTTP2Connection)
 
 
-class _Heir:
+class OrphanOwner:
     """Holds the slot of an owner that is gone, just long enough to release it."""
 
     __slots__ = ("aborted", "slot")
@@ -1028,7 +1013,7 @@ def _tls_settings(extensions: Any, context: Any) -> Any:
     return context if name is None else (context, to_server_name(name))
 
 
-def _is_one_of(hops: frozenset[Hop], hop: Hop | None) -> bool:
+def _is_one_of(hops: frozenset[ProxyHop], hop: ProxyHop | None) -> bool:
     return hop is not None and hop._replace(ssl_context=None) in hops
 
 

@@ -1,7 +1,7 @@
 """One HTTP/1.1 connection: writing a request, and reading the head of its response.
 
 Owns: the order of reads and writes on one stream, and the state of the connection. Must not
-know: how a connection is chosen or opened; how HTTP is framed (that is `_h1`); how a long body
+know: how a connection is chosen or opened; how HTTP is framed (that is `_core.h1`); how a long body
 is sent (`request_body`); what becomes of the response's body (`response_body`).
 
 Sources: RFC 9112 sections 6 (bodies), 9.3 (reuse), 9.6 (tear-down); RFC 9110 section 9.3.6
@@ -16,8 +16,10 @@ import time
 from typing import Any
 
 from .._backends.base import NetworkStream
-from .._backends.fork import LostStream, renew_in_child
+from .._backends.fork import ForkedStream, renew_in_child
 from .._backends.interrupt import abort
+from .._core.h1 import Head, HeadReader, read_head
+from .._core.prepared import WRITE_SIZE, Prepared, expects_continue, prepare
 from .._exceptions import (
     DISCONNECTED,
     MAYBE_PROCESSED,
@@ -35,10 +37,10 @@ from .._exceptions import (
     explained,
     without_frames,
 )
-from .._h1 import Head, HeadReader, read_head
-from .._models import Origin, Request, Response, describe, name_request
-from .._prepared import WRITE_SIZE, Prepared, expects_continue, prepare
-from .._trace import ConnectionInfo, Timings, Trace, combined, debug, log_event, logs_debug
+from .._models import Request, Response, describe, name_request
+from .._timings import ConnectionInfo, Timings
+from .._trace import Trace, combined, debug, log_event, logs_debug
+from .._url import Origin
 from .deadline import Deadline, DeadlineStream
 from .interfaces import ConnectionInterface
 from .request_body import Upload, UploadingStream
@@ -448,7 +450,7 @@ class HTTP11Connection(ConnectionInterface):
         what = f"the connection to {self._origin} belongs"
         if self.serving is not None:
             what = f"the response to {describe(self.serving)}, as its connection, belongs"
-        self._stream = LostStream(
+        self._stream = ForkedStream(
             self._stream,
             f"{what} to the parent process; the child of a fork must send a request of its own",
         )

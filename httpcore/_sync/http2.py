@@ -1,8 +1,8 @@
 """One HTTP/2 connection, shared by threads.
 
 Owns: who reads from the connection and who waits, and the order of what is written. Must not
-know: how a connection is chosen or opened; how HTTP/2 is framed (that is `_h2`); what becomes of
-the response's body (`response_body`).
+know: how a connection is chosen or opened; how HTTP/2 is framed (that is `_core.h2`); what becomes
+of the response's body (`response_body`).
 
 One lock is around the codec and around every call of the network stream, and nothing waits while
 it holds it: the socket is non-blocking. (OpenSSL's connection objects may not be used by two
@@ -42,9 +42,19 @@ from typing import TYPE_CHECKING, Any
 
 from .._backends.base import NetworkStream
 from .._backends.clock import uncounted
-from .._backends.fork import LostStream, renew_in_child
+from .._backends.fork import ForkedStream, renew_in_child
 from .._backends.interrupt import abort
-from .._backends.sync import LONGEST_POLL, SyncStream, Waiting
+from .._backends.sync import MAX_POLL, SyncStream, WakeablePoll
+from .._core.h1 import CHUNKED
+from .._core.prepared import (
+    WRITE_SIZE,
+    Prepared,
+    body_parts,
+    expects_continue,
+    framed_parts,
+    prepare,
+)
+from .._core.upload import CLOSING_PATIENCE, HAND_OVER, LISTEN, SEND, STOP, UploadPlan, smaller
 from .._exceptions import (
     MAYBE_PROCESSED,
     NOT_SENT,
@@ -61,11 +71,10 @@ from .._exceptions import (
     WriteTimeout,
     without_frames,
 )
-from .._h1 import CHUNKED
-from .._models import Origin, Request, Response, describe
-from .._prepared import WRITE_SIZE, Prepared, body_parts, expects_continue, framed_parts, prepare
-from .._trace import ConnectionInfo, Timings, Trace, combined, debug, log_event, logs_debug
-from .._upload import CLOSING_PATIENCE, HAND_OVER, LISTEN, SEND, STOP, UploadPlan, smaller
+from .._models import Request, Response, describe
+from .._timings import ConnectionInfo, Timings
+from .._trace import Trace, combined, debug, log_event, logs_debug
+from .._url import Origin
 from .deadline import Deadline
 from .deferred import Deferred
 from .http11 import ACK_PATIENCE
@@ -74,7 +83,7 @@ from .request_body import CONTINUE_PATIENCE
 from .response_body import READ_SIZE, ResponseBody
 
 if TYPE_CHECKING:
-    from .._h2 import Stream
+    from .._core.h2 import Stream
 
 logger = logging.getLogger("httpcore.http2")
 
@@ -84,11 +93,11 @@ ASSUMED_STREAMS = 100
 
 # Seconds. A thread that sleeps is woken; should the one that was to wake it be interrupted
 # (KeyboardInterrupt) before it could, the sleeper looks by itself.
-LONGEST_SLEEP = 1.0
+MAX_SLEEP = 1.0
 
 # Reads in a row when a connection is looked at before use: what a server says to an idle
 # connection fits into one or two.
-MOST_READS = 16
+MAX_READS = 16
 
 # Bytes. A TLS record from here on is probably part of a body, with more behind it: nginx cuts a
 # body into frames of 8 KiB, others into 16.
@@ -127,14 +136,14 @@ class HTTP2Connection(ConnectionInterface):
         ping_interval: float | None = None,
         ping_timeout: float = 15.0,
     ) -> None:
-        from .._h2 import Codec, request_fields  # and h2 with it: not before it is needed
+        from .._core.h2 import Codec, request_fields  # and h2 with it: not before it is needed
 
         self._origin = origin
         self._stream = stream
         self._request_fields = request_fields
         self._io: Any = stream if getattr(stream, "wait", None) is not None else _Blocking(stream)
         # Seconds that one wait of it may take; it comes back sooner from longer ones.
-        self._longest = LONGEST_SLEEP if type(self._io) is _Blocking else LONGEST_POLL
+        self._longest = MAX_SLEEP if type(self._io) is _Blocking else MAX_POLL
         self._keepalive_expiry = keepalive_expiry
         self._ping_interval = ping_interval
         self._ping_timeout = ping_timeout
@@ -237,9 +246,9 @@ class HTTP2Connection(ConnectionInterface):
                 raise body._explain_abort(exc) from exc
             raise
 
-    # Waiting. `ready` is asked under the lock.
+    # WakeablePoll. `ready` is asked under the lock.
 
-    def await_(
+    def wait_until(
         self, exchange: Exchange, ready: Callable[[], bool], timeout: float | None, write: bool
     ) -> None:
         """Wait until `ready()`, reading for all streams if nobody else does. Comes back as well
@@ -317,7 +326,7 @@ class HTTP2Connection(ConnectionInterface):
         bell.acquire()
         exchange.called = False
         self._sleepers[exchange] = bell
-        return bell, LONGEST_SLEEP if left is None else min(left, LONGEST_SLEEP)
+        return bell, MAX_SLEEP if left is None else min(left, MAX_SLEEP)
 
     def _withdraw(self, exchange: Exchange) -> None:
         """Neither read nor sleep any more, after an exception."""
@@ -587,7 +596,7 @@ class HTTP2Connection(ConnectionInterface):
             if self._reader is None and not self._closed:
                 self._unproven = self._unproven or idle_for > ACK_PATIENCE
                 reads = 0
-                while reads < MOST_READS and not self._codec.draining and self._io.wait(False, 0):
+                while reads < MAX_READS and not self._codec.draining and self._io.wait(False, 0):
                     self._take_in()
                     reads += 1
         if self._ringing or self._deferred:
@@ -709,7 +718,7 @@ class HTTP2Connection(ConnectionInterface):
             f"the connection to {self._origin} belongs to the parent process, and so do its "
             "responses; the child of a fork must send a request of its own"
         )
-        self._stream = LostStream(self._stream, why)
+        self._stream = ForkedStream(self._stream, why)
         self._io = _Blocking(self._stream)
         self._unsent = b""
         self._codec.abandon(ReadError(why))
@@ -906,7 +915,7 @@ class Exchange:
         """How many streams there may be is not known yet, so until then there is one. The answer is
         on its way."""
         try:
-            self._connection.await_(self, self._is_settled, self._left(timeout), False)
+            self._connection.wait_until(self, self._is_settled, self._left(timeout), False)
         except TimeoutException as exc:
             raise _not_sent(exc)
 
@@ -985,7 +994,7 @@ class Exchange:
         """Send nothing for so many seconds, or until `ready()`; whether it is."""
         self._asks = True
         try:
-            self._connection.await_(self, ready, self._left(patience), True)
+            self._connection.wait_until(self, ready, self._left(patience), True)
         except WriteTimeout:
             if self._deadline is not None and self._deadline.passed:
                 raise
@@ -1041,7 +1050,7 @@ class Exchange:
         assert stream is not None
         while stream.status is None or stream.informational:
             left = timeout if self._deadline is None else self._deadline.left(timeout)
-            self._connection.await_(self, self._has_news, left, False)
+            self._connection.wait_until(self, self._has_news, left, False)
             if stream.informational:
                 self._pass_on(stream)
             elif stream.status is None:
@@ -1135,7 +1144,7 @@ class Exchange:
             try:
                 if self._upload is not None:
                     self._upload.send_while_waiting(timeout)
-                self._connection.await_(self, self._has_payload, self._left(timeout), False)
+                self._connection.wait_until(self, self._has_payload, self._left(timeout), False)
             except TimeoutException as exc:
                 if self._deadline is not None:
                     self._deadline.explain(exc)
@@ -1363,7 +1372,7 @@ class Upload:
 
     def _wait(self, ready: Callable[[], bool], timeout: float | None) -> None:
         exchange = self._exchange
-        exchange._connection.await_(exchange, ready, exchange._left(timeout), True)
+        exchange._connection.wait_until(exchange, ready, exchange._left(timeout), True)
 
     def _look(self) -> str:
         """Tell the plan what came from the server, and ask what to do next."""
@@ -1432,14 +1441,14 @@ class _Blocking:
         self._more = False  # it may have data that was read from the socket and not asked for
         self._data: bytes | None = None  # read in advance
         self._failure: NetworkError | None = None
-        self._waiting: Waiting | None = None
+        self._waiting: WakeablePoll | None = None
         self.patience: float | None = None  # seconds for a write
         sock = stream.get_extra_info("socket")
         # `socket.socket` is not asked for: programs put functions of their own there.
         if hasattr(sock, "fileno") and SyncStream.wait is not None:
             # No descriptors are left, or it is closed, or it is a mock's.
             with contextlib.suppress(OSError, ValueError, TypeError):
-                self._waiting = Waiting(sock)
+                self._waiting = WakeablePoll(sock)
 
     def wait(self, write: bool, timeout: float | None) -> bool:
         waiting = self._waiting
@@ -1449,7 +1458,7 @@ class _Blocking:
             return True
         if timeout == 0 and not self._stream.get_extra_info("is_readable"):
             return False
-        timeout = LONGEST_SLEEP if timeout is None else min(timeout, LONGEST_SLEEP)
+        timeout = MAX_SLEEP if timeout is None else min(timeout, MAX_SLEEP)
         try:
             self._data = self._stream.read(READ_SIZE, timeout)
         except ReadTimeout:

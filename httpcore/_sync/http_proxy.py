@@ -1,7 +1,7 @@
 """A pool that sends everything through one HTTP proxy.
 
 Owns: the signature of httpcore 1.0.9's `HTTPProxy`. Must not know: how a proxy is spoken to
-(`_proxy`), nor which request gets which connection.
+(`_core.http_proxy`), nor which request gets which connection.
 """
 
 from __future__ import annotations
@@ -10,7 +10,8 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from .._backends.base import SOCKET_OPTION, NetworkBackend
-from .._models import URL, HeaderTypes, Proxy
+from .._models import HeaderTypes, Proxy
+from .._url import URL
 from .connection_pool import ConnectionPool
 
 if TYPE_CHECKING:

@@ -11,16 +11,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TypeVar
 
-from .._models import (
-    URL,
-    Content,
-    Extensions,
-    HeaderTypes,
-    Origin,
-    Request,
-    Response,
-    with_required_headers,
-)
+from .._models import Content, Extensions, HeaderTypes, Request, Response, with_required_headers
+from .._url import URL, Origin
 
 Connection = TypeVar("Connection", bound="ConnectionInterface")
 

@@ -1,8 +1,8 @@
 """What goes out: a request as it is sent, and the listening while a long body is.
 
 Owns: the blocks of a request's body, `Expect: 100-continue`, and reading while sending. Must not
-know: how a connection is chosen; how HTTP is framed (that is `_h1`); what an early answer means for
-the body (that is `_upload`).
+know: how a connection is chosen; how HTTP is framed (that is `_core.h1`); what an early answer
+means for the body (that is `_core.upload`).
 
 A server may answer before it has read the body: 413 for one that is too large, 401 for one that
 may not be. So between two blocks, and whenever the connection takes nothing more, it is listened
@@ -24,6 +24,15 @@ from typing import TYPE_CHECKING, Any
 
 from .._backends.base import NetworkStream
 from .._backends.interrupt import abort
+from .._core.h1 import (
+    LAST_CHUNK,
+    CloseReader,
+    Head,
+    Headers,
+    HeadReader,
+)
+from .._core.prepared import WRITE_SIZE, Prepared, expects_continue, framed_parts
+from .._core.upload import CLOSING_PATIENCE, HAND_OVER, LISTEN, STOP, UploadPlan, smaller
 from .._exceptions import (
     LocalProtocolError,
     NetworkError,
@@ -34,16 +43,7 @@ from .._exceptions import (
     WriteTimeout,
     without_frames,
 )
-from .._h1 import (
-    LAST_CHUNK,
-    CloseReader,
-    Head,
-    Headers,
-    HeadReader,
-)
 from .._models import describe
-from .._prepared import WRITE_SIZE, Prepared, expects_continue, framed_parts
-from .._upload import CLOSING_PATIENCE, HAND_OVER, LISTEN, STOP, UploadPlan, smaller
 from .response_body import READ_SIZE
 
 if TYPE_CHECKING:

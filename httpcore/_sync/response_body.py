@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING, Any
 
 from .._backends.base import NetworkStream
 from .._backends.fork import keep_in_child
+from .._backends.upgraded import UpgradedStream
+from .._core.scheduler import ACTIVE, CLOSED
 from .._exceptions import (
     RESPONSE_STARTED,
     Aborted,
@@ -28,12 +30,10 @@ from .._exceptions import (
     TimeoutException,
 )
 from .._models import Request, describe, name_request
-from .._pool import ACTIVE, CLOSED
-from .._trace import Marks, Trace
+from .._timings import Marks
+from .._trace import Trace
 
 if TYPE_CHECKING:
-    import ssl
-
     from .connection_pool import ConnectionPool
     from .http2 import Exchange
     from .http11 import HTTP11Connection
@@ -506,41 +506,3 @@ class ResponseBody:
     def __repr__(self) -> str:
         state = "complete" if self.complete else "closed" if self.closed else "open"
         return f"<{self.__class__.__name__} [{describe(self._request)}, {state}]>"
-
-
-class UpgradedStream(NetworkStream):
-    """A stream taken over from HTTP; first gives the bytes that came with the response."""
-
-    def __init__(self, stream: NetworkStream, leading: bytes) -> None:
-        self._stream = stream
-        self._leading = leading
-
-    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        if self._leading:
-            part = self._leading[:max_bytes]
-            self._leading = self._leading[max_bytes:]
-            return part
-        return self._stream.read(max_bytes, timeout)
-
-    def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        self._stream.write(buffer, timeout)
-
-    def close(self) -> None:
-        self._stream.close()
-
-    def start_tls(
-        self,
-        ssl_context: ssl.SSLContext,
-        server_hostname: str | None = None,
-        timeout: float | None = None,
-    ) -> NetworkStream:
-        if self._leading:
-            # Bytes that came in plain text would be taken for part of the TLS stream, or lost.
-            self.close()
-            raise ReadError("the peer sent data before the TLS handshake")
-        return self._stream.start_tls(ssl_context, server_hostname, timeout)
-
-    def get_extra_info(self, info: str) -> Any:
-        if info == "is_readable" and self._leading:
-            return True
-        return self._stream.get_extra_info(info)

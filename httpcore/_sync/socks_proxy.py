@@ -1,7 +1,7 @@
 """A pool that sends everything through one SOCKS proxy.
 
 Owns: the signature of httpcore 1.0.9's `SOCKSProxy`. Must not know: how a proxy is spoken to
-(`_socks`), nor which request gets which connection.
+(`_core.socks`), nor which request gets which connection.
 """
 
 from __future__ import annotations
@@ -9,9 +9,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from .._backends.base import NetworkBackend
+from .._core.http_proxy import SOCKS
 from .._exceptions import UnsupportedProtocol
-from .._models import URL, Proxy
-from .._proxy import SOCKS
+from .._models import Proxy
+from .._url import URL
 from .connection_pool import ConnectionPool
 
 if TYPE_CHECKING:

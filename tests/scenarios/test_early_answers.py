@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 import httpcore
-from httpcore import _upload
+from httpcore._core import upload as _upload
 from httpcore._sync import http2, request_body
 from httpcore.exceptions import Aborted
 from tests.support.http2 import Code, FrameServer, Link, Stream

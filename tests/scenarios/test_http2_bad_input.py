@@ -149,7 +149,7 @@ def large_fields(link: Link, stream_id: int) -> Iterator[bytes]:
 
 # Pieces of a flood, of one or a hundred frames each, after which the server gives up: ten times as
 # many as the kernel's buffers hold.
-MOST_PIECES = 1_000_000
+MAX_PIECES = 1_000_000
 WINDOW = struct.pack(">L", 1)
 SETTING = struct.pack(">HL", 4, 70_000)
 FLOODS: dict[str, Callable[[Link, int], Iterator[bytes]]] = {
@@ -188,7 +188,7 @@ def test_a_flood_ends_the_connection(
         if link.number > 1:
             return link.serve()
         link.serve(hold, until=lambda: len(link.opened) == 2)
-        sent.append(link.flood(itertools.islice(FLOODS[name](link, 3), MOST_PIECES)))
+        sent.append(link.flood(itertools.islice(FLOODS[name](link, 3), MAX_PIECES)))
         return link.run()
 
     server = serve_h2(script)
@@ -207,7 +207,7 @@ def test_a_flood_ends_the_connection(
     finally:
         tracemalloc.stop()
     # The client closed long before that, and most of what was sent is in the kernel's buffers.
-    assert 0 < sent[0] < MOST_PIECES
+    assert 0 < sent[0] < MAX_PIECES
     assert peak - before < 8 * MIB
     assert pool.stats()["connections"] == 0
     assert header(get(pool, server), b"x-connection") == b"2"

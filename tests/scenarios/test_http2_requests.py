@@ -616,7 +616,7 @@ def test_headers_that_http2_cannot_have(session: requests.Session, site: FrameSe
         {"Proxy-Connection": "keep-alive"},
         {"Upgrade": "websocket", "Connection": "Upgrade"},
         {"TE": "gzip"},
-        {"Connection": "X-Hop", "X-Hop": "1"},
+        {"Connection": "X-ProxyHop", "X-ProxyHop": "1"},
     ],
     ids=str,
 )

@@ -17,7 +17,7 @@ import httpcore
 
 from . import _unix
 from ._fork import renew_in_child
-from ._pools import HostPool
+from ._host_pool import HostPool
 from ._proxies import DEFAULT_PORTS, to_core
 from ._settings import Transports, check_keywords, check_proxy_config
 

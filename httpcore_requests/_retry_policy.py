@@ -44,9 +44,9 @@ from ._errors import (
     ProtocolError,
     from_request,
     furthest,
+    make_error,
     not_retried,
     retried,
-    tell,
     without_query,
 )
 from ._errors import ConnectTimeoutError as ConnectTimeout
@@ -57,7 +57,7 @@ if TYPE_CHECKING:
 
     from urllib3.util.retry import Retry
 
-    from ._pools import HostPool
+    from ._host_pool import HostPool
     from ._raw import RawResponse
 
 # urllib3's name: pip and others filter and rewrite the retry warning there.
@@ -158,7 +158,7 @@ def _count(
     counted = error
     if unsent and retries._is_read_error(error):
         # A proxy that is silent to CONNECT. requests' users know it as a read timeout.
-        counted = tell(ConnectTimeout, str(error), NOT_SENT)
+        counted = make_error(ConnectTimeout, str(error), NOT_SENT)
         counted.__cause__ = exc
     again = _asked(
         lambda: retries.increment(
@@ -271,7 +271,7 @@ def refuse_spent(body: Any) -> None:
     its place, and be told that all is well.
     """
     if getattr(body, "gi_frame", body) is None:
-        raise tell(
+        raise make_error(
             ProtocolError,
             "cannot send the body again: it is a generator, and an earlier request used it up",
             NOT_SENT,

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 from collections import deque
 
-from .._exceptions import MAYBE_PROCESSED
-from .._h1 import Headers, encode_chunk
+from ..._core.h1 import Headers, encode_chunk
+from ..._exceptions import MAYBE_PROCESSED
 from .exchange import (
     COMPLETE,
     CUT,
@@ -195,7 +195,7 @@ class Player:
             switched = answer.status == 101 or (written.method == b"CONNECT" and bool(exchange.raw))
             if (ends or switched) and whole:
                 self._ending = b""
-        if exchange.is_of_idleness and self._before:
+        if exchange.lost_keepalive_race and self._before:
             exchange.used = False  # who asks again elsewhere is told the same
         self._before = True
         self._raw = switched

@@ -1,7 +1,7 @@
 """How a request goes through a proxy: forwarded, or in a tunnel.
 
 Owns: what is written to a proxy and how its answer is read. Must not know: sockets, locks,
-clocks, and what happens before and after (that is `_dial`). `connect` is a generator that
+clocks, and what happens before and after (that is `_core.dial`). `connect` is a generator that
 yields steps, as `_dial.dial` does.
 
 Credentials go to the proxy they are for and nowhere else: into the head of a forwarded request,
@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Generator
 from typing import Any, NamedTuple
 
-from ._exceptions import (
+from .._exceptions import (
     LocalProtocolError,
     NetworkError,
     ProtocolError,
@@ -27,17 +27,9 @@ from ._exceptions import (
     UnsupportedProtocol,
     explained,
 )
-from ._h1 import Head, HeadReader, encode_request
-from ._models import (
-    DEFAULT_PORTS,
-    URL,
-    HeaderList,
-    Origin,
-    Proxy,
-    Request,
-    host_header,
-    to_headers,
-)
+from .._models import HeaderList, Proxy, Request, to_headers
+from .._url import DEFAULT_PORTS, URL, Origin, host_header
+from .h1 import Head, HeadReader, encode_request
 
 # Bytes asked for in one read of a proxy's answer; one holds every usual one.
 READ_SIZE = 4096
@@ -57,7 +49,7 @@ SOCKS = (b"socks5", b"socks5h", *SOCKS_4)
 MAX_SOCKS_FIELD = 255
 
 
-class Hop(NamedTuple):
+class ProxyHop(NamedTuple):
     """A proxy on the way. Hashable: as part of a route it tells connections apart.
 
     Attributes:
@@ -82,10 +74,10 @@ class Hop(NamedTuple):
         return str(Origin(self.scheme, self.host, self.port))
 
     def __repr__(self) -> str:
-        return f"<Hop [{self}]>"  # without the headers: they hold a password
+        return f"<ProxyHop [{self}]>"  # without the headers: they hold a password
 
 
-def to_hop(proxy: Any, scheme: bytes) -> Hop:
+def to_hop(proxy: Any, scheme: bytes) -> ProxyHop:
     """The hop that `proxy` is for a request of this `scheme`.
 
     Raises:
@@ -104,7 +96,7 @@ def to_hop(proxy: Any, scheme: bytes) -> Hop:
         headers = tuple(proxy.headers)
         forwards = scheme == FORWARDED
         hook = proxy.on_challenge
-        return Hop(url.scheme, url.host, port, headers, forwards, None, context, hook)
+        return ProxyHop(url.scheme, url.host, port, headers, forwards, None, context, hook)
     if url.scheme not in SOCKS:
         name = url.scheme.decode("ascii", "backslashreplace")
         raise UnsupportedProtocol(
@@ -112,7 +104,7 @@ def to_hop(proxy: Any, scheme: bytes) -> Hop:
             "socks4 or socks4a"
         )
     _check_socks_auth(url.scheme, proxy.auth)
-    return Hop(url.scheme, url.host, port, (), False, proxy.auth)
+    return ProxyHop(url.scheme, url.host, port, (), False, proxy.auth)
 
 
 def _check_socks_auth(scheme: bytes, auth: tuple[bytes, bytes] | None) -> None:
@@ -131,7 +123,7 @@ def _check_socks_auth(scheme: bytes, auth: tuple[bytes, bytes] | None) -> None:
             )
 
 
-def forwarded(request: Request, hop: Hop) -> Request:
+def forwarded(request: Request, hop: ProxyHop) -> Request:
     """`request` as `hop` takes it: to the proxy, with the absolute URL as its target."""
     url = request.url
     target = url.target
@@ -185,7 +177,7 @@ class Rename(NamedTuple):
 Step = Write | Read | Resolve | Tell | Rename
 
 
-def connect(stream: Any, hop: Hop, host: bytes, port: int) -> Generator[Step, Any, None]:
+def connect(stream: Any, hop: ProxyHop, host: bytes, port: int) -> Generator[Step, Any, None]:
     """Ask the proxy at the other end of `stream` for a tunnel to `host`:`port`.
 
     Raises ProxyError: it refused (`status`, `headers` and `body` say how), ended or broke HTTP;
@@ -217,12 +209,12 @@ def connect(stream: Any, hop: Hop, host: bytes, port: int) -> Generator[Step, An
     yield Rename(stream, f"{target.decode('ascii')} through the proxy {hop}")
 
 
-def _connect_request(hop: Hop, target: bytes, headers: HeaderList) -> Request:
+def _connect_request(hop: ProxyHop, target: bytes, headers: HeaderList) -> Request:
     url = URL(scheme=hop.scheme, host=hop.host, port=hop.port, target=target)
     return Request(b"CONNECT", url, headers=[(b"Host", target), *headers])
 
 
-def _answer(hop: Hop, error: ProxyError, head: Head) -> HeaderList | None:
+def _answer(hop: ProxyHop, error: ProxyError, head: Head) -> HeaderList | None:
     """The headers to try again with on the same connection; None to give up."""
     if hop.on_challenge is None or head.status != 407:
         return None

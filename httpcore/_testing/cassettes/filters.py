@@ -15,9 +15,9 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
-from .. import _redact
-from .._h1 import Headers
-from .._redact import FILTERED
+from ... import _redact
+from ..._core.h1 import Headers
+from ..._redact import FILTERED
 from .bodies import Bodies
 from .exchange import (
     COMPLETE,

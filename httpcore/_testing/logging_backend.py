@@ -21,21 +21,21 @@ import time
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
-from .._cassette.exchange import MARK, to_bytes, to_text
-from .._cassette.filters import Filters
-from .._cassette.requests import PREFACE
-from .._models import shown_path
+from .._backends.base import SOCKET_OPTION, NetworkBackend, NetworkStream
+from .._backends.sync import SyncBackend
+from .._backends.wrapped import WrappedStream, name_of
 from .._redact import FILTERED, SUSPECT, hide_links, is_secret
 from .._trace import logs_debug
-from .base import SOCKET_OPTION, NetworkBackend, NetworkStream
-from .sync import SyncBackend
-from .wrapped import WrappedStream, name_of
+from .._url import shown_path
+from .cassettes.exchange import MARK, to_bytes, to_text
+from .cassettes.filters import Filters
+from .cassettes.requests import PREFACE
 
 if TYPE_CHECKING:
     import ssl
 
 # Bytes of an unfinished line that are remembered: no header with a secret has a longer name.
-LONGEST_NAME = 256
+MAX_NAME = 256
 
 _match_name = re.compile(rb"([!-9;-~]+):[ \t]*").match
 _TEXT = frozenset(range(0x20, 0x7F)) | frozenset(b"\t\r\n")
@@ -63,7 +63,7 @@ class Preview:
             shown += self._mask(line, True) + b"\n"
             self._line = b""
         shown += self._mask(last, False)
-        self._line = (self._line + last)[:LONGEST_NAME]
+        self._line = (self._line + last)[:MAX_NAME]
         if data[:1] and data[0] not in _TEXT:
             return ""
         return repr(bytes(shown[: self._size])) + ("..." if len(shown) > self._size else "")

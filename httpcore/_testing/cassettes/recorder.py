@@ -13,8 +13,8 @@ import contextlib
 from collections import deque
 from dataclasses import replace
 
-from .._exceptions import RemoteProtocolError
-from .._h1 import ChunkedReader, Head, Headers, HeadReader
+from ..._core.h1 import ChunkedReader, Head, Headers, HeadReader
+from ..._exceptions import RemoteProtocolError
 from .exchange import COMPLETE, CUT, FAILED, FAILURES, LEFT, Answer, Asked, Exchange
 from .requests import SOCKS, Place, RequestReader, Written, looks_like_request
 
@@ -241,7 +241,7 @@ class Recorder:
         """An exchange that failed, unless that says nothing about the server."""
         before = self._before
         exchange = self._finish(current, end)
-        return [] if before and exchange.is_of_idleness else [exchange]
+        return [] if before and exchange.lost_keepalive_race else [exchange]
 
     def _finish(self, current: _Open, end: str) -> Exchange:
         self._before = True

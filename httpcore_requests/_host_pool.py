@@ -37,7 +37,7 @@ from urllib3.util.retry import Retry
 import httpcore
 
 from . import _replaced, _unix
-from ._errors import FAILURES, NOT_SENT, LocationParseError, tell, without_query
+from ._errors import FAILURES, NOT_SENT, LocationParseError, make_error, without_query
 from ._proxies import DEFAULT_PORTS, FORWARDED, split_absolute, to_core
 from ._raw import RawResponse
 from ._request import (
@@ -48,7 +48,7 @@ from ._request import (
     no_url,
     to_timeouts,
 )
-from ._retries import (
+from ._retry_policy import (
     after_failure,
     after_redirect,
     after_status,
@@ -58,7 +58,7 @@ from ._retries import (
 )
 from ._settings import Transports, check_connection_keywords, road_for, without_ip
 from ._timeout import Timeout as OurTimeout
-from ._tls import TLSPlan, TLSSettings, context_for, plan
+from ._tls_settings import TLSPlan, TLSSettings, context_for, plan
 from ._wire import FIRST_FINAL
 
 if TYPE_CHECKING:
@@ -476,7 +476,9 @@ def check_host(host: str) -> None:
 
 
 def _no_host(host: str, why: str) -> LocationParseError:
-    return tell(LocationParseError, f"Failed to parse: {host!r}, {why}", NOT_SENT, location=host)
+    return make_error(
+        LocationParseError, f"Failed to parse: {host!r}, {why}", NOT_SENT, location=host
+    )
 
 
 def _host_header(host: str, port: int, scheme: str) -> bytes:

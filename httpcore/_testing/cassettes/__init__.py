@@ -7,7 +7,7 @@ Must not know: files, sockets, locks, clocks. It takes and gives bytes, so that 
 `_backends` can be synchronous and another asynchronous.
 
 A network layer sees bytes, not requests, so both ends read HTTP/1.1 themselves: requests by h11
-(`requests`), answers by `_h1`. What `_h1` refuses when it reads strictly is kept byte by byte
+(`requests`), answers by `_core.h1`. What that refuses when it reads strictly is kept byte by byte
 ("raw"), and so is what follows an upgrade: played again, it is refused, or understood, as it was
 at first.
 

@@ -11,8 +11,8 @@ import re
 from collections.abc import Callable, Iterable
 from typing import Protocol
 
-from .. import _redact
-from .._redact import FILTERED
+from ... import _redact
+from ..._redact import FILTERED
 from .bodies import Bodies
 from .exchange import (
     MARK,

@@ -21,15 +21,15 @@ from urllib3.util.ssl_ import resolve_cert_reqs, resolve_ssl_version
 
 import httpcore
 
-from ._contexts import (
+from ._caller_contexts import (
     HTTP2_FIRST,
     HTTP11_ONLY,
     ONE_VERSION,
-    Ask,
     FittedContext,
-    Roots,
-    borrow,
-    fit,
+    TLSRequirements,
+    TrustRoots,
+    adapt,
+    adapt_shared,
     is_verifying,
 )
 from ._errors import tls_failed
@@ -76,8 +76,8 @@ class TLSPlan(NamedTuple):
     verify: bool | str
     cert: Any
     simple: bool
-    ask: Ask
-    roots: Roots
+    ask: TLSRequirements
+    roots: TrustRoots
     unverified: bool
     server_name: str | None
 
@@ -97,7 +97,7 @@ def plan(settings: TLSSettings, own_context: ssl.SSLContext | None, http2: bool 
     given = settings.ssl_context or own_context
     verifies = _verifies(settings, given)
     protocols = HTTP2_FIRST if http2 else HTTP11_ONLY
-    ask = Ask(
+    ask = TLSRequirements(
         verifies,
         # False is a wish; "" says nothing, as in urllib3.
         False if settings.assert_hostname is False else settings.assert_hostname or None,
@@ -114,7 +114,9 @@ def plan(settings: TLSSettings, own_context: ssl.SSLContext | None, http2: bool 
         given,
         roots.verify if verifies else False,
         cert,
-        given is None and roots[1:] == (None, None) and ask == Ask(verifies, protocols=protocols),
+        given is None
+        and roots[1:] == (None, None)
+        and ask == TLSRequirements(verifies, protocols=protocols),
         ask,
         roots,
         not verifies and ask.fingerprint is None,
@@ -155,11 +157,11 @@ def _versions(settings: TLSSettings) -> tuple[Any, Any]:
     return ONE_VERSION[protocol], ONE_VERSION[protocol]
 
 
-def _roots(settings: TLSSettings) -> Roots:
+def _roots(settings: TLSSettings) -> TrustRoots:
     file, directory = _expanded(settings.ca_certs), _expanded(settings.ca_cert_dir)
     if file is None and not settings.ca_cert_data:
-        return Roots(directory or True)
-    return Roots(file or True, directory, settings.ca_cert_data or None)
+        return TrustRoots(directory or True)
+    return TrustRoots(file or True, directory, settings.ca_cert_data or None)
 
 
 def _expanded(path: str | None) -> str | None:
@@ -180,7 +182,9 @@ def _server_name(name: str | None) -> str | None:
     return name and (name.strip("[]").rstrip(".") or name)
 
 
-def _refuse_contradictions(own: ssl.SSLContext, settings: TLSSettings, ask: Ask) -> None:
+def _refuse_contradictions(
+    own: ssl.SSLContext, settings: TLSSettings, ask: TLSRequirements
+) -> None:
     """The adapter's own context is what it is: a request that wants it otherwise is refused."""
     if ask.verifies and not is_verifying(own):
         raise tls_failed(
@@ -264,7 +268,7 @@ def _ours(plan: TLSPlan) -> ssl.SSLContext | FittedContext:
     )
     if ask.fingerprint is None and not ask.hostname:
         return context
-    return fit(context, ask._replace(protocols=None))  # it offers them already
+    return adapt(context, ask._replace(protocols=None))  # it offers them already
 
 
 def _theirs(plan: TLSPlan, given: ssl.SSLContext) -> FittedContext:
@@ -272,5 +276,5 @@ def _theirs(plan: TLSPlan, given: ssl.SSLContext) -> FittedContext:
     if plan.settings.cert_reqs is None and is_verifying(given) is not ask.verifies:
         ask = ask._replace(verifies=not ask.verifies)  # changed by its owner since
     if given is plan.settings.ssl_context:
-        return borrow(given, ask, plan.roots, plan.cert)
-    return fit(given, ask, alone=True)
+        return adapt_shared(given, ask, plan.roots, plan.cert)
+    return adapt(given, ask, alone=True)

@@ -22,8 +22,8 @@ import zlib
 from collections.abc import Callable
 from urllib.parse import unquote_plus
 
-from .. import _redact
-from .._redact import FILTERED
+from ... import _redact
+from ..._redact import FILTERED
 from .exchange import CassetteError
 
 # Bytes of a name when each letter is escaped (\\u0061) against those of its letters.

@@ -12,10 +12,10 @@ import contextlib
 import zlib
 from dataclasses import dataclass, field
 
-from .._exceptions import ConnectError, ReadError, ReadTimeout, WriteError, WriteTimeout
-from .._h1 import Headers
-from .._redact import FILTERED
-from .._retries import IDEMPOTENT
+from ..._core.h1 import Headers
+from ..._core.retry import IDEMPOTENT
+from ..._exceptions import ConnectError, ReadError, ReadTimeout, WriteError, WriteTimeout
+from ..._redact import FILTERED
 
 MARK = FILTERED.encode("ascii")
 """Stands where a secret was. In a recorded request it matches whatever is sent in its place."""
@@ -87,7 +87,7 @@ class Exchange:
     used: bool = False
 
     @property
-    def is_of_idleness(self) -> bool:
+    def lost_keepalive_race(self) -> bool:
         """Whether, on a connection that was used before, this says nothing about the server.
 
         Not a byte came: the connection had died while it was idle. A client that may do so by

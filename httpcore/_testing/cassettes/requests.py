@@ -14,7 +14,7 @@ from urllib.parse import quote
 
 import h11
 
-from .._h1 import MAX_HEAD, Headers
+from ..._core.h1 import MAX_HEAD, Headers
 from .exchange import Asked, CassetteError, joined
 
 PREFACE = b"PRI * HTTP/2.0\r\n"

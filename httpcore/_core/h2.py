@@ -50,7 +50,7 @@ import h2.exceptions
 import h2.settings
 from hpack import NeverIndexedHeaderTuple, OversizedHeaderListError
 
-from ._exceptions import (
+from .._exceptions import (
     MAYBE_PROCESSED,
     NOT_SENT,
     RESPONSE_STARTED,
@@ -63,9 +63,9 @@ from ._exceptions import (
     ServerDisconnected,
     explained,
 )
-from ._greetings import explain_start
-from ._hpack import CODERS, ENGINE
-from ._redact import CREDENTIALS, redact_target, redact_text, shown_name
+from .._redact import CREDENTIALS, redact_target, redact_text, shown_name
+from .greetings import explain_start
+from .hpack import CODERS, ENGINE
 
 Headers = list[tuple[bytes, bytes]]
 
@@ -290,7 +290,7 @@ class Stream:
         """Nothing: a stream that ended too early says so when it is read."""
 
 
-class _Tap:
+class StatusOnlyDecoder:
     """Stands in front of the decoder: keeps what it decoded, and shows h2 the status alone."""
 
     __slots__ = ("_decoder", "block")
@@ -304,7 +304,7 @@ class _Tap:
         return block[:1] if block and block[0][0] == b":status" else []
 
 
-class _Writer:
+class CachingEncoder:
     """Stands in front of the encoder: writes the fields that it was given, whatever h2 passes on.
 
     The requests of a session differ in little but their path. Once all other fields are in the
@@ -410,8 +410,8 @@ class Codec:
         new_encoder, new_decoder = CODERS[engine]
         self._decoder = new_decoder()
         self._decoder.max_header_list_size = MAX_HEADER_LIST
-        self._tap = self._h2.decoder = _Tap(self._decoder)
-        self._writer = self._h2.encoder = _Writer(new_encoder())
+        self._tap = self._h2.decoder = StatusOnlyDecoder(self._decoder)
+        self._writer = self._h2.encoder = CachingEncoder(new_encoder())
         self._h2.initiate_connection()
         self._collect()
         self._send_window_update(0, CONNECTION_WINDOW - 65535)

@@ -25,7 +25,7 @@ from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from typing import Any
 
-from ._exceptions import (
+from .._exceptions import (
     NOT_SENT,
     RESPONSE_STARTED,
     Aborted,

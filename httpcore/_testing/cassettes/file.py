@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
-from .._h1 import Headers
+from ..._core.h1 import Headers
 from .exchange import (
     COMPLETE,
     CUT,

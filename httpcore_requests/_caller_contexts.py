@@ -78,7 +78,7 @@ ONE_VERSION = {
 }
 
 
-class Ask(NamedTuple):
+class TLSRequirements(NamedTuple):
     """What a request asks of its connection's context.
 
     Attributes:
@@ -106,7 +106,7 @@ class Ask(NamedTuple):
         return ssl.CERT_REQUIRED if self.verifies else ssl.CERT_NONE
 
 
-class Roots(NamedTuple):
+class TrustRoots(NamedTuple):
     """Whom to trust: arguments of `httpcore.create_ssl_context`."""
 
     verify: bool | str = True
@@ -125,7 +125,7 @@ class FittedContext:
     To a connection it looks like an `ssl.SSLContext`; what is not defined here is the context's.
     """
 
-    def __init__(self, context: Any, ask: Ask, alone: bool = False) -> None:
+    def __init__(self, context: Any, ask: TLSRequirements, alone: bool = False) -> None:
         self._context = context
         self._ask = ask
         self._alone = alone
@@ -276,7 +276,7 @@ def _error(text: str, kind: type[ssl.SSLError] = ssl.SSLError) -> ssl.SSLError:
 # -- reading contexts
 
 
-def _fits(context: Any, ask: Ask) -> bool:
+def _fits(context: Any, ask: TLSRequirements) -> bool:
     """Whether a connection that `context` makes does what is asked."""
     return bool(
         getattr(context, "verify_mode", ask.mode) == ask.mode
@@ -313,7 +313,7 @@ def _is_foreign(context: Any) -> bool:
     return "wrap_socket" in getattr(context, "__dict__", ()) or not hasattr(context, "get_ciphers")
 
 
-def _like(given: Any, ask: Ask) -> Any:
+def _like(given: Any, ask: TLSRequirements) -> Any:
     """A new context with the settings of `given`, except where `ask` says otherwise.
 
     Raises ssl.SSLError where that cannot be made.
@@ -329,7 +329,7 @@ def _like(given: Any, ask: Ask) -> Any:
     raise _cannot_fit(given)
 
 
-def _set_up(copy: Any, given: Any, ask: Ask) -> None:
+def _set_up(copy: Any, given: Any, ask: TLSRequirements) -> None:
     copy.check_hostname = False
     copy.verify_mode = ask.mode
     copy.check_hostname = ask.by_openssl
@@ -355,7 +355,7 @@ def _set_up(copy: Any, given: Any, ask: Ask) -> None:
 # -- finding them again
 
 
-class _Lent:
+class _SharedContext:
     """What has become of a context that came in by urllib3's door.
 
     Attributes:
@@ -382,7 +382,7 @@ class _Lent:
         return self.claims.get("roots")
 
 
-_lent: weakref.WeakKeyDictionary[Any, _Lent] = weakref.WeakKeyDictionary()
+_lent: weakref.WeakKeyDictionary[Any, _SharedContext] = weakref.WeakKeyDictionary()
 # One for all requests that ask the same, because connections are found by it.
 _fitted: weakref.WeakValueDictionary[object, FittedContext] = weakref.WeakValueDictionary()
 # A signal handler may make a request, and take it again in the thread that it has interrupted
@@ -391,7 +391,7 @@ _lock = threading.RLock()
 renew_in_child(sys.modules[__name__], "_lock", threading.RLock)
 
 
-def fit(context: Any, ask: Ask, alone: bool = False) -> FittedContext:
+def adapt(context: Any, ask: TLSRequirements, alone: bool = False) -> FittedContext:
     """`context`, made to do what is asked; for equal arguments the same object, while in use.
 
     Raises ssl.SSLError where that cannot be. Thread-safe.
@@ -406,7 +406,7 @@ def fit(context: Any, ask: Ask, alone: bool = False) -> FittedContext:
     return fitted
 
 
-def borrow(given: Any, ask: Ask, roots: Roots, cert: Any) -> FittedContext:
+def adapt_shared(given: Any, ask: TLSRequirements, roots: TrustRoots, cert: Any) -> FittedContext:
     """`given`, which came in by urllib3's door, made to do what is asked; see above.
 
     Parameters:
@@ -418,10 +418,10 @@ def borrow(given: Any, ask: Ask, roots: Roots, cert: Any) -> FittedContext:
     with _lock:
         lent = _lent.get(given)
         if lent is None:
-            lent = _lent.setdefault(given, _Lent(given))
+            lent = _lent.setdefault(given, _SharedContext(given))
     # httpcore's contexts for the same files stand for what is in these files now.
     trusted = shown = None
-    if ask.verifies and (lent.empty or roots != Roots()):
+    if ask.verifies and (lent.empty or roots != TrustRoots()):
         trusted = httpcore.create_ssl_context(
             roots.verify, ca_dir=roots.ca_dir, ca_data=roots.ca_data
         )
@@ -441,10 +441,12 @@ def borrow(given: Any, ask: Ask, roots: Roots, cert: Any) -> FittedContext:
                     lent.copies.pop(next(iter(lent.copies), None), None)
                 lent.copies[key] = fitted
             return fitted
-    return fit(given, ask, alone=trusted is None)
+    return adapt(given, ask, alone=trusted is None)
 
 
-def _settle(given: Any, lent: _Lent, roots: Roots, trusted: ssl.SSLContext | None) -> None:
+def _settle(
+    given: Any, lent: _SharedContext, roots: TrustRoots, trusted: ssl.SSLContext | None
+) -> None:
     """The first request that verifies decides what the context holds from now on."""
     if trusted is not None:
         own = _roots_of(given)
@@ -456,7 +458,9 @@ def _settle(given: Any, lent: _Lent, roots: Roots, trusted: ssl.SSLContext | Non
     lent.settled = True
 
 
-def _copy(given: Any, lent: _Lent, ask: Ask, roots: Roots | None, cert: Any) -> Any:
+def _copy(
+    given: Any, lent: _SharedContext, ask: TLSRequirements, roots: TrustRoots | None, cert: Any
+) -> Any:
     copy = _like(given, ask)
     own = _roots_of(given) if lent.own is None else lent.own
     if own:

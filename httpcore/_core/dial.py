@@ -15,13 +15,14 @@ import ipaddress
 from collections.abc import Generator, Iterable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from . import _proxy, _socks
-from ._exceptions import ConnectError, ConnectTimeout, ProxyConnectError, ProxyConnectTimeout
-from ._models import MAX_PORT, check_host
-from ._proxy import SOCKS, Hop, Read, Rename, Resolve, Tell, Write
+from .._exceptions import ConnectError, ConnectTimeout, ProxyConnectError, ProxyConnectTimeout
+from .._url import MAX_PORT, check_host
+from . import http_proxy as _proxy
+from . import socks as _socks
+from .http_proxy import SOCKS, ProxyHop, Read, Rename, Resolve, Tell, Write
 
 if TYPE_CHECKING:
-    from ._backends.base import SOCKET_OPTION
+    from .._backends.base import SOCKET_OPTION
 
 # Seconds before the second retry, doubled for each one after; the first retry comes at once.
 # The same ladder as httpcore 1.0 and urllib3's backoff_factor=0.5.
@@ -70,7 +71,7 @@ class Plan(NamedTuple):
     local_address: str | None = None
     socket_options: Iterable[SOCKET_OPTION] | None = None
     retries: int = 0
-    hop: Hop | None = None  # the proxy; when it forwards, host and port are its own
+    hop: ProxyHop | None = None  # the proxy; when it forwards, host and port are its own
     address: str | None = None  # where `host` is to be found, instead of looking it up
     protocols: tuple[str, ...] | None = None  # to speak with the origin; None: HTTP/1.1
 
@@ -127,7 +128,7 @@ def _attempt(plan: Plan, host: str) -> Generator[Step, Any, Dialed]:
     return Dialed(stream, chosen or known)
 
 
-def _go_through(hop: Hop, plan: Plan, host: str) -> Generator[Step, Any, Any]:
+def _go_through(hop: ProxyHop, plan: Plan, host: str) -> Generator[Step, Any, Any]:
     """A stream to `host`, or to the proxy that forwards to it."""
     target = plan.address or host
     stream = yield from _reach(hop, plan)
@@ -138,7 +139,7 @@ def _go_through(hop: Hop, plan: Plan, host: str) -> Generator[Step, Any, Any]:
     return stream
 
 
-def _reach(hop: Hop, plan: Plan) -> Generator[Step, Any, Any]:
+def _reach(hop: ProxyHop, plan: Plan) -> Generator[Step, Any, Any]:
     """A stream to the proxy. Its failures say so: the origin was not even asked for."""
     check_host(hop.host)
     if hop.port > MAX_PORT:

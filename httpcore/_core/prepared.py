@@ -11,11 +11,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from ._config import NO_TIMEOUTS, Timeouts, read_timeouts
-from ._exceptions import LocalProtocolError
-from ._h1 import CHUNKED, LAST_CHUNK, encode_chunk, encode_request
-from ._models import ByteStream, Request
-from ._trace import check_hooks
+from .._exceptions import LocalProtocolError
+from .._models import ByteStream, Request
+from .._timeouts import NO_TIMEOUTS, Timeouts, read_timeouts
+from .._trace import check_hooks
+from .h1 import CHUNKED, LAST_CHUNK, encode_chunk, encode_request
 
 # Bytes per write of a body, and the largest body that leaves together with its head. Copying
 # this much costs less than a second system call and a second packet.

@@ -1,7 +1,7 @@
 """Recording what is said over a network, and giving it again without one.
 
 Owns: the file of a cassette, the lock around it, and the streams. Must not know: the format, what
-is secret, what matches, HTTP (all that is `_cassette`).
+is secret, what matches, HTTP (all that is `_testing.cassettes`).
 
 Three kinds of streams:
 
@@ -24,18 +24,18 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from .._cassette.exchange import CassetteError, Exchange
-from .._cassette.file import Contents, header_line, read_contents, to_lines
-from .._cassette.filters import Filters
-from .._cassette.matching import DEFAULT_MATCH, Cassette
-from .._cassette.player import Live, Player
-from .._cassette.recorder import Recorder
-from .._cassette.requests import Place
+from .._backends.base import SOCKET_OPTION, NetworkBackend, NetworkStream
+from .._backends.fork import renew_in_child
+from .._backends.sync import SyncBackend
+from .._backends.wrapped import WrappedStream, name_of
 from .._exceptions import MAYBE_PROCESSED, ReadError, ReadTimeout
-from .base import SOCKET_OPTION, NetworkBackend, NetworkStream
-from .fork import renew_in_child
-from .sync import SyncBackend
-from .wrapped import WrappedStream, name_of
+from .cassettes.exchange import CassetteError, Exchange
+from .cassettes.file import Contents, header_line, read_contents, to_lines
+from .cassettes.filters import Filters
+from .cassettes.matching import DEFAULT_MATCH, Cassette
+from .cassettes.player import Live, Player
+from .cassettes.recorder import Recorder
+from .cassettes.requests import Place
 
 if TYPE_CHECKING:
     import ssl
@@ -45,7 +45,7 @@ Path = str | os.PathLike[str]
 RECORD, NEW = "record", "new"
 
 
-class Tape:
+class CassetteFile:
     """A cassette and its file, for any number of connections.
 
     Attributes:
@@ -168,10 +168,10 @@ def _load(path: str) -> Contents:
 class RecordingStream(WrappedStream):
     """Passes everything on, and writes down what was said."""
 
-    def __init__(self, stream: NetworkStream, recorder: Recorder, tape: Tape) -> None:
+    def __init__(self, stream: NetworkStream, recorder: Recorder, tape: CassetteFile) -> None:
         super().__init__(stream)
         self._recorder = recorder
-        self._tape = tape
+        self._cassette_file = tape
         self._aborted = False
 
     @property
@@ -185,18 +185,18 @@ class RecordingStream(WrappedStream):
         return self._recorder.switched
 
     def _sending(self, data: bytes) -> None:
-        self._tape.record(partial(self._recorder.sent, data))
+        self._cassette_file.record(partial(self._recorder.sent, data))
 
     def _received(self, data: bytes, max_bytes: int) -> None:
         recorder = self._recorder
         if data:
-            self._tape.record(partial(recorder.received, data))
+            self._cassette_file.record(partial(recorder.received, data))
         elif not self._aborted:  # else it was we who ended it
-            self._tape.record(partial(recorder.ended, not self.unclean_eof))
+            self._cassette_file.record(partial(recorder.ended, not self.unclean_eof))
 
     def _failed(self, doing: str, exc: BaseException) -> None:
         if not self._aborted:
-            self._tape.record(partial(self._recorder.failed, exc))
+            self._cassette_file.record(partial(self._recorder.failed, exc))
 
     def _secured(self, stream: NetworkStream) -> NetworkStream:
         ssl_object = stream.get_extra_info("ssl_object")
@@ -206,21 +206,21 @@ class RecordingStream(WrappedStream):
                 f"cannot record the connection to {self._recorder.place}: HTTP/2 was offered and "
                 "chosen, and cassettes are of HTTP/1.1: use http2=False"
             )
-        self._tape.record(self._recorder.started_tls)
-        return RecordingStream(stream, self._recorder, self._tape)
+        self._cassette_file.record(self._recorder.started_tls)
+        return RecordingStream(stream, self._recorder, self._cassette_file)
 
     def close(self) -> None:
         try:
             super().close()
         finally:
-            self._tape.record(self._recorder.closed)
+            self._cassette_file.record(self._recorder.closed)
 
     def abort(self) -> None:
         self._aborted = True
         super().abort()
 
     def get_extra_info(self, info: str) -> Any:
-        if info == "is_readable" and self._tape.closed:
+        if info == "is_readable" and self._cassette_file.closed:
             return True  # so that it is not used again
         return super().get_extra_info(info)
 
@@ -285,9 +285,9 @@ class RecordingBackend(NetworkBackend):
         goes_on = self._splices and os.path.exists(self.path)
         contents = _load(self.path) if goes_on else Contents([], 0)
         cassette = Cassette(self.path, contents, match, repeat)
-        self._tape = Tape(self.path, cassette, filters)
-        self._tape.keeps = self._splices
-        self._tape.begin(contents.sound if goes_on else None)
+        self._cassette_file = CassetteFile(self.path, cassette, filters)
+        self._cassette_file.keeps = self._splices
+        self._cassette_file.begin(contents.sound if goes_on else None)
 
     def connect_tcp(
         self,
@@ -325,7 +325,7 @@ class RecordingBackend(NetworkBackend):
         name: str,
         uds: str | None = None,
     ) -> NetworkStream:
-        tape = self._tape
+        tape = self._cassette_file
         tape.check()
 
         def record(timeout: float | None) -> RecordingStream:
@@ -352,9 +352,9 @@ class RecordingBackend(NetworkBackend):
 
         Raises httpcore.ConnectError where something could not be recorded.
         """
-        self._tape.closed = True
-        if self._tape.failure is not None:
-            raise self._tape.failure
+        self._cassette_file.closed = True
+        if self._cassette_file.failure is not None:
+            raise self._cassette_file.failure
 
     def __enter__(self) -> RecordingBackend:
         return self
@@ -389,9 +389,9 @@ class ReplayTLS:
 class ReplayStream(NetworkStream):
     """A connection whose other end is a cassette."""
 
-    def __init__(self, player: Player, tape: Tape) -> None:
+    def __init__(self, player: Player, tape: CassetteFile) -> None:
         self._player = player
-        self._tape = tape
+        self._cassette_file = tape
         self._tls: ReplayTLS | None = None
         self._closed = False
         self.peer = str(player.place)
@@ -403,17 +403,17 @@ class ReplayStream(NetworkStream):
         return step
 
     def _next(self, max_bytes: int) -> bytes | Live | None:
-        with self._tape.lock:
-            if self._closed or self._tape.closed:
+        with self._cassette_file.lock:
+            if self._closed or self._cassette_file.closed:
                 raise ReadError(f"read from {self.peer} failed: it is closed")
             step = self._player.next(max_bytes)
-        self._tape.work_off()
+        self._cassette_file.work_off()
         return step
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        with self._tape.lock:
+        with self._cassette_file.lock:
             self._player.sent(bytes(buffer))
-        self._tape.work_off()
+        self._cassette_file.work_off()
 
     def close(self) -> None:
         self._closed = True
@@ -424,15 +424,15 @@ class ReplayStream(NetworkStream):
         server_hostname: str | None = None,
         timeout: float | None = None,
     ) -> NetworkStream:
-        with self._tape.lock:
+        with self._cassette_file.lock:
             self._player.started_tls()
-        self._tape.work_off()
+        self._cassette_file.work_off()
         self._tls = ReplayTLS()
         return self
 
     def get_extra_info(self, info: str) -> Any:
         if info == "is_readable":
-            return self._closed or self._tape.closed or self._player.readable
+            return self._closed or self._cassette_file.closed or self._player.readable
         return self._tls if info == "ssl_object" else None
 
     @property
@@ -449,7 +449,7 @@ class SplicedStream(ReplayStream):
     """
 
     def __init__(
-        self, record: Callable[[float | None], RecordingStream], player: Player, tape: Tape
+        self, record: Callable[[float | None], RecordingStream], player: Player, tape: CassetteFile
     ) -> None:
         super().__init__(player, tape)
         self._record = record
@@ -463,9 +463,9 @@ class SplicedStream(ReplayStream):
         self._pass_on(timeout)
         stream = self._network(timeout)
         data: bytes = stream.read(max_bytes, timeout)
-        with self._tape.lock:
+        with self._cassette_file.lock:
             self._player.heard(stream.idle, stream.switched)
-        self._tape.work_off()
+        self._cassette_file.work_off()
         return data
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
@@ -474,9 +474,9 @@ class SplicedStream(ReplayStream):
             self._pass_on(timeout)
 
     def _pass_on(self, timeout: float | None) -> None:
-        with self._tape.lock:
+        with self._cassette_file.lock:
             data = self._player.forward()
-        self._tape.work_off()
+        self._cassette_file.work_off()
         if data:
             self._network(timeout).write(data, timeout)
 
@@ -565,7 +565,9 @@ class ReplayBackend(NetworkBackend):
         self, path: Path, *, match: Iterable[str] = DEFAULT_MATCH, repeat: bool = False
     ) -> None:
         self.path = os.fspath(path)
-        self._tape = Tape(self.path, Cassette(self.path, _load(self.path), match, repeat))
+        self._cassette_file = CassetteFile(
+            self.path, Cassette(self.path, _load(self.path), match, repeat)
+        )
 
     def connect_tcp(
         self,
@@ -586,8 +588,8 @@ class ReplayBackend(NetworkBackend):
         return self._open(Place(f"unix:{path}", path))
 
     def _open(self, place: Place) -> NetworkStream:
-        self._tape.check()
-        return ReplayStream(Player(place, self._tape.cassette), self._tape)
+        self._cassette_file.check()
+        return ReplayStream(Player(place, self._cassette_file.cassette), self._cassette_file)
 
     def sleep(self, seconds: float) -> None:
         """Nothing: what is waited for was recorded long ago."""
@@ -595,12 +597,12 @@ class ReplayBackend(NetworkBackend):
     @property
     def unused(self) -> list[str]:
         """The recorded requests that were not made, as "METHOD URL"."""
-        with self._tape.lock:
-            return [str(exchange.asked) for exchange in self._tape.cassette.unused]
+        with self._cassette_file.lock:
+            return [str(exchange.asked) for exchange in self._cassette_file.cassette.unused]
 
     def close(self) -> None:
         """Give no more answers: connections of this backend are not used again."""
-        self._tape.closed = True
+        self._cassette_file.closed = True
 
     def __enter__(self) -> ReplayBackend:
         return self

@@ -114,7 +114,7 @@ class Owner(Protocol):
     aborted: bool  # the caller's; not looked at here
 
 
-class _Line:
+class RouteState:
     """One route: how many slots it has, which of them are idle or have room, and its waiters."""
 
     __slots__ = (
@@ -123,9 +123,9 @@ class _Line:
         "idle",
         "open",
         "patient",
+        "queued_as",
         "route",
         "shared",
-        "ticket",
         "waiters",
     )
 
@@ -138,7 +138,7 @@ class _Line:
         self.idle: dict[Slot, None] = {}  # newest last
         self.open: list[tuple[int, Slot]] = []  # heap of slots with free streams; see `_open`
         self.waiters: OrderedDict[int, Waiter] = OrderedDict()  # by sequence, oldest first
-        self.ticket = 0  # the sequence it contends under; 0 when it does not
+        self.queued_as = 0  # the sequence it contends under; 0 when it does not
 
 
 class Slot:
@@ -159,7 +159,6 @@ class Slot:
 
     __slots__ = (
         "_due",
-        "_line",
         "_listed",
         "_number",
         "_retires",
@@ -169,13 +168,14 @@ class Slot:
         "expires",
         "idle_since",
         "route",
+        "route_state",
         "served",
         "shares",
         "state",
         "streams",
     )
 
-    def __init__(self, line: _Line, now: float) -> None:
+    def __init__(self, line: RouteState, now: float) -> None:
         self.route = line.route
         self.state = DIALING
         self.connection: Any = None
@@ -187,7 +187,7 @@ class Slot:
         self.streams = 1
         self._number = 0  # of shared ones: the order in which they came up
         self._listed = False  # it has an entry in `open` of its line
-        self._line = line
+        self.route_state = line
         self._retires = _FOREVER  # created + max_age
         self.idle_since = now
         self._due = _FOREVER  # when the heap of expiries will look at it; never after `expires`
@@ -248,19 +248,21 @@ class Waiter:
     """
 
     __slots__ = (
-        "_line",
         "cancelled",
         "event",
         "fresh",
         "owner",
         "route",
+        "route_state",
         "sequence",
         "served",
         "since",
     )
 
-    def __init__(self, line: _Line, owner: Owner, fresh: bool, sequence: int, since: float) -> None:
-        self._line = line
+    def __init__(
+        self, line: RouteState, owner: Owner, fresh: bool, sequence: int, since: float
+    ) -> None:
+        self.route_state = line
         self.route = line.route
         self.owner = owner
         self.fresh = fresh
@@ -370,9 +372,11 @@ class Scheduler:
         self._slots: dict[Slot, None] = {}
         self._waiting: OrderedDict[int, Waiter] = OrderedDict()  # by id(owner), oldest first
         # What follows from them.
-        self._lines: dict[Route, _Line] = {}
+        self._lines: dict[Route, RouteState] = {}
         self._idle: OrderedDict[Slot, None] = OrderedDict()  # of all lines, newest last
-        self._ready: list[tuple[int, _Line]] = []  # heap of contenders; outdated: ticket differs
+        self._ready: list[
+            tuple[int, RouteState]
+        ] = []  # heap of contenders; outdated: queued_as differs
         self._expiries: list[tuple[float, int, Slot]] = []  # heap; outdated: _due differs
         self._reap_at = _FOREVER  # no idle slot expires before
         # For people; an interruption may cost them one.
@@ -456,16 +460,16 @@ class Scheduler:
         if keep_for is not None and now + keep_for < expires:
             expires = now + keep_for
         if self._mutating or self._waiting or expires <= now or len(self._idle) >= self._max_idle:
-            line = slot._line
-            if line.ticket and not self._mutating and expires > now:
-                if self._ready[0][0] == line.ticket and not line.waiters[line.ticket].fresh:
+            line = slot.route_state
+            if line.queued_as and not self._mutating and expires > now:
+                if self._ready[0][0] == line.queued_as and not line.waiters[line.queued_as].fresh:
                     return self._hand_over(slot, line, owner, now, expires)
             return self._give_back(owner, now, expires)
         self._mutating = True
         slot.expires = expires
         slot.idle_since = now
         slot.state = IDLE
-        slot._line.idle[slot] = None
+        slot.route_state.idle[slot] = None
         self._idle[slot] = None
         if expires < slot._due:
             self._watch(slot)
@@ -491,7 +495,7 @@ class Scheduler:
         slot = owner.slot
         if not isinstance(slot, Slot) or slot.state != DIALING:
             raise RuntimeError("this owner has no slot that is being dialed")
-        line = slot._line
+        line = slot.route_state
         self._latest = now
         self._mutating = True
         slot.created = now
@@ -505,7 +509,7 @@ class Scheduler:
         slot.state = ACTIVE
         line.dialing -= 1
         if line.waiters:
-            self._pour(line, now)
+            self._assign_streams(line, now)
             self._serve(now)
         self._mutating = False
 
@@ -531,7 +535,7 @@ class Scheduler:
         slot.streams = streams
         if slot.state == ACTIVE:
             self._offer(slot)
-            self._pour(slot._line, now)
+            self._assign_streams(slot.route_state, now)
         elif slot.state == IDLE and not streams:
             self._expire(slot)
         self._mutating = False
@@ -723,7 +727,7 @@ class Scheduler:
         _must(ages == sorted(ages), "5: the order of the idle ones")
         _must(set(lines) == {s.route for s in slots} | {w.route for w in self._queue()}, "7")
         for line in lines.values():
-            self._check_line(line, [slot for slot in slots if slot._line is line])
+            self._check_line(line, [slot for slot in slots if slot.route_state is line])
         _must(len(self._ready) <= 2 * len(self._waiting) + _SLACK, "8: outdated contenders")
         _must(len(self._expiries) <= 2 * len(slots) + _SLACK, "8: outdated expiries")
         watched = {(due, key) for due, key, _ in self._expiries} | {(_FOREVER, id(s)) for s in idle}
@@ -731,7 +735,7 @@ class Scheduler:
         _must(all(self._reap_at <= s._due <= s.expires for s in idle), "9: and in time")
         _must(all(s.expires <= s._retires and s.streams for s in idle), "9: and fit for use")
 
-    def _check_line(self, line: _Line, mine: list[Slot]) -> None:
+    def _check_line(self, line: RouteState, mine: list[Slot]) -> None:
         route, listed = line.route, [slot for _, slot in line.open]
         queue = [waiter for waiter in self._queue() if waiter.route == route]
         full = len(self._slots) >= self._max and not self._idle
@@ -741,13 +745,15 @@ class Scheduler:
         _must(line.dialing == [slot.state for slot in mine].count(DIALING), "3: who dials")
         _must(all(slot.route == route for slot in mine), "3: the route of a slot")
         _must(line.shared or not busy, "3: a line knows that it has shares")
-        _must(list(line.idle) == [s for s in self._idle if s._line is line], "5: newest last")
+        _must(list(line.idle) == [s for s in self._idle if s.route_state is line], "5: newest last")
         _must(list(line.waiters.values()) == queue, "5: the queue of a line")
         contends = bool(queue) and self._may_dial(line)
         _must(not queue or not (line.idle or free), "4: one could be served")
         _must(full or not contends, "4: one could dial")
-        ticket = (line.ticket, line)
-        _must(not contends or (line.ticket == queue[0].sequence and ticket in self._ready), "4")
+        queued_as = (line.queued_as, line)
+        _must(
+            not contends or (line.queued_as == queue[0].sequence and queued_as in self._ready), "4"
+        )
         _must(set(free) <= set(listed), "4: each free stream is known")
         _must(all(slot._listed for slot in listed), "5: what is listed")
         _must(len(set(listed)) == len(listed) <= 3 * line.count + _SLACK, "8: outdated slots")
@@ -757,11 +763,11 @@ class Scheduler:
 
     # Taking and giving back, in full. From here on `_mutating` is up.
 
-    def _new_line(self, route: Route) -> _Line:
-        return _Line(route, self._shares is not None and self._shares(route))
+    def _new_line(self, route: Route) -> RouteState:
+        return RouteState(route, self._shares is not None and self._shares(route))
 
     def _acquire_cold(
-        self, line: _Line, owner: Owner, now: float, fresh: bool
+        self, line: RouteState, owner: Owner, now: float, fresh: bool
     ) -> Slot | Share | Waiter:
         if id(owner) in self._waiting:
             raise RuntimeError("this owner waits for a slot already")
@@ -781,7 +787,7 @@ class Scheduler:
         self._mutating = False
         return waiter
 
-    def _take(self, line: _Line, owner: Owner, now: float, fresh: bool) -> Slot | Share | None:
+    def _take(self, line: RouteState, owner: Owner, now: float, fresh: bool) -> Slot | Share | None:
         """Gives the owner a stream or an idle slot of the line, or a new one, if the limits
         allow."""
         self.touched += 1
@@ -816,7 +822,7 @@ class Scheduler:
     def _use(self, slot: Slot, owner: Owner, now: float) -> Slot | Share:
         """Gives the owner an idle slot, or a stream of one that is shared."""
         if slot.state == IDLE:
-            del slot._line.idle[slot]
+            del slot.route_state.idle[slot]
             del self._idle[slot]
         if slot.shares is None:
             owner.slot = slot
@@ -859,19 +865,21 @@ class Scheduler:
         slot.expires = expires
         slot.idle_since = now
         slot.state = IDLE
-        slot._line.idle[slot] = None
+        slot.route_state.idle[slot] = None
         self._idle[slot] = None
         if expires < slot._due:
             self._watch(slot)
-        self._settle(slot._line)
+        self._settle(slot.route_state)
 
-    def _hand_over(self, slot: Slot, line: _Line, owner: Owner, now: float, expires: float) -> None:
+    def _hand_over(
+        self, slot: Slot, line: RouteState, owner: Owner, now: float, expires: float
+    ) -> None:
         """From its owner straight to the oldest contender of all, which waits for this route.
 
         The same as `_give_back` would do in more steps; a busy pool lives on this.
         """
         self._latest = now
-        waiter = line.waiters[line.ticket]
+        waiter = line.waiters[line.queued_as]
         self._mutating = True
         slot.expires = expires
         slot.idle_since = now
@@ -882,12 +890,12 @@ class Scheduler:
         waiter.served = True
         self.woken.append(waiter)
         del self._waiting[id(waiter.owner)]
-        del line.waiters[line.ticket]
+        del line.waiters[line.queued_as]
         if line.waiters:
-            line.ticket = next(iter(line.waiters))
-            heapreplace(self._ready, (line.ticket, line))
+            line.queued_as = next(iter(line.waiters))
+            heapreplace(self._ready, (line.queued_as, line))
         else:
-            line.ticket = 0
+            line.queued_as = 0
             heappop(self._ready)
         self._mutating = False
 
@@ -895,7 +903,9 @@ class Scheduler:
         self.touched += 1
         dialing = slot.state == DIALING
         if dialing:
-            slot._line.patient = False  # it has failed: who waited for it is not to wait again
+            slot.route_state.patient = (
+                False  # it has failed: who waited for it is not to wait again
+            )
         slot.state = CLOSED
         slot._due = _FOREVER
         self._hang_up(slot)
@@ -904,7 +914,7 @@ class Scheduler:
         del self._slots[slot]
         self.failed += dialing
         self._reused += max(0, slot.served - 1)
-        line = slot._line
+        line = slot.route_state
         line.count -= 1
         line.dialing -= dialing
         if slot in self._idle:
@@ -949,7 +959,7 @@ class Scheduler:
         slot.expires = _AT_ONCE  # until it has served once
         slot.shares = {share: None}
         owner.slot = share
-        slot._line.shared = True
+        slot.route_state.shared = True
         self._offer(slot)
 
     def _leave(
@@ -983,8 +993,8 @@ class Scheduler:
             self._vacate(slot, now)
         else:
             self._offer(slot)
-            if slot._line.waiters:
-                self._pour(slot._line, now)
+            if slot.route_state.waiters:
+                self._assign_streams(slot.route_state, now)
         self._mutating = False
 
     def _vacate(self, slot: Slot, now: float) -> None:
@@ -1002,9 +1012,9 @@ class Scheduler:
         if slot._listed or slot.shares is None or len(slot.shares) >= slot.streams:
             return
         slot._listed = True
-        heappush(slot._line.open, (slot._number, slot))
+        heappush(slot.route_state.open, (slot._number, slot))
 
-    def _open(self, line: _Line, now: float) -> Slot | None:
+    def _open(self, line: RouteState, now: float) -> Slot | None:
         """The oldest slot of a line that is in use and has a free stream."""
         entries = line.open
         while entries:
@@ -1017,7 +1027,7 @@ class Scheduler:
             heappop(entries)
         return None
 
-    def _pour(self, line: _Line, now: float) -> None:
+    def _assign_streams(self, line: RouteState, now: float) -> None:
         """Hands out the free streams of a line, which are of no use to any other."""
         while line.waiters:
             slot = self._open(line, now)
@@ -1036,17 +1046,17 @@ class Scheduler:
         while ready:
             sequence, line = ready[0]
             self.touched += 1
-            if line.ticket != sequence:
+            if line.queued_as != sequence:
                 heappop(ready)
                 continue
             if not (line.idle or self._idle or len(self._slots) < self._max):
                 return  # what the others could use, this one could: so they must wait too
             heappop(ready)
-            line.ticket = 0
+            line.queued_as = 0
             waiter = line.waiters[sequence]
             if self._take(line, waiter.owner, now, waiter.fresh) is not None:
                 self._served(waiter)
-                self._pour(line, now)
+                self._assign_streams(line, now)
             # Else what it contended for has gone to an older one.
 
     def _served(self, waiter: Waiter) -> None:
@@ -1058,30 +1068,30 @@ class Scheduler:
         self.touched += 1
         waiter.cancelled = True
         self._dequeue(waiter)
-        self._settle(waiter._line)
+        self._settle(waiter.route_state)
 
     def _dequeue(self, waiter: Waiter) -> None:
         del self._waiting[id(waiter.owner)]
-        line = waiter._line
+        line = waiter.route_state
         del line.waiters[waiter.sequence]
-        if line.ticket == waiter.sequence:
-            line.ticket = 0
+        if line.queued_as == waiter.sequence:
+            line.queued_as = 0
 
-    def _may_dial(self, line: _Line) -> bool:
+    def _may_dial(self, line: RouteState) -> bool:
         """As far as the line is concerned."""
         return line.count < self._max_per_route and not (line.patient and line.dialing)
 
-    def _settle(self, line: _Line) -> None:
+    def _settle(self, line: RouteState) -> None:
         """After any change to a line: it contends if it can, and an empty one is dropped."""
         if line.waiters:
             head = next(iter(line.waiters))
-            if line.ticket != head and (line.idle or self._may_dial(line)):
-                line.ticket = head
+            if line.queued_as != head and (line.idle or self._may_dial(line)):
+                line.queued_as = head
                 heappush(self._ready, (head, line))
         elif not line.count:
             self._lines.pop(line.route, None)
         if len(self._ready) > 2 * len(self._waiting) + _SLACK:
-            self._ready[:] = [entry for entry in self._ready if entry[1].ticket == entry[0]]
+            self._ready[:] = [entry for entry in self._ready if entry[1].queued_as == entry[0]]
             heapify(self._ready)
 
     # Expiry. A heap holds one valid entry per idle slot that can expire. It is not moved when the
@@ -1126,7 +1136,7 @@ class Scheduler:
         self._rebuild()
         self._reap(now)
         for line in list(self._lines.values()):
-            self._pour(line, now)
+            self._assign_streams(line, now)
         self._serve(now)
         self._trim()
         self._mutating = False
@@ -1170,18 +1180,18 @@ class Scheduler:
         resting = [slot for slot in self._slots if slot.state == IDLE]
         for slot in sorted(resting, key=lambda slot: slot.idle_since):
             self._idle[slot] = None
-            slot._line.idle[slot] = None
+            slot.route_state.idle[slot] = None
             slot.expires = min(slot.expires, slot._retires if slot.streams else _AT_ONCE)
             if slot.expires < _FOREVER:
                 self._watch(slot)
         for line in self._lines.values():
             self._settle(line)
 
-    def _rebuilt_lines(self) -> dict[Route, _Line]:
-        lines: dict[Route, _Line] = {}
+    def _rebuilt_lines(self) -> dict[Route, RouteState]:
+        lines: dict[Route, RouteState] = {}
         for slot in self._slots:
-            line = lines.setdefault(slot.route, _Line(slot.route, slot._line.patient))
-            slot._line = line
+            line = lines.setdefault(slot.route, RouteState(slot.route, slot.route_state.patient))
+            slot.route_state = line
             slot._due = _FOREVER
             slot._listed = False
             line.count += 1
@@ -1190,8 +1200,10 @@ class Scheduler:
                 line.shared = True
                 self._offer(slot)
         for waiter in self._waiting.values():
-            line = lines.setdefault(waiter.route, _Line(waiter.route, waiter._line.patient))
-            waiter._line = line
+            line = lines.setdefault(
+                waiter.route, RouteState(waiter.route, waiter.route_state.patient)
+            )
+            waiter.route_state = line
             line.waiters[waiter.sequence] = waiter
         return lines
 
@@ -1206,7 +1218,7 @@ def _limit(name: str, value: int | None, least: int) -> int:
 
 def _renewed(slot: Slot) -> Slot:
     """The same connection under a new identity, so that references to the old one are void."""
-    new = Slot(slot._line, slot.idle_since)
+    new = Slot(slot.route_state, slot.idle_since)
     new.state = slot.state
     new.connection = slot.connection
     new.created = slot.created

@@ -19,15 +19,15 @@ import ipaddress
 from collections.abc import Generator
 from typing import Any
 
-from ._exceptions import (
+from .._exceptions import (
     NetworkError,
     ProxyConnectTimeout,
     ProxyError,
     TimeoutException,
     explained,
 )
-from ._proxy import MAX_SOCKS_FIELD, SOCKS_4, Hop, Read, Rename, Resolve, Step, Write, told
-from ._redact import SECURE
+from .._redact import SECURE
+from .http_proxy import MAX_SOCKS_FIELD, SOCKS_4, ProxyHop, Read, Rename, Resolve, Step, Write, told
 
 RESOLVED_HERE = (b"socks5", b"socks4")
 
@@ -99,7 +99,7 @@ class Answers:
             raise _Broken("it sent data before anything was asked for")
 
 
-def connect(stream: Any, hop: Hop, host: str, port: int) -> Generator[Step, Any, None]:
+def connect(stream: Any, hop: ProxyHop, host: str, port: int) -> Generator[Step, Any, None]:
     """Ask the proxy at the other end of `stream` for a connection to `host`:`port`.
 
     Parameters:
@@ -117,7 +117,9 @@ def connect(stream: Any, hop: Hop, host: str, port: int) -> Generator[Step, Any,
     yield Rename(stream, f"{where} through the proxy {hop}")
 
 
-def _set_up(stream: Any, hop: Hop, host: str, port: int, where: str) -> Generator[Step, Any, Any]:
+def _set_up(
+    stream: Any, hop: ProxyHop, host: str, port: int, where: str
+) -> Generator[Step, Any, Any]:
     what = f"connect to {where} at the proxy {hop}"
     answers = Answers(stream)
     if hop.scheme not in SOCKS_4:
@@ -142,14 +144,14 @@ def _told_apart(what: str, work: Generator[Step, Any, Refusal]) -> Generator[Ste
         raise explained(ProxyError(refusal), f"{what} was refused: {refusal}")
 
 
-def _pick(addresses: list[str], hop: Hop) -> str:
+def _pick(addresses: list[str], hop: ProxyHop) -> str:
     """The address that the proxy is asked for: the first, and for SOCKS 4 the first IPv4 one."""
     if hop.scheme in SOCKS_4:
         return next((each for each in addresses if ":" not in each), addresses[0])
     return addresses[0]
 
 
-def _log_in(stream: Any, hop: Hop, answers: Answers) -> Generator[Step, Any, Refusal]:
+def _log_in(stream: Any, hop: ProxyHop, answers: Answers) -> Generator[Step, Any, Refusal]:
     """RFC 1928 section 3, RFC 1929."""
     offered = [NO_LOGIN] if hop.auth is None else [NO_LOGIN, PASSWORD]
     yield Write(stream, bytes([5, len(offered), *offered]))
@@ -166,7 +168,7 @@ def _log_in(stream: Any, hop: Hop, answers: Answers) -> Generator[Step, Any, Ref
 
 
 def _ask_5(
-    stream: Any, hop: Hop, host: str, port: int, answers: Answers
+    stream: Any, hop: ProxyHop, host: str, port: int, answers: Answers
 ) -> Generator[Step, Any, Refusal]:
     """RFC 1928 sections 4 to 6."""
     yield Write(stream, b"\x05" + CONNECT + b"\0" + _address_5(host) + port.to_bytes(2, "big"))
@@ -183,7 +185,7 @@ def _ask_5(
 
 
 def _ask_4(
-    stream: Any, hop: Hop, host: str, port: int, answers: Answers
+    stream: Any, hop: ProxyHop, host: str, port: int, answers: Answers
 ) -> Generator[Step, Any, Refusal]:
     user = hop.auth[0] if hop.auth is not None else b""
     address = _ip(host)

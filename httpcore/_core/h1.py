@@ -35,7 +35,7 @@ from collections.abc import Callable, Iterable
 
 import h11
 
-from ._exceptions import (
+from .._exceptions import (
     DISCONNECTED,
     RESPONSE_STARTED,
     ConflictingLengths,
@@ -45,8 +45,8 @@ from ._exceptions import (
     RemoteProtocolError,
     ServerDisconnected,
 )
-from ._greetings import explain_start
-from ._redact import redact_target, shown_name
+from .._redact import redact_target, shown_name
+from .greetings import explain_start
 
 Headers = list[tuple[bytes, bytes]]
 

@@ -1,0 +1,1 @@
+"""Cassettes, recording and logging of the network: for tests, loaded only when used."""

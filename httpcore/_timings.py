@@ -1,0 +1,188 @@
+"""What is known about a request afterwards: how long each phase took, and over which connection.
+
+Owns: `Timings` and `ConnectionInfo`. Must not know: a clock, sockets.
+
+Sources: curl's ``--write-out`` (which times people want).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+class Opening:
+    """How long it took to open a connection, in seconds.
+
+    Attributes:
+        dns: the look-up; None where there was none, or nobody measured it.
+        connect: TCP or the Unix socket, and what was said to a proxy.
+        tls: handshakes; None without TLS.
+    """
+
+    __slots__ = ("connect", "dns", "tls")
+
+    def __init__(self) -> None:
+        self.dns: float | None = None
+        self.connect = 0.0
+        self.tls: float | None = None
+
+
+class Marks:
+    """When the phases of one request were over, by `time.monotonic`; None for what was not yet.
+
+    Made without a constructor, which would be a call for each request: `ResponseBody` sets all.
+
+    Attributes:
+        began: the request came.
+        ready: there was a connection.
+        sent: the request was written.
+        headed: the response's head was there.
+        ended: its body was, too.
+        opening: of the connection, if it was opened for this request.
+    """
+
+    __slots__ = ("began", "ended", "headed", "opening", "ready", "sent")
+
+    began: float | None
+    ready: float | None
+    sent: float | None
+    headed: float | None
+    ended: float | None
+    opening: Opening | None
+
+
+class Timings:
+    """How long each phase of a request took, in seconds; in ``response.extensions["timings"]``.
+
+    They follow one another; None for a phase that the request did not have (a reused connection is
+    not opened) or that is not over (the body is not read). Of a request that was sent more than
+    once, they are those of the last time, and `queue` has what came before.
+
+    Attributes:
+        queue: until there was a connection, or leave to open one; with attempts to open one that
+            failed, and the pauses between them.
+        dns, connect, tls: opening the connection, see `Opening`.
+        send: until the request was written.
+        first_byte: from then until the head of the response was there.
+        last_byte: from then until the end of its body.
+        total: all of it, as far as it is over.
+    """
+
+    __slots__ = ("_marks",)
+
+    _marks: Marks
+
+    @property
+    def queue(self) -> float | None:
+        waited = _between(self._marks.began, self._marks.ready)
+        opening = self._marks.opening
+        if waited is None or opening is None:
+            return waited
+        return max(0.0, waited - opening.connect - (opening.dns or 0.0) - (opening.tls or 0.0))
+
+    @property
+    def dns(self) -> float | None:
+        opening = self._marks.opening
+        return None if opening is None else opening.dns
+
+    @property
+    def connect(self) -> float | None:
+        opening = self._marks.opening
+        return None if opening is None else opening.connect
+
+    @property
+    def tls(self) -> float | None:
+        opening = self._marks.opening
+        return None if opening is None else opening.tls
+
+    @property
+    def send(self) -> float | None:
+        return _between(self._marks.ready, self._marks.sent)
+
+    @property
+    def first_byte(self) -> float | None:
+        return _between(self._marks.sent, self._marks.headed)
+
+    @property
+    def last_byte(self) -> float | None:
+        return _between(self._marks.headed, self._marks.ended)
+
+    @property
+    def total(self) -> float | None:
+        marks = self._marks
+        return _between(marks.began, marks.ended or marks.headed)
+
+    def as_dict(self) -> dict[str, float | None]:
+        """All of them by name, in order."""
+        return {name: getattr(self, name) for name in PHASES}
+
+    def __repr__(self) -> str:
+        shown = [f"{n} {1000 * s:.3g}" for n, s in self.as_dict().items() if s is not None]
+        return f"<{type(self).__name__} [{', '.join(shown)} ms]>"
+
+
+PHASES = ("queue", "dns", "connect", "tls", "send", "first_byte", "last_byte", "total")
+
+
+def _between(start: float | None, end: float | None) -> float | None:
+    return None if start is None or end is None else max(0.0, end - start)
+
+
+class ConnectionInfo:
+    """What a response came over; in ``response.extensions["connection"]``. It stays true after the
+    connection was closed.
+
+    Attributes:
+        protocol: ``"HTTP/1.1"`` or ``"HTTP/2"``.
+        local_address, remote_address: as sockets have them; None where the stream does not say.
+            Behind a proxy, `remote_address` is the proxy's.
+        alpn: what was agreed on by ALPN, or None.
+        tls_version, cipher: as `ssl.SSLSocket.version` and ``cipher()[0]`` have them; None without
+            TLS.
+        certificate: the server's, DER; None without TLS.
+    """
+
+    __slots__ = (
+        "alpn",
+        "certificate",
+        "cipher",
+        "local_address",
+        "protocol",
+        "remote_address",
+        "tls_version",
+    )
+
+    def __init__(self, stream: Any, protocol: str) -> None:
+        self.protocol = protocol
+        self.local_address = stream.get_extra_info("client_addr")
+        self.remote_address = stream.get_extra_info("server_addr")
+        tls = stream.get_extra_info("ssl_object")
+        self.alpn: str | None = _ask(tls, "selected_alpn_protocol")
+        self.tls_version: str | None = _ask(tls, "version")
+        cipher = _ask(tls, "cipher")
+        self.cipher: str | None = cipher[0] if cipher else None
+        self.certificate: bytes | None = _ask(tls, "getpeercert", True)
+
+    def __repr__(self) -> str:
+        parts = [self.protocol]
+        if self.remote_address is not None:
+            parts.append(f"to {_shown(self.remote_address)}")
+        if self.tls_version is not None:
+            parts.append(f"{self.tls_version} {self.cipher}")
+        return f"<{type(self).__name__} [{', '.join(parts)}]>"
+
+
+def _ask(tls: Any, name: str, *arguments: Any) -> Any:
+    """What the TLS object says; it may be of any make, and its connection gone already."""
+    method = getattr(tls, name, None)
+    try:
+        return None if method is None else method(*arguments)
+    except (OSError, ValueError, AttributeError):  # the last one: an SSLSocket that was closed
+        return None
+
+
+def _shown(address: Any) -> str:
+    if isinstance(address, tuple) and len(address) >= 2:
+        host = f"[{address[0]}]" if ":" in str(address[0]) else address[0]
+        return f"{host}:{address[1]}"
+    return str(address)
