@@ -79,24 +79,28 @@ def _explain_field(pairs: Any) -> TypeError | None:
 
 
 class ByteStream:
-    """A body that is all there already; can be sent again."""
+    """A body that is all there already; can be sent again.
 
-    __slots__ = ("_content",)
+    Attributes:
+        content: its bytes.
+    """
+
+    __slots__ = ("content",)
 
     def __init__(self, content: bytes) -> None:
-        self._content = content
+        self.content = content
 
     def __iter__(self) -> Iterator[bytes]:
-        yield self._content
+        yield self.content
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        yield self._content
+        yield self.content
 
     def __len__(self) -> int:
-        return len(self._content)
+        return len(self.content)
 
     def __repr__(self) -> str:
-        return f"<{self.__class__.__name__} [{len(self._content)} bytes]>"
+        return f"<{self.__class__.__name__} [{len(self.content)} bytes]>"
 
 
 EMPTY = ByteStream(b"")
@@ -336,6 +340,21 @@ class Response:
         close = getattr(self.stream, "aclose", None)
         if close is not None:
             await close()
+
+
+def received_response(
+    status: int, headers: HeaderList, body: Any, extensions: Extensions
+) -> Response:
+    """Return the response that a connection has received, its `body` still unread. Nothing is
+    checked or converted: the codecs have done that."""
+    response: Response = Response.__new__(Response)
+    response.status = status
+    response.headers = headers
+    response.stream = body
+    response.extensions = extensions
+    response._content = None
+    response._consumed = False
+    return response
 
 
 def _is_sync(stream: Any) -> bool:

@@ -27,30 +27,6 @@ class Opening:
         self.tls: float | None = None
 
 
-class Marks:
-    """When the phases of one request were over, by `time.monotonic`; None for what was not yet.
-
-    Made without a constructor, which would be a call for each request: `ResponseBody` sets all.
-
-    Attributes:
-        began: the request came.
-        ready: there was a connection.
-        sent: the request was written.
-        headed: the response's head was there.
-        ended: its body was, too.
-        opening: of the connection, if it was opened for this request.
-    """
-
-    __slots__ = ("began", "ended", "headed", "opening", "ready", "sent")
-
-    began: float | None
-    ready: float | None
-    sent: float | None
-    headed: float | None
-    ended: float | None
-    opening: Opening | None
-
-
 class Timings:
     """How long each phase of a request took, in seconds; in ``response.extensions["timings"]``.
 
@@ -66,51 +42,66 @@ class Timings:
         first_byte: from then until the head of the response was there.
         last_byte: from then until the end of its body.
         total: all of it, as far as it is over.
+
+    The readings of `time.monotonic` that these are differences of; None for what has not happened.
+    The class has no constructor, which would be a call for each request: `ResponseBody` sets all.
+
+    Attributes:
+        began: the request came.
+        ready: there was a connection.
+        sent: the request was written.
+        headed: the response's head was there.
+        ended: its body was, too.
+        opening: how the connection was opened, if it was opened for this request.
     """
 
-    __slots__ = ("_marks",)
+    __slots__ = ("began", "ended", "headed", "opening", "ready", "sent")
 
-    _marks: Marks
+    began: float | None
+    ready: float | None
+    sent: float | None
+    headed: float | None
+    ended: float | None
+    opening: Opening | None
 
     @property
     def queue(self) -> float | None:
-        waited = _between(self._marks.began, self._marks.ready)
-        opening = self._marks.opening
+        waited = _between(self.began, self.ready)
+        opening = self.opening
         if waited is None or opening is None:
             return waited
         return max(0.0, waited - opening.connect - (opening.dns or 0.0) - (opening.tls or 0.0))
 
     @property
     def dns(self) -> float | None:
-        opening = self._marks.opening
+        opening = self.opening
         return None if opening is None else opening.dns
 
     @property
     def connect(self) -> float | None:
-        opening = self._marks.opening
+        opening = self.opening
         return None if opening is None else opening.connect
 
     @property
     def tls(self) -> float | None:
-        opening = self._marks.opening
+        opening = self.opening
         return None if opening is None else opening.tls
 
     @property
     def send(self) -> float | None:
-        return _between(self._marks.ready, self._marks.sent)
+        return _between(self.ready, self.sent)
 
     @property
     def first_byte(self) -> float | None:
-        return _between(self._marks.sent, self._marks.headed)
+        return _between(self.sent, self.headed)
 
     @property
     def last_byte(self) -> float | None:
-        return _between(self._marks.headed, self._marks.ended)
+        return _between(self.headed, self.ended)
 
     @property
     def total(self) -> float | None:
-        marks = self._marks
-        return _between(marks.began, marks.ended or marks.headed)
+        return _between(self.began, self.ended or self.headed)
 
     def as_dict(self) -> dict[str, float | None]:
         """All of them by name, in order."""

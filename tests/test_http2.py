@@ -233,7 +233,7 @@ def test_windows_go_back_as_the_body_is_read(
         for _ in range(2):
             wire.data(1, bytes(16384))
             if into:
-                assert response.stream._connection.readinto(memoryview(bytearray(16384))) == 16384
+                assert response.stream.source.readinto(memoryview(bytearray(16384))) == 16384
             else:
                 assert response.stream.read1() == bytes(16384)
         assert [f.stream_id for f in wire.seen(Kind.WINDOW_UPDATE)[before:]] == [1]
@@ -593,7 +593,7 @@ def test_a_window_that_is_given_back_by_who_does_not_wait(
     wire.answer = lambda wire, number: wire.head(number)
     response = send(connection)
     wire.data(3, bytes(16000))
-    until(lambda: connection.open_streams == 2 and response.stream._reader.buffered)
+    until(lambda: connection.open_streams == 2 and response.stream.reader.buffered)
     before = len(wire.seen(Kind.WINDOW_UPDATE))
     wire.room = 0
     assert response.stream.read1() == bytes(16000)
@@ -1152,7 +1152,7 @@ def test_who_looks_wakes_those_for_whom_something_came(connect: Connect) -> None
     wire = Wire(lambda wire, number: wire.head(number))
     connection = connect(wire)
     response = send(connection)
-    exchange: Any = response.stream._connection
+    exchange: Any = response.stream.source
     connection._reader = exchange  # anybody
     bell, _ = connection._take_role(exchange, None)
     connection._reader = None
@@ -1386,7 +1386,7 @@ def test_a_response_that_another_thread_closes_just_before_a_read(
     wire = Wire(lambda wire, number: wire.head(number))
     connection = connect(wire)
     response = send(connection)
-    exchange: Any = response.stream._connection
+    exchange: Any = response.stream.source
     if complete:
         for _ in range(5):
             wire.data(1, bytes(16384), end=_ == 4)
@@ -1406,7 +1406,7 @@ def test_a_response_that_another_thread_closes_in_a_read(role: str, connect: Con
     number = 2 * len(others) + 1
     wire.answer = lambda wire, number: wire.head(number)
     response = send(connection)
-    exchange: Any = response.stream._connection
+    exchange: Any = response.stream.source
     reading = Worker(lambda: exchange.read(100))
     until(lambda: connection._reader is exchange or exchange in connection._sleepers)
     exchange.finish(False, False)

@@ -198,7 +198,7 @@ def test_waiting_for_a_connection_is_queue(slow: Callable[..., Slow]) -> None:
     with httpcore.ConnectionPool(network_backend=network, max_connections=1, trace=trace) as pool:
         network.READ = 0.0
         held = pool.request("GET", "http://h/", stream=True)
-        held.stream._reusable = False
+        held.stream.reusable = False
         response = pool.request("GET", "http://h/")
     assert (told(response)["queue"], told(response)["connect"]) == (128.0, 1.5)
     assert told(response)["total"] == 128.0 + 2.0 + 8.0

@@ -107,7 +107,7 @@ def prepare(request: Request, lenient: bool = False, default: Timeouts = NO_TIME
         prepared = Prepared(request, head, length, special, None, timeouts)
         prepared.start = _position(stream)
         return prepared
-    content = stream._content
+    content = stream.content
     if length != len(content) and length != CHUNKED:
         raise LocalProtocolError(
             f"the body has {len(content)} bytes, but the headers announce {length}"

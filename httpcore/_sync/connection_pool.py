@@ -295,7 +295,7 @@ class ConnectionPool(RequestInterface):
         while True:
             body = ResponseBody(self, request)
             body.marks.began = began
-            body._trace = trace
+            body.trace = trace
             connection: HTTP11Connection | HTTP2Connection | None = None
             try:
                 if cancel is not None and attach(cancel, body):
@@ -312,7 +312,7 @@ class ConnectionPool(RequestInterface):
                 began = body.marks.began
                 continue
             except BaseException as exc:
-                body._abort()
+                body.abandon()
                 if prepared.deadline is not None and isinstance(exc, TimeoutException):
                     prepared.deadline.explain(exc)
                 if first is not None and getattr(exc, "phase", None) == NOT_SENT:
@@ -320,7 +320,7 @@ class ConnectionPool(RequestInterface):
                 if isinstance(exc, Aborted):
                     raise
                 if body.aborted:
-                    raise body._explain_abort(exc) from exc
+                    raise body.explain_abort(exc) from exc
                 http2 = connection if isinstance(connection, HTTP2Connection) else None
                 if http2 is not None and moves < MAX_MOVES and _was_refused(exc, prepared):
                     moves += 1
@@ -450,7 +450,7 @@ class ConnectionPool(RequestInterface):
                     self._give_up(waiter)
                     return self._check_out_aside(prepared, body)
                 if self._hook is not None:
-                    self._hook("pool.enqueue", {"request": body._request, "route": _name(route)})
+                    self._hook("pool.enqueue", {"request": body.request, "route": _name(route)})
                 self._wait(waiter, prepared)
                 if scheduler.closing:
                     self._settle()  # the garbage collector has served us, and left this to us
@@ -495,7 +495,7 @@ class ConnectionPool(RequestInterface):
         """A new connection outside of this pool's books, for a request that cannot have one of
         them because the thread was interrupted in the middle of using them."""
         spare = self._make_spare()
-        body._pool = spare
+        body.pool = spare
         try:
             return spare._check_out(prepared, body, True)
         finally:
@@ -514,7 +514,7 @@ class ConnectionPool(RequestInterface):
 
     def _tell_assigned(self, body: ResponseBody, connection: HTTPConnection) -> None:
         try:
-            self._tell("pool.assign", {"request": body._request, "connection": connection})
+            self._tell("pool.assign", {"request": body.request, "connection": connection})
         except BaseException:
             self._give_back_unused(body)
             raise
@@ -608,9 +608,9 @@ class ConnectionPool(RequestInterface):
         trace = self._trace
         self._log = log_hook()  # logging may have been set up since
         self._trace = combined(self._hook, self._log)
-        if trace is None and body._trace is None:
-            body._trace = self._trace
-        opened = connection.connect(prepared, body._trace)
+        if trace is None and body.trace is None:
+            body.trace = self._trace
+        opened = connection.connect(prepared, body.trace)
         body.marks.ready = time.monotonic()
         body.marks.opening = connection.opening
         streams = None
@@ -861,7 +861,7 @@ class ConnectionPool(RequestInterface):
 
     def _interrupt(self, owner: ResponseBody) -> None:
         """Let `owner` see, wherever it is, that it is not to go on."""
-        exchange = owner._connection
+        exchange = owner.source
         if isinstance(exchange, Exchange):  # nobody else's, ever; the others on it go on
             exchange.abort()
         else:
@@ -1053,7 +1053,7 @@ def _holder(slot: Slot) -> tuple[str, float]:
 
 def _waiting(waiter: Waiter, now: float) -> dict[str, Any]:
     owner: Any = waiter.owner
-    request = owner._request
+    request = owner.request
     return {
         "method": _method(request),
         "url": _url(request),

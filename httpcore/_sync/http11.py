@@ -37,8 +37,8 @@ from .._exceptions import (
     explained,
     without_frames,
 )
-from .._models import Request, Response, describe, name_request
-from .._timings import ConnectionInfo, Timings
+from .._models import Request, Response, describe, name_request, received_response
+from .._timings import ConnectionInfo
 from .._trace import Trace, combined, debug, log_event, logs_debug
 from .._url import Origin
 from .deadline import Deadline, DeadlineStream
@@ -139,14 +139,14 @@ class HTTP11Connection(ConnectionInterface):
         body = ResponseBody(None, request)
         body.marks.began = body.marks.ready = time.monotonic()
         log = log_event if logs_debug(logger) else None
-        body._trace = combined(log, request.extensions.get("trace"))
+        body.trace = combined(log, request.extensions.get("trace"))
         return self.exchange(prepared, body)
 
     def exchange(self, prepared: Prepared, body: ResponseBody) -> Response:
         """Send one prepared request and read the response's head; the caller has made sure
         that nobody else uses the connection. Closes it on failure, unless nothing was sent."""
         request = prepared.request
-        body._connection = self
+        body.source = self
         self._state = "ACTIVE"
         if prepared.deadline is not None:
             self._stream = DeadlineStream(self._stream, prepared.deadline)
@@ -158,9 +158,9 @@ class HTTP11Connection(ConnectionInterface):
         try:
             if body.aborted or self.aborted:
                 raise ReadError("aborted before it was sent")
-            failure = self._send(prepared, body._trace)
+            failure = self._send(prepared, body.trace)
             body.marks.sent = time.monotonic()
-            head = self._receive_head(prepared, body._trace, failure)
+            head = self._receive_head(prepared, body.trace, failure)
             body.marks.headed = time.monotonic()
             upload: Upload | None = self._upload
             all_sent = failure is None and (upload is None or upload.all_sent)
@@ -174,9 +174,9 @@ class HTTP11Connection(ConnectionInterface):
             if not body.closed:  # else the connection may be somebody else's by now
                 if self._untouched:
                     self._request_count -= 1
-                body._give_back(self._untouched and not self.aborted)
+                body.give_back(self._untouched and not self.aborted)
             if body.aborted or self.aborted:
-                raise body._explain_abort(exc) from exc
+                raise body.explain_abort(exc) from exc
             raise
 
     # Sending
@@ -340,55 +340,47 @@ class HTTP11Connection(ConnectionInterface):
         self, head: Head, timeout: float | None, body: ResponseBody, all_sent: bool
     ) -> Response:
         reader = head.body
-        body._reader = reader
-        body._timeout = timeout
-        body._reusable = head.keep_alive and all_sent
-        body._keep_for = head.keep_alive_timeout
+        body.reader = reader
+        body.timeout = timeout
+        body.reusable = head.keep_alive and all_sent
+        body.keep_for = head.keep_alive_timeout
         reused = self._request_count > 1
-        timings: Timings = Timings.__new__(Timings)
-        timings._marks = body.marks
         stream = self._stream
         if type(stream) is DeadlineStream:
             stream = stream.stream
-        if body._trace is not None:
-            body._told = False
+        if body.trace is not None:
+            body.told = False
         if head.rest:
             try:
-                body._pending = reader.feed(head.rest)
+                body.pending = reader.feed(head.rest)
             except RemoteProtocolError as exc:
                 # There is a response, and its body is broken: who reads it is told.
-                body._failure = without_frames(exc)
+                body.failure = without_frames(exc)
         if self._upload is not None and self._upload.head is not None:
             self._read_while_sending(body, self._upload)
         if head.switched:
-            stream = body._hand_over()
+            stream = body.hand_over()
         elif reader.done:
-            body._end()
-        response: Response = Response.__new__(Response)
-        response.status = head.status
-        response.headers = head.headers
-        response.stream = body
-        response._content = None
-        response._consumed = False
-        response.extensions = {
+            body.end()
+        extensions = {
             "http_version": head.http_version,
             "reason_phrase": head.reason,
             "network_stream": stream,
             "reused": reused,
-            "timings": timings,
+            "timings": body.marks,
             "connection": self.facts,
         }
-        return response
+        return received_response(head.status, head.headers, body, extensions)
 
     def _read_while_sending(self, body: ResponseBody, upload: Upload) -> None:
         """Give the response's `body` what came while the request was sent, and let it send the
         rest where there is one."""
         early = upload.hand_over()
         if early:
-            body._pending = early
-        body._failure = upload.failure or body._failure
+            body.pending = early
+        body.failure = upload.failure or body.failure
         if upload.goes_on:
-            body._upload = upload
+            body.upload = upload
             self._stream = UploadingStream(self._stream, upload)
 
     # State

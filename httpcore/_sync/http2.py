@@ -71,8 +71,8 @@ from .._exceptions import (
     WriteTimeout,
     without_frames,
 )
-from .._models import Request, Response, describe
-from .._timings import ConnectionInfo, Timings
+from .._models import Request, Response, describe, received_response
+from .._timings import ConnectionInfo
 from .._trace import Trace, combined, debug, log_event, logs_debug
 from .._url import Origin
 from .deadline import Deadline
@@ -208,7 +208,7 @@ class HTTP2Connection(ConnectionInterface):
         body = ResponseBody(None, request)
         body.marks.began = body.marks.ready = time.monotonic()
         log = log_event if logs_debug(logger) else None
-        body._trace = combined(log, request.extensions.get("trace"))
+        body.trace = combined(log, request.extensions.get("trace"))
         try:
             return self.exchange(prepared, body)
         except RemoteProtocolError as exc:
@@ -219,9 +219,9 @@ class HTTP2Connection(ConnectionInterface):
     def exchange(self, prepared: Prepared, body: ResponseBody) -> Response:
         """Send one prepared request on a stream of its own and wait for its response's head."""
         exchange = Exchange(self, prepared)
-        body._connection = exchange
+        body.source = exchange
         exchange.since = body.marks.ready
-        trace = body._trace
+        trace = body.trace
         try:
             if body.aborted:
                 exchange.aborted = True
@@ -237,13 +237,13 @@ class HTTP2Connection(ConnectionInterface):
             return exchange.respond(prepared.timeouts.read, body)
         except BaseException as exc:
             if not body.closed:
-                body._give_back(False)
+                body.give_back(False)
             if isinstance(exc, ConnectionNotAvailable):
                 raise
             if prepared.deadline is not None and isinstance(exc, TimeoutException):
                 prepared.deadline.explain(exc)
             if body.aborted or self.aborted or exchange.aborted:
-                raise body._explain_abort(exc) from exc
+                raise body.explain_abort(exc) from exc
             raise
 
     # WakeablePoll. `ready` is asked under the lock.
@@ -1072,39 +1072,31 @@ class Exchange:
         """The response, with as much of its body as has arrived."""
         connection, stream = self._connection, self.stream
         assert stream is not None and stream.status is not None
-        body._reader = stream
-        body._timeout = timeout
-        body._reusable = True
-        if body._trace is not None:
-            body._told = False
+        body.reader = stream
+        body.timeout = timeout
+        body.reusable = True
+        if body.trace is not None:
+            body.told = False
         network_stream = connection._stream
         if self._upload is not None and self._upload.hand_over():
-            body._upload = self._upload
-            body._reusable = False  # closed now, it ends the stream and reads nothing away
+            body.upload = self._upload
+            body.reusable = False  # closed now, it ends the stream and reads nothing away
         if stream._parts:
             with connection._lock:
-                body._pending = connection._codec.take(stream, READ_SIZE)
+                body.pending = connection._codec.take(stream, READ_SIZE)
             if connection._deferred:
                 connection._settle()
         if stream.done:
-            body._end()
-        timings: Timings = Timings.__new__(Timings)
-        timings._marks = body.marks
-        response: Response = Response.__new__(Response)
-        response.status = stream.status
-        response.headers = stream.headers
-        response.stream = body
-        response._content = None
-        response._consumed = False
-        response.extensions = {
+            body.end()
+        extensions = {
             "http_version": b"HTTP/2",
             "network_stream": network_stream,
             "stream_id": stream.id,
             "reused": self._reused,
-            "timings": timings,
+            "timings": body.marks,
             "connection": connection.facts,
         }
-        return response
+        return received_response(stream.status, stream.headers, body, extensions)
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
         """Payload that has arrived, at least one byte; ``b""`` at the end of the body."""

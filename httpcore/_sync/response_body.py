@@ -30,7 +30,7 @@ from .._exceptions import (
     TimeoutException,
 )
 from .._models import Request, describe, name_request
-from .._timings import Marks
+from .._timings import Timings
 from .._trace import Trace
 
 if TYPE_CHECKING:
@@ -70,50 +70,50 @@ class ResponseBody:
 
     __slots__ = (
         "__weakref__",
-        "_connection",
-        "_failure",
-        "_keep_for",
         "_offset",
-        "_pending",
-        "_pool",
-        "_reader",
-        "_request",
-        "_reusable",
-        "_timeout",
-        "_told",
-        "_trace",
         "_upgraded",
-        "_upload",
         "_within",
         "aborted",
         "closed",
         "complete",
+        "failure",
+        "keep_for",
         "marks",
+        "pending",
+        "pool",
+        "reader",
         "released",
+        "request",
+        "reusable",
         "slot",
+        "source",
+        "timeout",
+        "told",
+        "trace",
         "unclean_tls_eof",
+        "upload",
     )
 
-    _told: bool  # that the body is being read; there is one with the head, where there is a trace
+    told: bool  # that the body is being read; there is one with the head, where there is a trace
 
     def __init__(self, pool: ConnectionPool | None, request: Request) -> None:
         self.slot: Any = None  # set by the Scheduler while a connection of the pool is ours
-        self._pool = pool
-        self._request = request
-        self._connection: HTTP11Connection | Exchange | None = None
-        self._reader: Any = None
-        self._failure: ProtocolError | NetworkError | None = None  # of what came with the head
-        self._upload: Any = None  # of the request, while reading the response sends its rest
-        self._pending = b""  # payload that arrived and was not asked for yet
+        self.pool = pool
+        self.request = request
+        self.source: HTTP11Connection | Exchange | None = None
+        self.reader: Any = None
+        self.failure: ProtocolError | NetworkError | None = None  # of what came with the head
+        self.upload: Any = None  # of the request, while reading the response sends its rest
+        self.pending = b""  # payload that arrived and was not asked for yet
         self._offset = 0  # where in it the next byte is
-        self._timeout: float | None = None
-        self._trace: Trace | None = None
-        self._reusable = False
-        self._keep_for: float | None = None
+        self.timeout: float | None = None
+        self.trace: Trace | None = None
+        self.reusable = False
+        self.keep_for: float | None = None
         self._upgraded: NetworkStream | None = None
         self._within = False  # a thread is reading from the connection
         # An object of its own: timings that a caller keeps must keep nothing else.
-        self.marks = marks = Marks()
+        self.marks = marks = Timings()
         marks.began = marks.ready = marks.sent = marks.headed = marks.ended = marks.opening = None
         self.aborted = False  # another thread wants this to end
         self.released = False
@@ -159,21 +159,21 @@ class ResponseBody:
         """What is there, waiting for at least one byte: 1 to `amt` bytes, ``b""`` at the end."""
         if amt <= 0:
             return b""
-        pending = self._pending
+        pending = self.pending
         if not pending:
             if self.complete:
                 return b""
             pending = self._receive(READ_SIZE)
         offset = self._offset
         if not offset and len(pending) <= amt:
-            self._pending = b""
+            self.pending = b""
             return pending
         end = offset + amt
         if end >= len(pending):
-            self._pending = b""
+            self.pending = b""
             self._offset = 0
         else:
-            self._pending = pending
+            self.pending = pending
             self._offset = end
         return pending[offset:end]
 
@@ -200,62 +200,62 @@ class ResponseBody:
                 self._drain()
             finally:  # whatever the trace's hook raises
                 self._within = False
-                self._abort()
-        self._pending = b""
+                self.abandon()
+        self.pending = b""
         self._offset = 0
 
     def abort(self) -> None:
         """End the request, from another thread, wherever it is: waiting for a connection,
         connecting, sending, receiving. It fails there with `Aborted`."""
         self.aborted = True
-        if self._pool is not None:
-            self._pool._interrupt(self)
-        elif self._connection is not None and not self.closed:
-            self._connection.abort()
+        if self.pool is not None:
+            self.pool._interrupt(self)
+        elif self.source is not None and not self.closed:
+            self.source.abort()
 
-    def _explain_abort(self, exc: BaseException) -> BaseException:
+    def explain_abort(self, exc: BaseException) -> BaseException:
         """What to raise for `exc`, which came because another thread ended the request."""
         if not isinstance(exc, (NetworkError, ProtocolError, TimeoutException)):
             return exc
-        error = Aborted(f"{describe(self._request)} was ended by another thread")
+        error = Aborted(f"{describe(self.request)} was ended by another thread")
         error.phase = exc.phase
         return error
 
     @property
     def remaining(self) -> int | None:
         """Bytes of the body that have not arrived yet; None when nobody knows."""
-        remaining: int | None = getattr(self._reader, "remaining", None)
+        remaining: int | None = getattr(self.reader, "remaining", None)
         return remaining
 
     @property
     def received(self) -> int:
         """Bytes of the body that have arrived."""
-        count: int = self._reader.received
+        count: int = self.reader.received
         return count
 
     @property
     def buffered(self) -> int:
         """Bytes that have arrived and were not read yet: as many can be had without waiting."""
-        return len(self._pending) - self._offset
+        return len(self.pending) - self._offset
 
     @property
     def trailers(self) -> list[tuple[bytes, bytes]]:
         """The trailer fields, once the body has ended (RFC 9110 section 6.5)."""
-        fields: list[tuple[bytes, bytes]] = self._reader.trailers
+        fields: list[tuple[bytes, bytes]] = self.reader.trailers
         return fields
 
     @property
     def connection(self) -> HTTP11Connection | Exchange | None:
         """The connection the body comes from, until it is given back."""
-        return None if self.closed else self._connection
+        return None if self.closed else self.source
 
     # How it gets there
 
     def _read_all(self) -> bytes:
-        first = self._pending
+        first = self.pending
         if first:
             first = first[self._offset :] if self._offset else first
-            self._pending = b""
+            self.pending = b""
             self._offset = 0
         if self.complete:
             return first
@@ -265,7 +265,7 @@ class ResponseBody:
         # BytesIO hands its buffer over without copying it, so the body is in memory once.
         whole = io.BytesIO()
         whole.write(first)
-        reader = self._reader
+        reader = self.reader
         while not reader.done:
             whole.write(self._receive(LARGE_READ))
         return whole.getvalue()
@@ -281,32 +281,32 @@ class ResponseBody:
         whole = io.BytesIO(bytes(position + remaining))
         with whole.getbuffer() as view:
             view[:position] = first
-            reader = self._reader
+            reader = self.reader
             while not reader.done:
                 position += self._receive_into(view, position)
         return whole.getvalue()
 
     def _receive(self, size: int) -> bytes:
         """Payload bytes, at least one unless the body has ended."""
-        connection = self._connection
-        reader = self._reader
+        connection = self.source
+        reader = self.reader
         self._within = True  # first: a signal handler that closes it may come at any place
         try:
             if connection is None or self.closed:
                 raise self._was_closed()
-            if self._trace is not None:
+            if self.trace is not None:
                 self._tell_reading()
-            if self._failure is not None:
-                raise self._failure
+            if self.failure is not None:
+                raise self.failure
             part: bytes = b""
             while not part and not reader.done:
-                data = connection._stream.read(size, self._timeout)
+                data = connection._stream.read(size, self.timeout)
                 if data:
                     part = reader.feed(data)
                 else:
                     self._note_end(connection)
             if reader.done:
-                self._end()
+                self.end()
             return part
         except BaseException as exc:
             failure = self._fail(exc)
@@ -317,26 +317,26 @@ class ResponseBody:
             self._within = False
 
     def _receive_into(self, view: memoryview, position: int) -> int:
-        connection = self._connection
+        connection = self.source
         readinto = None if connection is None else getattr(connection._stream, "readinto", None)
-        if readinto is None or self.closed or (self._trace is not None and not self._told):
+        if readinto is None or self.closed or (self.trace is not None and not self.told):
             part = self._receive(LARGE_READ)
             view[position : position + len(part)] = part
             return len(part)
-        reader = self._reader
+        reader = self.reader
         rest = view[position:]
         self._within = True  # as in `_receive`
         try:
             if self.closed:
                 raise self._was_closed()
-            count: int = readinto(rest, self._timeout)
+            count: int = readinto(rest, self.timeout)
             if count:
                 reader.took(count)
             else:
                 assert connection is not None
                 self._note_end(connection)
             if reader.done:
-                self._end()
+                self.end()
             return count
         except BaseException as exc:
             failure = self._fail(exc)
@@ -348,54 +348,54 @@ class ResponseBody:
             rest.release()  # a traceback would keep it, and with it the whole buffer
 
     def _was_closed(self) -> ReadError:
-        return ReadError(f"the response to {describe(self._request)} was closed while unread")
+        return ReadError(f"the response to {describe(self.request)} was closed while unread")
 
     def _note_end(self, connection: HTTP11Connection | Exchange) -> None:
         """The stream has ended; whether the body has, its framing says."""
         if self.aborted or connection.aborted:  # it was we who ended the stream
             raise ReadError("aborted while the body was read")
-        self._reader.feed_eof()
+        self.reader.feed_eof()
         self.unclean_tls_eof = getattr(connection._stream, "unclean_eof", False)
 
-    def _end(self) -> None:
+    def end(self) -> None:
         """All of the body has arrived."""
-        if self._upload is not None:
-            upload, self._upload = self._upload, None
-            self._reusable = upload.conclude()
+        if self.upload is not None:
+            upload, self.upload = self.upload, None
+            self.reusable = upload.conclude()
         self.complete = True
         self.marks.ended = time.monotonic()
-        if self._trace is not None:
+        if self.trace is not None:
             self._tell_reading()
             self._tell("receive_response_body.complete", {"return_value": None})
         # What came after the end was not asked for: the next request must not see it.
-        reader = self._reader
-        self._give_back(self._reusable and not reader.excess and not reader.doubtful)
+        reader = self.reader
+        self.give_back(self.reusable and not reader.excess and not reader.doubtful)
 
     def _fail(self, exc: BaseException) -> BaseException:
         """The body cannot be read to its end; returns what to raise."""
         if isinstance(exc, (NetworkError, RemoteProtocolError, TimeoutException)):
             exc.phase = RESPONSE_STARTED
         if isinstance(exc, RemoteProtocolError):
-            name_request(exc, self._request)
-        connection = self._connection
+            name_request(exc, self.request)
+        connection = self.source
         if self.aborted or (connection is not None and connection.aborted):
-            exc = self._explain_abort(exc)
+            exc = self.explain_abort(exc)
         if not self.closed:
             try:
-                if self._trace is not None:
+                if self.trace is not None:
                     self._tell("receive_response_body.failed", {"exception": exc})
             finally:
-                self._abort()
+                self.abandon()
         return exc
 
-    def _abort(self) -> None:
+    def abandon(self) -> None:
         """The body will not be read to its end: close the connection."""
         if not self.closed:
-            self._give_back(False)
+            self.give_back(False)
 
-    def _give_back(self, reusable: bool) -> None:
+    def give_back(self, reusable: bool) -> None:
         """Let go of the connection, and tell the trace so."""
-        if self._trace is None or self._connection is None:  # it was not even begun with
+        if self.trace is None or self.source is None:  # it was not even begun with
             self._let_go(reusable)
             return
         try:
@@ -409,45 +409,45 @@ class ResponseBody:
     def _close_upgraded(self, stream: NetworkStream) -> None:
         self.closed = True
         try:
-            if self._trace is not None:
+            if self.trace is not None:
                 self._tell("response_closed.started", {})
         finally:
             stream.close()
-        if self._trace is not None:
+        if self.trace is not None:
             self._tell("response_closed.complete", {"return_value": None})
 
     def _tell_reading(self) -> None:
         """The first time: that the body is being read."""
-        if not self._told:
-            self._told = True
-            details = self._with_stream({"request": self._request})
+        if not self.told:
+            self.told = True
+            details = self._with_stream({"request": self.request})
             self._tell("receive_response_body.started", details)
 
     def _with_stream(self, details: dict[str, Any]) -> dict[str, Any]:
         """`details`, and the number of the stream where there is one."""
-        if self._connection is not None and self._connection.protocol == "http2":
-            stream = getattr(self._connection, "stream", None)
+        if self.source is not None and self.source.protocol == "http2":
+            stream = getattr(self.source, "stream", None)
             details["stream_id"] = None if stream is None else stream.id
         return details
 
     def _tell(self, event: str, details: dict[str, Any]) -> None:
-        assert self._trace is not None and self._connection is not None
-        self._trace(f"{self._connection.protocol}.{event}", details)
+        assert self.trace is not None and self.source is not None
+        self.trace(f"{self.source.protocol}.{event}", details)
 
     def _let_go(self, reusable: bool) -> None:
-        connection, pool, slot = self._connection, self._pool, self.slot
+        connection, pool, slot = self.source, self.pool, self.slot
         # After an interrupt in the middle of a release, the connection is no longer ours.
         if connection is not None and (pool is None or (slot is not None and slot.state == ACTIVE)):
             # What is closed is closed before there is room for another: never one too many.
             reusable = connection.finish(reusable, self.complete)
         if pool is not None:
-            pool._release(self, reusable, self._keep_for)
+            pool._release(self, reusable, self.keep_for)
         self.closed = True
 
     def _drain(self) -> None:
         """Read away what is left, and give the connection back, if that needs no waiting."""
-        connection, reader = self._connection, self._reader
-        if connection is None or reader is None or not self._reusable or self._failure:
+        connection, reader = self.source, self.reader
+        if connection is None or reader is None or not self.reusable or self.failure:
             return
         remaining = self.remaining
         budget = DRAIN_LIMIT
@@ -466,16 +466,16 @@ class ResponseBody:
                 return
         except (NetworkError, RemoteProtocolError, TimeoutException):
             return  # not there yet, or broken: either way not worth keeping
-        self._end()
+        self.end()
 
-    def _hand_over(self) -> NetworkStream:
+    def hand_over(self) -> NetworkStream:
         """The connection changes hands (1xx, or 2xx to CONNECT): it is the caller's now."""
-        connection: Any = self._connection  # HTTP/1.1: no stream of HTTP/2 does that
-        leftover = self._pending + self._reader.excess
-        self._pending = b""
+        connection: Any = self.source  # HTTP/1.1: no stream of HTTP/2 does that
+        leftover = self.pending + self.reader.excess
+        self.pending = b""
         self.complete = True
-        if self._pool is not None:
-            self._pool._forget(self)
+        if self.pool is not None:
+            self.pool._forget(self)
         connection._state = "CLOSED"  # to HTTP; the stream lives on
         connection._drop_deadline()
         stream: NetworkStream = connection._stream
@@ -485,18 +485,18 @@ class ResponseBody:
 
     def __del__(self) -> None:
         slot = getattr(self, "slot", None)  # missing when __init__ was interrupted
-        exchange = getattr(self, "_connection", None)
+        exchange = getattr(self, "source", None)
         if exchange is not None and exchange.protocol == "http2" and not self.closed:
             exchange.discard()
-        if slot is None or self._pool is None:
+        if slot is None or self.pool is None:
             return
         gone = slot.state == CLOSED  # in the child of a fork: the response is the parent's
         # Releasing it here could deadlock: the garbage collector runs anywhere.
-        self._pool._orphaned(slot)
+        self.pool._orphaned(slot)
         self.slot = None
-        if self._reader is not None and not gone and not self.released:
+        if self.reader is not None and not gone and not self.released:
             warnings.warn(
-                f"unread response to {describe(self._request)} was dropped: read it to the end or "
+                f"unread response to {describe(self.request)} was dropped: read it to the end or "
                 "close it",
                 ResourceWarning,
                 stacklevel=2,
@@ -505,4 +505,4 @@ class ResponseBody:
 
     def __repr__(self) -> str:
         state = "complete" if self.complete else "closed" if self.closed else "open"
-        return f"<{self.__class__.__name__} [{describe(self._request)}, {state}]>"
+        return f"<{self.__class__.__name__} [{describe(self.request)}, {state}]>"
