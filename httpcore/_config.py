@@ -6,14 +6,11 @@ does not tick, a deadline is made per request. Must not know: connections.
 
 from __future__ import annotations
 
-import ipaddress
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from ._ssl import Cert, Verify
 from ._timeouts import check_timeout
-from ._url import check_port, encode_host
 
 _UNSET: Any = object()
 
@@ -127,27 +124,3 @@ class PoolLimits:
             "max_connections_per_host": self.conns_per_host if waits else None,
             "max_keepalive_connections": total if self.soft_limit is None else self.soft_limit,
         }
-
-
-def read_resolve(resolve: Any) -> dict[tuple[bytes, int], str]:
-    """A pool's ``resolve`` as {(host, port): address}, checked.
-
-    Raises TypeError, ValueError or LocalProtocolError, naming the entry.
-    """
-    if resolve is None:
-        return {}
-    if not isinstance(resolve, Mapping):
-        raise TypeError(f"resolve must be a mapping, not {type(resolve).__name__}")
-    found = {}
-    for name, address in resolve.items():
-        host, _, port = name.rpartition(":") if isinstance(name, str) else ("", "", "")
-        if not host or not (port.isascii() and port.isdigit()) or not isinstance(address, str):
-            raise ValueError(f'resolve takes {{"host:port": "address"}}, not {name!r}: {address!r}')
-        address = address.removeprefix("[").removesuffix("]")
-        try:
-            ipaddress.ip_address(address.partition("%")[0])
-        except ValueError as exc:
-            raise ValueError(f"resolve: the address of {name!r} is none: {address!r}") from exc
-        key = encode_host(host.removeprefix("[").removesuffix("]"))
-        found[key, check_port(int(port))] = address
-    return found

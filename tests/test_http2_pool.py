@@ -80,7 +80,7 @@ MakePool = Callable[..., httpcore.ConnectionPool]
 
 
 def backend(pool: httpcore.ConnectionPool) -> Any:
-    return pool._network_backend
+    return pool._settings.network_backend
 
 
 def begin(pool: httpcore.ConnectionPool, wire: Wire, method: str = "GET", **options: Any) -> Worker:

@@ -30,7 +30,7 @@ ORDER: list[set[str]] = [
     {"exceptions", "_redact"},  # the public path of the finer ones; what is secret
     {"_url"},
     {"_timeouts", "_models", "_ssl", "_timings", "_no_proxy"},
-    {"_trace", "_config"},
+    {"_trace", "_config", "_settings"},
     {"_core"},
     {"_backends"},
     {"_sync", "_async"},

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 import httpcore
-from httpcore._config import read_resolve
+from httpcore._settings import read_resolve
 from tests.support.proxies import ProxyServer, SocksServer
 from tests.support.servers import LocalServer, closed_port
 

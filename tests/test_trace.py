@@ -700,9 +700,9 @@ class Other:
 
     def __init__(self, site: Site, pool: httpcore.ConnectionPool) -> None:
         self.server: Any = site.plain
-        if pool._protocols == ("h2",):
+        if pool._settings.protocols == ("h2",):
             self.server = site.http2
-        elif "h2" in pool._protocols:
+        elif "h2" in pool._settings.protocols:
             self.server = site.secure_http2
         self.url = f"{self.server.url}/bytes/{LONG}"
         self.pool = pool

@@ -38,6 +38,7 @@ from .._exceptions import (
     TimeoutException,
 )
 from .._models import Proxy, Request, Response
+from .._settings import PING_TIMEOUT, ConnectionSettings, read_protocols
 from .._ssl import default_ssl_context
 from .._timings import Opening
 from .._trace import Trace, combined, debug, log_hook
@@ -80,21 +81,42 @@ class HTTPConnection(ConnectionInterface):
         proxy: Proxy | None = None,
         parsing: str = "strict",
         ping_interval: float | None = None,
-        ping_timeout: float = 15.0,
+        ping_timeout: float = PING_TIMEOUT,
     ) -> None:
-        self._protocols = read_protocols(http1, http2)
+        settings = ConnectionSettings(
+            ssl_context=ssl_context,
+            proxy=proxy,
+            keepalive_expiry=keepalive_expiry,
+            protocols=read_protocols(http1, http2),
+            retries=retries,
+            local_address=local_address,
+            uds=uds,
+            network_backend=network_backend,
+            socket_options=socket_options,
+            parsing=parsing,
+            ping_interval=ping_interval,
+            ping_timeout=ping_timeout,
+        )
+        if http2:
+            load_http2()
+        self._set_up(origin, settings)
+
+    @classmethod
+    def from_settings(cls, origin: Origin, settings: ConnectionSettings) -> HTTPConnection:
+        """Return a connection to `origin` that is not open yet."""
+        connection = cls.__new__(cls)
+        connection._set_up(origin, settings)
+        return connection
+
+    def _set_up(self, origin: Origin, settings: ConnectionSettings) -> None:
         self._origin = origin
+        self._settings = settings
+        proxy, backend = settings.proxy, settings.network_backend
         self._hop: ProxyHop | None = None if proxy is None else to_hop(proxy, origin.scheme)
-        self._ssl_context = ssl_context
-        self._keepalive_expiry = keepalive_expiry
-        self._retries = retries
-        self._local_address = local_address
-        self._uds = uds
+        self.ssl_context = settings.ssl_context  # None for the default
+        self._uds = settings.uds
         self._address: str | None = None  # where to find the origin, instead of looking it up
-        self._backend = SyncBackend() if network_backend is None else network_backend
-        self._socket_options = socket_options
-        self._parsing = parsing
-        self._pings = ping_interval, ping_timeout
+        self._backend: NetworkBackend = SyncBackend() if backend is None else backend
         self._connection: HTTP11Connection | HTTP2Connection | None = None
         self._failed = False
         self.opening: Opening | None = None  # how long it took, once it is open
@@ -103,6 +125,16 @@ class HTTPConnection(ConnectionInterface):
         self._opening: Any = None  # the stream, as far as it is open
         self._lock: Any = threading.RLock()
         renew_in_child(self)
+
+    def set_path(self, hop: ProxyHop | None, uds: str | None, address: str | None) -> None:
+        """Say how to get to the origin, before the connection is opened.
+
+        Parameters:
+            hop: the proxy on the way.
+            uds: the path of a Unix socket in place of host and port.
+            address: where to find the origin, instead of looking its name up.
+        """
+        self._hop, self._uds, self._address = hop, uds, address
 
     def handle_request(self, request: Request) -> Response:
         """Send `request`, connecting first if need be; the response's body is unread.
@@ -114,7 +146,7 @@ class HTTPConnection(ConnectionInterface):
             raise RuntimeError(f"request to {request.url.origin} on a connection to {self._origin}")
         if self._hop is not None and self._hop.forwards:
             request = forwarded(request, self._hop)
-        prepared = prepare(request, self._parsing == "lenient")
+        prepared = prepare(request, self._settings.lenient)
         began = None  # when that was
         if self._lock._is_owned():
             raise ConnectionNotAvailable(
@@ -179,19 +211,17 @@ class HTTPConnection(ConnectionInterface):
                 raise RemoteProtocolError(
                     f"{self._origin} chose HTTP/2, which {self._backend!r} cannot carry"
                 )
-            interval, timeout = self._pings
-            return HTTP2Connection(
-                self._origin,
-                stream,
-                self._keepalive_expiry,
-                ping_interval=interval,
-                ping_timeout=timeout,
-            )
-        if "http/1.1" not in self._protocols and not (self._hop and self._hop.forwards):
+            return HTTP2Connection.from_settings(self._origin, stream, self._settings)
+        if "http/1.1" not in self._settings.protocols and not (self._hop and self._hop.forwards):
             raise ConnectError(
                 f"{self._origin} did not choose HTTP/2 (ALPN), and http1=False: use http1=True"
             )
-        return HTTP11Connection(self._origin, stream, self._keepalive_expiry, parsing=self._parsing)
+        return HTTP11Connection(
+            self._origin,
+            stream,
+            self._settings.keepalive_expiry,
+            parsing=self._settings.parsing,
+        )
 
     def _watch(self, stream: Any) -> None:
         """Called before each step of dialling, with the stream so far."""
@@ -215,8 +245,8 @@ class HTTPConnection(ConnectionInterface):
     def _spoken(self) -> tuple[str, ...]:
         """The protocols to offer. Not every network can carry HTTP/2: not one that records."""
         if getattr(self._backend, "speaks_http2", True):
-            return self._protocols
-        spoken = tuple(protocol for protocol in self._protocols if protocol != "h2")
+            return self._settings.protocols
+        spoken = tuple(protocol for protocol in self._settings.protocols if protocol != "h2")
         if not spoken:
             raise ConnectError(f"{self._backend!r} cannot carry HTTP/2, and http1=False")
         return spoken
@@ -232,13 +262,13 @@ class HTTPConnection(ConnectionInterface):
                 host=hop.host,
                 port=hop.port,
                 ssl_context=None,
-                local_address=self._local_address,
-                socket_options=self._socket_options,
-                retries=self._retries,
+                local_address=self._settings.local_address,
+                socket_options=self._settings.socket_options,
+                retries=self._settings.retries,
                 hop=hop,
             )
         if self._origin.scheme in TLS_SCHEMES:
-            context = self._ssl_context
+            context = self.ssl_context
             if context is None:
                 context = default_ssl_context(self._spoken())
         if server_hostname is not None:
@@ -249,9 +279,9 @@ class HTTPConnection(ConnectionInterface):
             ssl_context=context,
             server_hostname=server_hostname,
             uds=self._uds,
-            local_address=self._local_address,
-            socket_options=self._socket_options,
-            retries=self._retries,
+            local_address=self._settings.local_address,
+            socket_options=self._settings.socket_options,
+            retries=self._settings.retries,
             hop=hop,
             address=self._address,
             protocols=self._spoken(),
@@ -313,10 +343,6 @@ class HTTPConnection(ConnectionInterface):
         return f"<{name} [{self.info()}]>"
 
 
-def read_protocols(http1: bool, http2: bool) -> tuple[str, ...]:
-    """The protocols to offer by ALPN, best first."""
-    if not http1 and not http2:
-        raise ValueError("http1 and http2 are both False: set one of them to True")
-    if http2:
-        from .._core import h2 as _h2  # noqa: F401 - it takes a while, which no request should wait for
-    return (("h2",) if http2 else ()) + (("http/1.1",) if http1 else ())
+def load_http2() -> None:
+    """Import h2 now: it takes a while, which no request should wait for."""
+    from .._core import h2  # noqa: F401

@@ -35,7 +35,7 @@ from .._backends.clock import uncounted
 from .._backends.fork import renew_in_child
 from .._backends.sync import SyncBackend
 from .._backends.tcp import Resolver
-from .._config import PoolLimits, SSLConfig, TimeoutConfig, read_resolve
+from .._config import PoolLimits, SSLConfig, TimeoutConfig
 from .._core.http_proxy import ProxyHop, forwarded, to_hop
 from .._core.prepared import Prepared, prepare
 from .._core.retry import IDEMPOTENT, Retries, RetryBudget, RetryConfig
@@ -55,12 +55,19 @@ from .._exceptions import (
 )
 from .._models import Proxy, Request, Response
 from .._redact import redact_target
+from .._settings import (
+    PING_TIMEOUT,
+    ConnectionSettings,
+    check_count,
+    read_protocols,
+    read_resolve,
+)
 from .._ssl import create_ssl_context
 from .._timeouts import NO_TIMEOUTS, check_timeout, read_timeouts
 from .._trace import Trace, check_hook, combined, debug, log_hook, naming
 from .._url import DEFAULT_PORTS, Origin, describe_scheme, shown_path, to_server_name
 from .cancel_token import attach
-from .connection import TLS_SCHEMES, HTTPConnection, read_protocols
+from .connection import TLS_SCHEMES, HTTPConnection, load_http2
 from .deadline import Deadline
 from .deferred import Deferred
 from .http2 import Exchange, HTTP2Connection
@@ -181,7 +188,7 @@ class ConnectionPool(RequestInterface):
         resolver: Resolver | None = None,
         resolve: Mapping[str, str] | None = None,
         ping_interval: float | None = None,
-        ping_timeout: float = 15.0,
+        ping_timeout: float = PING_TIMEOUT,
         trace: Trace | None = None,
     ) -> None:
         if trace is not None:
@@ -189,44 +196,43 @@ class ConnectionPool(RequestInterface):
         self._hook = trace
         self._log = log_hook()
         self._trace = combined(trace, self._log)  # None while nobody wants to know
-        self._protocols = read_protocols(http1, http2)
-        self._pings = _read_pings(ping_interval, ping_timeout)
         if resolver is not None and network_backend is not None:
             raise ValueError(
                 "resolver and network_backend exclude each other: the backend looks names up"
             )
-        if proxy is not None:
-            if uds is not None:
-                raise ValueError("proxy and uds exclude each other: a Unix socket has no proxy")
-            to_hop(proxy, b"")  # what cannot be is said here, not at the first request
-        if parsing not in ("strict", "lenient"):
-            raise ValueError(f"parsing must be 'strict' or 'lenient', not {parsing!r}")
-        self._ssl_context = ssl_context
-        self._proxy = proxy
-        self._keepalive_expiry = check_timeout(keepalive_expiry, "keepalive_expiry")
         self._retry_config = retries if isinstance(retries, RetryConfig) else None
         self._retry_budget = RetryBudget(self._retry_config) if self._retry_config else None
-        self._retries = 0 if self._retry_config else _count(retries, "retries", 0) or 0
-        self._local_address = local_address
-        self._uds = uds
-        self._network_backend = (
-            SyncBackend(resolver) if network_backend is None else network_backend
+        self._settings = ConnectionSettings(
+            ssl_context=ssl_context,
+            proxy=proxy,
+            keepalive_expiry=keepalive_expiry,
+            protocols=read_protocols(http1, http2),
+            retries=0 if isinstance(retries, RetryConfig) else retries,
+            local_address=local_address,
+            uds=uds,
+            network_backend=SyncBackend(resolver) if network_backend is None else network_backend,
+            socket_options=socket_options,
+            parsing=parsing,
+            ping_interval=ping_interval,
+            ping_timeout=ping_timeout,
+            addresses=read_resolve(resolve),
         )
-        self._resolve = read_resolve(resolve)
-        self._socket_options = None if socket_options is None else list(socket_options)
-        self._parsing = parsing
-        self._lenient = parsing == "lenient"
-        self._max_connections = _count(max_connections, "max_connections", 1)
-        self._max_per_host = _count(max_connections_per_host, "max_connections_per_host", 1)
+        if proxy is not None:
+            to_hop(proxy, b"")  # what cannot be is said here, not at the first request
+        if http2:
+            load_http2()
+        self._lenient = self._settings.lenient
+        self._max_connections = check_count(max_connections, "max_connections", 1)
+        self._max_per_host = check_count(max_connections_per_host, "max_connections_per_host", 1)
         self._default_timeouts = (
             NO_TIMEOUTS if timeout is None else read_timeouts(timeout, "timeout")
         )
         self._make_scheduler = partial(
             Scheduler,
             max_connections=self._max_connections,
-            max_keepalive=_count(max_keepalive_connections, "max_keepalive_connections", 0),
+            max_keepalive=check_count(max_keepalive_connections, "max_keepalive_connections", 0),
             max_per_route=self._max_per_host,
-            keepalive_expiry=self._keepalive_expiry,
+            keepalive_expiry=self._settings.keepalive_expiry,
             max_age=check_timeout(max_age, "max_age"),
             shares=self._may_share if http2 else None,
         )
@@ -368,7 +374,7 @@ class ConnectionPool(RequestInterface):
             prepared.rewind()
             cancel = request.extensions.get("cancel")
             now = time.monotonic()
-            (self._network_backend if cancel is None else cancel).sleep(delay)
+            (self._settings.network_backend if cancel is None else cancel).sleep(delay)
             if deadline is not None:
                 deadline.timed_out(now, delay)
 
@@ -402,14 +408,14 @@ class ConnectionPool(RequestInterface):
         scheme = url.scheme
         context = None
         if scheme in TLS_SCHEMES:
-            context = self._ssl_context
+            context = self._settings.ssl_context
         elif scheme not in PLAIN_SCHEMES:
             raise UnsupportedProtocol(describe_scheme(scheme))
         port = url.port
         if port is None:
             port = DEFAULT_PORTS[scheme]
-        proxy = self._proxy
-        uds = self._uds
+        proxy = self._settings.proxy
+        uds = self._settings.uds
         extensions = request.extensions
         if extensions:
             if scheme in TLS_SCHEMES:
@@ -593,15 +599,15 @@ class ConnectionPool(RequestInterface):
         route: Route = prepared.route
         connection = self.create_connection(Origin(route.scheme, route.host, route.port))
         hop: Any = route.proxy
-        connection._hop = hop
-        connection._uds = route.uds
-        if self._resolve:
-            connection._address = self._resolve.get((route.host, route.port))
-        if route.ssl_context is not None:
-            context: Any = route.ssl_context
-            connection._ssl_context = context[0] if type(context) is tuple else context
-        if route.scheme in TLS_SCHEMES and connection._ssl_context is None:
-            connection._ssl_context = self._make_ssl_context()
+        address = self._settings.addresses.get((route.host, route.port))
+        connection.set_path(hop, route.uds, address)
+        context: Any = route.ssl_context
+        if type(context) is tuple:
+            context = context[0]
+        if context is not None:
+            connection.ssl_context = context
+        if route.scheme in TLS_SCHEMES and connection.ssl_context is None:
+            connection.ssl_context = self._make_ssl_context()
         slot.connection = connection
         if slot.aborted or body.aborted:
             connection.aborted = True
@@ -631,7 +637,7 @@ class ConnectionPool(RequestInterface):
         hop: Any = route.proxy
         if hop is not None and hop.forwards:
             return False
-        return route.scheme in TLS_SCHEMES or "http/1.1" not in self._protocols
+        return route.scheme in TLS_SCHEMES or "http/1.1" not in self._settings.protocols
 
     def _adjust(self, connection: HTTP2Connection) -> None:
         """A connection can carry more or fewer requests than before."""
@@ -652,23 +658,7 @@ class ConnectionPool(RequestInterface):
 
     def create_connection(self, origin: Origin) -> HTTPConnection:
         """A new connection to `origin`, not yet open and not part of the pool."""
-        interval, timeout = self._pings
-        return HTTPConnection(
-            origin,
-            ssl_context=self._ssl_context,
-            keepalive_expiry=self._keepalive_expiry,
-            http1="http/1.1" in self._protocols,
-            http2="h2" in self._protocols,
-            retries=self._retries,
-            local_address=self._local_address,
-            uds=self._uds,
-            network_backend=self._network_backend,
-            socket_options=self._socket_options,
-            proxy=self._proxy,
-            parsing=self._parsing,
-            ping_interval=interval,
-            ping_timeout=timeout,
-        )
+        return HTTPConnection.from_settings(origin, self._settings)
 
     # Giving back
 
@@ -942,7 +932,7 @@ class PoolManager(ConnectionPool):
 
     def _make_ssl_context(self) -> ssl.SSLContext | None:
         config = self._ssl_config
-        return create_ssl_context(config.verify, config.cert, protocols=self._protocols)
+        return create_ssl_context(config.verify, config.cert, protocols=self._settings.protocols)
 
 
 def _is_shared(connection: Any) -> bool:
@@ -979,25 +969,6 @@ def _adjust(pool: Any, connection: Any) -> None:
     pool, connection = pool(), connection()
     if pool is not None and connection is not None:
         pool._adjust(connection)
-
-
-def _read_pings(interval: Any, timeout: Any) -> tuple[float | None, float]:
-    interval = check_timeout(interval, "ping_interval")
-    timeout = check_timeout(timeout, "ping_timeout")
-    if timeout is None or interval == 0:
-        raise ValueError("ping_timeout must be a number of seconds, and ping_interval not zero")
-    return interval, timeout
-
-
-def _count(value: Any, name: str, least: int) -> int | None:
-    if value is None:
-        return None
-    if isinstance(value, bool) or not isinstance(value, int):
-        also = "an integer, a RetryConfig" if name == "retries" else "an integer"
-        raise TypeError(f"{name} must be {also} or None, not {type(value).__name__}")
-    if value < least:
-        raise ValueError(f"{name} must be at least {least}, got {value}")
-    return value
 
 
 def _tls_settings(extensions: Any, context: Any) -> Any:

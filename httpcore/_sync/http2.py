@@ -72,6 +72,7 @@ from .._exceptions import (
     without_frames,
 )
 from .._models import Request, Response, describe, received_response
+from .._settings import PING_TIMEOUT, ConnectionSettings
 from .._timings import ConnectionInfo
 from .._trace import Trace, combined, debug, log_event, logs_debug
 from .._url import Origin
@@ -134,7 +135,7 @@ class HTTP2Connection(ConnectionInterface):
         keepalive_expiry: float | None = None,
         *,
         ping_interval: float | None = None,
-        ping_timeout: float = 15.0,
+        ping_timeout: float = PING_TIMEOUT,
     ) -> None:
         from .._core.h2 import Codec, request_fields  # and h2 with it: not before it is needed
 
@@ -177,6 +178,17 @@ class HTTP2Connection(ConnectionInterface):
         self.facts = ConnectionInfo(stream, "HTTP/2")
         self.on_change: Callable[[], None] | None = None
         renew_in_child(self)
+
+    @classmethod
+    def from_settings(
+        cls, origin: Origin, stream: NetworkStream, settings: ConnectionSettings
+    ) -> HTTP2Connection:
+        """Return a connection over `stream`, with what its pool says about all of them."""
+        pings: dict[str, Any] = {
+            "ping_interval": settings.ping_interval,
+            "ping_timeout": settings.ping_timeout,
+        }
+        return cls(origin, stream, settings.keepalive_expiry, **pings)
 
     # Requests
 

@@ -1,0 +1,110 @@
+"""Everything that a pool passes on to its connections, checked in one place.
+
+Owns: `ConnectionSettings`, and how its values and other arguments of a pool are checked. Must not
+know: pools, connections, and what they do with the values.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from ._models import Proxy
+from ._timeouts import check_timeout
+from ._url import check_port, encode_host
+
+if TYPE_CHECKING:
+    import ssl
+
+# Seconds in which an HTTP/2 server must answer a PING, unless the caller says otherwise.
+PING_TIMEOUT = 15.0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ConnectionSettings:
+    """What holds for all connections of a pool. Frozen; equal to itself only, and so hashable.
+
+    Raises TypeError or ValueError, naming the argument, for a value that cannot be.
+
+    Attributes:
+        protocols: the protocols to offer by ALPN, best first; see `read_protocols`.
+        addresses: where to find certain hosts; see `read_resolve`.
+        The others: as the parameters of `ConnectionPool` with the same names.
+    """
+
+    ssl_context: ssl.SSLContext | None = None
+    proxy: Proxy | None = None
+    keepalive_expiry: float | None = None
+    protocols: tuple[str, ...] = ("http/1.1",)
+    retries: int = 0
+    local_address: str | None = None
+    uds: str | None = None
+    network_backend: Any = None  # a `NetworkBackend`, which this layer does not know
+    socket_options: Iterable[Any] | None = None
+    parsing: str = "strict"
+    ping_interval: float | None = None
+    ping_timeout: float | None = PING_TIMEOUT
+    addresses: Mapping[tuple[bytes, int], str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.proxy is not None and self.uds is not None:
+            raise ValueError("proxy and uds exclude each other: a Unix socket has no proxy")
+        if self.parsing not in ("strict", "lenient"):
+            raise ValueError(f"parsing must be 'strict' or 'lenient', not {self.parsing!r}")
+        for name in ("keepalive_expiry", "ping_interval", "ping_timeout"):
+            object.__setattr__(self, name, check_timeout(getattr(self, name), name))
+        if self.ping_timeout is None or self.ping_interval == 0:
+            raise ValueError("ping_timeout must be a number of seconds, and ping_interval not zero")
+        object.__setattr__(self, "retries", check_count(self.retries, "retries", 0) or 0)
+        if self.socket_options is not None:
+            object.__setattr__(self, "socket_options", list(self.socket_options))
+
+    @property
+    def lenient(self) -> bool:
+        """Whether malformed header lines are repaired or skipped."""
+        return self.parsing == "lenient"
+
+
+def read_protocols(http1: bool, http2: bool) -> tuple[str, ...]:
+    """Return the protocols to offer by ALPN, best first. Raises ValueError where there is none."""
+    if not http1 and not http2:
+        raise ValueError("http1 and http2 are both False: set one of them to True")
+    return (("h2",) if http2 else ()) + (("http/1.1",) if http1 else ())
+
+
+def check_count(value: Any, name: str, least: int) -> int | None:
+    """Return `value` if it is None or an integer from `least` on; raise TypeError or ValueError."""
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int):
+        also = "an integer, a RetryConfig" if name == "retries" else "an integer"
+        raise TypeError(f"{name} must be {also} or None, not {type(value).__name__}")
+    if value < least:
+        raise ValueError(f"{name} must be at least {least}, got {value}")
+    return value
+
+
+def read_resolve(resolve: Any) -> dict[tuple[bytes, int], str]:
+    """A pool's ``resolve`` as {(host, port): address}, checked.
+
+    Raises TypeError, ValueError or LocalProtocolError, naming the entry.
+    """
+    if resolve is None:
+        return {}
+    if not isinstance(resolve, Mapping):
+        raise TypeError(f"resolve must be a mapping, not {type(resolve).__name__}")
+    found = {}
+    for name, address in resolve.items():
+        host, _, port = name.rpartition(":") if isinstance(name, str) else ("", "", "")
+        if not host or not (port.isascii() and port.isdigit()) or not isinstance(address, str):
+            raise ValueError(f'resolve takes {{"host:port": "address"}}, not {name!r}: {address!r}')
+        address = address.removeprefix("[").removesuffix("]")
+        try:
+            ipaddress.ip_address(address.partition("%")[0])
+        except ValueError as exc:
+            raise ValueError(f"resolve: the address of {name!r} is none: {address!r}") from exc
+        key = encode_host(host.removeprefix("[").removesuffix("]"))
+        found[key, check_port(int(port))] = address
+    return found
