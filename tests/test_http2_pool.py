@@ -658,7 +658,7 @@ def test_a_stream_around_a_socket(
         assert isinstance(held.error(), Aborted)
         connection = one(pool)
     assert backend.mistakes == []
-    assert connection._io._waiting is None  # and with it its sockets
+    assert connection._io._poll is None  # and with it its sockets
     assert server.accepted == 1
 
 

@@ -388,7 +388,7 @@ def test_waiting_for_a_socket_where_the_class_is_a_function(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """HTTP/2 over a stream that can only block waits on the socket below it, if there is one."""
-    from httpcore._sync.http2 import _Blocking
+    from httpcore._backends.blocking import BlockingAdapter
 
     class Below(httpcore.NetworkStream):
         def __init__(self, sock: Any) -> None:
@@ -401,7 +401,7 @@ def test_waiting_for_a_socket_where_the_class_is_a_function(
     near, far = socket.socketpair()
     with near, far, monkeypatch.context() as patch:
         patch.setattr(socket, "socket", lambda *args, **kw: real(*args, **kw))
-        waited = _Blocking(Below(near))
+        waited = BlockingAdapter(Below(near))
         far.send(b"x")
         assert waited.wait(False, 10)
-        _Blocking(Below(Bare()))  # a mock's: nothing to wait on, and nothing fails
+        BlockingAdapter(Below(Bare()))  # a mock's: nothing to wait on, and nothing fails

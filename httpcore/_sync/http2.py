@@ -41,10 +41,10 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from .._backends.base import NetworkStream
+from .._backends.blocking import BlockingAdapter, without_blocking
 from .._backends.clock import uncounted
 from .._backends.fork import ForkedStream, renew_in_child
 from .._backends.interrupt import abort
-from .._backends.sync import MAX_POLL, SyncStream, WakeablePoll
 from .._core.h1 import CHUNKED
 from .._core.prepared import (
     WRITE_SIZE,
@@ -142,9 +142,7 @@ class HTTP2Connection(ConnectionInterface):
         self._origin = origin
         self._stream = stream
         self._request_fields = request_fields
-        self._io: Any = stream if getattr(stream, "wait", None) is not None else _Blocking(stream)
-        # Seconds that one wait of it may take; it comes back sooner from longer ones.
-        self._longest = MAX_SLEEP if type(self._io) is _Blocking else MAX_POLL
+        self._io, self._longest = without_blocking(stream)
         self._keepalive_expiry = keepalive_expiry
         self._ping_interval = ping_interval
         self._ping_timeout = ping_timeout
@@ -731,7 +729,7 @@ class HTTP2Connection(ConnectionInterface):
             "responses; the child of a fork must send a request of its own"
         )
         self._stream = ForkedStream(self._stream, why)
-        self._io = _Blocking(self._stream)
+        self._io, self._longest = without_blocking(self._stream)
         self._unsent = b""
         self._codec.abandon(ReadError(why))
         for exchange in self._exchanges:
@@ -868,7 +866,7 @@ class Exchange:
         fields = connection._request_fields(
             request.method, request.url.scheme, target, request.headers
         )
-        if type(connection._io) is _Blocking:
+        if type(connection._io) is BlockingAdapter:
             connection._io.patience = prepared.timeouts.write
         content = prepared.content
         end = prepared.length == 0
@@ -1429,76 +1427,3 @@ class _Traced:
             self._trace(
                 f"{self._name}.complete", {"return_value": self._result.get("return_value")}
             )
-
-
-class _Blocking:
-    """A stream that can only block, as one that cannot; writing takes as long as it takes.
-
-    If it says which socket is under it, that is waited on; the stream itself is used by one thread
-    at a time, as OpenSSL wants it. Else what is waited for is read in advance, while others may
-    write; and nobody can be woken, so `wait` comes back now and then. That is for tests and special
-    networks.
-    """
-
-    def __init__(self, stream: NetworkStream) -> None:
-        self._stream = stream
-        self._more = False  # it may have data that was read from the socket and not asked for
-        self._data: bytes | None = None  # read in advance
-        self._failure: NetworkError | None = None
-        self._waiting: WakeablePoll | None = None
-        self.patience: float | None = None  # seconds for a write
-        sock = stream.get_extra_info("socket")
-        # `socket.socket` is not asked for: programs put functions of their own there.
-        if hasattr(sock, "fileno") and SyncStream.wait is not None:
-            # No descriptors are left, or it is closed, or it is a mock's.
-            with contextlib.suppress(OSError, ValueError, TypeError):
-                self._waiting = WakeablePoll(sock)
-
-    def wait(self, write: bool, timeout: float | None) -> bool:
-        waiting = self._waiting
-        if waiting is not None:
-            return self._more or waiting.wait(False, timeout)
-        if self._data is not None or self._failure is not None:
-            return True
-        if timeout == 0 and not self._stream.get_extra_info("is_readable"):
-            return False
-        timeout = MAX_SLEEP if timeout is None else min(timeout, MAX_SLEEP)
-        try:
-            self._data = self._stream.read(READ_SIZE, timeout)
-        except ReadTimeout:
-            return False
-        except NetworkError as exc:
-            self._failure = without_frames(exc)
-        return True
-
-    def wake(self) -> None:
-        waiting = self._waiting
-        if waiting is not None:
-            waiting.wake()
-
-    def read_ready(self, max_bytes: int) -> bytes | None:
-        if self._waiting is not None:
-            try:
-                data = self._stream.read(max_bytes, 0)
-            except ReadTimeout:
-                self._more = False
-                return None
-            self._more = bool(data)
-            return data
-        if self._failure is not None:
-            raise self._failure
-        read, self._data = self._data, None
-        return read
-
-    def write_ready(self, buffer: bytes | memoryview) -> int:
-        try:
-            self._stream.write(bytes(buffer), self.patience)
-        except WriteTimeout as exc:
-            error = WriteError(str(exc))
-            error.phase = exc.phase
-            raise error from exc
-        return len(buffer)
-
-    def close(self) -> None:
-        self._stream.close()
-        self._waiting = None
