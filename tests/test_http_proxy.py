@@ -140,6 +140,35 @@ def test_a_refused_tunnel(proxy: ProxyServer, closed_port: int) -> None:
     assert proxy.accepted == 1
 
 
+@pytest.mark.parametrize("timeout", [None, 60])
+@pytest.mark.parametrize(
+    "framing",
+    [
+        b"",  # it ends with the connection
+        b"Connection: close\r\n",
+        b"Content-Length: 9\r\n",
+        b"Transfer-Encoding: chunked\r\n",
+    ],
+)
+def test_a_refusal_whose_end_never_comes(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch, framing: bytes, timeout: float | None
+) -> None:
+    """The guard of the test suite ends a wait for the body."""
+    monkeypatch.setattr("httpcore._core.http_proxy.REFUSAL_PATIENCE", 0.05)
+
+    def refuse(peer: Peer) -> None:
+        peer.recv_request_head()
+        peer.send(b"HTTP/1.1 407 Who\r\nProxy-Authenticate: Basic\r\n" + framing + b"\r\n")
+        peer.wait_closed()
+
+    proxy = serve(refuse)
+    with httpcore.HTTPProxy(f"http://127.0.0.1:{proxy.port}") as pool:
+        with pytest.raises(httpcore.ProxyError, match=r"^407 Who\b") as caught:
+            pool.request("GET", "https://origin.test", extensions={"timeout": {"connect": timeout}})
+        assert pool.stats()["connections"] == 0
+    assert (caught.value.status, caught.value.body) == (407, b"")
+
+
 @pytest.mark.parametrize("scheme", ["http", "https"])
 def test_a_proxy_that_is_not_there(closed_port: int, scheme: str) -> None:
     with httpcore.HTTPProxy(f"http://127.0.0.1:{closed_port}") as pool:

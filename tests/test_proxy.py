@@ -16,7 +16,9 @@ from httpcore._core.dial import OpenTCP, Plan, StartTLS, dial
 from httpcore._core.http_proxy import (
     MAX_CHALLENGES,
     MAX_REFUSAL,
+    MAX_REFUSAL_READS,
     READ_SIZE,
+    REFUSAL_PATIENCE,
     ProxyHop,
     Read,
     Rename,
@@ -311,6 +313,24 @@ def test_a_refusal_without_end_is_cut() -> None:
     with pytest.raises(ProxyError, match=r"^502\b") as caught:
         run(connect(STREAM, HOP, b"h", 1), endless)
     assert caught.value.body == b"x" * MAX_REFUSAL
+
+
+def test_a_refusal_that_trickles_is_cut() -> None:
+    trickling = [b"HTTP/1.1 502 \r\n\r\n", *[b"x"] * MAX_REFUSAL_READS]
+    with pytest.raises(ProxyError, match=r"^502\b") as caught:
+        run(connect(STREAM, HOP, b"h", 1), trickling)
+    assert caught.value.body == b"x" * MAX_REFUSAL_READS
+
+
+def test_only_the_body_of_a_refusal_is_not_waited_for() -> None:
+    steps: list[Any] = []
+    with pytest.raises(ProxyError, match=r"^407\b"):
+        run(
+            connect(STREAM, HOP, b"h", 1),
+            [REFUSAL, b"Content-Length: 4\r\n\r\n", b""],
+            steps,
+        )
+    assert [step.patience for step in only(steps, Read)] == [None, None, REFUSAL_PATIENCE]
 
 
 @pytest.mark.parametrize(
