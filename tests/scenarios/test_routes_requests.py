@@ -28,9 +28,8 @@ from requests.exceptions import ConnectTimeout, InvalidURL, ProxyError, ReadTime
 import httpcore
 import httpcore_requests
 from httpcore_requests import HTTPAdapter
-from tests.scenarios.test_proxies import basic
 from tests.support import leaks, tls
-from tests.support.proxies import ProxyServer, SocksServer
+from tests.support.proxies import ProxyServer, SocksServer, basic
 from tests.support.servers import LocalServer, Peer, ScriptedServer, black_hole, closed_port
 
 Serve = Callable[..., ScriptedServer]

@@ -3,7 +3,7 @@ plays the server, and on sockets.
 
 Owns: how `connection_pool` and `connection` go together with connections that are shared, the locks
 between them, and what a fork or the garbage collector meets there. Must not know: which request
-gets which slot (that is `test_pool`); what users see (that is `scenarios/test_http2`).
+gets which slot (that is `test_scheduler`); what users see (that is `scenarios/test_http2`).
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """Pools and connections behind a real HTTP proxy on loopback.
 
 Owns: `httpcore._sync.http_proxy`, and what pool and connection do with a proxy and with a Unix
-socket of a request's own. Must not know: what is written to a proxy; tests/test_proxy.py says.
+socket of a request's own. Must not know: what is written to a proxy (that is
+`unit/core/test_http_proxy`).
 """
 
 from __future__ import annotations

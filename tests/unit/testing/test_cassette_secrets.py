@@ -1,7 +1,7 @@
 """No secret gets into a cassette: each shape of a message times each place of a secret.
 
 Owns: what `filters`, `bodies` and `_redact` do together, seen from the bytes of the file. What a
-single rule writes in the place of a secret is in test_cassette.py.
+single rule writes in the place of a secret is in test_cassettes.py.
 """
 
 from __future__ import annotations

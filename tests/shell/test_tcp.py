@@ -1,7 +1,7 @@
 """Opening a TCP connection: look-ups bounded by a deadline, and the race of addresses.
 
-Owns: `httpcore._backends.tcp`. Must not know: streams, HTTP. tests/test_backends.py has what a
-backend says about a connect to one address.
+Owns: `httpcore._backends.tcp`. Must not know: streams, HTTP. `test_backends` has what a backend
+says about a connect to one address.
 """
 
 from __future__ import annotations

@@ -1,31 +1,26 @@
 """How many Python functions one warm request calls.
 
-Owns: the two budgets, and the way of counting. Must not know: time, so this never flakes.
+Owns: the budgets. Must not know: time, so this never flakes.
 
-What is counted are `call` events of `sys.setprofile`: functions written in Python that are
-entered, generators each time they are resumed. Functions written in C are not; they are shown
-beside it. Counted so, one warm GET takes requests 748 calls, httpcore 1.0.9 473, urllib3 299
+Counted so, one warm GET takes requests 748 calls, httpcore 1.0.9 473, urllib3 299
 (give or take five, with the header fields of the answer).
-Only the calling thread is seen, so the server may run in this process.
 """
 
 from __future__ import annotations
 
-import gc
 import os
-import sys
 from collections import Counter
 from collections.abc import Callable
 from contextlib import closing
 from functools import partial
 from operator import attrgetter
-from types import FrameType
-from typing import Any, NamedTuple
+from typing import Any
 
 import requests
 
 import httpcore
 import httpcore_requests
+from tests.support.calls import REPEATS, WARM_UP, Calls, count
 from tests.support.servers import Peer, ScriptedServer
 from tests.support.wire import Wire
 
@@ -37,12 +32,6 @@ ADAPTER_BUDGET = 170
 #: this package: what h2 and hpack do is not ours to count.
 HTTP2_BUDGET = 92
 
-#: Requests before the one that is counted: the connection is opened, caches are filled.
-WARM_UP = 3
-#: Times that the warm request is counted; the smallest count is free of chance events such as
-#: a weak reference that dies just then.
-REPEATS = 5
-
 Serve = Callable[..., ScriptedServer]
 
 BODY = b"Hello, world!"
@@ -51,49 +40,6 @@ ANSWER = (
     b"HTTP/1.1 200 OK\r\nServer: nginx/1.22.1\r\nDate: Tue, 01 Jan 2030 00:00:00 GMT\r\n"
     b"Content-Type: text/plain\r\nContent-Length: 13\r\nConnection: keep-alive\r\n\r\n" + BODY
 )
-
-
-class Calls(NamedTuple):
-    """What one call of an action led to: entered Python functions by name, and C functions."""
-
-    python: Counter[str]
-    c: int
-
-    def __str__(self) -> str:
-        rows = [f"{count:5} {name}" for name, count in self.python.most_common()]
-        return "\n".join([f"{self.python.total()} Python calls, {self.c} C calls:", *rows])
-
-
-def count_once(action: Callable[[], object]) -> Calls:
-    python: Counter[str] = Counter()
-    c = 0
-
-    def see(frame: FrameType, event: str, _: Any) -> None:
-        nonlocal c
-        if event == "call":
-            code = frame.f_code
-            python[f"{code.co_filename}:{code.co_firstlineno} {code.co_name}"] += 1
-        elif event == "c_call":
-            c += 1
-
-    previous = sys.getprofile()
-    sys.setprofile(see)
-    try:
-        action()
-    finally:
-        sys.setprofile(previous)
-    return Calls(python, c - 1)  # less the `setprofile` that ended it
-
-
-def count(action: Callable[[], object]) -> Calls:
-    """The calls of `action` once it is warm."""
-    for _ in range(WARM_UP):
-        action()
-    gc.disable()
-    try:
-        return min((count_once(action) for _ in range(REPEATS)), key=lambda c: c.python.total())
-    finally:
-        gc.enable()
 
 
 def answer(peer: Peer) -> None:

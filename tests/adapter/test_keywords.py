@@ -1,7 +1,7 @@
 """What an adapter and its pool manager can be told: each word is honoured, or refused by name.
 
 Owns: `_settings`, and the errors for what cannot be. Must not know: what a TLS setting means in
-detail (tests/test_adapter_hooks.py and the TLS scenarios). Where requests' own adapter honours a
+detail (tests/adapter/test_hooks.py and the TLS scenarios). Where requests' own adapter honours a
 keyword, the two are compared.
 """
 

@@ -21,9 +21,10 @@ import pytest
 
 import httpcore
 from httpcore._testing.cassettes.file import read_contents
+from tests.support import ROOT
 from tests.support.servers import LocalServer, Peer, ScriptedServer
 
-PAGE = Path(__file__).parent.parent / "docs" / "cassettes.rst"
+PAGE = ROOT / "docs" / "cassettes.rst"
 
 
 class Block(NamedTuple):

@@ -30,7 +30,7 @@ import httpcore
 import httpcore_requests
 from httpcore._sync import connection_pool
 from httpcore._sync.deferred import Deferred
-from httpcore_requests._caller_contexts import Ask, Roots, borrow
+from httpcore_requests._caller_contexts import TLSRequirements, TrustRoots, adapt_shared
 from tests.support.http2 import FrameServer
 from tests.support.servers import LocalServer
 from tests.support.threads import Worker, until
@@ -565,7 +565,7 @@ def test_a_request_that_interrupts_the_fitting_of_a_context(same: bool, tmp_path
     files = [tmp_path / "a.pem", tmp_path / "b.pem"]
     for file in files:
         trustme.CA().cert_pem.write_to_path(str(file))
-    wanted = [Roots(str(files[0])), Roots(str(files[0 if same else 1]))]
+    wanted = [TrustRoots(str(files[0])), TrustRoots(str(files[0 if same else 1]))]
     expected = []
     for roots in wanted:
         expected.append(ssl.create_default_context(cafile=str(roots.verify)))
@@ -580,10 +580,10 @@ def test_a_request_that_interrupts_the_fitting_of_a_context(same: bool, tmp_path
         def strike() -> None:
             if next(lines, None) is None and not inner:
                 inner.append(None)
-                inner[0] = borrow(given, Ask(True), wanted[1], None)
+                inner[0] = adapt_shared(given, TLSRequirements(True), wanted[1], None)
 
         with striking(strike, "/_contexts.py"):
-            outer = borrow(given, Ask(True), wanted[0], None)
+            outer = adapt_shared(given, TLSRequirements(True), wanted[0], None)
         for found, roots in zip([outer, *inner], expected, strict=False):
             assert subjects(found._context) == sorted([mine, *subjects(roots)])
         return bool(inner)

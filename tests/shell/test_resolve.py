@@ -1,6 +1,6 @@
 """Connecting here but naming it there: `resolve` and `resolver` of a pool.
 
-Owns: row 41, in the core. Must not know: how a look-up is bounded; tests/test_tcp.py does.
+Owns: row 41, in the core. Must not know: how a look-up is bounded; `test_tcp` does.
 """
 
 from __future__ import annotations

@@ -25,8 +25,8 @@ from httpcore._exceptions import IncompleteBody, ServerDisconnected
 from httpcore._sync import deadline, http2, response_body
 from httpcore._sync.http2 import HTTP2Connection
 from httpcore.exceptions import Aborted
-from tests.scenarios import interrupt_at
 from tests.support.http2 import Code, Kind
+from tests.support.interrupting import interrupt_at
 from tests.support.servers import pattern
 from tests.support.threads import Worker, until
 from tests.support.wire import Wire, silent

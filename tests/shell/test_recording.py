@@ -1,7 +1,7 @@
 """Recording real servers, and replaying them without a network.
 
 Owns: `httpcore._testing.recording`, under a pool and under requests. Must not know: the format
-and the matching in detail; that is `test_cassette`.
+and the matching in detail; that is `test_cassettes`.
 """
 
 from __future__ import annotations

@@ -36,7 +36,7 @@ from httpcore._cli import command, decoding, facts, main, output, sending, talk,
 from httpcore._cli import text as cli_text
 from httpcore._cli.exits import Exit, Problem, explain
 from httpcore._cli.terminal import Terminal
-from tests.support import http2
+from tests.support import ROOT, http2
 from tests.support.proxies import ProxyServer, SocksServer
 from tests.support.servers import LocalServer, Peer, ScriptedServer, pattern
 from tests.support.tls import ClientCert
@@ -378,7 +378,7 @@ def test_help_and_version() -> None:
 
 def test_the_console_script() -> None:
     config = configparser.ConfigParser()
-    config.read(Path(__file__).parent.parent / "setup.cfg")
+    config.read(ROOT / "setup.cfg")
     scripts = config["options.entry_points"]["console_scripts"].split()
     assert scripts == ["httpcore", "=", "httpcore._cli:main"]
     done = run_apart("--version")
@@ -386,14 +386,14 @@ def test_the_console_script() -> None:
 
 
 def test_every_exit_code_is_documented() -> None:
-    page = (Path(__file__).parent.parent / "docs" / "cli.rst").read_text()
+    page = (ROOT / "docs" / "cli.rst").read_text()
     table = page[page.index("Exit codes\n") :]
     documented = {int(code) for code in re.findall(r"^   \* - (\d+)$", table, re.MULTILINE)}
     assert documented == set(Exit)
 
 
 def test_every_option_is_documented() -> None:
-    page = (Path(__file__).parent.parent / "docs" / "cli.rst").read_text()
+    page = (ROOT / "docs" / "cli.rst").read_text()
     for option in command.command.params:
         for name in option.opts:
             assert not name.startswith("-") or f"``{name}" in page, name

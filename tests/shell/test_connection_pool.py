@@ -1,7 +1,7 @@
 """The pool as its callers see it, and the connection that opens itself.
 
 Owns: `httpcore._sync.connection_pool`, `httpcore._sync.connection`, `httpcore._api`. Must not
-know: how slots are chosen (`test_pool`), how HTTP is framed (`test_h1`).
+know: how slots are chosen (`test_scheduler`), how HTTP is framed (`test_h1`).
 
 Where the wire matters there is a server on loopback; where the order of things matters, a
 `Backend` that hands out scripted streams and notes what it was asked for.
@@ -32,8 +32,7 @@ from httpcore._sync import connection_pool, dialing
 from httpcore._sync.response_body import ResponseBody
 from tests.support.http2 import Code, FrameServer, Stream
 from tests.support.servers import LocalServer, Peer, ScriptedServer, pattern
-from tests.support.tls import ClientCert
-from tests.test_http11 import (
+from tests.support.streams import (
     RESPONSE_CLOSED,
     SWITCH,
     UPGRADE,
@@ -44,6 +43,7 @@ from tests.test_http11 import (
     sent,
     write_error,
 )
+from tests.support.tls import ClientCert
 
 Serve = Callable[..., ScriptedServer]
 

@@ -1,7 +1,7 @@
 """https proxies, `resolve`, `resolver` and `on_proxy_challenge` through the adapter.
 
 Owns: whose TLS settings hold on which hop, and what becomes of the keywords. The rows of the
-scenarios are in tests/scenarios/test_roads_requests.py. Must not know: how a proxy is spoken to.
+scenarios are in tests/scenarios/test_routes_requests.py. Must not know: how a proxy is spoken to.
 """
 
 from __future__ import annotations

@@ -13,10 +13,9 @@ from xml.etree import ElementTree
 import pytest
 
 from benchmarks import cases, plot
+from tests.support import ROOT
 
 pytestmark = pytest.mark.skipif(not plot.is_possible(), reason=plot.MISSING)
-
-ROOT = Path(__file__).resolve().parent.parent
 
 
 def rounds(*seconds: float) -> dict[str, Any]:

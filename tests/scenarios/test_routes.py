@@ -26,10 +26,10 @@ import trustme
 
 import httpcore
 from httpcore.exceptions import Aborted, ProxyConnectTimeout
-from tests.scenarios.test_abort import Doing
 from tests.support import leaks, tls
 from tests.support.proxies import ProxyServer, SocksServer
 from tests.support.servers import LocalServer, Peer, ScriptedServer, black_hole
+from tests.support.threads import Doing
 
 Serve = Callable[..., ScriptedServer]
 

@@ -42,9 +42,9 @@ import httpcore.exceptions
 import httpcore_requests
 from benchmarks import __main__ as benchmarks
 from httpcore._cli import main as cli
+from tests.support import ROOT
 from tests.support.docs import DOCKER, Block, Internet, agrees, blocks, redirect
 
-ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
 
 # Pages whose blocks are run by a test file of their own.

@@ -16,8 +16,8 @@ from typing import Any
 import pytest
 
 from benchmarks import cases, processes, report, runner, servers
+from tests.support import ROOT
 
-ROOT = Path(__file__).resolve().parent.parent
 PEERS = ("ours", "urllib3", "socket")
 HTTP2_PEERS = ("ours", "bare-h2", "stock")
 ROUNDS = 2

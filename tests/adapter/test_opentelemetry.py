@@ -10,7 +10,6 @@ import importlib.util
 import re
 import threading
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,6 +17,7 @@ import requests
 
 import httpcore
 from httpcore_requests import HTTPAdapter
+from tests.support import ROOT
 from tests.support.proxies import ProxyServer
 from tests.support.servers import LocalServer, Peer
 
@@ -37,7 +37,7 @@ from opentelemetry.trace import SpanKind, StatusCode
 
 Serve = Callable[..., Any]
 
-EXAMPLE = Path(__file__).parent.parent / "examples" / "opentelemetry_spans.py"
+EXAMPLE = ROOT / "examples" / "opentelemetry_spans.py"
 
 # Seconds until a test says that something hangs. Never a measurement.
 PATIENCE = 10.0
