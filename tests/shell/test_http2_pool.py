@@ -454,7 +454,7 @@ def _use(connection: HTTP2Connection, where: str) -> None:
         if where == "read":
             connection._take_in()
         else:
-            connection._codec.ping(http2.PING)  # so that there is something to write
+            connection._codec.ping(http2.PING_DATA)  # so that there is something to write
             connection._flush()
 
 
