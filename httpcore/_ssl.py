@@ -26,17 +26,13 @@ SSL_CTX_set_default_verify_paths(3) for SSL_CERT_FILE and SSL_CERT_DIR,
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 import ssl
 import sys
-import tempfile
 import threading
 import weakref
 from collections.abc import Iterator
 from typing import Any, TypeVar, Union
-
-import certifi
 
 Verify = Union[bool, str, "os.PathLike[str]"]
 Pem = Union[str, bytes, "os.PathLike[str]"]  # a file, or its text
@@ -353,6 +349,8 @@ def _cert_key(cert: Cert) -> object:
 def _part_key(part: Any) -> object:
     # A digest, so that no private key stays in memory for being a key of the cache.
     if isinstance(part, bytes):
+        import hashlib  # few certificates are bytes
+
         return hashlib.sha256(part).digest()
     return _identity(None if part is None else os.fspath(part))
 
@@ -418,6 +416,8 @@ def _load_default_roots(context: ssl.SSLContext) -> None:
     file = os.environ.get("SSL_CERT_FILE") or None
     directory = os.environ.get("SSL_CERT_DIR") or None
     if file is None and directory is None:
+        import certifi  # on its way to the file it imports a good deal
+
         _load_roots(context, certifi.where())
         return
     if file is not None:
@@ -533,6 +533,8 @@ def _as_file(part: Any, files: contextlib.ExitStack) -> Any:
         files.callback(os.close, number)
         os.write(number, part)
         return f"/proc/self/fd/{number}"
+    import tempfile  # pragma: no cover
+
     made = tempfile.NamedTemporaryFile()  # noqa: SIM115  # pragma: no cover - `files` closes it
     file = files.enter_context(made)  # pragma: no cover
     file.write(part)  # pragma: no cover

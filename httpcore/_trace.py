@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from inspect import CO_COROUTINE
 from typing import Any
 
 from ._redact import redact_field, redact_text
@@ -30,6 +29,8 @@ ROOMS = ("connection", "http11", "http2", "proxy", "socks")
 # Looked up once: `logging.getLogger` takes a lock that belongs to all of the program, and an
 # interrupt (Ctrl-C) in there may leave it taken for ever.
 _LOGGERS = {room: logging.getLogger(f"httpcore.{room}") for room in ROOMS}
+
+CO_COROUTINE = 0x80  # of `inspect`, which takes as long to import as all of our shells
 
 _DEEPEST = 4  # levels of tuples and lists that are looked into for fields that are secret
 

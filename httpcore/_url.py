@@ -9,18 +9,13 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
-
-import idna
+from typing import Any
 
 from ._exceptions import (
     LocalProtocolError,
     UnsupportedProtocol,
 )
 from ._redact import redact_target, redact_url
-
-if TYPE_CHECKING:
-    pass
 
 DEFAULT_PORTS = {
     b"http": 80,
@@ -96,11 +91,16 @@ def encode_host(host: str) -> bytes:
         LocalProtocolError: the host or one of its labels is empty, a label is too long, it has
             characters no host may have, or IDNA refuses it.
     """
-    try:
-        encoded = host.encode("ascii") if host.isascii() else idna.encode(host, uts46=True)
-    except idna.IDNAError as exc:
-        if "@" not in host:
-            raise LocalProtocolError(f"URL host {host!r} cannot be encoded: {exc}") from exc
+    if host.isascii():
+        encoded = host.encode("ascii")
+    else:
+        import idna  # its tables take a while to load
+
+        try:
+            encoded = idna.encode(host, uts46=True)
+        except idna.IDNAError as exc:
+            if "@" not in host:
+                raise LocalProtocolError(f"URL host {host!r} cannot be encoded: {exc}") from exc
     if "@" in host:  # a password that has one, and everything behind it was read as the host
         raise LocalProtocolError(
             "URL host has characters that no host may have: an @ in a password is written %40"

@@ -17,7 +17,6 @@ Sources: urllib3's `ssl_wrap_socket`, the ssl module's `SSLSocket`.
 
 from __future__ import annotations
 
-import inspect
 import os
 import socket
 import ssl
@@ -28,7 +27,6 @@ from .._ssl import offered, offering
 from .interrupt import clear_waker, set_waker, shut_down
 
 _WANTED = {"do_handshake_on_connect": False, "suppress_ragged_eofs": False}
-_NAMED = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
 
 
 def wrap_socket(
@@ -99,6 +97,8 @@ def _accepted(wrap: Any) -> dict[str, bool]:
     """Those of the arguments beyond urllib3's that `wrap` takes, as far as it says so."""
     if getattr(wrap, "__func__", None) is ssl.SSLContext.__dict__.get("wrap_socket"):
         return _WANTED
+    import inspect  # slow to import, and few contexts are not the ssl module's
+
     try:
         # What it wraps may take more than it does itself.
         parameters = inspect.signature(wrap, follow_wrapped=False).parameters
@@ -106,10 +106,11 @@ def _accepted(wrap: Any) -> dict[str, bool]:
         return {}
     if any(each.kind is inspect.Parameter.VAR_KEYWORD for each in parameters.values()):
         return _WANTED
+    named = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
     return {
         name: value
         for name, value in _WANTED.items()
-        if name in parameters and parameters[name].kind in _NAMED
+        if name in parameters and parameters[name].kind in named
     }
 
 

@@ -32,8 +32,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Callable, Iterable
-
-import h11
+from typing import TYPE_CHECKING
 
 from .._exceptions import (
     DISCONNECTED,
@@ -47,6 +46,10 @@ from .._exceptions import (
 )
 from .._redact import redact_target, shown_name
 from .greetings import explain_start
+
+if TYPE_CHECKING:
+    # Loaded with the first message that is not plain: many programs never meet one.
+    import h11
 
 Headers = list[tuple[bytes, bytes]]
 
@@ -872,7 +875,7 @@ class HeadReader:
                 raise
             block, fields, trusted = repaired
             event = self._read_with_h11(block)
-        if type(event) is h11.InformationalResponse and event.status_code != 101:
+        if event.status_code < 200 and event.status_code != 101:
             self._note_interim(event.status_code, fields)
             # http.client skips 100 as well.
             if self._accepts_any and event.status_code != 100:
@@ -882,6 +885,8 @@ class HeadReader:
 
     def _read_with_h11(self, block: bytes) -> h11.Response | h11.InformationalResponse:
         """One complete head as h11 reads it."""
+        import h11
+
         event = _ask_h11(_h11_connection(self._method, self._told), block)
         assert isinstance(event, (h11.Response, h11.InformationalResponse))
         if event.http_version[:2] != b"1.":
@@ -1020,6 +1025,8 @@ def _h11_connection(method: bytes, told: Headers) -> h11.Connection:
 
     Only the method, Connection and Upgrade change how an answer is read, so only they are told.
     """
+    import h11
+
     connection = h11.Connection(h11.CLIENT, max_incomplete_event_size=MAX_HEAD)
     try:
         request = h11.Request(method=method, target=b"/", headers=[(b"Host", b"peer"), *told])
@@ -1037,6 +1044,8 @@ def _ask_h11(connection: h11.Connection, block: bytes) -> object:
     character: half a minute for one head of 100 KiB. It refuses such a line in the end, so
     refusing it first changes nothing but the time.
     """
+    import h11
+
     control = _find_bad_control(block)
     if control is not None:
         raise _broken(f"control character {control[0]!r} in a header line")
@@ -1059,6 +1068,8 @@ def _read_trailers(block: bytes, lenient: bool) -> Headers:
     """The fields of a trailer section, blank line included."""
     if block in (b"\r\n", b"\n"):
         return []
+    import h11
+
     connection = _h11_connection(b"GET", [])
     _ask_h11(connection, b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
     try:

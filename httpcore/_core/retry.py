@@ -22,7 +22,6 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from email.utils import parsedate_to_datetime
 from typing import Any
 
 from .._exceptions import (
@@ -195,6 +194,8 @@ def retry_after(headers: Any, wall_clock: float) -> float | None:
     text = value.decode("latin-1").strip()
     if text.isascii() and text.isdigit():
         return float(text[:9])  # a billion seconds is long enough
+    from email.utils import parsedate_to_datetime  # slow to import, and few servers send dates
+
     try:
         return float(max(0.0, parsedate_to_datetime(text).timestamp() - wall_clock))
     except (TypeError, ValueError, OverflowError):
