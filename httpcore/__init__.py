@@ -2,41 +2,15 @@
 
 Public names only. The names, signatures and reprs of httpcore 1.0.9 are kept; `PoolManager`,
 `SSLConfig`, `TimeoutConfig` and `PoolLimits` are the front door of 2019.
+
+The exceptions are here from the start; HTTPX reads them from ``vars(httpcore)``. Any other name
+is loaded when it is first used (PEP 562): a program that imports httpcore, or a library that
+does, and sends nothing, loads no TLS and no codec.
 """
 
-# Sending
-from ._api import request, stream
+import importlib
+import typing
 
-# The asynchronous side: names that say they are not built yet
-from ._async import (
-    AnyIOBackend,
-    AsyncConnectionInterface,
-    AsyncConnectionPool,
-    AsyncHTTP2Connection,
-    AsyncHTTP11Connection,
-    AsyncHTTPConnection,
-    AsyncHTTPProxy,
-    AsyncSOCKSProxy,
-    TrioBackend,
-)
-
-# The network layer
-from ._backends.base import (
-    SOCKET_OPTION,
-    AsyncNetworkBackend,
-    AsyncNetworkStream,
-    NetworkBackend,
-    NetworkStream,
-)
-from ._backends.mock import AsyncMockBackend, AsyncMockStream, MockBackend, MockStream
-from ._backends.sync import SyncBackend
-from ._backends.tls_begin import wrap_bio, wrap_socket
-
-# Configuration, 2019
-from ._config import PoolLimits, SSLConfig, TimeoutConfig
-from ._core.retry import RetryConfig
-
-# Errors
 from ._exceptions import (
     ConnectError,
     ConnectionNotAvailable,
@@ -54,33 +28,67 @@ from ._exceptions import (
     WriteError,
     WriteTimeout,
 )
-from ._models import Proxy, Request, Response
-from ._no_proxy import bypasses_proxy
-from ._ssl import (
-    create_ssl_context,
-    default_ssl_context,
-    load_roots,
-    resume_tls_sessions,
-    resumes_tls_sessions,
-)
 
-# Pools and connections
-from ._sync import (
-    CancelToken,
-    ConnectionInterface,
-    ConnectionPool,
-    HTTP2Connection,
-    HTTP11Connection,
-    HTTPConnection,
-    HTTPProxy,
-    PoolManager,
-    SOCKSProxy,
-)
-from ._testing.logging_backend import LoggingBackend
-from ._testing.recording import RecordingBackend, ReplayBackend
+if typing.TYPE_CHECKING:
+    # For type checkers; `_NAMES` is the same list for the interpreter.
+    # Sending
+    from ._api import request, stream
 
-# Nouns
-from ._url import URL, Origin
+    # The asynchronous side: names that say they are not built yet
+    from ._async import (
+        AnyIOBackend,
+        AsyncConnectionInterface,
+        AsyncConnectionPool,
+        AsyncHTTP2Connection,
+        AsyncHTTP11Connection,
+        AsyncHTTPConnection,
+        AsyncHTTPProxy,
+        AsyncSOCKSProxy,
+        TrioBackend,
+    )
+
+    # The network layer
+    from ._backends.base import (
+        SOCKET_OPTION,
+        AsyncNetworkBackend,
+        AsyncNetworkStream,
+        NetworkBackend,
+        NetworkStream,
+    )
+    from ._backends.mock import AsyncMockBackend, AsyncMockStream, MockBackend, MockStream
+    from ._backends.sync import SyncBackend
+    from ._backends.tls_begin import wrap_bio, wrap_socket
+
+    # Configuration, 2019
+    from ._config import PoolLimits, SSLConfig, TimeoutConfig
+    from ._core.retry import RetryConfig
+    from ._models import Proxy, Request, Response
+    from ._no_proxy import bypasses_proxy
+    from ._ssl import (
+        create_ssl_context,
+        default_ssl_context,
+        load_roots,
+        resume_tls_sessions,
+        resumes_tls_sessions,
+    )
+
+    # Pools and connections
+    from ._sync import (
+        CancelToken,
+        ConnectionInterface,
+        ConnectionPool,
+        HTTP2Connection,
+        HTTP11Connection,
+        HTTPConnection,
+        HTTPProxy,
+        PoolManager,
+        SOCKSProxy,
+    )
+    from ._testing.logging_backend import LoggingBackend
+    from ._testing.recording import RecordingBackend, ReplayBackend
+
+    # Nouns
+    from ._url import URL, Origin
 
 __version__ = "1.1.0"
 
@@ -152,8 +160,92 @@ __all__ = [
     "wrap_socket",
 ]
 
-# Errors and reprs show the public path, not the room a class happens to live in.
-for _name in __all__:
-    if _name != "SOCKET_OPTION":
-        globals()[_name].__module__ = "httpcore"
-del _name
+# Where the names are that are loaded when they are first used.
+_NAMES = {
+    "_url": ("URL", "Origin"),
+    "_models": ("Proxy", "Request", "Response"),
+    "_config": ("PoolLimits", "SSLConfig", "TimeoutConfig"),
+    "_ssl": (
+        "create_ssl_context",
+        "default_ssl_context",
+        "load_roots",
+        "resume_tls_sessions",
+        "resumes_tls_sessions",
+    ),
+    "_no_proxy": ("bypasses_proxy",),
+    "_core.retry": ("RetryConfig",),
+    "_backends.base": (
+        "SOCKET_OPTION",
+        "AsyncNetworkBackend",
+        "AsyncNetworkStream",
+        "NetworkBackend",
+        "NetworkStream",
+    ),
+    "_backends.sync": ("SyncBackend",),
+    "_backends.tls_begin": ("wrap_bio", "wrap_socket"),
+    "_sync": (
+        "CancelToken",
+        "ConnectionInterface",
+        "ConnectionPool",
+        "HTTP2Connection",
+        "HTTP11Connection",
+        "HTTPConnection",
+        "HTTPProxy",
+        "PoolManager",
+        "SOCKSProxy",
+    ),
+    "_api": ("request", "stream"),
+    "_async": (
+        "AnyIOBackend",
+        "AsyncConnectionInterface",
+        "AsyncConnectionPool",
+        "AsyncHTTP2Connection",
+        "AsyncHTTP11Connection",
+        "AsyncHTTPConnection",
+        "AsyncHTTPProxy",
+        "AsyncSOCKSProxy",
+        "TrioBackend",
+    ),
+    "_backends.mock": ("AsyncMockBackend", "AsyncMockStream", "MockBackend", "MockStream"),
+    "_testing.logging_backend": ("LoggingBackend",),
+    "_testing.recording": ("RecordingBackend", "ReplayBackend"),
+}
+# Each of these is loaded by itself. All others are what any request needs: they are loaded
+# together, so that a class shows its public path however the program came to it.
+_APART = {"_async", "_backends.mock", "_testing.logging_backend", "_testing.recording"}
+_TOGETHER = [module for module in _NAMES if module not in _APART]
+# Parts that are attributes of the package without an import of their own.
+_SUBMODULES = {
+    *("aio", "exceptions", "_redact", "_timeouts", "_timings", "_trace", "_core", "_testing"),
+    *("_backends", *(name for name in _NAMES if "." not in name)),
+}
+_MODULE_OF = {name: module for module, names in _NAMES.items() for name in names}
+
+
+def _publish(names: typing.Iterable[str], values: dict[str, typing.Any]) -> None:
+    """Make `names` of a module's `values` ours: errors and reprs then show the public path."""
+    for name in names:
+        value = globals()[name] = values[name]
+        if name != "SOCKET_OPTION":
+            value.__module__ = "httpcore"
+
+
+# Hidden from type checkers, for which any name of a module with a `__getattr__` would exist.
+if not typing.TYPE_CHECKING:
+
+    def __getattr__(name):
+        """Load what `name` belongs to."""
+        if name in _SUBMODULES:
+            return importlib.import_module(f"httpcore.{name}")
+        wanted = _MODULE_OF.get(name)
+        if wanted is None:
+            raise AttributeError(f"module 'httpcore' has no attribute {name!r}")
+        for module in [wanted] if wanted in _APART else _TOGETHER:
+            _publish(_NAMES[module], vars(importlib.import_module(f"httpcore.{module}")))
+        return globals()[name]
+
+    def __dir__():
+        return sorted({*globals(), *__all__})
+
+
+_publish([name for name in __all__ if name in globals()], globals())

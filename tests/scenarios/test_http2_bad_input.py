@@ -21,18 +21,7 @@ from typing import Any
 import pytest
 
 import httpcore
-from tests.support.http2 import (
-    END_HEADERS,
-    END_STREAM,
-    Code,
-    FrameServer,
-    Kind,
-    Link,
-    Stream,
-    encode_frame,
-    routes,
-)
-from tests.support.over_http2 import (
+from tests.scenarios.over_http2 import (
     MIB,
     PATIENCE,
     STREAM_WINDOW,
@@ -45,6 +34,17 @@ from tests.support.over_http2 import (
     post,
     wait_opened,
     wait_readable,
+)
+from tests.support.http2 import (
+    END_HEADERS,
+    END_STREAM,
+    Code,
+    FrameServer,
+    Kind,
+    Link,
+    Stream,
+    encode_frame,
+    routes,
 )
 from tests.support.servers import pattern
 

@@ -1,10 +1,1 @@
-"""What the tests share. No test module imports another: what two of them need is here.
-
-`servers`, `http2`, `proxies`, `programs`, `wire` and `tls` are the other side, and know nothing of
-the packages under test; the rest helps on the client's side.
-"""
-
-from pathlib import Path
-
-#: The folder of the checkout.
-ROOT = Path(__file__).resolve().parent.parent.parent
+"""What the tests stand on: real servers on loopback. Knows nothing of the packages under test."""
