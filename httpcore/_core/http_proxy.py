@@ -36,6 +36,13 @@ READ_SIZE = 4096
 # Bytes of the body of a refusal that are kept for `ProxyError.body`. It is there for people, and
 # for the challenge pages of corporate proxies; a proxy cannot make us read on for ever.
 MAX_REFUSAL = 65536
+# Seconds without a byte after which the rest of that body is not waited for. A proxy that names no
+# length and keeps the connection open would have us wait until the timeout, or for ever; a lost
+# packet is sent again within one.
+REFUSAL_PATIENCE = 2.0
+# Reads of that body, so that one byte at a time is not waited for either. MAX_REFUSAL bytes take
+# about 45 in segments of an Ethernet.
+MAX_REFUSAL_READS = 64
 
 # Answers to 407 for one tunnel: NTLM takes two, and one more for a stale nonce.
 MAX_CHALLENGES = 3
@@ -148,8 +155,15 @@ class Write(NamedTuple):
 
 
 class Read(NamedTuple):
+    """Asks for bytes.
+
+    Attributes:
+        patience: the most seconds to wait, where that is less than there are left.
+    """
+
     stream: Any
     max_bytes: int
+    patience: float | None = None
 
 
 class Resolve(NamedTuple):
@@ -271,12 +285,14 @@ def _receive(stream: Any, request: Request) -> Generator[Step, Any, Head]:
 
 
 def _read_refusal(stream: Any, head: Head) -> Generator[Step, Any, bytes]:
-    """The body of a refusal as far as it comes, MAX_REFUSAL bytes at most."""
+    """Return the body of a refusal as far as it comes soon, MAX_REFUSAL bytes at most."""
     reader = head.body
     try:
         body = reader.feed(head.rest)
-        while not reader.done and len(body) < MAX_REFUSAL:
-            data = yield Read(stream, READ_SIZE)
+        for _ in range(MAX_REFUSAL_READS):
+            if reader.done or len(body) >= MAX_REFUSAL:
+                break
+            data = yield Read(stream, READ_SIZE, REFUSAL_PATIENCE)
             if not data:
                 break
             body += reader.feed(data)

@@ -68,6 +68,8 @@ def carry_out(
                 left = max(MIN_STEP, deadline.left(left))
                 if type(step) is Sleep:
                     step = Sleep(min(step.seconds, left))
+            if type(step) is Read and step.patience is not None:
+                left = step.patience if left is None else min(left, step.patience)
             fresh = type(step) is Sleep
             if watch is not None:
                 watch(stream)

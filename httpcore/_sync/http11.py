@@ -19,6 +19,7 @@ from .._backends.base import NetworkStream
 from .._backends.fork import ForkedStream, renew_in_child
 from .._backends.interrupt import abort
 from .._core.h1 import Head, HeadReader, read_head
+from .._core.limits import ACK_PATIENCE
 from .._core.prepared import WRITE_SIZE, Prepared, expects_continue, prepare
 from .._exceptions import (
     DISCONNECTED,
@@ -47,11 +48,6 @@ from .request_body import Upload, UploadingStream
 from .response_body import READ_SIZE, ResponseBody
 
 logger = logging.getLogger("httpcore.http11")
-
-# Seconds in which a live path acknowledges a small request: three times the initial
-# retransmission timeout of RFC 6298, so that two packets may get lost.
-ACK_PATIENCE = 3.0
-
 
 # Seconds of silence after which a path may be gone without a sign (a NAT that forgot it, a laptop
 # that slept). Short, since doubt costs nothing unless the peer stays silent.

@@ -46,6 +46,8 @@ from .._backends.clock import uncounted
 from .._backends.fork import ForkedStream, renew_in_child
 from .._backends.interrupt import abort
 from .._core.h1 import CHUNKED
+from .._core.h2_liveness import PING, Liveness
+from .._core.limits import ACK_PATIENCE
 from .._core.prepared import (
     WRITE_SIZE,
     Prepared,
@@ -78,7 +80,6 @@ from .._trace import Trace, combined, debug, log_event, logs_debug
 from .._url import Origin
 from .deadline import Deadline
 from .deferred import Deferred
-from .http11 import ACK_PATIENCE
 from .interfaces import ConnectionInterface
 from .request_body import CONTINUE_PATIENCE
 from .response_body import READ_SIZE, ResponseBody
@@ -106,7 +107,7 @@ LARGE_RECORD = 4096
 # Bytes taken in before their readers are woken: a large part of what a processor's cache holds.
 READ_AT_ONCE = 262144
 
-PING = b"httpcore"  # eight bytes that come back
+PING_DATA = b"httpcore"  # eight bytes that come back
 
 
 class HTTP2Connection(ConnectionInterface):
@@ -144,8 +145,6 @@ class HTTP2Connection(ConnectionInterface):
         self._request_fields = request_fields
         self._io, self._longest = without_blocking(stream)
         self._keepalive_expiry = keepalive_expiry
-        self._ping_interval = ping_interval
-        self._ping_timeout = ping_timeout
         self._codec = Codec()
         self._lock: Any = threading.RLock()
         self._deferred = Deferred()  # what is to be done by whoever lets go of the lock
@@ -164,13 +163,7 @@ class HTTP2Connection(ConnectionInterface):
         self._closed = False
         self._request_count = 0
         self._expires: float | None = None
-        # By time.monotonic: since when there is silence while something is waited for; when the
-        # PING went out that was not answered yet; until when what was sent must be acknowledged.
-        self._heard = time.monotonic()
-        self._pinged: float | None = None
-        self._ack_due: float | None = None
-        self._ack_count = 0  # requests when that was set
-        self._unproven = False  # silent for so long that it may be gone without a sign
+        self._liveness = Liveness(ping_interval, ping_timeout, time.monotonic())
         self._changes = 0  # of the codec, as far as `on_change` was told
         self.aborted = False  # another thread wants all of it to end
         self.facts = ConnectionInfo(stream, "HTTP/2")
@@ -280,7 +273,7 @@ class HTTP2Connection(ConnectionInterface):
                         self._reader = None
                         if came:
                             self._take_in()
-                        elif self._ack_due is not None or self._ping_interval is not None:
+                        elif self._liveness.watched:
                             self._look_after_silence(missed)
                         came = None
                     elif bell is not None:
@@ -329,8 +322,8 @@ class HTTP2Connection(ConnectionInterface):
             self._reading = threading.get_ident()
             self._reader = exchange
             self._reads_only = not self._unsent
-            if self._ack_due is not None or self._ping_interval is not None:
-                left = self._patience(left)
+            if self._liveness.watched:
+                left = self._liveness.patience(left, time.monotonic())
             return None, left if left is None else min(left, self._longest)
         bell = threading.Lock()
         bell.acquire()
@@ -409,13 +402,13 @@ class HTTP2Connection(ConnectionInterface):
             if data and len(data) >= LARGE_RECORD:
                 data = self._read_on(data)
             if data:
-                self._heard = now = time.monotonic()
-                self._unproven = False
-                self._ack_due = None
+                now = time.monotonic()
+                if self._liveness.watched or self._liveness.unproven:
+                    self._liveness.hear(now)
                 codec.receive(data, now)
-                if self._pinged is not None and codec.pongs:
+                if self._liveness.pinged is not None and codec.pongs:
                     codec.pongs = 0
-                    self._pinged = None
+                    self._liveness.pinged = None
                     codec.changes += 1
             elif data is not None:
                 codec.receive_eof()
@@ -533,63 +526,26 @@ class HTTP2Connection(ConnectionInterface):
 
     def _ping(self) -> None:
         """Until the server has answered it, no request joins. Called with the lock."""
-        if self._pinged is None:
-            self._pinged = time.monotonic()
+        if self._liveness.ping(time.monotonic()):
             self._codec.changes += 1
-            self._codec.ping(PING)
+            self._codec.ping(PING_DATA)
             self._flush()
-
-    def _begin_waiting(self) -> None:
-        """A request is sent; when none was under way, silence counts from now on."""
-        if not self._exchanges:
-            self._heard = time.monotonic()
-            if self._unproven:
-                self._ack_due = self._heard + ACK_PATIENCE
-                self._ack_count = self._request_count + 1
-
-    def _patience(self, left: float | None) -> float:
-        """Seconds until something has to be done about silence, or `left`."""
-        dues = [] if self._ack_due is None else [self._ack_due]
-        if self._pinged is not None:
-            dues.append(self._pinged + self._ping_timeout)
-        elif self._ping_interval is not None:
-            dues.append(self._heard + self._ping_interval)
-        wait = max(0.0, min(dues) - time.monotonic())
-        return wait if left is None else min(wait, left)
 
     def _look_after_silence(self, missed: float) -> None:
         """Act on silence that has lasted too long. Called with the lock by the reader, whose wait
         came back empty; the clock has not counted `missed` seconds of it."""
+        liveness = self._liveness
         if missed:
-            self._heard -= missed
-            self._pinged = None if self._pinged is None else self._pinged - missed
-            self._ack_due = None if self._ack_due is None else self._ack_due - missed
+            liveness.miss(missed)
         now = time.monotonic()
-        if self._ack_due is not None and now >= self._ack_due:
-            self._ack_due = None
-            if self._stream.get_extra_info("unacknowledged"):
-                self._suspect(now)
-        if self._ping_interval is None:
-            return
-        if self._pinged is None:
-            if now >= self._heard + self._ping_interval:
-                self._ping()
-        elif now >= self._pinged + self._ping_timeout:
-            self._give_up(
-                f"{self._origin} has not answered a PING within {self._ping_timeout:g} s: "
-                "the connection is dead"
-            )
-
-    def _suspect(self, now: float) -> None:
-        """Something that was sent after a long silence is not acknowledged."""
-        if self._request_count == self._ack_count:
-            self._give_up(
-                f"{self._origin} has not acknowledged what was sent within {ACK_PATIENCE:g} s: "
-                "the idle connection is dead"
-            )
-        else:  # it may be what another request has sent just now
-            self._ack_due, self._ack_count = now + ACK_PATIENCE, self._request_count
+        unacknowledged = liveness.is_ack_overdue(now) and bool(
+            self._stream.get_extra_info("unacknowledged")
+        )
+        action = liveness.act(now, self._request_count, unacknowledged)
+        if action == PING:
             self._ping()
+        elif action:
+            self._give_up(liveness.explain(action, self._origin))
 
     def _give_up(self, why: str) -> None:
         self._codec.abandon(ReadError(why))
@@ -604,7 +560,8 @@ class HTTP2Connection(ConnectionInterface):
             return False
         with self._lock:
             if self._reader is None and not self._closed:
-                self._unproven = self._unproven or idle_for > ACK_PATIENCE
+                if idle_for > ACK_PATIENCE:
+                    self._liveness.unproven = True
                 reads = 0
                 while reads < MAX_READS and not self._codec.draining and self._io.wait(False, 0):
                     self._take_in()
@@ -742,7 +699,7 @@ class HTTP2Connection(ConnectionInterface):
         return origin == self._origin
 
     def is_available(self) -> bool:
-        return not (self._closed or self.aborted or self._codec.draining or self._pinged)
+        return not (self._closed or self.aborted or self._codec.draining or self._liveness.pinged)
 
     def has_expired(self) -> bool:
         if self._exchanges or self._closed:
@@ -887,9 +844,10 @@ class Exchange:
                     self.stream = stream = codec.open_stream(fields, target, end)
                     stream.owner = self
                     self._reused = connection._request_count > 0
-                    if connection._unproven or connection._ping_interval is not None:
-                        connection._begin_waiting()
                     connection._request_count += 1
+                    liveness = connection._liveness
+                    if (liveness.unproven or liveness.watched) and not connection._exchanges:
+                        liveness.begin_waiting(time.monotonic(), connection._request_count)
                     connection._exchanges[self] = None
                     self._queued = connection._emptied
                     if content is not None and not end:

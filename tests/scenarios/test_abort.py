@@ -14,41 +14,11 @@ import httpcore
 from httpcore.exceptions import Aborted
 from tests.support.proxies import ProxyServer
 from tests.support.servers import LocalServer, Peer, ScriptedServer, black_hole
+from tests.support.threads import Doing
 
 Serve = Callable[..., ScriptedServer]
 
 LIMITS = {"connect": 30.0, "read": 30.0, "write": 30.0, "pool": 30.0}
-#: Seconds after which the ended request has raised; the row says 0.1, this machine may be busy.
-SOON = 0.3
-
-
-class Doing:
-    """One request in a thread of its own."""
-
-    def __init__(self, request: Callable[[], Any]) -> None:
-        self.failure: BaseException | None = None
-        self.result: Any = None
-        self.ended = 0.0
-        self._request = request
-        self._thread = threading.Thread(target=self._run)
-        self._thread.start()
-
-    def _run(self) -> None:
-        try:
-            self.result = self._request()
-        except BaseException as exc:
-            self.failure = exc
-        self.ended = time.monotonic()
-
-    def end(self, how: Callable[[], None]) -> BaseException | None:
-        """Call `how` in this thread; what the request raised, which it did at once."""
-        start = time.monotonic()
-        how()
-        assert time.monotonic() - start < 0.05 + 0.1, "who ends a request does not wait"
-        self._thread.join(10)
-        assert not self._thread.is_alive(), "the request goes on"
-        assert self.ended - start < SOON
-        return self.failure
 
 
 @pytest.fixture

@@ -25,6 +25,7 @@ import requests
 
 import httpcore
 from httpcore_requests import HTTPAdapter
+from tests.support import ROOT
 from tests.support.servers import LocalServer, Peer, ScriptedServer, pattern
 
 Serve = Callable[..., ScriptedServer]
@@ -520,11 +521,10 @@ def growth(serve: Serve, what: str, size: int, chunk: int) -> int:
     if not os.path.exists("/proc/self/status"):
         pytest.skip("only Linux tells a process' peak of memory")
     server = serve(send_much)
-    root = Path(__file__).parent.parent.parent
     arguments = [what, server.url, str(size), str(chunk)]
     done = subprocess.run(
         [sys.executable, "-c", MEASURE, *arguments],
-        cwd=root,
+        cwd=ROOT,
         capture_output=True,
         text=True,
         timeout=500,

@@ -2,7 +2,7 @@
 
 Owns: bodies that are sent while the answer is read, over HTTP/1.1 and HTTP/2. (Answers that are
 whole before the request is: `test_uploads`.) Must not know: how that is decided, see
-`tests/test_upload.py`.
+`tests/unit/core/test_upload.py`.
 """
 
 from __future__ import annotations

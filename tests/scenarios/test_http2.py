@@ -30,8 +30,18 @@ import pytest
 
 import httpcore
 from httpcore.exceptions import Aborted
-from tests.scenarios import Interruptible, interrupt_at
-from tests.scenarios.over_http2 import (
+from tests.support.forks import in_child
+from tests.support.http2 import (
+    Code,
+    FrameServer,
+    Kind,
+    Link,
+    Stream,
+    encode_frame,
+    routes,
+)
+from tests.support.interrupting import Interruptible, interrupt_at
+from tests.support.over_http2 import (
     MIB,
     PATIENCE,
     STREAM_WINDOW,
@@ -45,16 +55,6 @@ from tests.scenarios.over_http2 import (
     post,
     wait_opened,
     wait_readable,
-)
-from tests.support.forks import in_child
-from tests.support.http2 import (
-    Code,
-    FrameServer,
-    Kind,
-    Link,
-    Stream,
-    encode_frame,
-    routes,
 )
 from tests.support.programs import Program
 from tests.support.proxies import ProxyServer, SocksServer

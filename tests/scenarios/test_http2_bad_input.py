@@ -21,7 +21,18 @@ from typing import Any
 import pytest
 
 import httpcore
-from tests.scenarios.over_http2 import (
+from tests.support.http2 import (
+    END_HEADERS,
+    END_STREAM,
+    Code,
+    FrameServer,
+    Kind,
+    Link,
+    Stream,
+    encode_frame,
+    routes,
+)
+from tests.support.over_http2 import (
     MIB,
     PATIENCE,
     STREAM_WINDOW,
@@ -34,17 +45,6 @@ from tests.scenarios.over_http2 import (
     post,
     wait_opened,
     wait_readable,
-)
-from tests.support.http2 import (
-    END_HEADERS,
-    END_STREAM,
-    Code,
-    FrameServer,
-    Kind,
-    Link,
-    Stream,
-    encode_frame,
-    routes,
 )
 from tests.support.servers import pattern
 

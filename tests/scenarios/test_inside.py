@@ -1,8 +1,8 @@
 """What a pool, a response and a connection tell about themselves.
 
 Owns: rows 32, 40 and 49 as far as they are about seeing inside; the other tests of 32 are in
-`test_limits`, those of 49 in `test_roads` and `test_roads_requests`. Must not know: how the figures
-are kept.
+`test_limits`, those of 49 in `test_routes` and `test_routes_requests`. Must not know: how the
+figures are kept.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ import requests
 import httpcore
 from httpcore._sync import connection_pool
 from httpcore_requests import HTTPAdapter
+from tests.support.calls import count
 from tests.support.proxies import ProxyServer
 from tests.support.servers import LocalServer, Peer, ScriptedServer
-from tests.test_call_budget import count
 
 Serve = Callable[..., Any]
 

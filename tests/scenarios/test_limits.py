@@ -27,7 +27,7 @@ import requests.adapters
 
 import httpcore
 from httpcore_requests import HTTPAdapter
-from tests.scenarios import Interruptible, interrupt_at
+from tests.support.interrupting import Interruptible, interrupt_at
 from tests.support.proxies import SocksServer
 from tests.support.servers import LocalServer, Peer, ScriptedServer
 

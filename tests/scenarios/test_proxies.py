@@ -6,7 +6,6 @@ Sources: the scenario rows; CVE-2023-32681, psf/requests#5000, #4871, #5731.
 
 from __future__ import annotations
 
-import base64
 import itertools
 import logging
 import socket
@@ -22,7 +21,7 @@ from requests.auth import HTTPProxyAuth
 
 import httpcore
 from httpcore_requests import HTTPAdapter
-from tests.support.proxies import ProxyServer, SocksServer
+from tests.support.proxies import ProxyServer, SocksServer, basic
 from tests.support.servers import LocalServer, Peer, ScriptedServer
 
 Serve = Callable[..., ScriptedServer]
@@ -65,10 +64,6 @@ def other_proxy() -> Iterator[ProxyServer]:
 
 def with_user(proxy: ProxyServer, user: str, password: str = "secret") -> str:
     return proxy.url.replace("://", f"://{user}:{password}@")
-
-
-def basic(user: str, password: str = "secret") -> bytes:
-    return b"Basic " + base64.b64encode(f"{user}:{password}".encode())
 
 
 def seen_by(proxy: ProxyServer) -> set[bytes | None]:

@@ -1,6 +1,6 @@
 """Row 23: what libraries reach for in `r.raw`.
 
-`tests/test_adapter_raw_users.py` compares with stock, use by use; here stands what the row says.
+`tests/adapter/test_raw_users.py` compares with stock, use by use; here stands what the row says.
 """
 
 from __future__ import annotations

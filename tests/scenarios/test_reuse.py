@@ -26,7 +26,7 @@ import requests
 import httpcore
 from httpcore._sync import connection_pool, http11
 from httpcore_requests import HTTPAdapter
-from tests.scenarios import Interruptible, interrupt_at
+from tests.support.interrupting import Interruptible, interrupt_at
 from tests.support.servers import Peer, ScriptedServer, pattern
 
 Serve = Callable[..., ScriptedServer]

@@ -247,3 +247,8 @@ def _until_nul(peer: Peer) -> str:
     found = peer.recv_until(b"\0")
     assert found is not None
     return found[:-1].decode()
+
+
+def basic(user: str, password: str = "secret") -> bytes:
+    """The value of a field that logs this user in."""
+    return b"Basic " + base64.b64encode(f"{user}:{password}".encode())

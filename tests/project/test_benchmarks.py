@@ -1,0 +1,293 @@
+"""The benchmarks: that they run and say what they should. Never how fast anything is."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmarks import cases, processes, report, runner, servers
+from tests.support import ROOT
+
+PEERS = ("ours", "urllib3", "socket")
+HTTP2_PEERS = ("ours", "bare-h2", "stock")
+ROUNDS = 2
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "benchmarks", *arguments]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=50)
+
+
+def measure(
+    directory: Path, server: str, peers: tuple[str, ...], *names: str, scale: float
+) -> tuple[str, dict[str, Any]]:
+    """What a small run printed, and its JSON document."""
+    file = directory / "results.json"
+    finished = run(
+        *("--server", server, "--only", ",".join(peers), "--json", str(file)),
+        *("--scale", str(scale), "--rounds", str(ROUNDS)),
+        *(argument for name in names for argument in ("--case", name)),
+    )
+    assert finished.returncode == 0, finished.stderr
+    return finished.stdout, json.loads(file.read_text())
+
+
+@pytest.fixture(scope="module")
+def outcome(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, dict[str, Any]]:
+    timed = ("get", "tls-get", "post-64k", "threads-32", "h2-get")
+    checks = ("memory-upload", "memory-content", "memory-h2-closed")
+    directory = tmp_path_factory.mktemp("benchmarks")
+    return measure(directory, "embedded", PEERS, *timed, *checks, scale=0.01)
+
+
+@pytest.fixture(scope="module")
+def http2_outcome(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, dict[str, Any]]:
+    program = servers.nginx_path()
+    if program is None or not servers.ask_nginx(program)[1]:
+        pytest.skip("nginx with HTTP/2 is not installed")
+    timed = ("h2-get", "h2-threads-16", "h2-session-get")
+    checks = ("memory-h2-closed", "memory-h2-unread")
+    directory = tmp_path_factory.mktemp("benchmarks-http2")
+    return measure(directory, "nginx", HTTP2_PEERS, *timed, *checks, scale=0.02)
+
+
+def test_every_contestant_is_measured_in_every_round(outcome: tuple[str, dict[str, Any]]) -> None:
+    document = outcome[1]
+    names = [case["name"] for case in document["cases"]]
+    assert names == ["get", "tls-get", "post-64k", "threads-32", "h2-get"]
+    for case in document["cases"]:
+        assert case["absent"] == {}
+        assert tuple(case["contestants"]) == (() if case["name"] == "h2-get" else PEERS)
+        for contestant in case["contestants"].values():
+            assert len(contestant["rounds"]) == ROUNDS
+            assert contestant["wall_us"] > 0
+            assert contestant["version"]
+        assert set(case["ratios"]) == {*case["contestants"]} - {"ours"}
+
+
+def test_http2_is_left_out_without_nginx_and_says_so(outcome: tuple[str, dict[str, Any]]) -> None:
+    printed, document = outcome
+    case, check = document["cases"][-1], document["memory"][-1]
+    assert "does not speak HTTP/2; it needs nginx" in case["left_out"]
+    assert check["left_out"] == case["left_out"]
+    for name in ("h2-get", "memory-h2-closed"):
+        assert any(
+            line.startswith(f"{name}: ") and line.endswith(case["left_out"])
+            for line in printed.splitlines()
+        )
+    assert check["met"] is None
+    assert all(each["met"] is None for each in document["targets"] if each["case"] == "h2-get")
+
+
+def test_http2_is_spoken_by_those_who_should(http2_outcome: tuple[str, dict[str, Any]]) -> None:
+    """Each of them looks at the version once; one that falls back is absent."""
+    by_name = {case["name"]: case for case in http2_outcome[1]["cases"]}
+    assert set(by_name) == {"h2-get", "h2-threads-16", "h2-session-get"}
+    for case in by_name.values():
+        assert case["absent"] == {}
+    assert set(by_name["h2-get"]["ratios"]) == {"bare-h2"}
+    assert set(by_name["h2-session-get"]["ratios"]) == {"stock", "ours-http1"}
+
+
+def test_http2_memory_checks_move_every_stream(
+    http2_outcome: tuple[str, dict[str, Any]],
+) -> None:
+    printed, document = http2_outcome
+    closed, unread = document["memory"]
+    assert closed["moved"] == closed["streams"] == 20
+    assert "(20 streams): grew by" in printed
+    assert unread["moved"] == 9 * 2 * cases.MEGA
+
+
+def test_a_round_has_a_request_for_each_thread(outcome: tuple[str, dict[str, Any]]) -> None:
+    by_name = {case["name"]: case for case in outcome[1]["cases"]}
+    for contestant in by_name["threads-32"]["contestants"].values():
+        assert [turn["requests"] for turn in contestant["rounds"]] == [32] * ROUNDS
+
+
+def test_targets_are_judged_where_their_contestant_ran(
+    outcome: tuple[str, dict[str, Any]],
+) -> None:
+    judged = {
+        (target["case"], target["metric"], target["contestant"]): target["met"] is not None
+        for target in outcome[1]["targets"]
+    }
+    assert judged[("get", "wall", "urllib3")]
+    assert judged[("threads-32", "wall", "urllib3")]
+    assert not judged[("get", "wall", "pycurl")]
+
+
+def test_memory_checks_move_every_byte(outcome: tuple[str, dict[str, Any]]) -> None:
+    sizes = {case.name: round(case.size * 0.01) for case in cases.MEMORY_CASES}
+    checks = [check for check in outcome[1]["memory"] if "left_out" not in check]
+    measured = {check["name"]: check["moved"] for check in checks}
+    assert measured == {name: sizes[name] for name in ("memory-upload", "memory-content")}
+
+
+def test_the_printed_table_names_everything(outcome: tuple[str, dict[str, Any]]) -> None:
+    printed = outcome[0]
+    for word in ("embedded", "get: small GET", "urllib3", "wall <= 0.45 x urllib3", "targets met"):
+        assert word in printed
+
+
+def test_an_unknown_peer_is_refused() -> None:
+    finished = run("--only", "ours,curl")
+    assert finished.returncode == 2
+    assert "unknown peer curl" in finished.stderr
+
+
+def test_targets_name_cases_and_contestants_that_exist() -> None:
+    contestants = {case.name: {each.label for each in case.contestants} for case in cases.CASES}
+    for target in cases.TARGETS:
+        assert target.contestant in contestants[target.case]
+        assert target.metric in runner.METRICS
+    assert len(set(cases.NAMES)) == len(cases.NAMES)
+
+
+#: Seconds that the link of the test adds to each way.
+DELAY = 0.05
+
+
+#: Bytes a second that a slow link carries, and how many are sent over it: 0.2 s' worth.
+RATE = 400_000
+SENT = b"".join(number.to_bytes(4, "big") for number in range(20_000))
+
+
+@contextmanager
+def open_link(rate: float = 0.0) -> Iterator[tuple[socket.socket, socket.socket]]:
+    """The two ends of a link."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        server = servers.Server("", None, 0, 0, listener.getsockname()[1])  # type: ignore[arg-type]
+        link = servers.start_link(server, DELAY, rate)
+        try:
+            with socket.create_connection(("127.0.0.1", link.port)) as near:
+                far, _ = listener.accept()
+                with far:
+                    yield near, far
+        finally:
+            link.stop()
+
+
+def receive(sock: socket.socket) -> bytes:
+    return b"".join(iter(lambda: sock.recv(65536), b""))
+
+
+def test_a_link_delays_both_ways() -> None:
+    with open_link() as (near, far):
+        start = time.monotonic()
+        near.sendall(b"ping")
+        assert far.recv(4) == b"ping"
+        assert time.monotonic() - start >= DELAY
+        far.sendall(b"pong")
+        assert near.recv(4) == b"pong"
+        assert time.monotonic() - start >= 2 * DELAY
+
+
+def test_a_link_keeps_every_byte_in_order() -> None:
+    # Less than fits into the buffers on the way: one thread can send it all, then read it.
+    with open_link() as (near, far):
+        for source, target in ((near, far), (far, near)):
+            source.sendall(SENT)
+            source.shutdown(socket.SHUT_WR)
+            assert receive(target) == SENT
+
+
+def test_a_link_has_a_rate() -> None:
+    with open_link(RATE) as (near, far):
+        start = time.monotonic()
+        near.sendall(SENT)
+        near.shutdown(socket.SHUT_WR)
+        assert receive(far) == SENT
+        assert time.monotonic() - start >= len(SENT) / RATE
+
+
+def test_an_environment_is_known_by_its_versions() -> None:
+    installed = {"h2": importlib.metadata.version("h2")}
+    assert processes._has(sys.executable, installed)
+    assert not processes._has(sys.executable, {"h2": "0.1"})
+    assert not processes._has(sys.executable, {**installed, "no-such-distribution": "1"})
+    assert not processes._has("no-such-interpreter", installed)
+
+
+def turn(wall: float, cpu: float = 1.0, requests: int = 10) -> dict[str, float]:
+    return {"wall": wall, "cpu": cpu, "requests": requests}
+
+
+def test_a_ratio_is_the_median_over_rounds() -> None:
+    turns = {"ours": [turn(1), turn(2), turn(9)], "urllib3": [turn(2), turn(8), turn(9)]}
+    assert runner.ratios(turns) == {"urllib3": {"wall": 0.5, "cpu": 1.0}}
+
+
+def test_a_ratio_compares_single_requests() -> None:
+    turns = {"ours": [turn(1, requests=10)], "urllib3": [turn(1, requests=5)]}
+    assert runner.ratios(turns)["urllib3"]["wall"] == 0.5
+
+
+def test_a_clock_too_coarse_gives_no_ratio() -> None:
+    turns = {"ours": [turn(1)], "urllib3": [turn(1, cpu=0.0)]}
+    assert runner.ratios(turns)["urllib3"] == {"wall": 1.0, "cpu": None}
+
+
+def test_a_summary_is_in_microseconds_for_one_request() -> None:
+    summary = runner.summary([turn(1.0), turn(3.0), turn(2.0)], "1.1.0")
+    assert summary["wall_us"] == 200_000
+    assert summary["cpu_us"] == 100_000
+
+
+def fail_times(count: int) -> Callable[[], str]:
+    """Something that fails so often, then succeeds."""
+    left = iter(range(count))
+
+    def action() -> str:
+        for number in left:
+            raise processes.WorkerError(f"failure {number}")
+        return "done"
+
+    return action
+
+
+def test_others_have_another_try_which_is_told() -> None:
+    failed: dict[str, list[str]] = {}
+    other = cases.Contestant("other", cases.HTTPCORE2)
+    assert runner.persist(fail_times(runner.TRIES - 1), other, failed) == "done"
+    assert failed == {"other": ["failure 0", "failure 1"]}
+    result = {"name": "n", "title": "t", "requests": 1, "contestants": {}, "ratios": {}}
+    printed = report.case_lines({**result, "absent": {}, "failed": failed}, [])
+    assert "  other           failed 2 times, the last with: failure 1" in printed
+    with pytest.raises(processes.WorkerError, match="failure 2"):
+        runner.persist(fail_times(runner.TRIES), other, {})
+
+
+def test_ours_has_one_try() -> None:
+    ours = cases.Contestant("ours", cases.OURS)
+    with pytest.raises(processes.WorkerError, match="failure 0"):
+        runner.persist(fail_times(1), ours, {})
+
+
+@pytest.mark.parametrize(("measured", "met"), [(0.45, True), (0.46, False), (None, None)])
+def test_a_verdict(measured: float | None, met: bool | None) -> None:
+    ratios = {"urllib3": {"wall": measured, "cpu": None}}
+    verdicts = runner.judge([{"name": "get", "ratios": ratios}])
+    assert (verdicts[0]["limit"], verdicts[0]["measured"], verdicts[0]["met"]) == (
+        0.45,
+        measured,
+        met,
+    )
+
+
+def test_what_of_ours_could_not_run_is_reported() -> None:
+    document = {
+        "cases": [{"name": "get", "absent": {"ours": "broken", "pycurl": "not installed"}}],
+        "memory": [{"name": "memory-upload", "error": "broken"}],
+    }
+    assert report.failures(document) == ["get: ours: broken", "memory-upload: broken"]
