@@ -1,23 +1,42 @@
-"""Waits that the clock does not count.
+"""The clock of timeouts.
 
-Owns: that one rule. Must not know: clocks (`now` is passed in), what is waited for.
-
-Most waits here are parts of a longer one: its end is a reading of `time.monotonic`, and what is
-left until then is given to poll(2), a lock or a socket. Where that clock stands still (freezegun
-freezes it in tests), what is left would never become less. But the system measures each wait by
-itself. So a loop of waits calls `uncounted` when one came back empty, and moves the end of the
-longer wait nearer by that much. A clock that runs has counted all of it, and nothing moves.
+Owns: reading `time.monotonic` for a deadline. Must not know: the arithmetic
+(`_core.deadline`), what is waited for.
 """
 
 from __future__ import annotations
 
+import time
 
-def uncounted(began: float, seconds: float, now: float) -> float:
-    """Return how many seconds of a wait that came back empty the clock has not counted.
+from .._core.deadline import DeadlineMath
+from .._exceptions import TimeoutException
 
-    Parameters:
-        began: the clock's reading before the wait.
-        seconds: how long the wait was; it must not have ended sooner.
-        now: the clock's reading after it.
-    """
-    return max(0.0, began + seconds - now)
+
+class Deadline(DeadlineMath):
+    """When a request is over: `total` seconds from now, by `time.monotonic`."""
+
+    __slots__ = ()
+
+    def __init__(self, total: float) -> None:
+        super().__init__(total, time.monotonic())
+
+    def left(self, timeout: float | None = None) -> float:
+        """As `left_at`, now."""
+        return self.left_at(time.monotonic(), timeout)
+
+    @property
+    def passed(self) -> bool:
+        """Whether it is over now."""
+        return self.passed_at(time.monotonic())
+
+    def explain(self, exc: TimeoutException) -> None:
+        """As `explain_at`, now."""
+        self.explain_at(exc, time.monotonic())
+
+    def waited(self, began: float, seconds: float) -> None:
+        """As `count_wait`, now."""
+        self.count_wait(began, seconds, time.monotonic())
+
+    def timed_out(self, began: float, seconds: float) -> None:
+        """As `count_timeout`, now."""
+        self.count_timeout(began, seconds, time.monotonic())

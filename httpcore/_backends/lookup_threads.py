@@ -28,8 +28,8 @@ import time
 from collections.abc import Callable, Hashable
 from typing import Any
 
+from .._core.deadline import uncounted
 from .._exceptions import ConnectError, ConnectTimeout, NameResolutionError
-from .clock import uncounted
 from .fork import renew_in_child
 from .interrupt import clear_waker, set_waker
 

@@ -19,9 +19,9 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from .._core.deadline import uncounted
 from .._core.happy_eyeballs import ATTEMPT_DELAY, Address, Race, interleave
 from .._exceptions import ConnectError, ConnectTimeout, NameResolutionError
-from .clock import uncounted
 from .fork import close_in_child
 from .interrupt import clear_waker, set_waker, shut_down
 from .lookup_threads import in_time

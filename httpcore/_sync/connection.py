@@ -14,6 +14,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from .._backends.base import SOCKET_OPTION, NetworkBackend
+from .._backends.clock import Deadline
 from .._backends.fork import renew_in_child
 from .._backends.interrupt import Attempt, abort, begin, end, interrupt
 from .._backends.sync import SyncBackend
@@ -43,7 +44,6 @@ from .._ssl import default_ssl_context
 from .._timings import Opening
 from .._trace import Trace, combined, debug, log_hook
 from .._url import Origin, to_server_name
-from .deadline import Deadline
 from .dialing import carry_out
 from .http2 import HTTP2Connection
 from .http11 import HTTP11Connection

@@ -31,11 +31,12 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from .._backends.base import SOCKET_OPTION, NetworkBackend
-from .._backends.clock import uncounted
+from .._backends.clock import Deadline
 from .._backends.fork import renew_in_child
 from .._backends.sync import SyncBackend
 from .._backends.tcp import Resolver
 from .._config import PoolLimits, SSLConfig, TimeoutConfig
+from .._core.deadline import uncounted
 from .._core.http_proxy import ProxyHop, forwarded, to_hop
 from .._core.prepared import Prepared, prepare
 from .._core.retry import IDEMPOTENT, Retries, RetryBudget, RetryConfig
@@ -68,7 +69,6 @@ from .._trace import Trace, check_hook, combined, debug, log_hook, naming
 from .._url import DEFAULT_PORTS, Origin, describe_scheme, shown_path, to_server_name
 from .cancel_token import attach
 from .connection import TLS_SCHEMES, HTTPConnection, load_http2
-from .deadline import Deadline
 from .deferred import Deferred
 from .http2 import Exchange, HTTP2Connection
 from .http11 import HTTP11Connection

@@ -1,21 +1,16 @@
 """One deadline over many reads and writes.
 
-Owns: the moment at which a request's total time is over, and the stream that keeps to it. Must
-not know: HTTP, pools. A request without a total never meets any of this.
-
-A read timeout says how long a peer may be silent; a peer that sends a byte now and then is never
-silent, and can hold a request for ever (psf/requests#3099). So with a total, each read and write
-gets what is left of it.
+Owns: the stream that keeps to a deadline. Must not know: HTTP, pools, the arithmetic
+(`_core.deadline`). A request without a total never meets any of this.
 """
 
 from __future__ import annotations
 
-import re
 import time
 from typing import TYPE_CHECKING, Any
 
 from .._backends.base import NetworkStream
-from .._backends.clock import uncounted
+from .._backends.clock import Deadline
 from .._backends.interrupt import abort
 from .._exceptions import (
     MAYBE_PROCESSED,
@@ -31,55 +26,6 @@ if TYPE_CHECKING:
 # Bytes per write to a stream that cannot say how far it got: small, because the deadline is only
 # looked at in between.
 PIECE = 16384
-
-
-# The limit in the text of a time-out, as `tcp.seconds` writes it.
-_LIMIT = re.compile(r" (?:within|after) [0-9.e+-]+ s\b")
-
-
-class Deadline:
-    """When a request is over, `total` seconds from now.
-
-    Attributes:
-        at: that moment, by `time.monotonic`.
-        given: the seconds that the caller gave; more than `total` where it has an attribute
-            ``given``, because an earlier attempt took some.
-    """
-
-    __slots__ = ("at", "given")
-
-    def __init__(self, total: float) -> None:
-        self.given: float = getattr(total, "given", total)
-        self.at = time.monotonic() + total
-
-    def left(self, timeout: float | None = None) -> float:
-        """Seconds until it, or until `timeout` seconds from now if that is sooner; 0 at least."""
-        left = max(0.0, self.at - time.monotonic())
-        return left if timeout is None else min(left, timeout)
-
-    def waited(self, began: float, seconds: float) -> None:
-        """Count a wait of `seconds`, begun when the clock said `began`, that came back empty."""
-        self.at -= uncounted(began, seconds, time.monotonic())
-
-    def timed_out(self, began: float, seconds: float) -> None:
-        """As `waited`, for a call that says that it timed out, or a sleep. Where the system gave up
-        by itself (ETIMEDOUT), that was sooner; so only a clock that stands still is not believed.
-        """
-        if time.monotonic() == began:
-            self.at -= seconds
-
-    @property
-    def passed(self) -> bool:
-        return time.monotonic() >= self.at
-
-    def explain(self, exc: TimeoutException) -> None:
-        """If it was this deadline that `exc` met, let its text begin with that."""
-        text = f"total of {self.given:.15g} s is over"
-        happened = str(exc)
-        if self.passed and text not in happened:
-            # What was left of the total is not a number that the caller knows.
-            happened = _LIMIT.sub("", happened, count=1)
-            exc.args = (f"{text}: {happened}" if happened else text,)
 
 
 class DeadlineStream(NetworkStream):

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from .._backends.base import NetworkBackend
+from .._backends.clock import Deadline
 from .._core.dial import Dialed, OpenTCP, OpenUnix, Plan, Sleep, StartTLS, Step, dial
 from .._core.http_proxy import (
     Read,
@@ -25,7 +26,6 @@ from .._exceptions import (
 from .._ssl import offer
 from .._timings import Opening
 from .._trace import Trace
-from .deadline import Deadline
 
 if TYPE_CHECKING:
     pass

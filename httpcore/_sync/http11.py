@@ -16,6 +16,7 @@ import time
 from typing import Any
 
 from .._backends.base import NetworkStream
+from .._backends.clock import Deadline
 from .._backends.fork import ForkedStream, renew_in_child
 from .._backends.interrupt import abort
 from .._core.h1 import Head, HeadReader, read_head
@@ -42,7 +43,7 @@ from .._models import Request, Response, describe, name_request, received_respon
 from .._timings import ConnectionInfo
 from .._trace import Trace, combined, debug, log_event, logs_debug
 from .._url import Origin
-from .deadline import Deadline, DeadlineStream
+from .deadline import DeadlineStream
 from .interfaces import ConnectionInterface
 from .request_body import Upload, UploadingStream
 from .response_body import READ_SIZE, ResponseBody

@@ -42,9 +42,10 @@ from typing import TYPE_CHECKING, Any
 
 from .._backends.base import NetworkStream
 from .._backends.blocking import BlockingAdapter, without_blocking
-from .._backends.clock import uncounted
+from .._backends.clock import Deadline
 from .._backends.fork import ForkedStream, renew_in_child
 from .._backends.interrupt import abort
+from .._core.deadline import uncounted
 from .._core.h1 import CHUNKED
 from .._core.h2_liveness import PING, Liveness
 from .._core.limits import ACK_PATIENCE
@@ -78,7 +79,6 @@ from .._settings import PING_TIMEOUT, ConnectionSettings
 from .._timings import ConnectionInfo
 from .._trace import Trace, combined, debug, log_event, logs_debug
 from .._url import Origin
-from .deadline import Deadline
 from .deferred import Deferred
 from .interfaces import ConnectionInterface
 from .request_body import CONTINUE_PATIENCE

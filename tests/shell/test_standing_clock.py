@@ -18,9 +18,9 @@ import requests
 
 import httpcore
 import httpcore_requests
-from httpcore._backends.clock import uncounted
+from httpcore._backends.clock import Deadline
 from httpcore._backends.tcp import look_up, open_tcp
-from httpcore._sync.deadline import Deadline
+from httpcore._core.deadline import uncounted
 from tests.support.http2 import FrameServer, Link, Stream
 from tests.support.proxies import ProxyServer
 from tests.support.servers import Peer, ScriptedServer, black_hole

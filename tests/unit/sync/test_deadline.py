@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 import httpcore
-from httpcore._sync.deadline import PIECE, Deadline, DeadlineStream
+from httpcore._backends.clock import Deadline
+from httpcore._sync.deadline import PIECE, DeadlineStream
 
 
 @pytest.fixture
