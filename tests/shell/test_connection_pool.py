@@ -26,6 +26,7 @@ from typing import Any, TypeVar
 import pytest
 
 import httpcore
+from httpcore._core.dial_attempt import MIN_STEP
 from httpcore._exceptions import Aborted, ServerDisconnected, TLSError
 from httpcore._sync import connection as connection_module
 from httpcore._sync import connection_pool, dialing
@@ -993,7 +994,7 @@ def test_the_connect_timeout_covers_tcp_and_tls(monkeypatch: pytest.MonkeyPatch)
             given.append(kwargs["timeout"])
             return self
 
-    for seconds, left in ((5.0, 3.0), (1.0, dialing.MIN_STEP)):
+    for seconds, left in ((5.0, 3.0), (1.0, MIN_STEP)):
         given.clear()
         with httpcore.ConnectionPool(network_backend=Slow(Secure([length(b"1")]))) as pool:
             pool.request("GET", "https://a/", extensions={"timeout": {"connect": seconds}})
