@@ -49,7 +49,7 @@ from tests.support.docs import DOCKER, Block, Internet, agrees, blocks, redirect
 DOCS = ROOT / "docs"
 
 # Pages whose blocks are run by a test file of their own.
-ELSEWHERE = {"docs/cassettes.rst": "test_cassette_docs.py"}
+ELSEWHERE = {"docs/cassettes.rst": "project/test_cassette_docs.py"}
 # How many blocks of all pages may be left out, and are: drawings, mostly.
 LEFT_OUT = 3
 

@@ -1,6 +1,6 @@
 """The time of each attempt to connect, and the call that each step is, without a clock.
 
-Owns: `httpcore._core.dial_attempt`. Must not know: the order of steps (tests/test_dial.py).
+Owns: `httpcore._core.dial_attempt`. Must not know: the order of steps (see test_dial.py).
 """
 
 from __future__ import annotations
