@@ -28,6 +28,8 @@ from httpcore_requests import HTTPAdapter
 from tests.support import ROOT
 from tests.support.servers import LocalServer, Peer, ScriptedServer, pattern
 
+pytestmark = pytest.mark.no_cover
+
 Serve = Callable[..., ScriptedServer]
 
 KIB = 1024

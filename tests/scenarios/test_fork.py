@@ -31,7 +31,10 @@ from tests.support.servers import Peer, ScriptedServer, pattern
 Serve = Callable[..., ScriptedServer]
 Get = Callable[[str], bytes]
 
-pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+pytestmark = [
+    pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork"),
+    pytest.mark.no_cover,
+]
 
 CHILDREN = 4
 REQUESTS = 100

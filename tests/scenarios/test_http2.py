@@ -60,6 +60,8 @@ from tests.support.programs import Program
 from tests.support.proxies import ProxyServer, SocksServer
 from tests.support.servers import LocalServer, pattern
 
+pytestmark = pytest.mark.no_cover
+
 Serve = Callable[..., FrameServer]
 MakePool = Callable[..., httpcore.ConnectionPool]
 

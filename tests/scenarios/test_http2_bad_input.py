@@ -48,6 +48,8 @@ from tests.support.over_http2 import (
 )
 from tests.support.servers import pattern
 
+pytestmark = pytest.mark.no_cover
+
 Serve = Callable[..., FrameServer]
 
 

@@ -31,6 +31,8 @@ from tests.support.interrupting import Interruptible, interrupt_at
 from tests.support.proxies import SocksServer
 from tests.support.servers import LocalServer, Peer, ScriptedServer
 
+pytestmark = pytest.mark.no_cover
+
 Serve = Callable[..., ScriptedServer]
 
 # Seconds until a test says that something hangs. Never a measurement.

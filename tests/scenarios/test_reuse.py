@@ -29,6 +29,8 @@ from httpcore_requests import HTTPAdapter
 from tests.support.interrupting import Interruptible, interrupt_at
 from tests.support.servers import Peer, ScriptedServer, pattern
 
+pytestmark = pytest.mark.no_cover
+
 Serve = Callable[..., ScriptedServer]
 
 # Seconds until a test says that something hangs. Never a measurement.

@@ -32,6 +32,8 @@ from tests.support import leaks, tls
 from tests.support.proxies import ProxyServer, SocksServer, basic
 from tests.support.servers import LocalServer, Peer, ScriptedServer, black_hole, closed_port
 
+pytestmark = pytest.mark.no_cover
+
 Serve = Callable[..., ScriptedServer]
 Make = Callable[..., requests.Session]
 Way = Callable[..., dict[str, str]]

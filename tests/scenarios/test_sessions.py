@@ -25,6 +25,8 @@ import httpcore
 from httpcore_requests import HTTPAdapter
 from tests.support.servers import LocalServer, Peer, ScriptedServer, pattern
 
+pytestmark = pytest.mark.no_cover
+
 Serve = Callable[..., ScriptedServer]
 
 # Seconds after which a client that waits for something that will not come gives up. A bound

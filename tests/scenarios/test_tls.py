@@ -32,6 +32,8 @@ from tests.support.proxies import ProxyServer
 from tests.support.servers import LocalServer, Peer, ScriptedServer
 from tests.support.tls import ClientCert, server_context, write_client_cert
 
+pytestmark = pytest.mark.no_cover
+
 Serve = Callable[..., ScriptedServer]
 Make = Callable[..., requests.Session]
 

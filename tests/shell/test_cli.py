@@ -1569,7 +1569,7 @@ def test_an_older_brotli_decodes_a_piece_at_once() -> None:
 @pytest.mark.parametrize(
     ("name", "data"),
     [
-        ("gzip", gzip.compress(b"abc")[:-3]),
+        ("gzip", gzip.compress(b"abc", mtime=0)[:-3]),
         ("deflate", b"\x78"),
         ("deflate", zlib.compress(b"abc")[:-3]),
     ],

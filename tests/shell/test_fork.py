@@ -36,7 +36,10 @@ from tests.support.servers import LocalServer, Peer, ScriptedServer, pattern
 
 Serve = Callable[..., ScriptedServer]
 
-pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+pytestmark = [
+    pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork"),
+    pytest.mark.no_cover,
+]
 
 PATIENCE = 10.0  # seconds; a bound against hangs
 SLOW = {"timeout": dict.fromkeys(("connect", "read", "write", "pool"), PATIENCE)}

@@ -35,6 +35,8 @@ from tests.support.http2 import FrameServer
 from tests.support.servers import LocalServer
 from tests.support.threads import Worker, until
 
+pytestmark = pytest.mark.no_cover
+
 # Runs of one operation: all lines where a lock is held, and at most so many of the others.
 OTHER_LINES = 60
 

@@ -1039,7 +1039,6 @@ def test_malformed_interim_responses_end_one_stream(engine: str, fields: Headers
         (lambda w, n: [w.head(n, end=True), w.head(n)], "HEADERS after its end"),
         (lambda w, n: [w.head(n), data(n, end=True), w.headers(n, [], True)], "HEADERS after"),
     ],
-    ids=repr,
 )
 def test_frames_in_an_order_that_cannot_be(
     wire: Wire, frames: Callable[[Wire, int], list[bytes]], text: str
