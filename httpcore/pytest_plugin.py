@@ -1,8 +1,11 @@
 """pytest: a cassette for each test that asks for one.
 
-Owns: the mark and the fixture ``cassette``, the option ``--cassette``, which file is whose, and
-putting a cassette under everything that would go to the network meanwhile. Must not know: what is
-in a cassette.
+Owns: the mark and the fixture ``httpcore_cassette``, the option ``--httpcore-cassettes``, where the
+file of each test is, and putting a cassette under everything that would go to the network. Must not
+know: what is in a cassette.
+
+A test suite asks for the plugin: ``pytest_plugins = ["httpcore.pytest_plugin"]`` in the conftest.py
+at its root. All names begin with ``httpcore``, so they do not meet those of other plugins.
 
 While a test has its cassette, every `SyncBackend` uses it, those of pools that exist as well: their
 idle connections are closed before, and after. So do requests' sessions, with requests' own adapters
@@ -31,6 +34,10 @@ import httpcore
 
 from ._backends import fork
 
+# The name of the mark and of the fixture.
+CASSETTE = "httpcore_cassette"
+OPTION = "--httpcore-cassettes"
+
 REPLAY, RECORD, NEW, OFF = MODES = ("replay", "record", "new", "off")
 
 # Characters of a file name that is made of a test's: file systems take 255 bytes.
@@ -41,13 +48,13 @@ _recorded = pytest.StashKey[set[Path]]()
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.getgroup("httpcore").addoption(
-        "--cassette",
+        OPTION,
         choices=MODES,
         default=None,
         metavar="MODE",
-        help="what tests marked with `cassette` do: replay what was recorded (default), record it "
-        "anew, record what is new and replay the rest, or turn cassettes off and use the network "
-        "(replay, record, new, off)",
+        help=f"what tests marked with `{CASSETTE}` do: replay what was recorded (default), record "
+        "it anew, record what is new and replay the rest, or turn cassettes off and use the "
+        "network (replay, record, new, off)",
     )
 
 
@@ -55,16 +62,16 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[_recorded] = set()
     config.addinivalue_line(
         "markers",
-        "cassette(path=None, *, mode=None, **settings): httpcore and requests sessions replay what "
-        "was recorded in a file next to the test; `pytest --cassette=record` records it",
+        f"{CASSETTE}(path=None, *, mode=None, **settings): httpcore and requests sessions replay "
+        f"what was recorded in a file next to the test; `pytest {OPTION}=record` records it",
     )
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
     # A list of its own: the item's is shared with those of other parameters.
     names = getattr(item, "fixturenames", None)
-    if names is not None and item.get_closest_marker("cassette") is not None:
-        item.fixturenames = ["cassette", *(name for name in names if name != "cassette")]  # type: ignore[attr-defined]
+    if names is not None and item.get_closest_marker(CASSETTE) is not None:
+        item.fixturenames = [CASSETTE, *(name for name in names if name != CASSETTE)]  # type: ignore[attr-defined]
 
 
 class Cassette:
@@ -92,20 +99,20 @@ class Cassette:
 
 
 @pytest.fixture
-def cassette_settings() -> dict[str, Any]:
+def httpcore_cassette_settings() -> dict[str, Any]:
     """Keywords of `RecordingBackend` for every cassette; override it in a conftest.py."""
     return {}
 
 
 @pytest.fixture
-def cassette(
-    request: pytest.FixtureRequest, cassette_settings: dict[str, Any]
+def httpcore_cassette(
+    request: pytest.FixtureRequest, httpcore_cassette_settings: dict[str, Any]
 ) -> Iterator[Cassette]:
     """The test's cassette, in place of the network until the test has ended."""
-    mark = request.node.get_closest_marker("cassette")
+    mark = request.node.get_closest_marker(CASSETTE)
     path, mode, settings = _read_mark(mark.args if mark else (), mark.kwargs if mark else {})
-    settings = {**cassette_settings, **settings}
-    mode = request.config.getoption("--cassette") or mode or REPLAY
+    settings = {**httpcore_cassette_settings, **settings}
+    mode = request.config.getoption(OPTION) or mode or REPLAY
     if mode not in MODES:
         raise pytest.UsageError(f"the mode of a cassette is one of {MODES}, not {mode!r}")
     file = request.path.parent / (path or _file_of(request.node))
@@ -122,7 +129,7 @@ def cassette(
 def _read_mark(args: tuple[Any, ...], keywords: dict[str, Any]) -> tuple[Any, Any, dict[str, Any]]:
     settings = dict(keywords)
     if len(args) > 1 or (args and "path" in settings):
-        raise pytest.UsageError(f"the mark `cassette` takes one path, not {args!r}")
+        raise pytest.UsageError(f"the mark `{CASSETTE}` takes one path, not {args!r}")
     path = args[0] if args else settings.pop("path", None)
     return path, settings.pop("mode", None), settings
 
@@ -144,7 +151,7 @@ def _open(
         if not file.exists():
             pytest.fail(
                 f"there is no cassette {file}: record it with\n"
-                f"    pytest --cassette=record '{request.node.nodeid}'",
+                f"    pytest {OPTION}=record '{request.node.nodeid}'",
                 pytrace=False,
             )
         known = {name: settings[name] for name in ("match", "repeat") if name in settings}
@@ -200,8 +207,7 @@ def _in_place(backend: httpcore.RecordingBackend | httpcore.ReplayBackend) -> It
 
 def _close_idle() -> None:
     """Close the idle connections of all pools: they lead elsewhere than new ones."""
-    for reference in fork._renewables.valuerefs():
-        pool = reference()
+    for pool in fork.renewed_in_child():
         if isinstance(pool, httpcore.ConnectionPool):
             pool.close_idle()
 

@@ -67,6 +67,12 @@ def renew_in_child(thing: Renewable) -> None:
     _renewables[id(thing)] = thing
 
 
+def renewed_in_child() -> list[Renewable]:
+    """Return all that a child would renew: among others, each pool of this process."""
+    things = (reference() for reference in _renewables.valuerefs())
+    return [thing for thing in things if thing is not None]
+
+
 def _in_child() -> None:
     # `valuerefs` gives lists, so what the collector takes away meanwhile does not matter.
     for socket_reference in _sockets.valuerefs():
@@ -76,10 +82,8 @@ def _in_child() -> None:
                 Exception
             ):  # a mock's; or somebody closed the descriptor by its number
                 sock.close()
-    for reference in _renewables.valuerefs():
-        thing = reference()
-        if thing is not None:
-            thing._renew_in_child()
+    for thing in renewed_in_child():
+        thing._renew_in_child()
 
 
 if hasattr(os, "register_at_fork"):  # not on Windows, which has no fork

@@ -55,8 +55,8 @@ def in_section(name: str) -> list[Block]:
 
 
 def pytest_in(folder: Path, *args: str) -> subprocess.CompletedProcess[str]:
-    """`pytest` as a user would call it, with our plugin and no other."""
-    command = [sys.executable, "-m", "pytest", "-p", "httpcore.pytest_plugin", *args]
+    """`pytest` as a user would call it, with no plugin but those that its conftest.py asks for."""
+    command = [sys.executable, "-m", "pytest", *args]
     environment = {**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
     environment.pop("PYTEST_ADDOPTS", None)
     return subprocess.run(
@@ -65,7 +65,7 @@ def pytest_in(folder: Path, *args: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_all_blocks_are_found() -> None:
-    assert PAGE.read_text().count(".. code-block::") == len(list(blocks())) == 14
+    assert PAGE.read_text().count(".. code-block::") == len(list(blocks())) == 15
 
 
 def test_five_minutes(serve: Callable[..., ScriptedServer], tmp_path: Path) -> None:
@@ -78,8 +78,8 @@ def test_five_minutes(serve: Callable[..., ScriptedServer], tmp_path: Path) -> N
             peer.respond(200, page, [("Content-Encoding", "gzip")])
 
     server = serve(example_com)
-    program, test, commands, error = in_section("Five minutes")
-    for block in (program, test):
+    program, plugins, test, commands, error = in_section("Five minutes")
+    for block in (program, plugins, test):
         (tmp_path / block.caption).write_text(block.text.replace("https://example.com", server.url))
     install, *runs = commands.text.splitlines()
     assert install.startswith("$ pip install") and [run[:8] for run in runs] == ["$ pytest"] * 2
@@ -104,7 +104,7 @@ def test_the_mark(tmp_path: Path, server: LocalServer) -> None:
     for block in in_section("The mark"):
         text = block.text.replace("https://example.com", server.url)
         (tmp_path / block.caption).write_text(text)
-    for args in (["--cassette=record"], []):
+    for args in (["--httpcore-cassettes=record"], []):
         done = pytest_in(tmp_path, *args)
         assert "1 passed" in done.stdout, done.stdout + done.stderr
     assert len(server.requests) == 1

@@ -192,7 +192,7 @@ def run_cli(arguments: list[str], stdin: str) -> str:
 
 def run_python(*arguments: str) -> str:
     if arguments[0] == "pytest":
-        plugin = ("-p", "httpcore.pytest_plugin", "-p", "no:cacheprovider")
+        plugin = ("-p", "no:cacheprovider")
         arguments = ("-m", "pytest", *plugin, *arguments[1:])
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
     environment.pop("PYTEST_ADDOPTS", None)

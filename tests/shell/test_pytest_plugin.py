@@ -1,14 +1,14 @@
-"""The mark `cassette`: pytest in pytest.
+"""The mark `httpcore_cassette`: pytest in pytest.
 
 Owns: `httpcore.pytest_plugin`. Must not know: what is in a cassette.
 
-Each test writes a test file of its own and runs it, first with ``--cassette=record`` while there is
-a server, then without both.
+Each test writes a test file of its own and runs it, first with ``--httpcore-cassettes=record``
+while there is a server, then without both.
 """
 
 from __future__ import annotations
 
-import importlib.metadata
+import configparser
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -22,6 +22,13 @@ from httpcore_requests import HTTPAdapter, Session
 from tests.support.servers import LocalServer
 
 pytest_plugins = ["pytester"]
+
+ROOT = Path(httpcore.__file__).parent.parent
+
+# pytester forgets the modules that the inner pytest was the first to load; a second copy of them
+# would have other classes.
+for _name in httpcore.__all__:
+    getattr(httpcore, _name)
 
 Run = Callable[..., pytest.RunResult]
 
@@ -55,22 +62,22 @@ session = requests.Session()          # they were here before
 pool = httpcore.ConnectionPool()
 ours = httpcore_requests.Session()
 
-@pytest.mark.cassette
+@pytest.mark.httpcore_cassette
 def test_requests():
     assert requests.get(URL + "/bytes/1").content == b"n"
     assert len(session.get(URL + "/bytes/2").content) == 2
 
-@pytest.mark.cassette
+@pytest.mark.httpcore_cassette
 def test_our_adapter():
     assert len(ours.get(URL + "/bytes/3").content) == 3
     with httpcore_requests.Session() as other:
         assert len(other.get(URL + "/bytes/4").content) == 4
 
-@pytest.mark.cassette
-def test_httpcore(cassette):
+@pytest.mark.httpcore_cassette
+def test_httpcore(httpcore_cassette):
     assert httpcore.request("GET", URL + "/bytes/5").status == 200
     assert len(pool.request("GET", URL + "/bytes/6").content) == 6
-    with httpcore.ConnectionPool(network_backend=cassette.backend) as other:
+    with httpcore.ConnectionPool(network_backend=httpcore_cassette.backend) as other:
         assert len(other.request("GET", URL + "/bytes/7").content) == 7
 
 def test_end():
@@ -82,7 +89,7 @@ def test_all_that_goes_to_the_network_is_recorded_and_replayed(
     run: Run, pytester: pytest.Pytester, server: LocalServer
 ) -> None:
     genuine = httpcore.SyncBackend.connect_tcp
-    run(ALL_ROADS, "--cassette=record").assert_outcomes(passed=4)
+    run(ALL_ROADS, "--httpcore-cassettes=record").assert_outcomes(passed=4)
     assert [one.path for one in server.requests] == [f"/bytes/{n}" for n in range(1, 8)]
     assert cassettes(pytester) == [
         "cassettes/test_it/test_httpcore.jsonl",
@@ -92,7 +99,7 @@ def test_all_that_goes_to_the_network_is_recorded_and_replayed(
     recorded = [path.read_bytes() for path in sorted(pytester.path.rglob("*.jsonl"))]
     assert [data.count(b'"request"') for data in recorded] == [3, 2, 2]
     server.stop()
-    for args in ((), ("--cassette=new",), ("--cassette=replay",)):
+    for args in ((), ("--httpcore-cassettes=new",), ("--httpcore-cassettes=replay",)):
         run(None, *args).assert_outcomes(passed=4)
     assert [path.read_bytes() for path in sorted(pytester.path.rglob("*.jsonl"))] == recorded
     assert httpcore.SyncBackend.connect_tcp is genuine
@@ -105,7 +112,7 @@ def test_httpx_on_httpcore_is_recorded(run: Run, server: LocalServer) -> None:
     text = """
 import httpx
 
-@pytest.mark.cassette
+@pytest.mark.httpcore_cassette
 def test_a():
     assert httpx.get(URL + "/bytes/1").content == b"n"
     with pytest.raises(httpx.ReadTimeout):
@@ -114,18 +121,18 @@ def test_a():
         with pytest.raises(httpx.ConnectError, match="has no answer for GET"):
             httpx.get(URL + "/bytes/2")
 """
-    run(text, "--cassette=record").assert_outcomes(passed=1)
+    run(text, "--httpcore-cassettes=record").assert_outcomes(passed=1)
     server.stop()
     run(text.replace('os.environ.get("MORE")', "True")).assert_outcomes(passed=1)
 
 
 def test_without_a_cassette_it_says_how_to_record_one(run: Run, pytester: pytest.Pytester) -> None:
-    result = run("@pytest.mark.cassette\ndef test_a(): pass\n")
+    result = run("@pytest.mark.httpcore_cassette\ndef test_a(): pass\n")
     result.assert_outcomes(errors=1)
     result.stdout.fnmatch_lines(
         [
             f"there is no cassette {pytester.path}/cassettes/test_it/test_a.jsonl: record it with",
-            "    pytest --cassette=record 'test_it.py::test_a'",
+            "    pytest --httpcore-cassettes=record 'test_it.py::test_a'",
         ]
     )
     assert "Traceback" not in result.stdout.str() and cassettes(pytester) == []
@@ -135,20 +142,20 @@ def test_nothing_is_touched_without_the_mark(run: Run, server: LocalServer) -> N
     text = (
         "def test_a():\n    assert requests.get(URL + '/').ok\n    httpcore.request('GET', URL)\n"
     )
-    for args in ((), ("--cassette=record",)):
+    for args in ((), ("--httpcore-cassettes=record",)):
         run(text, *args).assert_outcomes(passed=1)
     assert len(server.requests) == 4
 
 
 def test_a_request_that_was_not_recorded_fails(run: Run, server: LocalServer) -> None:
-    text = "@pytest.mark.cassette\ndef test_a():\n    requests.get(URL + '/bytes/{}')\n"
-    run(text.format(1), "--cassette=record").assert_outcomes(passed=1)
+    text = "@pytest.mark.httpcore_cassette\ndef test_a():\n    requests.get(URL + '/bytes/{}')\n"
+    run(text.format(1), "--httpcore-cassettes=record").assert_outcomes(passed=1)
     result = run(text.format(2))
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(
         [f"*test_a.jsonl has no answer for GET {server.url}/bytes/2:*", "*the nearest, in line 2*"]
     )
-    run(None, "--cassette=new").assert_outcomes(passed=1)
+    run(None, "--httpcore-cassettes=new").assert_outcomes(passed=1)
     run(None).assert_outcomes(passed=1)
     run(text.format(1)).assert_outcomes(passed=1)
     assert len(server.requests) == 2
@@ -156,22 +163,23 @@ def test_a_request_that_was_not_recorded_fails(run: Run, server: LocalServer) ->
 
 def test_files(run: Run, pytester: pytest.Pytester) -> None:
     text = """
-@pytest.mark.cassette
+@pytest.mark.httpcore_cassette
 class TestOfAClass:
     @pytest.mark.parametrize("what", ["a/b", "ä ö", pytest.param(1, id="x" * 180)])
     def test_params(self, what): pass
 
 pytestmark = []
 
-@pytest.mark.cassette("mine.jsonl")
+@pytest.mark.httpcore_cassette("mine.jsonl")
 def test_named(): pass
 
-@pytest.mark.cassette(path="deep/er/other.jsonl")
-def test_deep(cassette):
-    assert cassette.path.name == "other.jsonl"
-    assert repr(cassette) == f"<Cassette {cassette.path} [{cassette.mode}]>"
+@pytest.mark.httpcore_cassette(path="deep/er/other.jsonl")
+def test_deep(httpcore_cassette):
+    assert httpcore_cassette.path.name == "other.jsonl"
+    tape = httpcore_cassette
+    assert repr(tape) == f"<Cassette {tape.path} [{tape.mode}]>"
 """
-    run(text, "--cassette=record").assert_outcomes(passed=5)
+    run(text, "--httpcore-cassettes=record").assert_outcomes(passed=5)
     *params, deep, named = cassettes(pytester)
     assert (deep, named) == ("deep/er/other.jsonl", "mine.jsonl")
     names = [name.removeprefix("cassettes/test_it/") for name in params]
@@ -185,7 +193,7 @@ def test_tests_may_share_a_cassette(
     run: Run, pytester: pytest.Pytester, server: LocalServer
 ) -> None:
     text = """
-pytestmark = pytest.mark.cassette("shared.jsonl")
+pytestmark = pytest.mark.httpcore_cassette("shared.jsonl")
 
 def test_a():
     assert len(requests.get(URL + "/bytes/1").content) == 1
@@ -195,7 +203,7 @@ def test_b():
     assert len(requests.get(URL + "/bytes/2").content) == 2
 """
     for _ in range(2):
-        run(text, "--cassette=record").assert_outcomes(passed=2)
+        run(text, "--httpcore-cassettes=record").assert_outcomes(passed=2)
     assert (pytester.path / "shared.jsonl").read_text().count('{"request"') == 2
     server.stop()
     run(None).assert_outcomes(passed=2)
@@ -203,65 +211,65 @@ def test_b():
 
 def test_a_mark_of_some_parameters_leaves_the_others_alone(run: Run, server: LocalServer) -> None:
     text = """
-@pytest.mark.parametrize("n", [1, pytest.param(2, marks=pytest.mark.cassette)])
+@pytest.mark.parametrize("n", [1, pytest.param(2, marks=pytest.mark.httpcore_cassette)])
 def test_a(n):
     assert len(requests.get(f"{URL}/bytes/{n}").content) == n
 """
-    run(text, "--cassette=record").assert_outcomes(passed=2)
+    run(text, "--httpcore-cassettes=record").assert_outcomes(passed=2)
     run(None).assert_outcomes(passed=2)
     assert [one.path for one in server.requests] == ["/bytes/1", "/bytes/2", "/bytes/1"]
 
 
 def test_the_fixture_works_without_the_mark(run: Run, server: LocalServer) -> None:
     text = """
-def test_a(cassette):
+def test_a(httpcore_cassette):
     assert requests.get(URL + "/").ok
-    if cassette.mode == "replay":
-        assert cassette.unused == []
+    if httpcore_cassette.mode == "replay":
+        assert httpcore_cassette.unused == []
     else:
-        assert cassette.unused == [] and cassette.mode == "record"
+        assert httpcore_cassette.unused == [] and httpcore_cassette.mode == "record"
 
-def test_b(cassette):
-    if cassette.mode == "record":
+def test_b(httpcore_cassette):
+    if httpcore_cassette.mode == "record":
         requests.get(URL + "/bytes/1")
     else:
-        assert cassette.unused == ["GET " + URL + "/bytes/1"]
+        assert httpcore_cassette.unused == ["GET " + URL + "/bytes/1"]
 """
-    run(text, "--cassette=record").assert_outcomes(passed=2)
+    run(text, "--httpcore-cassettes=record").assert_outcomes(passed=2)
     server.stop()
     run(None).assert_outcomes(passed=2)
 
 
 def test_modes(run: Run, pytester: pytest.Pytester, server: LocalServer) -> None:
-    text = "@pytest.mark.cassette(mode={!r})\ndef test_a(cassette):\n    requests.get(URL)\n"
+    text = "@pytest.mark.httpcore_cassette(mode={!r})\ndef test_a():\n    requests.get(URL)\n"
     run(text.format("off")).assert_outcomes(passed=1)
     assert cassettes(pytester) == [] and len(server.requests) == 1
     run(text.format("new")).assert_outcomes(passed=1)
     run(text.format("new")).assert_outcomes(passed=1)
     assert len(cassettes(pytester)) == 1 and len(server.requests) == 2
-    run(text.format("record"), "--cassette=replay").assert_outcomes(passed=1)  # the option wins
-    run(text.format("record"), "--cassette=off").assert_outcomes(passed=1)
+    run(text.format("record"), "--httpcore-cassettes=replay").assert_outcomes(passed=1)
+    run(text.format("record"), "--httpcore-cassettes=off").assert_outcomes(passed=1)
     assert len(server.requests) == 3
     result = run(text.format("rewind"))
     result.assert_outcomes(errors=1)
     result.stdout.fnmatch_lines(["*the mode of a cassette is one of*, not 'rewind'*"])
-    result = run("@pytest.mark.cassette('a', 'b')\ndef test_a(): pass\n")
-    result.stdout.fnmatch_lines(["*the mark `cassette` takes one path, not ('a', 'b')*"])
+    result = run("@pytest.mark.httpcore_cassette('a', 'b')\ndef test_a(): pass\n")
+    result.stdout.fnmatch_lines(["*the mark `httpcore_cassette` takes one path, not ('a', 'b')*"])
 
 
 def test_settings(run: Run, pytester: pytest.Pytester) -> None:
     pytester.makeconftest(
-        "import pytest\n\n@pytest.fixture\ndef cassette_settings():\n"
+        "import pytest\n\n@pytest.fixture\ndef httpcore_cassette_settings():\n"
         "    return {'filter_query': ['key'], 'match': ['method', 'path']}\n"
     )
     text = """
-@pytest.mark.cassette(filter_headers=["X-Key"])
-def test_a(cassette):
-    key = cassette.mode * 3
+@pytest.mark.httpcore_cassette(filter_headers=["X-Key"])
+def test_a(httpcore_cassette):
+    key = httpcore_cassette.mode * 3
     url = URL + "/bytes/1?key=" + key
-    assert requests.get(url, headers={"X-Key": key}, params={"mode": cassette.mode}).ok
+    assert requests.get(url, headers={"X-Key": key}, params={"mode": httpcore_cassette.mode}).ok
 """
-    run(text, "--cassette=record").assert_outcomes(passed=1)
+    run(text, "--httpcore-cassettes=record").assert_outcomes(passed=1)
     (path,) = pytester.path.rglob("*.jsonl")
     assert "recordrecord" not in path.read_text()
     assert '{"header": "X-Key: [filtered]"}' in path.read_text()
@@ -278,7 +286,7 @@ def get(n):
 def test_before():
     assert get(1)
 
-@pytest.mark.cassette
+@pytest.mark.httpcore_cassette
 def test_with():
     assert get(2)
     assert get(3)
@@ -289,7 +297,7 @@ def test_after():
     assert get(4)
     pool.close()
 """
-    run(text, "--cassette=record").assert_outcomes(passed=3)
+    run(text, "--httpcore-cassettes=record").assert_outcomes(passed=3)
     assert server.accepted == 3
     run(None).assert_outcomes(passed=3)
     assert [one.path[-1] for one in server.requests] == ["1", "2", "3", "4", "1", "4"]
@@ -301,7 +309,7 @@ def test_requests_settings_are_kept(run: Run, server: LocalServer) -> None:
     text = """
 from urllib3.util import Retry
 
-@pytest.mark.cassette
+@pytest.mark.httpcore_cassette
 def test_a():
     session = requests.Session()
     policy = Retry(2, status_forcelist=[503], raise_on_status=False)
@@ -309,7 +317,7 @@ def test_a():
     for _ in range(2):
         assert session.get(URL + "/status/503").status_code == 503
 """
-    run(text, "--cassette=record").assert_outcomes(passed=1)
+    run(text, "--httpcore-cassettes=record").assert_outcomes(passed=1)
     assert len(server.requests) == 6
     run(None).assert_outcomes(passed=1)
 
@@ -318,27 +326,27 @@ def test_retries_do_not_wait_in_a_replay(run: Run, pytester: pytest.Pytester) ->
     text = """
 import time
 
-@pytest.mark.cassette
-def test_a(cassette, monkeypatch):
+@pytest.mark.httpcore_cassette
+def test_a(httpcore_cassette, monkeypatch):
     waits = []
     monkeypatch.setattr(time, "sleep", waits.append)
     with httpcore.ConnectionPool(retries=httpcore.RetryConfig(statuses={503})) as pool:
         assert pool.request("GET", URL + "/status/503").status == 503
-    assert bool(waits) == (cassette.mode == "record")
+    assert bool(waits) == (httpcore_cassette.mode == "record")
 """
-    run(text, "--cassette=record").assert_outcomes(passed=1)
+    run(text, "--httpcore-cassettes=record").assert_outcomes(passed=1)
     run(None).assert_outcomes(passed=1)
 
 
 def test_a_resolver_is_kept(run: Run, server: LocalServer) -> None:
     text = """
-@pytest.mark.cassette
+@pytest.mark.httpcore_cassette
 def test_a():
     url = URL.replace("127.0.0.1", "nowhere.test") + "/bytes/1"
     with httpcore.ConnectionPool(resolver=lambda *args: ["127.0.0.1"]) as pool:
         assert pool.request("GET", url).status == 200
 """
-    run(text, "--cassette=record").assert_outcomes(passed=1)
+    run(text, "--httpcore-cassettes=record").assert_outcomes(passed=1)
     server.stop()
     run(None).assert_outcomes(passed=1)
 
@@ -346,14 +354,14 @@ def test_a():
 def test_a_broken_cassette_names_file_and_line(run: Run, pytester: pytest.Pytester) -> None:
     path = pytester.path / "c.jsonl"
     path.write_text('{"cassette": "httpcore", "version": 1}\n<<<<<<< HEAD\n')
-    result = run("@pytest.mark.cassette('c.jsonl')\ndef test_a(): pass\n")
+    result = run("@pytest.mark.httpcore_cassette('c.jsonl')\ndef test_a(): pass\n")
     result.assert_outcomes(errors=1)
     result.stdout.fnmatch_lines([f"*{path}, line 2: this is not a line of JSON*"])
 
 
 def test_what_could_not_be_recorded_is_an_error(run: Run) -> None:
     text = """
-@pytest.mark.cassette(filter_fields=["token"])
+@pytest.mark.httpcore_cassette(filter_fields=["token"])
 def test_a():
     try:
         requests.get(URL + "/headers?Content-Encoding=br&X=y", stream=True)
@@ -361,7 +369,7 @@ def test_a():
     except requests.ConnectionError:
         pass
 """
-    result = run(text, "--cassette=record")
+    result = run(text, "--httpcore-cassettes=record")
     result.assert_outcomes(passed=1, errors=1)
     result.stdout.fnmatch_lines(["*cannot be recorded: its body has the Content-Encoding br*"])
 
@@ -369,8 +377,8 @@ def test_a():
 def test_it_works_where_there_is_no_requests(
     run: Run, monkeypatch: pytest.MonkeyPatch, server: LocalServer
 ) -> None:
-    text = "@pytest.mark.cassette\ndef test_a():\n    httpcore.request('GET', URL)\n"
-    for args in (("--cassette=record",), ()):
+    text = "@pytest.mark.httpcore_cassette\ndef test_a():\n    httpcore.request('GET', URL)\n"
+    for args in (("--httpcore-cassettes=record",), ()):
         with monkeypatch.context() as patch:
             patch.setitem(sys.modules, "httpcore_requests", None)
             run(text.replace("URL", f"{server.url!r}"), *args)
@@ -395,8 +403,45 @@ def test_our_own_adapters_are_left_as_they_are(server: LocalServer, tmp_path: Pa
             session.close()
 
 
-def test_it_is_registered() -> None:
-    points = importlib.metadata.entry_points(group="pytest11")
-    assert [point.value for point in points if point.name == "httpcore"] == [
-        "httpcore.pytest_plugin"
+def test_it_comes_only_when_it_is_asked_for(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A plugin that every run of pytest loads may meet names of other plugins, and costs time."""
+    setup = configparser.ConfigParser()
+    setup.read(ROOT / "setup.cfg")
+    assert "pytest11" not in setup["options.entry_points"]
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+    pytester.makeconftest('pytest_plugins = ["httpcore.pytest_plugin"]')
+    shown = pytester.runpytest("--markers", "--fixtures", "-p", "no:cacheprovider")
+    shown.stdout.fnmatch_lines(["@pytest.mark.httpcore_cassette(path=None, *"])
+    shown = pytester.runpytest("--help")
+    shown.stdout.fnmatch_lines(["*--httpcore-cassettes=MODE*"])
+
+
+def test_its_names_meet_nobody_elses() -> None:
+    assert pytest_plugin.OPTION.startswith("--httpcore-")
+    assert pytest_plugin.CASSETTE.startswith("httpcore_")
+    fixtures = [
+        name
+        for name, value in vars(pytest_plugin).items()
+        if type(value).__name__ == "FixtureFunctionDefinition"
     ]
+    assert fixtures == ["httpcore_cassette_settings", "httpcore_cassette"]
+
+
+def test_it_lives_beside_a_plugin_with_the_names_that_it_had(
+    run: Run, pytester: pytest.Pytester
+) -> None:
+    pytester.makeconftest(
+        "import pytest\n\ndef pytest_addoption(parser):\n"
+        "    parser.addoption('--cassette')\n\n"
+        "def pytest_configure(config):\n"
+        "    config.addinivalue_line('markers', 'cassette: of somebody else')\n\n"
+        "@pytest.fixture\ndef cassette():\n    return 'theirs'\n"
+    )
+    text = (
+        "@pytest.mark.cassette\ndef test_a(cassette):\n    assert cassette == 'theirs'\n"
+        "@pytest.mark.httpcore_cassette\ndef test_b(cassette, httpcore_cassette):\n"
+        "    assert cassette == 'theirs' and httpcore_cassette.mode == 'record'\n"
+    )
+    run(text, "--httpcore-cassettes=record", "--cassette=x").assert_outcomes(passed=2)
