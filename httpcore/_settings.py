@@ -18,6 +18,11 @@ from ._url import check_port, encode_host
 if TYPE_CHECKING:
     import ssl
 
+# One option of a socket: the arguments of `socket.setsockopt`.
+SOCKET_OPTION = (
+    tuple[int, int, int] | tuple[int, int, bytes | bytearray] | tuple[int, int, None, int]
+)
+
 # Seconds in which an HTTP/2 server must answer a PING, unless the caller says otherwise.
 PING_TIMEOUT = 15.0
 
@@ -42,7 +47,7 @@ class ConnectionSettings:
     local_address: str | None = None
     uds: str | None = None
     network_backend: Any = None  # a `NetworkBackend`, which this layer does not know
-    socket_options: Iterable[Any] | None = None
+    socket_options: Iterable[SOCKET_OPTION] | None = None
     parsing: str = "strict"
     ping_interval: float | None = None
     ping_timeout: float | None = PING_TIMEOUT

@@ -31,7 +31,7 @@ import httpcore
 from httpcore import exceptions as finer
 
 if TYPE_CHECKING:
-    from ._host_pool import HostPool
+    from ._pool_shape import PoolShape
 
 NOT_SENT = finer.NOT_SENT
 MAYBE_PROCESSED = finer.MAYBE_PROCESSED
@@ -58,7 +58,7 @@ _NOT_PICKLED = ("pool", "conn", "response")
 class Attempt(NamedTuple):
     """What failed: a request of this method and URL, as `HostPool.urlopen` was given them."""
 
-    pool: HostPool
+    pool: PoolShape
     method: str
     url: str
 
@@ -431,7 +431,7 @@ def _proxy_failed(exc: Exception, text: str, phase: str, attempt: Attempt) -> Ex
     )
 
 
-def _proxy_words(exc: Exception, status: int | None, pool: HostPool) -> tuple[str, ...]:
+def _proxy_words(exc: Exception, status: int | None, pool: PoolShape) -> tuple[str, ...]:
     """What urllib3 says about a proxy that could not be reached, or that failed."""
     if pool.proxy is None:  # SOCKS
         return ("ProxyError", *_NO_CONNECTION)
@@ -479,7 +479,7 @@ _BY_CLASS: list[tuple[type[Exception], Teller]] = [
 ]
 
 
-def from_body(exc: Exception, pool: HostPool | None, request: str) -> Exception:
+def from_body(exc: Exception, pool: PoolShape | None, request: str) -> Exception:
     """What urllib3 would have raised for `exc`, raised while the body was read.
 
     Parameters:

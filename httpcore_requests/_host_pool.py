@@ -38,6 +38,7 @@ import httpcore
 
 from . import _replaced, _unix
 from ._errors import FAILURES, NOT_SENT, LocationParseError, make_error, without_query
+from ._pool_shape import PoolShape
 from ._proxies import DEFAULT_PORTS, FORWARDED, split_absolute, to_core
 from ._raw import RawResponse
 from ._request import (
@@ -75,7 +76,7 @@ _NO_TIMEOUT_GIVEN = Timeout.DEFAULT_TIMEOUT
 _NOT_FOR_ORIGINS = frozenset(["proxy-authorization"])
 
 
-class HostPool(HTTPConnectionPool):
+class HostPool(PoolShape):
     """One host's pool as urllib3's users know it; sends over the adapter's httpcore pool.
 
     Parameters: the adapter's transports, then those of `urllib3.HTTPSConnectionPool`.

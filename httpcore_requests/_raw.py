@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
     import httpcore
 
-    from ._host_pool import HostPool
+    from ._pool_shape import PoolShape
 
 # RFC 9110 section 6.4.1: these never have a body, whatever Content-Length says.
 _BODILESS = frozenset([204, 304])
@@ -81,7 +81,7 @@ class RawResponse(HTTPResponse):
 
     def __init__(
         self,
-        pool: HostPool,
+        pool: PoolShape,
         response: httpcore.Response,
         method: str,
         url: str,

@@ -57,7 +57,7 @@ if TYPE_CHECKING:
 
     from urllib3.util.retry import Retry
 
-    from ._host_pool import HostPool
+    from ._pool_shape import PoolShape
     from ._raw import RawResponse
 
 # urllib3's name: pip and others filter and rewrite the retry warning there.
@@ -95,7 +95,7 @@ _ABOUT_THE_BODY = frozenset(
 
 def after_failure(
     exc: Exception,
-    pool: HostPool,
+    pool: PoolShape,
     retries: Retry,
     method: str,
     url: str,
@@ -147,7 +147,7 @@ def _asked(policy: Callable[[], Retry]) -> Retry | HTTPError:
 
 
 def _count(
-    error: Any, exc: Exception, pool: HostPool, retries: Retry, method: str, url: str
+    error: Any, exc: Exception, pool: PoolShape, retries: Retry, method: str, url: str
 ) -> Retry:
     """`retries` less this failure; raises `error` or MaxRetryError when they are used up."""
     unsent = error.phase == NOT_SENT
@@ -181,7 +181,7 @@ def _count(
 
 def after_status(
     raw: RawResponse,
-    pool: HostPool,
+    pool: PoolShape,
     retries: Retry,
     method: str,
     url: str,
@@ -217,7 +217,7 @@ def after_status(
 
 def after_redirect(
     raw: RawResponse,
-    pool: HostPool,
+    pool: PoolShape,
     retries: Retry,
     method: str,
     url: str,
@@ -290,7 +290,7 @@ def _rewound(body: Any, body_pos: Any) -> bool:
 
 
 def _told(
-    failure: Exception, pool: HostPool, url: str, retries: Retry, phase: str | None = None
+    failure: Exception, pool: PoolShape, url: str, retries: Retry, phase: str | None = None
 ) -> Exception:
     """`failure` as requests' `send` can sort it, and no word of retries if there was none.
 

@@ -30,7 +30,7 @@ from ._errors import FAILURES, from_body, without_query
 if TYPE_CHECKING:
     import httpcore
 
-    from ._host_pool import HostPool
+    from ._pool_shape import PoolShape
 
 # Bytes asked for when the caller names no number: what one read of a socket gives at most.
 READ_SIZE = 65536
@@ -88,7 +88,7 @@ class BodyFile:
         response: httpcore.Response,
         left: int | None,
         enforce: bool,
-        pool: HostPool | None,
+        pool: PoolShape | None,
         fields: Fields,
         method: str,
         url: str,
@@ -305,7 +305,7 @@ class Connection:
     """Where ``raw.connection.sock`` and ``raw._connection.sock`` are found until the body was
     read."""
 
-    def __init__(self, wire: BodyFile, pool: HostPool) -> None:
+    def __init__(self, wire: BodyFile, pool: PoolShape) -> None:
         self._wire = wire
         self.host = pool.host
         self.port = pool.port

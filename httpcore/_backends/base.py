@@ -10,12 +10,10 @@ import time
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
+from .._settings import SOCKET_OPTION as SOCKET_OPTION
+
 if TYPE_CHECKING:
     import ssl
-
-SOCKET_OPTION = (
-    tuple[int, int, int] | tuple[int, int, bytes | bytearray] | tuple[int, int, None, int]
-)
 
 
 class NetworkStream:

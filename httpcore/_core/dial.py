@@ -13,16 +13,14 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Generator, Iterable
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from .._exceptions import ConnectError, ConnectTimeout, ProxyConnectError, ProxyConnectTimeout
+from .._settings import SOCKET_OPTION
 from .._url import MAX_PORT, check_host
 from . import http_proxy as _proxy
 from . import socks as _socks
 from .http_proxy import SOCKS, ProxyHop, Read, Rename, Resolve, Tell, Write
-
-if TYPE_CHECKING:
-    from .._backends.base import SOCKET_OPTION
 
 # Seconds before the second retry, doubled for each one after; the first retry comes at once.
 # The same ladder as httpcore 1.0 and urllib3's backoff_factor=0.5.

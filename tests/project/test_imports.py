@@ -1,7 +1,8 @@
 """Who may import whom, and what is public.
 
 Owns: the order of the rooms and the list of public names. Must not know: what is in the rooms.
-Imports under ``if TYPE_CHECKING`` do not count: they are not there at run time.
+Imports under ``if TYPE_CHECKING`` count like any other: a reader follows them too. Only those of
+httpcore's ``__init__`` do not; they stand for names that are loaded when they are first used.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -25,7 +26,7 @@ PACKAGE = Path(httpcore.__file__).parent
 ADAPTER = Path(httpcore_requests.__file__ or "").parent
 
 # Rooms in the order of imports: each may import from those on earlier lines, and a package from
-# itself.
+# itself. `_testing` and `_cli` come after `__init__`, which loads the former when it is asked to.
 ORDER: list[set[str]] = [
     {"_exceptions"},
     {"exceptions", "_redact"},  # the public path of the finer ones; what is secret
@@ -36,14 +37,33 @@ ORDER: list[set[str]] = [
     {"_backends"},
     {"_sync", "_async"},
     {"_api", "aio"},
-    {"_testing"},
     {"__init__"},
+    {"_testing"},
     {"pytest_plugin", "_cli"},
     {"__main__"},
 ]
+# The same for the files of the adapter.
+ADAPTER_ORDER: list[set[str]] = [
+    {"_fork", "_pool_shape", "_proxies", "_replaced", "_timeout", "_unix"},
+    {"_caller_contexts", "_errors"},
+    {"_request", "_tls_settings", "_wire"},
+    {"_raw", "_settings"},
+    {"_response", "_retry_policy"},
+    {"_host_pool"},
+    {"_pool_managers"},
+    {"_adapter"},
+    {"__init__"},
+]
+# Files that import each other in a circle. It gets shorter; nothing is added to it.
+CIRCLES = {
+    "httpcore._sync." + name
+    for name in (
+        *("cancel_token", "connection", "connection_pool", "http11", "http2", "request_body"),
+        "response_body",
+    )
+}
 SANS_IO = ["_core", "_testing/cassettes"]
 IO = {"socket", "ssl", "threading", "_thread", "time", "select", "selectors", "asyncio"}
-# Below the line of I/O as well.
 # Below the line of I/O as well.
 PURE = ["_exceptions", "_redact", "_url", "_models", "_timeouts", "_timings", "_trace"]
 
@@ -82,9 +102,10 @@ def files(folder: Path) -> list[Path]:
 
 
 def imports(path: Path, root: Path) -> Iterator[Import]:
-    """What `path` imports at run time, relative imports resolved against `root`'s parent."""
+    """What `path` imports, relative imports resolved against `root`'s parent."""
     package = path.relative_to(root.parent).with_suffix("").parts[:-1]
-    for node in run_time_nodes(ast.parse(path.read_text())):
+    tree = ast.parse(path.read_text())
+    for node in run_time_nodes(tree) if path == PACKAGE / "__init__.py" else ast.walk(tree):
         if isinstance(node, ast.Import):
             for alias in node.names:
                 yield Import(alias.name, None, node.lineno)
@@ -93,6 +114,15 @@ def imports(path: Path, root: Path) -> Iterator[Import]:
             module = ".".join([*base, *([node.module] if node.module else [])])
             for alias in node.names:
                 yield Import(module, alias.name, node.lineno)
+
+
+def modules_named(nodes: Iterable[ast.AST]) -> Iterator[str]:
+    """The modules that statements among `nodes` import absolutely."""
+    for node in nodes:
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.level == 0:
+            yield node.module or ""
 
 
 def run_time_nodes(node: ast.AST) -> Iterator[ast.AST]:
@@ -131,6 +161,43 @@ def test_imports_go_one_way(path: Path) -> None:
     assert rooms_imported(path) <= allowed
 
 
+def test_every_file_of_the_adapter_has_its_place() -> None:
+    assert {path.stem for path in files(ADAPTER)} == set().union(*ADAPTER_ORDER)
+
+
+@pytest.mark.parametrize("path", files(ADAPTER), ids=lambda path: path.name)
+def test_imports_of_the_adapter_go_one_way(path: Path) -> None:
+    rank = next(index for index, names in enumerate(ADAPTER_ORDER) if path.stem in names)
+    allowed = set().union(*ADAPTER_ORDER[:rank])
+    assert {name.rpartition(".")[2] for name in files_imported(path, ADAPTER)} <= allowed
+
+
+def files_imported(path: Path, root: Path) -> set[str]:
+    """The files of the same package that `path` imports, as dotted names."""
+    names = {name_of(file, root) for file in files(root)}
+    found = set()
+    for each in imports(path, root):
+        inner = f"{each.module}.{each.name}"
+        found.add(inner if inner in names else each.module)
+    return (found & names) - {name_of(path, root)}
+
+
+def name_of(path: Path, root: Path) -> str:
+    name = ".".join(path.relative_to(root.parent).with_suffix("").parts)
+    return name.removesuffix(".__init__") if path.parent != root else name
+
+
+@pytest.mark.parametrize("root", [PACKAGE, ADAPTER], ids=lambda root: root.name)
+def test_no_file_imports_itself_by_way_of_others(root: Path) -> None:
+    graph = {name_of(path, root): files_imported(path, root) for path in files(root)}
+    inside = set(graph)
+    while free := {name for name in inside if not graph[name] & inside}:
+        inside -= free  # imports none that are left: part of no circle
+    while unused := {name for name in inside if not any(name in graph[each] for each in inside)}:
+        inside -= unused  # imports a circle, and is not in it
+    assert inside <= CIRCLES
+
+
 @pytest.mark.parametrize("room", SANS_IO + PURE)
 def test_rooms_without_io_import_none(room: str) -> None:
     path = PACKAGE / f"{room}.py"
@@ -138,7 +205,8 @@ def test_rooms_without_io_import_none(room: str) -> None:
     if not paths:
         pytest.skip(f"{room} is not built yet")
     for path in paths:
-        found = {found.module.partition(".")[0] for found in imports(path, PACKAGE)}
+        tree = ast.parse(path.read_text())  # a type of `ssl` in a signature is no I/O
+        found = {name.partition(".")[0] for name in modules_named(run_time_nodes(tree))}
         assert found & IO == set(), path
 
 
@@ -166,7 +234,7 @@ PUBLIC_MODULES = {
 
 def public_modules_bound(path: Path) -> Iterator[tuple[str, str]]:
     """By which name a file of the adapter knows which public module."""
-    for node in run_time_nodes(ast.parse(path.read_text())):
+    for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, (ast.Import, ast.ImportFrom)):
             prefix = f"{node.module}." if isinstance(node, ast.ImportFrom) else ""
             for alias in node.names:
