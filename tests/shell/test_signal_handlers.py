@@ -584,7 +584,7 @@ def test_a_request_that_interrupts_the_fitting_of_a_context(same: bool, tmp_path
                 inner.append(None)
                 inner[0] = adapt_shared(given, TLSRequirements(True), wanted[1], None)
 
-        with striking(strike, "/_contexts.py"):
+        with striking(strike, adapt_shared.__code__.co_filename):
             outer = adapt_shared(given, TLSRequirements(True), wanted[0], None)
         for found, roots in zip([outer, *inner], expected, strict=False):
             assert subjects(found._context) == sorted([mine, *subjects(roots)])
