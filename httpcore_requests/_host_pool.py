@@ -260,8 +260,8 @@ class HostPool(PoolShape):
                 again = after_status(raw, self, retries, method, url, body, body_pos, end)
                 if again is not None:
                     continue
-            if preload_content and raw._body is None:
-                raw._body = raw.read(decode_content=decode_content)
+            if preload_content:
+                raw.preload()
             return raw
 
     # urllib3's own urlopen comes back by these, see `_replaced`.

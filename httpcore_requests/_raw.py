@@ -118,11 +118,11 @@ class RawResponse(HTTPResponse):
             length = _length(folded)
         self.length_remaining = length
         self.decode_content = decode_content
-        self._fp = self._wire = BodyFile(response, length, enforce, pool, fields, method, url)
+        self._fp = self.wire = BodyFile(response, length, enforce, pool, fields, method, url)
         self._fp_bytes_read = 0
         self._encoded = "content-encoding" in folded
         self.sets_cookies = "set-cookie" in folded or "set-cookie2" in folded
-        self._extensions = extensions
+        self.extensions = extensions
         self._pool = pool
         self._request_url = url
         if retries is not None and retries.history:
@@ -131,7 +131,7 @@ class RawResponse(HTTPResponse):
             self._retries = retries
 
     folded: dict[str, tuple[str, str]]
-    _wire: BodyFile
+    wire: BodyFile
     _fp: Any
 
     # -- looked at rarely, made when they are
@@ -146,7 +146,7 @@ class RawResponse(HTTPResponse):
 
     @cached_property
     def _original_response(self) -> OriginalResponse:  # type: ignore[override]
-        return OriginalResponse(self._wire, self.sets_cookies)
+        return OriginalResponse(self.wire, self.sets_cookies)
 
     @cached_property
     def _decoded_buffer(self) -> BytesQueueBuffer:  # type: ignore[override]
@@ -154,40 +154,40 @@ class RawResponse(HTTPResponse):
 
     @property
     def enforce_content_length(self) -> bool:
-        return self._wire.enforce
+        return self.wire.enforce
 
     @enforce_content_length.setter
     def enforce_content_length(self, value: bool) -> None:
-        self._wire.enforce = value
+        self.wire.enforce = value
 
     @property
     def reused(self) -> bool:
         """Whether the request went out on a connection that had served another."""
-        return bool(self._extensions.get("reused", False))
+        return bool(self.extensions.get("reused", False))
 
     @property
     def network_stream(self) -> Any:
         """httpcore's network stream; after an upgrade it is the caller's to use."""
-        return self._extensions.get("network_stream")
+        return self.extensions.get("network_stream")
 
     @property
     def trailers(self) -> list[tuple[bytes, bytes]]:
         """The fields that followed a chunked body; complete once the body was read."""
-        found: list[tuple[bytes, bytes]] = self._wire.body.trailers
+        found: list[tuple[bytes, bytes]] = self.wire.body.trailers
         return found
 
     @property
     def unclean_tls_eof(self) -> bool:
         """True when a body that ends with its connection ended without TLS' close_notify: it
         may have been cut short (RFC 8446 section 6.1)."""
-        return bool(self._wire.body.unclean_tls_eof)
+        return bool(self.wire.body.unclean_tls_eof)
 
     @property
     def _connection(self) -> Any:
-        if self._connection_gone or self._wire.closed or self._pool is None:
+        if self._connection_gone or self.wire.closed or self._pool is None:
             return None
         pool: Any = self._pool
-        return Connection(self._wire, pool)
+        return Connection(self.wire, pool)
 
     @_connection.setter
     def _connection(self, value: Any) -> None:
@@ -201,9 +201,14 @@ class RawResponse(HTTPResponse):
         self._init_decoder()
         return self._decoder is not None
 
+    def preload(self) -> None:
+        """Read the whole body, and keep it for ``data``."""
+        if self._body is None:
+            self._body = self.read(decode_content=self.decode_content)
+
     def read_rest(self) -> bytes:
         """All that is left of the body, decoded, in one allocation where nothing is decoded."""
-        wire = self._wire
+        wire = self.wire
         if self._fp is wire and not self._needs_decoding() and not self._has_decoded_content:
             data: bytes = wire.read()
             self._count(len(data))
@@ -232,7 +237,7 @@ class RawResponse(HTTPResponse):
         """
         if amt is not None and amt < 0:
             amt = None
-        wire = self._wire
+        wire = self.wire
         if self._fp is not wire:
             yield from super().stream(amt, decode_content)
             return
@@ -267,7 +272,7 @@ class RawResponse(HTTPResponse):
 
     def readinto(self, b: Any) -> int:
         """What has arrived, into `b`; straight from the socket when nothing is decoded."""
-        wire = self._wire
+        wire = self.wire
         if self._fp is not wire or (self.decode_content and self._needs_decoding()):
             return super().readinto(b)
         count: int = wire.readinto(b)
@@ -277,7 +282,7 @@ class RawResponse(HTTPResponse):
     def supports_chunked_reads(self) -> bool:
         """Whether `read_chunked` may be used. What replaced `_fp` has no framing to be read,
         even where it passes on our file's ``fp``."""
-        return self._fp is self._wire
+        return self._fp is self.wire
 
     def read_chunked(
         self, amt: int | None = None, decode_content: bool | None = None
@@ -297,13 +302,13 @@ class RawResponse(HTTPResponse):
     def release_conn(self) -> None:
         """Say that the connection is not needed. It goes back when all of the body was read, as
         ever, or when the response is closed or dropped: until then, the body can be read."""
-        self._wire.body.released = True
+        self.wire.body.released = True
         self._connection_gone = True
 
     def close(self) -> None:
-        if self._fp is not self._wire and self._fp is not None:
+        if self._fp is not self.wire and self._fp is not None:
             self._fp.close()
-        self._wire.close()
+        self.wire.close()
         self._was_closed = True
         if not self.auto_close:
             io.IOBase.close(self)

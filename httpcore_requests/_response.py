@@ -101,7 +101,7 @@ class Response(_Stock):  # type: ignore[misc]
         return self._extension("connection")
 
     def _extension(self, name: str) -> Any:
-        return self.raw._extensions.get(name) if type(self.raw) is RawResponse else None
+        return self.raw.extensions.get(name) if type(self.raw) is RawResponse else None
 
     @property
     def content(self) -> bytes:

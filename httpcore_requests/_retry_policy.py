@@ -253,7 +253,7 @@ def after_redirect(
 def _put_away(raw: RawResponse) -> None:
     """Done with a response that is not handed out: read away a short rest, so that the connection
     serves the next attempt, or close it. An error page may be long, or have no end."""
-    wire = raw._wire
+    wire = raw.wire
     budget = DRAIN_LIMIT
     if wire.left is None or wire.left <= budget:
         try:
