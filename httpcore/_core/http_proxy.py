@@ -77,6 +77,14 @@ class ProxyHop(NamedTuple):
     ssl_context: Any = None
     on_challenge: Any = None
 
+    def unverified(self) -> ProxyHop:
+        """The same without its TLS context."""
+        return self._replace(ssl_context=None)
+
+    def verified_by(self, ssl_context: Any) -> ProxyHop:
+        """The same with another TLS context."""
+        return self._replace(ssl_context=ssl_context)
+
     def __str__(self) -> str:
         return str(Origin(self.scheme, self.host, self.port))
 

@@ -8,7 +8,6 @@ HTTP framing (`_core.h1`), pools.
 from __future__ import annotations
 
 import logging
-import threading
 import time
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
@@ -28,6 +27,7 @@ from .._core.http_proxy import (
     to_hop,
 )
 from .._core.prepared import Prepared, prepare
+from .._core.routes import TLS_SCHEMES
 from .._exceptions import (
     NOT_SENT,
     Aborted,
@@ -44,6 +44,7 @@ from .._ssl import default_ssl_context
 from .._timings import Opening
 from .._trace import Trace, combined, debug, log_hook
 from .._url import Origin, to_server_name
+from .deferred import OwnedLock
 from .dialing import carry_out
 from .http2 import HTTP2Connection
 from .http11 import HTTP11Connection
@@ -53,8 +54,6 @@ if TYPE_CHECKING:
     import ssl
 
 logger = logging.getLogger("httpcore.connection")
-
-TLS_SCHEMES = (b"https", b"wss")
 
 
 class HTTPConnection(ConnectionInterface):
@@ -117,13 +116,13 @@ class HTTPConnection(ConnectionInterface):
         self._uds = settings.uds
         self._address: str | None = None  # where to find the origin, instead of looking it up
         self._backend: NetworkBackend = SyncBackend() if backend is None else backend
-        self._connection: HTTP11Connection | HTTP2Connection | None = None
+        self.opened: HTTP11Connection | HTTP2Connection | None = None
         self._failed = False
         self.opening: Opening | None = None  # how long it took, once it is open
         self.aborted = False  # another thread wants this to end
         self._attempt: Attempt | None = None  # to open it, while that is under way
         self._opening: Any = None  # the stream, as far as it is open
-        self._lock: Any = threading.RLock()
+        self._lock = OwnedLock()
         renew_in_child(self)
 
     def set_path(self, hop: ProxyHop | None, uds: str | None, address: str | None) -> None:
@@ -148,13 +147,13 @@ class HTTPConnection(ConnectionInterface):
             request = forwarded(request, self._hop)
         prepared = prepare(request, self._settings.lenient)
         began = None  # when that was
-        if self._lock._is_owned():
+        if self._lock.is_owned():
             raise ConnectionNotAvailable(
                 f"the connection to {self._origin} is being opened by the code that this signal "
                 "handler has interrupted; nothing was sent"
             )
         with self._lock:
-            connection = self._connection
+            connection = self.opened
             if connection is None:
                 if prepared.timeouts.total is not None:
                     prepared.deadline = Deadline(prepared.timeouts.total)
@@ -187,7 +186,7 @@ class HTTPConnection(ConnectionInterface):
                 opening,
             )
             connection = self._speak(dialed)
-            self._connection = connection
+            self.opened = connection
             if self.aborted:
                 connection.abort()
             return connection
@@ -233,7 +232,7 @@ class HTTPConnection(ConnectionInterface):
         """End, from another thread, whatever is going on: opening, sending, receiving. It fails
         there with `Aborted`."""
         self.aborted = True
-        connection, opening, attempt = self._connection, self._opening, self._attempt
+        connection, opening, attempt = self.opened, self._opening, self._attempt
         if connection is not None:
             connection.abort()
             return
@@ -256,7 +255,7 @@ class HTTPConnection(ConnectionInterface):
         context = None
         hop = self._hop
         if hop is not None and hop.scheme == b"https" and hop.ssl_context is None:
-            hop = hop._replace(ssl_context=default_ssl_context())
+            hop = hop.verified_by(default_ssl_context())
         if hop is not None and hop.forwards:
             return Plan(
                 host=hop.host,
@@ -288,14 +287,14 @@ class HTTPConnection(ConnectionInterface):
         )
 
     def _renew_in_child(self) -> None:
-        """In the child of a fork: `_connection`, if there is one, sees to itself."""
-        self._lock = threading.RLock()
+        """In the child of a fork: `opened`, if there is one, sees to itself."""
+        self._lock = OwnedLock()
         self._attempt, self._opening = None, None
 
     def close(self) -> None:
-        if self._connection is not None:
+        if self.opened is not None:
             debug(logger, "close.started")  # as 1.0.9 logs it; no hook gets it, there as here
-            self._connection.close()
+            self.opened.close()
             debug(logger, "close.complete")
 
     def can_handle_request(self, origin: Origin) -> bool:
@@ -304,34 +303,34 @@ class HTTPConnection(ConnectionInterface):
         return origin == self._origin
 
     def is_available(self) -> bool:
-        return self._connection is not None and self._connection.is_available()
+        return self.opened is not None and self.opened.is_available()
 
     def has_expired(self) -> bool:
-        return self._failed if self._connection is None else self._connection.has_expired()
+        return self._failed if self.opened is None else self.opened.has_expired()
 
     def is_idle(self) -> bool:
-        return self._failed if self._connection is None else self._connection.is_idle()
+        return self._failed if self.opened is None else self.opened.is_idle()
 
     def is_closed(self) -> bool:
-        return self._failed if self._connection is None else self._connection.is_closed()
+        return self._failed if self.opened is None else self.opened.is_closed()
 
     @property
     def max_streams(self) -> int:
         """How many requests it can carry at once: 1 over HTTP/1.1, and until it is open."""
-        return getattr(self._connection, "max_streams", 1)
+        return getattr(self.opened, "max_streams", 1)
 
     @property
     def open_streams(self) -> int:
         """How many requests are under way on it."""
-        connection = self._connection
+        connection = self.opened
         if isinstance(connection, HTTP2Connection):
             return connection.open_streams
         return 0 if connection is None or connection.serving is None else 1
 
     def info(self) -> str:
-        if self._connection is None:
+        if self.opened is None:
             return "CONNECTION FAILED" if self._failed else "CONNECTING"
-        return self._connection.info()
+        return self.opened.info()
 
     def __repr__(self) -> str:
         name, hop = self.__class__.__name__, self._hop

@@ -1,25 +1,17 @@
-"""The pool: waiting for a connection, opening it, sending, giving it back.
+"""The pool: waiting for a connection, opening it, sending, and sending again.
 
-Owns: the lock around the Scheduler, sleeping and waking, and the one safe replay. Must not
-know: which request gets which connection (that is `_core.scheduler`), nor how HTTP is framed.
+Owns: sleeping until a connection is free, and the calls for each step of a request. Must not know:
+which request gets which connection (`_core.scheduler`), what comes after a failure
+(`_core.attempts`), where a request goes (`_core.routes`), how HTTP is framed.
 
-Nothing blocks while the lock is held: dialling, probing and closing happen outside.
-
-A signal handler or a destructor may call any operation while the thread that it has interrupted
-holds the lock; `deferred` says what then happens. Here: `stats`, `connections` and the repr take
-the lock again, for the Scheduler's facts are valid at any moment; what changes something goes
-through `_do`, and each block that holds the lock is followed by `_settle`; a request gets a
-connection outside of the pool's books (`_make_spare`).
-
-Sources: RFC 9110 section 9.2.2 (which requests may be sent again), RFC 9112 section 9.3.1
-(and when a client may do so by itself).
+A signal handler may send a request while the thread that it has interrupted holds the lock of the
+slots, or waits for a connection: it then gets one outside of the pool's books
+(`_check_out_aside`). For everything else see `pool_slots`.
 """
 
 from __future__ import annotations
 
-import contextlib
 import logging
-import os
 import random
 import sys
 import threading
@@ -28,34 +20,36 @@ import types
 import weakref
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from .._backends.base import SOCKET_OPTION, NetworkBackend
 from .._backends.clock import Deadline
-from .._backends.fork import renew_in_child
 from .._backends.sync import SyncBackend
 from .._backends.tcp import Resolver
-from .._config import PoolLimits, SSLConfig, TimeoutConfig
+from .._core.attempts import MOVE, RAISE, RAISE_ABORTED, REPLAY, Repeats, Replays
+from .._core.checkout import DISCARD, GO_ASIDE, HAND_BACK, after_unusable
 from .._core.deadline import uncounted
-from .._core.http_proxy import ProxyHop, forwarded, to_hop
-from .._core.prepared import Prepared, prepare
-from .._core.retry import IDEMPOTENT, Retries, RetryBudget, RetryConfig
-from .._core.scheduler import ACTIVE, DIALING, Route, Scheduler, Share, Slot, Waiter
-from .._exceptions import (
-    NOT_SENT,
-    RESPONSE_STARTED,
-    Aborted,
-    ConnectError,
-    ConnectionNotAvailable,
-    ConnectTimeout,
-    NetworkError,
-    PoolTimeout,
-    RemoteProtocolError,
-    TimeoutException,
-    UnsupportedProtocol,
+from .._core.http_proxy import forwarded, to_hop
+from .._core.pool_report import (
+    LISTED_WAITERS,
+    describe_pool,
+    explain_pool_timeout,
+    report_stats,
 )
+from .._core.prepared import Prepared, prepare
+from .._core.retry import RetryBudget, RetryConfig
+from .._core.routes import (
+    TLS_SCHEMES,
+    context_of,
+    find_route,
+    goes_through,
+    hop_of,
+    may_share,
+    name_route,
+)
+from .._core.scheduler import DIALING, Slot, Waiter
+from .._exceptions import PoolTimeout, TimeoutException
 from .._models import Proxy, Request, Response
-from .._redact import redact_target
 from .._settings import (
     PING_TIMEOUT,
     ConnectionSettings,
@@ -63,16 +57,15 @@ from .._settings import (
     read_protocols,
     read_resolve,
 )
-from .._ssl import create_ssl_context
 from .._timeouts import NO_TIMEOUTS, check_timeout, read_timeouts
 from .._trace import Trace, check_hook, combined, debug, log_hook, naming
-from .._url import DEFAULT_PORTS, Origin, describe_scheme, shown_path, to_server_name
+from .._url import Origin
 from .cancel_token import attach
-from .connection import TLS_SCHEMES, HTTPConnection, load_http2
-from .deferred import Deferred
-from .http2 import Exchange, HTTP2Connection
+from .connection import HTTPConnection, load_http2
+from .http2 import HTTP2Connection
 from .http11 import HTTP11Connection
 from .interfaces import ConnectionInterface, RequestInterface
+from .pool_slots import PoolSlots
 from .response_body import ResponseBody
 
 if TYPE_CHECKING:
@@ -82,23 +75,12 @@ logger = logging.getLogger("httpcore.pool")
 
 jitter = random.random  # it only spreads retries; nobody has to be unable to guess it
 
-PLAIN_SCHEMES = (b"http", b"ws")
-
-# How often a request goes to another connection because an HTTP/2 server has refused it unread.
-# Each time others were served; but a server that refuses everything must not keep us for ever.
-MAX_MOVES = 16
-
-# Kinds of holders that a PoolTimeout names; more would not be read.
-NAMED_HOLDERS = 5
-
-# Waiters that `stats` names; their number is there too.
-LISTED_WAITERS = 20
-
-# In a URL, what stands before the host and is nobody's business.
-
 # Seconds. A waiter that was served is woken at once; should the thread that served it be
 # interrupted (KeyboardInterrupt) before it could wake it, the waiter looks by itself.
 MAX_SLEEP = 1.0
+
+
+Answer = TypeVar("Answer")
 
 
 class ConnectionPool(RequestInterface):
@@ -193,7 +175,6 @@ class ConnectionPool(RequestInterface):
     ) -> None:
         if trace is not None:
             check_hook(trace, "trace")
-        self._hook = trace
         self._log = log_hook()
         self._trace = combined(trace, self._log)  # None while nobody wants to know
         if resolver is not None and network_backend is not None:
@@ -222,31 +203,17 @@ class ConnectionPool(RequestInterface):
         if http2:
             load_http2()
         self._lenient = self._settings.lenient
-        self._max_connections = check_count(max_connections, "max_connections", 1)
-        self._max_per_host = check_count(max_connections_per_host, "max_connections_per_host", 1)
         self._default_timeouts = (
             NO_TIMEOUTS if timeout is None else read_timeouts(timeout, "timeout")
         )
-        self._make_scheduler = partial(
-            Scheduler,
-            max_connections=self._max_connections,
+        self._slots = PoolSlots(
+            trace,
+            max_connections=check_count(max_connections, "max_connections", 1),
             max_keepalive=check_count(max_keepalive_connections, "max_keepalive_connections", 0),
-            max_per_route=self._max_per_host,
+            max_per_route=check_count(max_connections_per_host, "max_connections_per_host", 1),
             keepalive_expiry=self._settings.keepalive_expiry,
             max_age=check_timeout(max_age, "max_age"),
-            shares=self._may_share if http2 else None,
-        )
-        self._begin()
-        renew_in_child(self)
-
-    def _begin(self) -> None:
-        """Start with no connections, and with a lock that is free."""
-        self._scheduler = self._make_scheduler()
-        self._lock: Any = threading.RLock()
-        self._deferred = Deferred()  # what is to be done by whoever lets go of the lock
-        # Pools of one connection each, for requests of signal handlers.
-        self._spares: weakref.WeakValueDictionary[int, ConnectionPool] = (
-            weakref.WeakValueDictionary()
+            shares=partial(may_share, self._settings.protocols) if http2 else None,
         )
 
     # Sending
@@ -266,7 +233,7 @@ class ConnectionPool(RequestInterface):
             ReadTimeout, WriteTimeout, ReadError, WriteError, RemoteProtocolError: see
                 ``phase`` for how far the request got.
         """
-        route = self._route(request)
+        route = find_route(request, self._settings)
         hop: Any = route.proxy
         if hop is not None and hop.forwards:
             request = forwarded(request, hop)
@@ -276,98 +243,82 @@ class ConnectionPool(RequestInterface):
             prepared.deadline = Deadline(prepared.timeouts.total)
         try:
             if self._retry_config is not None:
-                return self._send_repeatedly(prepared)
+                return self._send_repeatedly(prepared, self._retry_config)
             return self._send(prepared)
         except BaseException as exc:
             self._tell("pool.fail", {"request": request, "exception": exc})
             raise
 
     def _send(self, prepared: Prepared) -> Response:
-        """Send it once, or twice when the connection was one that had died of idleness."""
+        """Send it; more than once where `Replays` finds that safe and useful."""
         request = prepared.request
         cancel = None
         trace = self._trace
-        if trace is not None and self._hook is not None:
-            trace = combined(naming(self._hook, request), self._log)
+        if trace is not None and self._slots.hook is not None:
+            trace = combined(naming(self._slots.hook, request), self._log)
         if request.extensions:
             cancel = request.extensions.get("cancel")
             own = request.extensions.get("trace")
             if own is not None:
                 trace = combined(trace, own)
-        fresh = False
-        moves = 0
+        replays: Replays | None = None
         began: float | None = None
-        first: BaseException | None = None
         while True:
-            body = ResponseBody(self, request)
+            body = ResponseBody(self._slots, request)
             body.marks.began = began
             body.trace = trace
             connection: HTTP11Connection | HTTP2Connection | None = None
             try:
                 if cancel is not None and attach(cancel, body):
                     raise PoolTimeout("aborted before there was a connection")
-                connection = self._check_out(prepared, body, fresh)
-                response = connection.exchange(prepared, body)
-                first = None  # its traceback has this frame, which has the body
-                return response
-            except ConnectionNotAvailable:
-                # Its last stream went to somebody else, or it takes no new ones. Most likely the
-                # pool has heard so by now; else it would give us the same one again.
-                if isinstance(connection, HTTP2Connection):
-                    self._adjust(connection)
-                began = body.marks.began
-                continue
+                connection = self._check_out(prepared, body, replays is not None and replays.fresh)
+                return connection.exchange(prepared, body)
             except BaseException as exc:
                 body.abandon()
                 if prepared.deadline is not None and isinstance(exc, TimeoutException):
                     prepared.deadline.explain(exc)
-                if first is not None and getattr(exc, "phase", None) == NOT_SENT:
-                    exc.phase = first.phase  # type: ignore[attr-defined]
-                if isinstance(exc, Aborted):
+                if replays is None:
+                    replays = Replays(prepared)
+                step = replays.after(exc, body.aborted, connection)
+                if step is RAISE:
                     raise
-                if body.aborted:
+                if step is RAISE_ABORTED:
                     raise body.explain_abort(exc) from exc
-                http2 = connection if isinstance(connection, HTTP2Connection) else None
-                if http2 is not None and moves < MAX_MOVES and _was_refused(exc, prepared):
-                    moves += 1
-                    http2.avoid(exc)
-                elif fresh or not _may_replay(exc, prepared, connection):
-                    raise
-                else:
-                    fresh = True
-                try:
-                    prepared.rewind()
-                except (OSError, ValueError):
-                    raise exc from exc.__cause__  # it went back before, and does not now
-                first = exc
+                failure = exc
+            if isinstance(connection, HTTP2Connection) and step is not REPLAY:
+                if step is MOVE:
+                    connection.avoid(failure)
+                else:  # most likely the pool has heard so by now; else it would give us this again
+                    self._slots.adjust(connection)
+            if step is MOVE or step is REPLAY:
+                self._note_replay(request, failure)
+            del failure  # its traceback has this frame, which has the body
             began = body.marks.began
-            self._note_replay(request, first)
 
-    def _send_repeatedly(self, prepared: Prepared) -> Response:
-        """Send it as often as the pool's `RetryConfig`, its budget, the body and the deadline
-        allow."""
-        assert self._retry_config is not None and self._retry_budget is not None
+    def _send_repeatedly(self, prepared: Prepared, config: RetryConfig) -> Response:
+        """Send it as often as `config`, the pool's budget, the body and the deadline allow."""
         request, deadline = prepared.request, prepared.deadline
-        retries = Retries(self._retry_config, request.method)
-        failure: Exception | None = None
-        with self._lock:
-            self._retry_budget.earn()
-        self._settle_deferred()
+        repeats, budget = Repeats(config, prepared), self._retry_budget
+        assert budget is not None
+        self._ask(budget.earn)
         while True:
+            failure: Exception | None = None
             try:
                 response = self._send(prepared)
             except Exception as exc:
-                delay = retries.after_failure(exc, jitter())
-                if delay is None or not self._may_repeat(exc, prepared, delay):
+                left = None if deadline is None else deadline.left()
+                delay = repeats.after_failure(exc, jitter(), left)
+                if delay is None or not self._ask(budget.spend):
                     raise
                 failure = exc
-                debug(logger, "retry %d in %.3g s after %s", retries.made, delay, exc)
+                debug(logger, "retry %d in %.3g s after %s", repeats.made, delay, exc)
             else:
+                left = None if deadline is None else deadline.left()
                 status, headers = response.status, response.headers
-                delay = retries.after_status(status, headers, jitter(), time.time())
-                if delay is None or not self._may_repeat(None, prepared, delay):
+                delay = repeats.after_status(status, headers, jitter(), time.time(), left)
+                if delay is None or not self._ask(budget.spend):
                     return response
-                debug(logger, "retry %d in %.3g s after status %d", retries.made, delay, status)
+                debug(logger, "retry %d in %.3g s after status %d", repeats.made, delay, status)
                 response.close()
             self._note_replay(request, failure)
             failure = None  # its traceback has this frame
@@ -378,112 +329,76 @@ class ConnectionPool(RequestInterface):
             if deadline is not None:
                 deadline.timed_out(now, delay)
 
+    def _ask(self, question: Callable[[], Answer]) -> Answer:
+        with self._slots.lock:
+            answer = question()
+        self._slots.settle_deferred()
+        return answer
+
     def _note_replay(self, request: Request, failure: BaseException | None) -> None:
         """It is sent once more, for this failure or for its status."""
-        with self._lock:
-            self._scheduler.replayed += 1
-        self._settle_deferred()
+        self._slots.note_replay()
         self._tell("pool.replay", {"request": request, "exception": failure})
 
     def _tell(self, name: str, details: dict[str, Any]) -> None:
         """Call the pool's hook with one of the pool's own events."""
-        if self._hook is not None:
-            self._hook(name, details)
-
-    def _may_repeat(self, exc: Exception | None, prepared: Prepared, delay: float) -> bool:
-        deadline = prepared.deadline
-        if deadline is not None and delay >= deadline.left():
-            return False
-        untouched = isinstance(exc, (ConnectError, ConnectTimeout))  # the body was not asked for
-        if not prepared.is_repeatable and not untouched:
-            return False
-        assert self._retry_budget is not None
-        with self._lock:
-            granted = self._retry_budget.spend()
-        self._settle_deferred()
-        return granted
-
-    def _route(self, request: Request) -> Route:
-        url = request.url
-        scheme = url.scheme
-        context = None
-        if scheme in TLS_SCHEMES:
-            context = self._settings.ssl_context
-        elif scheme not in PLAIN_SCHEMES:
-            raise UnsupportedProtocol(describe_scheme(scheme))
-        port = url.port
-        if port is None:
-            port = DEFAULT_PORTS[scheme]
-        proxy = self._settings.proxy
-        uds = self._settings.uds
-        extensions = request.extensions
-        if extensions:
-            if scheme in TLS_SCHEMES:
-                context = _tls_settings(extensions, context)
-            if "uds" in extensions:
-                uds = _to_path(extensions["uds"])
-            if "proxy" in extensions:
-                proxy = extensions["proxy"]
-        if proxy is not None and uds is None:
-            hop = to_hop(proxy, scheme)
-            if hop.forwards:  # one connection serves all origins
-                return Route(hop.scheme, hop.host, hop.port, None, hop)
-            return Route(scheme, url.host, port, context, hop)
-        return Route(scheme, url.host, port, context, None, uds)
+        if self._slots.hook is not None:
+            self._slots.hook(name, details)
 
     def _check_out(
         self, prepared: Prepared, body: ResponseBody, fresh: bool
     ) -> HTTP11Connection | HTTP2Connection:
-        """A live connection for `body`, which owns its slot from here on."""
-        scheduler, route = self._scheduler, prepared.route
+        """Return a live connection for `body`, which owns its slot from here on."""
+        slots: Any = body.pool
+        scheduler, route = slots.scheduler, prepared.route
         while True:
             waiter = None
             now = time.monotonic()
             if body.marks.began is None:
                 body.marks.began = now
-            if self._lock._is_owned():  # by the code that we, a signal handler, have interrupted
+            if slots.lock.is_owned():  # by the code that we, a signal handler, have interrupted
                 return self._check_out_aside(prepared, body)
-            with self._lock:
+            with slots.lock:
                 got = scheduler.acquire(route, body, now, fresh)
                 if type(got) is Waiter:
                     waiter = got
                     waiter.event = threading.Lock()
                     waiter.event.acquire()
-            if scheduler.closing or scheduler.woken or self._deferred:
-                self._settle()
+            if scheduler.closing or scheduler.woken or slots.deferred:
+                slots.settle()
             if waiter is not None:
                 if self._is_checking_out(sys._getframe(1)):
-                    self._give_up(waiter)
+                    slots.give_up(waiter)
                     return self._check_out_aside(prepared, body)
-                if self._hook is not None:
-                    self._hook("pool.enqueue", {"request": body.request, "route": _name(route)})
+                if slots.hook is not None:
+                    slots.hook(
+                        "pool.enqueue", {"request": body.request, "route": name_route(route)}
+                    )
                 self._wait(waiter, prepared)
                 if scheduler.closing:
-                    self._settle()  # the garbage collector has served us, and left this to us
+                    slots.settle()  # the garbage collector has served us, and left this to us
                 now = time.monotonic()
             if body.aborted:
-                self._give_back_unused(body)
+                slots.hand_back(body)
                 raise PoolTimeout("aborted before there was a connection")
             slot = body.slot
             if slot.state is DIALING:
                 return self._dial(prepared, body, slot)
-            connection: HTTP11Connection | HTTP2Connection = slot.connection._connection
+            connection: HTTP11Connection | HTTP2Connection = slot.connection.opened
             if connection.is_usable(now - slot.idle_since):
                 body.marks.ready = now
-                if self._hook is not None:
+                if slots.hook is not None:
                     self._tell_assigned(body, slot.connection)
                 return connection
-            if isinstance(connection, HTTP2Connection) and not connection.is_draining:
-                occupied = connection.is_occupied
-                if not occupied:
-                    self._adjust(connection)  # for a moment: it owes an answer
-                self._give_back_unused(body)
-                if occupied:
-                    return self._check_out_aside(prepared, body)
+            step = after_unusable(connection)
+            if step is DISCARD:
+                slots.discard(body)
                 continue
-            with self._lock:
-                scheduler.discard(body, now)
-            self._settle()
+            if step is HAND_BACK:
+                slots.adjust(connection)  # for a moment: it owes an answer
+            slots.hand_back(body)
+            if step is GO_ASIDE:
+                return self._check_out_aside(prepared, body)
 
     def _is_checking_out(self, frame: types.FrameType | None) -> bool:
         """Return whether this thread, from `frame` outwards, is in the middle of waiting for a
@@ -498,39 +413,24 @@ class ConnectionPool(RequestInterface):
     def _check_out_aside(
         self, prepared: Prepared, body: ResponseBody
     ) -> HTTP11Connection | HTTP2Connection:
-        """A new connection outside of this pool's books, for a request that cannot have one of
-        them because the thread was interrupted in the middle of using them."""
-        spare = self._make_spare()
-        body.pool = spare
+        """Return a new connection outside of this pool's books, for a request that cannot have one
+        of them because the thread was interrupted in the middle of using them."""
+        body.pool = spare = self._slots.make_spare()
         try:
-            return spare._check_out(prepared, body, True)
+            return self._check_out(prepared, body, True)
         finally:
             spare.retire()  # it closes the connection when the response ends
-
-    def _make_spare(self) -> ConnectionPool:
-        """A pool like this one, with no connections and no limits."""
-        spare = object.__new__(type(self))
-        spare.__dict__.update(self.__dict__)
-        spare._max_connections = spare._max_per_host = None
-        spare._make_scheduler = partial(Scheduler, shares=self._make_scheduler.keywords["shares"])
-        spare._begin()
-        self._spares[id(spare)] = spare
-        renew_in_child(spare)
-        return spare
 
     def _tell_assigned(self, body: ResponseBody, connection: HTTPConnection) -> None:
         try:
             self._tell("pool.assign", {"request": body.request, "connection": connection})
         except BaseException:
-            self._give_back_unused(body)
+            slots: Any = body.pool
+            slots.hand_back(body)
             raise
 
-    def _give_back_unused(self, body: ResponseBody) -> None:
-        with self._lock:
-            self._scheduler.hand_back(body, time.monotonic())
-        self._settle()
-
     def _wait(self, waiter: Waiter, prepared: Prepared) -> None:
+        slots = self._slots
         timeout, deadline = prepared.timeouts.pool, prepared.deadline
         if deadline is not None:
             timeout = deadline.left(timeout)
@@ -547,73 +447,26 @@ class ConnectionPool(RequestInterface):
                         end -= uncounted(now, left, time.monotonic())
                     if deadline is not None:
                         deadline.waited(now, left)
-                if self._deferred:
-                    self._settle()
+                slots.settle_deferred()
         finally:
             if not waiter.served:
-                self._give_up(waiter)
+                slots.give_up(waiter)
         if not waiter.served or waiter.cancelled:
-            raise PoolTimeout(self._explain_wait(waiter.route, timeout))
-
-    def _give_up(self, waiter: Waiter) -> None:
-        with self._lock:
-            if not waiter.served:  # else it was served in the last moment
-                self._scheduler.cancel(waiter, time.monotonic())
-        self._settle()
-
-    def _explain_wait(self, route: Route, timeout: float | None) -> str:
-        with self._lock:
-            slots = self._scheduler.slots()
-            total = self._max_connections
-        self._settle_deferred()
-        now = time.monotonic()
-        here = [slot for slot in slots if slot.route == route]
-        if self._max_per_host is not None and len(here) >= self._max_per_host:
-            slots, why = (
-                here,
-                f"the limit is max_connections_per_host={self._max_per_host}, held by",
+            held = self._ask(slots.scheduler.slots)
+            raise PoolTimeout(
+                explain_pool_timeout(waiter.route, timeout, held, slots.limits, time.monotonic())
             )
-        elif total is None or len(slots) < total:
-            slots, why = here, "it may share the one that is being opened:"
-        else:
-            why = f"the limit is max_connections={total}, held by"
-        holders: dict[str, list[float]] = {}
-        for slot in slots:
-            what, since = _holder(slot)
-            holders.setdefault(what, []).append(now - since)
-        most = sorted(holders.items(), key=lambda item: -len(item[1]))
-        held = "; ".join(
-            f"{len(ages)} x {what} (for {max(0.0, max(ages)):.3g} s)"
-            for what, ages in most[:NAMED_HOLDERS]
-        )
-        others = len(holders) - NAMED_HOLDERS
-        more = f"; and {others} others" if others > 0 else ""
-        return (
-            f"no connection to {_name(route)} became free within {timeout:g} s: "
-            f"{why} {held or 'no request'}{more}"
-        )
 
     def _dial(
         self, prepared: Prepared, body: ResponseBody, slot: Slot
     ) -> HTTP11Connection | HTTP2Connection:
-        route: Route = prepared.route
-        connection = self.create_connection(Origin(route.scheme, route.host, route.port))
-        hop: Any = route.proxy
-        address = self._settings.addresses.get((route.host, route.port))
-        connection.set_path(hop, route.uds, address)
-        context: Any = route.ssl_context
-        if type(context) is tuple:
-            context = context[0]
-        if context is not None:
-            connection.ssl_context = context
-        if route.scheme in TLS_SCHEMES and connection.ssl_context is None:
-            connection.ssl_context = self._make_ssl_context()
-        slot.connection = connection
+        slot.connection = connection = self._make_connection(prepared)
         if slot.aborted or body.aborted:
             connection.aborted = True
+        slots: Any = body.pool
         trace = self._trace
         self._log = log_hook()  # logging may have been set up since
-        self._trace = combined(self._hook, self._log)
+        self._trace = combined(slots.hook, self._log)
         if trace is None and body.trace is None:
             body.trace = self._trace
         opened = connection.connect(prepared, body.trace)
@@ -622,36 +475,23 @@ class ConnectionPool(RequestInterface):
         streams = None
         if isinstance(opened, HTTP2Connection):
             streams = opened.max_streams
-            opened.on_change = partial(_adjust, weakref.ref(self), weakref.ref(opened))
-        scheduler = self._scheduler
-        with self._lock:
-            scheduler.dialed(body, connection, time.monotonic(), streams)
-        if scheduler.closing or scheduler.woken or self._deferred:
-            self._settle()
-        if self._hook is not None:
+            opened.on_change = partial(_adjust, weakref.ref(slots), weakref.ref(opened))
+        slots.dialed(body, connection, streams)
+        if slots.hook is not None:
             self._tell_assigned(body, connection)
         return opened
 
-    def _may_share(self, route: Route) -> bool:
-        """Whether connections of `route` may turn out to be HTTP/2."""
-        hop: Any = route.proxy
-        if hop is not None and hop.forwards:
-            return False
-        return route.scheme in TLS_SCHEMES or "http/1.1" not in self._settings.protocols
-
-    def _adjust(self, connection: HTTP2Connection) -> None:
-        """A connection can carry more or fewer requests than before."""
-        self._do(partial(self._adjust_now, connection))
-
-    def _adjust_now(self, connection: HTTP2Connection) -> None:
-        with self._lock:
-            for slot in self._scheduler.slots():
-                if getattr(slot.connection, "_connection", None) is connection:
-                    now = time.monotonic()
-                    if connection.is_draining:
-                        self._scheduler.drain(slot, now)
-                    else:
-                        self._scheduler.resize(slot, connection.max_streams, now)
+    def _make_connection(self, prepared: Prepared) -> HTTPConnection:
+        route = prepared.route
+        connection = self.create_connection(Origin(route.scheme, route.host, route.port))
+        address = self._settings.addresses.get((route.host, route.port))
+        connection.set_path(hop_of(route), route.uds, address)
+        context = context_of(route)
+        if context is not None:
+            connection.ssl_context = context
+        elif route.scheme in TLS_SCHEMES and connection.ssl_context is None:
+            connection.ssl_context = self._make_ssl_context()
+        return connection
 
     def _make_ssl_context(self) -> ssl.SSLContext | None:
         return None  # the connection takes the default
@@ -660,111 +500,16 @@ class ConnectionPool(RequestInterface):
         """A new connection to `origin`, not yet open and not part of the pool."""
         return HTTPConnection.from_settings(origin, self._settings)
 
-    # Giving back
-
-    def _tell_evicted(self, connection: HTTPConnection) -> None:
-        """What the hook raises here would meet a request that has nothing to do with it, and might
-        keep the connection open."""
-        try:
-            self._tell("pool.evict", {"connection": connection})
-        except Exception:
-            logger.exception("the trace hook failed at pool.evict")
-
-    def _release(self, owner: Any, reusable: bool, keep_for: float | None) -> None:
-        if self._lock._is_owned():
-            self._deferred.append(partial(self._release_now, owner, reusable, keep_for))
-            return
-        scheduler = self._scheduler
-        with self._lock:
-            scheduler.release(owner, time.monotonic(), reusable, keep_for)
-        if scheduler.closing or scheduler.woken or self._deferred:
-            self._settle()
-
-    def _release_now(self, owner: Any, reusable: bool, keep_for: float | None) -> None:
-        with self._lock:
-            self._scheduler.release(owner, time.monotonic(), reusable, keep_for)
-
-    def _forget(self, owner: Any) -> None:
-        """The owner's connection is no longer HTTP and no longer the pool's."""
-        with self._lock:
-            self._scheduler.forget(owner)
-        self._settle()
-
-    def _do(self, change: Callable[[], None]) -> None:
-        """Carry out `change`, which takes the lock: now, so that it is done when this returns; or
-        when the code has let go that we have interrupted in this thread and that has the lock."""
-        self._deferred.append(change)
-        self._settle()
-
-    def _orphaned(self, slot: Slot | Share) -> None:
-        """Called by the garbage collector: at any place, maybe while this thread has the lock."""
-        self._deferred.append(partial(self._release_orphan, slot))
-        if not self._lock._is_owned() and self._lock.acquire(blocking=False):
-            self._lock.release()
-            self._settle(collecting=True)
-        # Else the holder of the lock looks into the queue after it has let go.
-
-    def _release_orphan(self, slot: Slot | Share) -> None:
-        """Give back what the owner of `slot`, who is gone, did not."""
-        if type(slot) is Slot and slot.state is ACTIVE and slot.connection is not None:
-            slot.connection.close()
-        with self._lock:
-            # Of a connection that others share, only a stream is lost (`Exchange.discard`).
-            self._scheduler.release(OrphanOwner(slot), time.monotonic(), type(slot) is Share)
-
-    def _settle_deferred(self) -> None:
-        """To be called after the lock was let go, where nothing else has to be done then."""
-        if self._deferred:
-            self._settle()
-
-    def _settle(self, collecting: bool = False) -> None:
-        """Do what is left to do without the lock: what was deferred, then close, then wake.
-
-        In this order, so that a connection is closed before there is one in its place. Several
-        threads may be here at once, and any may be interrupted: doing it twice does no harm, and a
-        waiter that is not woken looks by itself. Where this thread holds the lock, it comes here
-        again when it has let go.
-
-        The garbage collector (`collecting`) may have struck a thread that holds the lock of a
-        connection. So what several share, which cannot be closed without that, is left to whoever
-        comes next.
-        """
-        if self._lock._is_owned():
-            return
-        if self._deferred:
-            self._deferred.carry_out()
-        self._close_and_wake(collecting)
-
-    def _close_and_wake(self, collecting: bool) -> None:
-        closing = self._scheduler.closing
-        while closing:
-            ours = [each for each in list(closing) if not (collecting and _is_shared(each))]
-            if not ours:
-                break
-            connection = ours[-1]
-            if self._hook is not None and not connection.is_closed():
-                self._tell_evicted(connection)
-            connection.close()
-            with contextlib.suppress(ValueError):
-                closing.remove(connection)
-        woken = self._scheduler.woken
-        while woken:
-            try:
-                event = woken.pop().event
-                if event is not None:  # else the waiter has not gone to sleep yet
-                    event.release()
-            except (IndexError, RuntimeError):
-                pass  # another thread took the last one, or has woken it before
-
     # Looking, closing
 
     @property
     def connections(self) -> list[ConnectionInterface]:
         """The connections of the pool, a new list; look at them, do not use them."""
-        with self._lock:
-            slots = self._scheduler.slots()
-        self._settle_deferred()
-        return [slot.connection for slot in slots if slot.connection is not None]
+        return [
+            slot.connection
+            for slot in self._ask(self._slots.scheduler.slots)
+            if slot.connection is not None
+        ]
 
     def stats(self) -> dict[str, Any]:
         """What the pool is doing. A snapshot that costs some microseconds and nothing in between;
@@ -785,47 +530,25 @@ class ConnectionPool(RequestInterface):
                 Requests: ``reused``, which got a connection that others had used; ``replayed``,
                 how often one was sent again.
         """
-        self._settle_deferred()
-        scheduler = self._scheduler
-        with self._lock:
-            by_route = scheduler.routes()
-            found: dict[str, Any] = dict(scheduler.stats())
-            totals = scheduler.totals()
-            waiters = scheduler.waiters(LISTED_WAITERS)
-        if scheduler.closing or scheduler.woken or self._deferred:
-            self._settle()  # a thread was interrupted before it could
-        routes: dict[str, dict[str, int]] = {}
-        for route, figures in by_route.items():
-            counts = routes.setdefault(_whole_name(route), dict.fromkeys(figures, 0))
-            for state, count in figures.items():
-                counts[state] += count
-        now = time.monotonic()
-        found["routes"] = routes
-        found["waiting_for"] = [_waiting(waiter, now) for waiter in waiters]
-        found["totals"] = totals
-        return found
+        slots = self._slots
+        slots.settle_deferred()
+        scheduler = slots.scheduler
+        with slots.lock:
+            figures, by_route = scheduler.stats(), scheduler.routes()
+            totals, waiters = scheduler.totals(), scheduler.waiters(LISTED_WAITERS)
+        if scheduler.closing or scheduler.woken or slots.deferred:
+            slots.settle()  # a thread was interrupted before it could
+        return report_stats(figures, by_route, totals, waiters, time.monotonic())
 
     def close_idle(self, proxy: Proxy | None = None) -> None:
         """Close idle connections now: all, or those through `proxy` with its credentials, however
         it was verified."""
-        chooses = None
-        if proxy is not None:
-            hops = [to_hop(proxy, scheme) for scheme in (b"http", b"https")]
-            chooses = partial(_is_one_of, frozenset(hop._replace(ssl_context=None) for hop in hops))
-        self._do(partial(self._close_idle_now, chooses))
-
-    def _close_idle_now(self, chooses: Any) -> None:
-        with self._lock:
-            self._scheduler.close_idle(chooses)
+        self._slots.close_idle(None if proxy is None else goes_through(proxy))
 
     def retire(self) -> None:
         """Close idle connections now, and those in use when their response ends. The pool stays
         usable. A signal handler may call it."""
-        self._do(self._retire_now)
-
-    def _retire_now(self) -> None:
-        with self._lock:
-            self._scheduler.close()
+        self._slots.retire()
 
     def close(self) -> None:
         """Close all connections now, and end the requests that are under way: wherever they are,
@@ -834,46 +557,7 @@ class ConnectionPool(RequestInterface):
         Thread-safe; a signal handler may call it. The pool stays usable. See `retire` for letting
         responses end.
         """
-        self._do(self._close_now)
-        for reference in self._spares.valuerefs():
-            spare = reference()
-            if spare is not None:
-                spare.close()
-
-    def _close_now(self) -> None:
-        with self._lock:
-            self._scheduler.close()
-            for waiter in self._scheduler.waiters():
-                waiter.owner.aborted = True
-                _wake(waiter)
-            for slot in self._scheduler.slots():
-                _abort(slot)
-
-    def _interrupt(self, owner: ResponseBody) -> None:
-        """Let `owner` see, wherever it is, that it is not to go on."""
-        exchange = owner.source
-        if isinstance(exchange, Exchange):  # nobody else's, ever; the others on it go on
-            exchange.abort()
-        else:
-            self._do(partial(self._interrupt_now, owner))
-
-    def _interrupt_now(self, owner: ResponseBody) -> None:
-        # Under the lock its connection cannot become somebody else's meanwhile.
-        with self._lock:
-            waiter = self._scheduler.waiter_of(owner)
-            if waiter is not None:
-                _wake(waiter)
-            slot = owner.slot
-            if type(slot) is Slot and slot.state in (ACTIVE, DIALING):
-                _abort(slot)
-
-    def _renew_in_child(self) -> None:
-        """In the child of a fork: begin again, with no connections and a lock that is free.
-
-        The connections see to themselves (`HTTP11Connection._renew_in_child`).
-        """
-        self._scheduler.abandon()
-        self._begin()
+        self._slots.close()
 
     def __enter__(self) -> ConnectionPool:
         return self
@@ -887,187 +571,16 @@ class ConnectionPool(RequestInterface):
         self.close()
 
     def __repr__(self) -> str:
-        self._settle_deferred()
-        with self._lock:
-            stats = self._scheduler.stats()
-        self._settle_deferred()
-        active = stats["active"] + stats["dialing"]
-        return (
-            f"<{self.__class__.__name__} [Requests: {stats['requests']} active, "
-            f"{stats['waiting']} queued | Connections: {active} active, {stats['idle']} idle]>"
-        )
+        self._slots.settle_deferred()
+        return describe_pool(self.__class__.__name__, self._ask(self._slots.scheduler.stats))
 
 
 # By this a thread finds out what it was doing when a signal handler interrupted it.
 _CHECK_OUT = ConnectionPool._check_out.__code__
 
 
-class PoolManager(ConnectionPool):
-    """The pool as 2019 designed it: three configuration objects. Thread-safe.
-
-    Parameters:
-        ssl: how to verify servers and who we are.
-        timeout: for requests that bring none of their own in ``extensions["timeout"]``.
-        limits: how many connections.
-    """
-
-    def __init__(
-        self,
-        *,
-        ssl: SSLConfig | None = None,
-        timeout: TimeoutConfig | None = None,
-        limits: PoolLimits | None = None,
-    ) -> None:
-        for name, value, kind in (
-            ("ssl", ssl, SSLConfig),
-            ("timeout", timeout, TimeoutConfig),
-            ("limits", limits, PoolLimits),
-        ):
-            if value is not None and not isinstance(value, kind):
-                raise TypeError(f"{name} must be a {kind.__name__}, not {type(value).__name__}")
-        super().__init__(**(limits or PoolLimits()).as_pool_arguments())  # type: ignore[arg-type]
-        self._ssl_config = ssl or SSLConfig()
-        if timeout is not None:
-            self._default_timeouts = read_timeouts(timeout.as_extension())
-
-    def _make_ssl_context(self) -> ssl.SSLContext | None:
-        config = self._ssl_config
-        return create_ssl_context(config.verify, config.cert, protocols=self._settings.protocols)
-
-
-def _is_shared(connection: Any) -> bool:
-    return isinstance(getattr(connection, "_connection", None), HTTP2Connection)
-
-
-class OrphanOwner:
-    """Holds the slot of an owner that is gone, just long enough to release it."""
-
-    __slots__ = ("aborted", "slot")
-
-    def __init__(self, slot: Slot | Share) -> None:
-        self.slot: Slot | Share | None = slot
-        self.aborted = False
-
-
-def _wake(waiter: Waiter) -> None:
-    if waiter.event is not None:  # else it has not gone to sleep yet, and will look
-        with contextlib.suppress(RuntimeError):  # it was woken already
-            waiter.event.release()
-
-
-def _abort(slot: Slot) -> None:
-    """End what is going on on this slot's connection."""
-    slot.aborted = True
-    if slot.connection is not None:  # else it is about to be made, and its maker will look
-        # What a stream of somebody's own make raises would meet whoever does what was deferred.
-        with contextlib.suppress(Exception):
-            slot.connection.abort()
-
-
-def _adjust(pool: Any, connection: Any) -> None:
-    """`ConnectionPool._adjust`, for a connection that must not keep its pool alive."""
-    pool, connection = pool(), connection()
-    if pool is not None and connection is not None:
-        pool._adjust(connection)
-
-
-def _tls_settings(extensions: Any, context: Any) -> Any:
-    """What of the TLS settings makes a connection reusable: the context, and the name when
-    it is not the host's, because the certificate was checked against it."""
-    own = extensions.get("ssl_context")
-    if own is not None:
-        if not hasattr(own, "wrap_socket"):
-            kind = type(own).__name__
-            raise TypeError(f"extensions['ssl_context'] must be an ssl.SSLContext, not {kind}")
-        context = own
-    name = extensions.get("sni_hostname")
-    return context if name is None else (context, to_server_name(name))
-
-
-def _is_one_of(hops: frozenset[ProxyHop], hop: ProxyHop | None) -> bool:
-    return hop is not None and hop._replace(ssl_context=None) in hops
-
-
-def _to_path(path: Any) -> str | None:
-    if path is None or type(path) is str:
-        return path
-    text = os.fspath(path)
-    if not isinstance(text, str):
-        raise TypeError(f"extensions['uds'] must be a path or None, not {type(path).__name__}")
-    return text
-
-
-def _name(route: Route) -> str:
-    return str(Origin(route.scheme, route.host, route.port))
-
-
-def _whole_name(route: Route) -> str:
-    name = _name(route)
-    hop: Any = route.proxy
-    if route.uds is not None:
-        name += f" at {shown_path(route.uds)}"
-    elif hop is not None and not hop.forwards:
-        name += f" through {hop}"
-    return name
-
-
-def _holder(slot: Slot) -> tuple[str, float]:
-    """What a slot is used for, and since when."""
-    inner = getattr(slot.connection, "_connection", None)
-    request = None if inner is None else inner.serving
-    if inner is None or request is None:
-        return f"{_name(slot.route)} ({slot.state.lower()})", slot.idle_since
-    others = 0 if slot.shares is None else len(slot.shares) - 1
-    more = f" and {others} more on the same connection" if others > 0 else ""
-    return f"{_method(request)} {_url(request)}{more}", inner.since or slot.idle_since
-
-
-def _waiting(waiter: Waiter, now: float) -> dict[str, Any]:
-    owner: Any = waiter.owner
-    request = owner.request
-    return {
-        "method": _method(request),
-        "url": _url(request),
-        "seconds": max(0.0, now - waiter.since),
-    }
-
-
-def _method(request: Request) -> str:
-    return request.method.decode("ascii", "backslashreplace")
-
-
-def _url(request: Request) -> str:
-    """The URL for people: whoever reads it may be concerned with another request."""
-    target = redact_target(request.url.target).decode("ascii", "backslashreplace")
-    return f"{request.url.origin}{target}" if target.startswith("/") else target
-
-
-def _was_refused(exc: BaseException, prepared: Prepared) -> bool:
-    """Whether an HTTP/2 server said that it has not processed the request (RFC 9113 section 8.7),
-    so that it can go elsewhere, whatever its method."""
-    if not isinstance(exc, RemoteProtocolError):
-        return False
-    if not prepared.is_repeatable:
-        return False
-    return exc.phase == NOT_SENT
-
-
-def _may_replay(
-    exc: BaseException,
-    prepared: Prepared,
-    connection: HTTP11Connection | HTTP2Connection | None,
-) -> bool:
-    """Whether to send the request again on a new connection.
-
-    Only when the connection had served requests before, and died: that is then likely the
-    keep-alive race (RFC 9112 section 9.3.1), not an answer to this request.
-    """
-    if connection is None or connection._request_count < 2:
-        return False
-    if isinstance(connection, HTTP2Connection) and connection.is_available():
-        return False  # the server has ended this stream alone
-    if not isinstance(exc, (NetworkError, RemoteProtocolError)) or exc.phase == RESPONSE_STARTED:
-        return False
-    if not prepared.is_repeatable:
-        return False
-    return exc.phase == NOT_SENT or prepared.request.method in IDEMPOTENT
+def _adjust(slots: Any, connection: Any) -> None:
+    """`PoolSlots.adjust`, for a connection that must not keep its pool alive."""
+    slots, connection = slots(), connection()
+    if slots is not None and connection is not None:
+        slots.adjust(connection)

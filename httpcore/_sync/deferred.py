@@ -7,7 +7,7 @@ connection, and close that pool, cancel a request, or drop a response. The inter
 let go before the handler returns, so to wait for the lock would be to wait for ever; and to take it
 again would be to change what the interrupted code is in the middle of changing. So:
 
-- Each of these locks is an RLock, which knows its owner: ``_is_owned()`` is asked before it is
+- Each of these locks is an RLock, which knows its owner: `OwnedLock.is_owned` is asked before it is
   taken, by whoever may have interrupted somebody.
 - Who only reads takes it again, where what is read is valid at any moment.
 - Who changes something puts the change into this queue first, and then looks whose the lock is. Its
@@ -24,9 +24,20 @@ again would be to change what the interrupted code is in the middle of changing.
 
 from __future__ import annotations
 
+import _thread
 import contextlib
 from collections import deque
 from collections.abc import Callable
+from typing import ClassVar
+
+
+class OwnedLock(_thread.RLock):  # type: ignore[misc]  # final in the stubs only
+    """An RLock that says whether the calling thread has it."""
+
+    __slots__ = ()
+
+    # Known to Python under its private name only; `threading.Condition` stands on it as well.
+    is_owned: ClassVar[Callable[[OwnedLock], bool]] = _thread.RLock._is_owned  # type: ignore[attr-defined]
 
 
 class Deferred(deque[Callable[[], object]]):

@@ -11,9 +11,7 @@ Sources: RFC 9112 sections 6 (bodies), 9.3 (reuse), 9.6 (tear-down); RFC 9110 se
 from __future__ import annotations
 
 import logging
-import threading
 import time
-from typing import Any
 
 from .._backends.base import NetworkStream
 from .._backends.clock import Deadline
@@ -44,6 +42,7 @@ from .._timings import ConnectionInfo
 from .._trace import Trace, combined, debug, log_event, logs_debug
 from .._url import Origin
 from .deadline import DeadlineStream
+from .deferred import OwnedLock
 from .interfaces import ConnectionInterface
 from .request_body import Upload, UploadingStream
 from .response_body import READ_SIZE, ResponseBody
@@ -90,11 +89,11 @@ class HTTP11Connection(ConnectionInterface):
         self._keepalive_expiry = keepalive_expiry
         self._lenient = parsing == "lenient"
         self._state = "NEW"
-        self._request_count = 0
+        self.request_count = 0
         self._expires: float | None = None
         # By hand only, and not held over anything that waits. Who interrupts it may not claim the
         # connection, too: an RLock knows its owner.
-        self._lock: Any = threading.RLock()
+        self._lock = OwnedLock()
         self._untouched = True  # nothing of the current request was written yet
         self._upload: Upload | None = None  # of the current request, when it takes a while
         self.facts = ConnectionInfo(stream, "HTTP/1.1")  # at once: a reset takes the address along
@@ -122,7 +121,7 @@ class HTTP11Connection(ConnectionInterface):
     def handle_prepared(self, prepared: Prepared) -> Response:
         """As `handle_request`, for a request that was checked and encoded before."""
         request = prepared.request
-        if self._lock._is_owned():
+        if self._lock.is_owned():
             raise ConnectionNotAvailable(
                 f"the connection to {self._origin} is being taken by the code that this signal "
                 "handler has interrupted; nothing was sent"
@@ -147,7 +146,7 @@ class HTTP11Connection(ConnectionInterface):
         self._state = "ACTIVE"
         if prepared.deadline is not None:
             self._stream = DeadlineStream(self._stream, prepared.deadline)
-        self._request_count += 1
+        self.request_count += 1
         self._untouched = True
         self.serving = request
         self.since = body.marks.ready
@@ -170,7 +169,7 @@ class HTTP11Connection(ConnectionInterface):
                 name_request(exc, request)
             if not body.closed:  # else the connection may be somebody else's by now
                 if self._untouched:
-                    self._request_count -= 1
+                    self.request_count -= 1
                 body.give_back(self._untouched and not self.aborted)
             if body.aborted or self.aborted:
                 raise body.explain_abort(exc) from exc
@@ -341,7 +340,7 @@ class HTTP11Connection(ConnectionInterface):
         body.timeout = timeout
         body.reusable = head.keep_alive and all_sent
         body.keep_for = head.keep_alive_timeout
-        reused = self._request_count > 1
+        reused = self.request_count > 1
         stream = self._stream
         if type(stream) is DeadlineStream:
             stream = stream.stream
@@ -396,7 +395,7 @@ class HTTP11Connection(ConnectionInterface):
             return False
         self._state = "IDLE"
         self._drop_deadline()
-        if self._request_count == 1:
+        if self.request_count == 1:
             self._keep_session()
         self.serving = None
         if self._keepalive_expiry is not None:
@@ -433,7 +432,7 @@ class HTTP11Connection(ConnectionInterface):
 
     def _renew_in_child(self) -> None:
         """In the child of a fork: the connection is the parent's, and CLOSED here."""
-        self._lock = threading.RLock()
+        self._lock = OwnedLock()
         if self._state == "CLOSED":
             return  # or its stream was handed to the caller, who may go on with it
         what = f"the connection to {self._origin} belongs"
@@ -478,11 +477,11 @@ class HTTP11Connection(ConnectionInterface):
 
     def info(self) -> str:
         origin = str(self._origin)
-        return f"{origin!r}, HTTP/1.1, {self._state}, Request Count: {self._request_count}"
+        return f"{origin!r}, HTTP/1.1, {self._state}, Request Count: {self.request_count}"
 
     def __repr__(self) -> str:
         origin = str(self._origin)
         return (
             f"<{self.__class__.__name__} [{origin!r}, {self._state}, "
-            f"Request Count: {self._request_count}]>"
+            f"Request Count: {self.request_count}]>"
         )

@@ -79,7 +79,7 @@ from .._settings import PING_TIMEOUT, ConnectionSettings
 from .._timings import ConnectionInfo
 from .._trace import Trace, combined, debug, log_event, logs_debug
 from .._url import Origin
-from .deferred import Deferred
+from .deferred import Deferred, OwnedLock
 from .interfaces import ConnectionInterface
 from .request_body import CONTINUE_PATIENCE
 from .response_body import READ_SIZE, ResponseBody
@@ -129,6 +129,8 @@ class HTTP2Connection(ConnectionInterface):
             new requests are possible any more.
     """
 
+    protocol = "http2"  # of the names of its trace events
+
     def __init__(
         self,
         origin: Origin,
@@ -146,7 +148,7 @@ class HTTP2Connection(ConnectionInterface):
         self._io, self._longest = without_blocking(stream)
         self._keepalive_expiry = keepalive_expiry
         self._codec = Codec()
-        self._lock: Any = threading.RLock()
+        self._lock = OwnedLock()
         self._deferred = Deferred()  # what is to be done by whoever lets go of the lock
         self._exchanges: dict[Exchange, None] = {}
         # Those that the garbage collector has dropped, which may not take the lock.
@@ -161,7 +163,7 @@ class HTTP2Connection(ConnectionInterface):
         self._emptied = 0  # times that all of it was
         self._write_error: WriteError | None = None
         self._closed = False
-        self._request_count = 0
+        self.request_count = 0
         self._expires: float | None = None
         self._liveness = Liveness(ping_interval, ping_timeout, time.monotonic())
         self._changes = 0  # of the codec, as far as `on_change` was told
@@ -364,7 +366,7 @@ class HTTP2Connection(ConnectionInterface):
     def _settle(self) -> None:
         """Do what was left to do without the lock: what was deferred, then wake. Where this thread
         holds the lock, it comes here again when it has let go."""
-        if self._deferred and not self._lock._is_owned():
+        if self._deferred and not self._lock.is_owned():
             self._deferred.carry_out()
             if self._codec.changes != self._changes:
                 self._tell_pool()
@@ -541,7 +543,7 @@ class HTTP2Connection(ConnectionInterface):
         unacknowledged = liveness.is_ack_overdue(now) and bool(
             self._stream.get_extra_info("unacknowledged")
         )
-        action = liveness.act(now, self._request_count, unacknowledged)
+        action = liveness.act(now, self.request_count, unacknowledged)
         if action == PING:
             self._ping()
         elif action:
@@ -601,7 +603,7 @@ class HTTP2Connection(ConnectionInterface):
     @property
     def is_occupied(self) -> bool:
         """Whether this thread is in the middle of using it: who asks has interrupted that."""
-        if self._lock._is_owned():
+        if self._lock.is_owned():
             return True
         return self._reader is not None and self._reading == threading.get_ident()
 
@@ -674,7 +676,7 @@ class HTTP2Connection(ConnectionInterface):
 
     def _renew_in_child(self) -> None:
         """In the child of a fork: the connection is the parent's, and CLOSED here."""
-        self._lock = threading.RLock()
+        self._lock = OwnedLock()
         self._deferred = Deferred()
         self._reader = None
         self._sleepers = {}
@@ -721,13 +723,13 @@ class HTTP2Connection(ConnectionInterface):
 
     def info(self) -> str:
         origin = str(self._origin)
-        return f"{origin!r}, HTTP/2, {self._state}, Request Count: {self._request_count}"
+        return f"{origin!r}, HTTP/2, {self._state}, Request Count: {self.request_count}"
 
     def __repr__(self) -> str:
         origin = str(self._origin)
         return (
             f"<{self.__class__.__name__} [{origin!r}, {self._state}, "
-            f"Request Count: {self._request_count}]>"
+            f"Request Count: {self.request_count}]>"
         )
 
 
@@ -801,7 +803,7 @@ class Exchange:
     def send_traced(self, prepared: Prepared, trace: Trace) -> None:
         """As `send`, telling `trace`."""
         connection = self._connection
-        if not connection._request_count:
+        if not connection.request_count:
             with _Traced(trace, "send_connection_init", request=self.request):
                 with connection._lock:
                     connection._flush()
@@ -843,11 +845,11 @@ class Exchange:
                 try:
                     self.stream = stream = codec.open_stream(fields, target, end)
                     stream.owner = self
-                    self._reused = connection._request_count > 0
-                    connection._request_count += 1
+                    self._reused = connection.request_count > 0
+                    connection.request_count += 1
                     liveness = connection._liveness
                     if (liveness.unproven or liveness.watched) and not connection._exchanges:
-                        liveness.begin_waiting(time.monotonic(), connection._request_count)
+                        liveness.begin_waiting(time.monotonic(), connection.request_count)
                     connection._exchanges[self] = None
                     self._queued = connection._emptied
                     if content is not None and not end:
@@ -1095,7 +1097,7 @@ class Exchange:
     def _await_payload(self, timeout: float | None) -> None:
         connection, stream = self._connection, self.stream
         assert stream is not None
-        if connection._lock._is_owned() or (not stream.readable and connection.is_occupied):
+        if connection._lock.is_owned() or (not stream.readable and connection.is_occupied):
             raise ReadError(
                 f"the response to {describe(self.request)} cannot be read by a signal handler that "
                 "has interrupted this thread in the middle of using the same connection"
@@ -1133,7 +1135,7 @@ class Exchange:
         connection = self._connection
         self._upload = None
         self._state = "CLOSED"
-        if connection._lock._is_owned():
+        if connection._lock.is_owned():
             connection._deferred.append(partial(self._finish_now, complete))
             return not connection.is_draining
         self._finish_now(complete)
@@ -1180,7 +1182,7 @@ class Exchange:
         connection = self._connection
         connection._discarded.append(self)
         connection._deferred.append(connection._sweep_now)
-        if not connection._lock._is_owned() and connection._lock.acquire(blocking=False):
+        if not connection._lock.is_owned() and connection._lock.acquire(blocking=False):
             connection._lock.release()
             connection._settle()
         # Else the holder of the lock looks into the queue after it has let go.

@@ -34,9 +34,9 @@ from .._timings import Timings
 from .._trace import Trace
 
 if TYPE_CHECKING:
-    from .connection_pool import ConnectionPool
     from .http2 import Exchange
     from .http11 import HTTP11Connection
+    from .pool_slots import PoolSlots
 
 # Bytes asked for in one read. 64 KiB holds every usual head with a small body in one call,
 # and is what the kernel hands out on a busy connection.
@@ -96,7 +96,7 @@ class ResponseBody:
 
     told: bool  # that the body is being read; there is one with the head, where there is a trace
 
-    def __init__(self, pool: ConnectionPool | None, request: Request) -> None:
+    def __init__(self, pool: PoolSlots | None, request: Request) -> None:
         self.slot: Any = None  # set by the Scheduler while a connection of the pool is ours
         self.pool = pool
         self.request = request
@@ -209,7 +209,7 @@ class ResponseBody:
         connecting, sending, receiving. It fails there with `Aborted`."""
         self.aborted = True
         if self.pool is not None:
-            self.pool._interrupt(self)
+            self.pool.interrupt(self)
         elif self.source is not None and not self.closed:
             self.source.abort()
 
@@ -441,7 +441,7 @@ class ResponseBody:
             # What is closed is closed before there is room for another: never one too many.
             reusable = connection.finish(reusable, self.complete)
         if pool is not None:
-            pool._release(self, reusable, self.keep_for)
+            pool.release(self, reusable, self.keep_for)
         self.closed = True
 
     def _drain(self) -> None:
@@ -475,7 +475,7 @@ class ResponseBody:
         self.pending = b""
         self.complete = True
         if self.pool is not None:
-            self.pool._forget(self)
+            self.pool.forget(self)
         connection._state = "CLOSED"  # to HTTP; the stream lives on
         connection._drop_deadline()
         stream: NetworkStream = connection._stream
@@ -492,7 +492,7 @@ class ResponseBody:
             return
         gone = slot.state == CLOSED  # in the child of a fork: the response is the parent's
         # Releasing it here could deadlock: the garbage collector runs anywhere.
-        self.pool._orphaned(slot)
+        self.pool.orphaned(slot)
         self.slot = None
         if self.reader is not None and not gone and not self.released:
             warnings.warn(

@@ -20,7 +20,7 @@ import pytest
 import requests
 
 import httpcore
-from httpcore._sync import connection_pool
+from httpcore._sync import connection_pool, pool_slots
 from httpcore_requests import HTTPAdapter
 from tests.support.calls import count
 from tests.support.proxies import ProxyServer
@@ -65,7 +65,8 @@ def later(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
     """`later(seconds)`: so much time has passed for the pool, which goes on from there."""
     offset = 0.0
     fake = SimpleNamespace(monotonic=lambda: time.monotonic() + offset, time=time.time)
-    monkeypatch.setattr(connection_pool, "time", fake)
+    for module in (connection_pool, pool_slots):
+        monkeypatch.setattr(module, "time", fake)
 
     def move(seconds: float) -> None:
         nonlocal offset

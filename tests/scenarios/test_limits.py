@@ -504,8 +504,8 @@ def test_row_3_an_interrupt_at_any_point_loses_nothing(
             after = pool.request("GET", server.url, extensions=extensions)
             assert after.status == 200
             if not warm:
-                pool._scheduler.close_idle()
-                pool._settle()
+                pool._slots.scheduler.close_idle()
+                pool._slots.settle()
             point += 1
         assert point > 20
 
@@ -567,7 +567,7 @@ def test_row_3_an_interrupt_at_any_point_of_an_inheritance(server: LocalServer) 
         point, struck = 1, True
         while struck:
             dropped = [pool.request("GET", url, stream=True, extensions=extensions)]
-            with pool._lock:
+            with pool._slots.lock:
                 dropped.clear()
             struck = interrupt_at(point, lambda: pool.request("GET", url, extensions=extensions))
             assert pool.request("GET", url, extensions=extensions).status == 200, point
@@ -687,10 +687,10 @@ class Work:
                 ]
                 for response in held:
                     response.read()
-                touched, probes = pool._scheduler.touched, network.probes
+                touched, probes = pool._slots.scheduler.touched, network.probes
                 barrier.wait(PATIENCE)
         assert network.connects == connections
-        self.touched = (pool._scheduler.touched - touched) / total
+        self.touched = (pool._slots.scheduler.touched - touched) / total
         self.probes = (network.probes - probes) / total
         self.calls = sum(counts) / total
 
@@ -744,10 +744,10 @@ def test_row_10_idle_connections_cost_nothing(serve: Serve, idle: int) -> None:
         for number in range(idle):
             assert pool.request("GET", f"http://host-{number}.test:{server.port}").status == 200
         url = f"http://host-0.test:{server.port}"
-        touched, probes = pool._scheduler.touched, network.probes
+        touched, probes = pool._slots.scheduler.touched, network.probes
         for _ in range(50):
             pool.request("GET", url)
-        assert pool._scheduler.touched == touched
+        assert pool._slots.scheduler.touched == touched
         assert network.probes - probes == 50
         assert pool.stats()["idle"] == idle
 

@@ -24,7 +24,7 @@ import pytest
 import requests
 
 import httpcore
-from httpcore._sync import connection_pool, http11
+from httpcore._sync import connection_pool, http11, pool_slots
 from httpcore_requests import HTTPAdapter
 from tests.support.interrupting import Interruptible, interrupt_at
 from tests.support.servers import Peer, ScriptedServer, pattern
@@ -332,7 +332,8 @@ class Clock:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.now = 1000.0
         fake = SimpleNamespace(monotonic=lambda: self.now)
-        monkeypatch.setattr(connection_pool, "time", fake)
+        for module in (connection_pool, pool_slots):
+            monkeypatch.setattr(module, "time", fake)
         monkeypatch.setattr(http11, "time", fake)
 
 
@@ -756,7 +757,7 @@ def test_row_28_the_connection_is_dropped(
         assert pool.request(method, server.url + "/after").content == content
         assert pool.stats()["idle"] == 1
         assert server.accepted == 2
-        stream = pool.connections[0]._connection._stream  # type: ignore[attr-defined]
+        stream = pool.connections[0].opened._stream  # type: ignore[attr-defined]
         got.set()
         wait_readable(stream.get_extra_info("socket"))
         assert pool.request("POST", server.url, content=b"x").content == b"mine"

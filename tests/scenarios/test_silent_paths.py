@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 import httpcore
-from httpcore._sync import connection_pool
+from httpcore._sync import connection_pool, pool_slots
 from httpcore._sync.http11 import ACK_PATIENCE
 from tests.support.servers import Peer, ScriptedServer
 
@@ -60,7 +60,8 @@ class Network(httpcore.NetworkBackend):
 @pytest.fixture
 def idle(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
     clock = SimpleNamespace(now=1000.0)
-    monkeypatch.setattr(connection_pool, "time", SimpleNamespace(monotonic=lambda: clock.now))
+    for module in (connection_pool, pool_slots):
+        monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: clock.now))
 
     def pass_by(seconds: float) -> None:
         clock.now += seconds

@@ -27,9 +27,10 @@ import pytest
 
 import httpcore
 from httpcore._core.dial_attempt import MIN_STEP
+from httpcore._core.routes import find_route
 from httpcore._exceptions import Aborted, ServerDisconnected, TLSError
 from httpcore._sync import connection as connection_module
-from httpcore._sync import connection_pool, dialing
+from httpcore._sync import connection_pool, dialing, pool_slots
 from httpcore._sync.response_body import ResponseBody
 from tests.support.http2 import Code, FrameServer, Stream
 from tests.support.servers import LocalServer, Peer, ScriptedServer, pattern
@@ -142,7 +143,8 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     made = Clock()
-    monkeypatch.setattr(connection_pool, "time", made)
+    for module in (connection_pool, pool_slots):
+        monkeypatch.setattr(module, "time", made)
     return made
 
 
@@ -500,7 +502,7 @@ class HookedLock:
 
     def __init__(self) -> None:
         self.lock: Any = threading.RLock()
-        self._is_owned = self.lock._is_owned
+        self.is_owned = self.lock._is_owned
         self.hook: Callable[[], object] | None = None
 
     def __enter__(self) -> None:
@@ -524,7 +526,7 @@ def test_a_wait_that_is_served_in_the_last_moment(clock: Clock) -> None:
 
     stream = stream_of(length(b"", 1), b"1", length(b"2"))
     with InterruptedPool(max_connections=1, network_backend=Backend(stream)) as pool:
-        pool._lock = lock  # type: ignore[assignment]
+        pool._slots.lock = lock  # type: ignore[assignment]
         response = pool.request("GET", "http://a/", stream=True)
         pool.event = Late()
         extensions = {"timeout": {"pool": 5.0}}
@@ -556,12 +558,12 @@ class Emptied:
 
 def test_another_thread_was_faster_in_tidying_up() -> None:
     with pool_of() as (pool, _):
-        scheduler = pool._scheduler
+        scheduler = pool._slots.scheduler
         for name in ("closing", "woken"):
             before = getattr(scheduler, name)
             emptied = Emptied()
             setattr(scheduler, name, emptied)
-            pool._settle()
+            pool._slots.settle()
             assert emptied.looks
             setattr(scheduler, name, before)
         assert counts(pool) == (0, 0)
@@ -572,7 +574,7 @@ def test_waking_who_is_awake_does_no_harm(event: Any) -> None:
     stream = stream_of(length(b"", 1), b"1", length(b"2"))
     with WatchedPool(max_connections=1, network_backend=Backend(stream)) as pool:
         # A lock that nobody holds was released already.
-        pool._scheduler.woken.append(SimpleNamespace(event=event))  # type: ignore[arg-type]
+        pool._slots.scheduler.woken.append(SimpleNamespace(event=event))  # type: ignore[arg-type]
         response = pool.request("GET", "http://a/", stream=True)
         thread = pool.in_background("http://a/")
         response.read()
@@ -1558,7 +1560,7 @@ def drop_unread(pool: httpcore.ConnectionPool) -> None:
 
 def drop_while_locked(pool: httpcore.ConnectionPool, responses: list[httpcore.Response]) -> None:
     """Let go of a response as if the garbage collector ran inside an operation of the pool."""
-    with pool._lock:
+    with pool._slots.lock:
         responses.clear()
         gc.collect()
 
@@ -1611,8 +1613,8 @@ def test_a_place_that_is_dropped_before_its_response_is_freed_silently() -> None
     request = httpcore.Request("GET", "http://a/")
     with pool_of() as (pool, _), warnings.catch_warnings():
         warnings.simplefilter("error")
-        body = ResponseBody(pool, request)
-        pool._scheduler.acquire(pool._route(request), body, 0.0)
+        body = ResponseBody(pool._slots, request)
+        pool._slots.scheduler.acquire(find_route(request, pool._settings), body, 0.0)
         assert counts(pool) == (1, 0)
         del body
         assert counts(pool) == (0, 0)

@@ -107,7 +107,7 @@ def make_special_context(session: requests.Session, url: str) -> None:
 @pytest.mark.parametrize(
     ("find", "use"),
     [
-        (lambda adapter: adapter.pool._lock, use_pool),
+        (lambda adapter: adapter.pool._slots.lock, use_pool),
         (lambda adapter: adapter.poolmanager.pools.lock, find_host),
         (lambda adapter: _ssl._lock, make_context),
         (lambda adapter: _contexts._lock, make_special_context),
@@ -180,13 +180,13 @@ def test_an_operation_that_another_thread_is_in(server: LocalServer) -> None:
 
         def child() -> dict[str, int]:
             assert pool.request("GET", server.url).status == 200
-            pool._scheduler.check()
+            pool._slots.scheduler.check()
             return pool.stats()
 
-        with pool._lock:
-            pool._scheduler._mutating = True
+        with pool._slots.lock:
+            pool._slots.scheduler._mutating = True
             at_fork = Child(child)
-        pool._scheduler._mutating = False
+        pool._slots.scheduler._mutating = False
         assert at_fork.result()["idle"] == 1
         assert pool.stats()["idle"] == 1
 
@@ -390,7 +390,7 @@ def test_a_single_connection(server: LocalServer) -> None:
                 connection.request("GET", url)
             return connection.is_closed(), connection.info()
 
-        for lock in (connection._lock, connection._connection._lock):  # type: ignore[union-attr]
+        for lock in (connection._lock, connection.opened._lock):  # type: ignore[union-attr]
             with held_elsewhere(lock):
                 closed, info = in_child(child)
             assert closed

@@ -1082,7 +1082,7 @@ def test_a_doubted_connection_on_which_others_send(alive: bool, connect: Connect
         nonlocal number
         number += 1
         if number == 1:  # another request leaves in time
-            connection._request_count += 1
+            connection.request_count += 1
         elif alive and wire.seen(Kind.PING):
             wire.pong()
             wire.respond(3)

@@ -21,7 +21,8 @@ import pytest
 import httpcore
 from httpcore._backends.sync import SyncStream
 from httpcore._core import h2 as _h2
-from httpcore._sync import connection_pool, http2
+from httpcore._core.attempts import MAX_MOVES
+from httpcore._sync import connection_pool, http2, pool_slots
 from httpcore._sync.http2 import HTTP2Connection
 from httpcore.exceptions import Aborted
 from tests.support.forks import in_child
@@ -55,7 +56,7 @@ class Wires(httpcore.NetworkBackend):
 def make_pool(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., httpcore.ConnectionPool]]:
     """`make_pool(wire, ..., **options)`: a pool that speaks HTTP/2 on these. No waiter and no
     sleeper is saved by looking for itself."""
-    for module in (connection_pool, http2):
+    for module in (connection_pool, pool_slots, http2):
         monkeypatch.setattr(module, "MAX_SLEEP", 60.0)
     made: list[httpcore.ConnectionPool] = []
     wires: list[Wire] = []
@@ -70,7 +71,7 @@ def make_pool(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., httpcor
 
     yield make
     for pool in made:
-        pool._scheduler.check()
+        pool._slots.scheduler.check()
         pool.close()
         assert pool.stats()["connections"] == 0
     assert [wire.mistakes for wire in wires] == [[]] * len(wires)
@@ -101,7 +102,7 @@ def waiting(pool: httpcore.ConnectionPool, **options: Any) -> Worker:
 
 def one(pool: httpcore.ConnectionPool) -> HTTP2Connection:
     (connection,) = pool.connections
-    inner: Any = connection._connection  # type: ignore[attr-defined]
+    inner: Any = connection.opened  # type: ignore[attr-defined]
     return inner
 
 
@@ -283,11 +284,11 @@ def test_what_was_not_processed_goes_elsewhere(how: str, method: str, make_pool:
 
 def test_a_server_that_refuses_everything(make_pool: MakePool) -> None:
     refuse = lambda wire, number: wire.reset(number, Code.REFUSED_STREAM)  # noqa: E731
-    wires = [Wire(refuse) for _ in range(connection_pool.MAX_MOVES + 2)]
+    wires = [Wire(refuse) for _ in range(MAX_MOVES + 2)]
     pool = make_pool(*wires)
     with pytest.raises(httpcore.RemoteProtocolError, match="REFUSED_STREAM"):
         pool.request("GET", URL)
-    assert [len(wire.opened) for wire in wires] == [1] * (connection_pool.MAX_MOVES + 1) + [0]
+    assert [len(wire.opened) for wire in wires] == [1] * (MAX_MOVES + 1) + [0]
 
 
 def test_a_refusal_because_there_are_too_many(make_pool: MakePool) -> None:
@@ -480,7 +481,7 @@ class Watched:
 
     def __init__(self, kind: str, forbidden: str = "") -> None:
         self.lock: Any = threading.RLock()
-        self._is_owned = self.lock._is_owned
+        self.is_owned = self.lock._is_owned
         self.kind = kind
         self.forbidden = forbidden
         self.mistakes: list[str] = []
@@ -518,7 +519,7 @@ def test_the_order_of_locks(serve_h2: ServeH2) -> None:
     server = serve_h2(script, settings={"max_concurrent_streams": 10})
     locks = [Watched("pool", forbidden="connection")]
     with httpcore.ConnectionPool(http1=False, http2=True, max_connections=3) as pool:
-        pool._lock = locks[0]  # type: ignore[assignment]
+        pool._slots.lock = locks[0]  # type: ignore[assignment]
         create = pool.create_connection
 
         def made(origin: httpcore.Origin) -> Any:
@@ -881,4 +882,4 @@ def test_http2_that_only_the_context_offers(
             with pool.stream("GET", url, extensions=SLOW) as response:
                 assert response.stream.read(5) == pattern(5)
                 assert len(pool.connections) == 1
-        pool._scheduler.check()
+        pool._slots.scheduler.check()

@@ -76,8 +76,8 @@ class World:
         assert {name: stats[name] for name in ("active", "dialing", "waiting", "requests")} == {
             "active": 0, "dialing": 0, "waiting": 0, "requests": 0
         }  # fmt: skip
-        self.pool._scheduler.check()
-        assert not self.pool._deferred
+        self.pool._slots.scheduler.check()
+        assert not self.pool._slots.deferred
         for connection in self.pool.connections:
             assert not getattr(getattr(connection, "_connection", None), "_deferred", None)
 
@@ -153,13 +153,16 @@ def url(http2: bool, request: pytest.FixtureRequest) -> str:
 @contextlib.contextmanager
 def held(world: World, which: str) -> Iterator[None]:
     """Holds a lock as the interrupted code would, which looks what was left for it."""
-    owner: Any = world.pool
+    slots = world.pool._slots
+    lock: Any = slots.lock
+    settle: Any = slots.settle
     if which == "connection":
         [connection] = world.pool.connections
-        owner = connection._connection  # type: ignore[attr-defined]
-    with owner._lock:
+        opened: Any = connection.opened  # type: ignore[attr-defined]
+        lock, settle = opened._lock, opened._settle
+    with lock:
         yield
-    owner._settle()
+    settle()
 
 
 @operations
@@ -190,7 +193,7 @@ def test_what_was_left_is_done_when_the_lock_is_let_go(url: str, http2: bool) ->
     with World(url, http2).ended() as world:
         world.pool.request("GET", url)
         [first] = world.pool.connections
-        with world.pool._lock:
+        with world.pool._slots.lock:
             world.pool.close()
             assert world.pool.stats()["idle"] == 1 and not first.is_closed()
         # The next that looks: the interrupted code itself, or whoever comes first.
@@ -203,7 +206,7 @@ def test_a_connection_is_closed_when_its_lock_is_let_go(serve_h2: Callable[..., 
     with httpcore.ConnectionPool(http1=False, http2=True) as pool:
         pool.request("GET", server.url)
         [connection] = pool.connections
-        inner: Any = connection._connection  # type: ignore[attr-defined]
+        inner: Any = connection.opened  # type: ignore[attr-defined]
         with inner._lock:
             pool.close()
             assert pool.connections == [] and not connection.is_closed()
@@ -244,7 +247,7 @@ def test_a_request_with_a_connection_of_its_own_can_be_ended(
             response.read()
         del response
         gc.collect()
-        assert not world.pool._spares
+        assert not world.pool._slots.spares
         world.check()
 
 
@@ -253,9 +256,9 @@ def test_who_closes_from_another_thread_finds_it_done(server: LocalServer) -> No
     with httpcore.ConnectionPool() as pool:
         pool.request("GET", server.url)
         [connection] = pool.connections
-        with pool._lock:
+        with pool._slots.lock:
             closer = Worker(lambda: (pool.close(), connection.is_closed()))
-            until(lambda: pool._deferred)
+            until(lambda: pool._slots.deferred)
             assert closer.is_alive()
         assert closer.result() == (None, True)
 
@@ -269,7 +272,7 @@ def test_a_response_of_the_connection_in_use_cannot_be_waited_for(
     with World(url, True).ended() as world:
         response = world.pool.request("GET", f"{url}/bytes/200000", stream=True)
         [connection] = world.pool.connections
-        inner: Any = connection._connection  # type: ignore[attr-defined]
+        inner: Any = connection.opened  # type: ignore[attr-defined]
         with held(world, "connection"):
             with pytest.raises(httpcore.ConnectionNotAvailable, match="signal handler"):
                 inner.request("GET", url)
@@ -322,7 +325,7 @@ def striking(strike: Callable[[], object], where: str = "") -> Iterator[None]:
 def locked(world: World) -> bool:
     """Whether this thread holds a lock of the pool or of a connection, or reads for others."""
     pool = world.pool
-    if pool._lock._is_owned():
+    if pool._slots.lock.is_owned():
         return True
     inner = [getattr(each, "_connection", None) for each in pool.connections]
     return any(getattr(each, "is_occupied", False) for each in inner)

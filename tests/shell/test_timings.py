@@ -20,7 +20,15 @@ import pytest
 import requests
 
 import httpcore
-from httpcore._sync import connection, connection_pool, dialing, http2, http11, response_body
+from httpcore._sync import (
+    connection,
+    connection_pool,
+    dialing,
+    http2,
+    http11,
+    pool_slots,
+    response_body,
+)
 from httpcore_requests import HTTPAdapter
 from tests.support.http2 import FrameServer
 from tests.support.proxies import ProxyServer, SocksServer
@@ -99,7 +107,15 @@ def slow(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Slow]:
     def make(*reads: bytes, **options: Any) -> Slow:
         network = Slow(*reads, **options)
         fake = SimpleNamespace(monotonic=lambda: network.now, time=time.time)
-        for module in (connection, dialing, connection_pool, http2, http11, response_body):
+        for module in (
+            connection,
+            dialing,
+            connection_pool,
+            pool_slots,
+            http2,
+            http11,
+            response_body,
+        ):
             monkeypatch.setattr(module, "time", fake)
         return network
 

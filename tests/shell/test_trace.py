@@ -606,7 +606,7 @@ def a_wait_for_room(site: Site, pool: httpcore.ConnectionPool) -> None:
     try:
         while pool.stats()["active"] < 2:
             held.append(pool.request("GET", f"{site.plain.url}/bytes/{LONG}", stream=True))
-        pool._hook = combined(pool._hook, let_go)
+        pool._slots.hook = combined(pool._slots.hook, let_go)
         pool.request("GET", site.plain.url, extensions={"timeout": {"pool": PATIENCE}})
     finally:
         for response in held:
@@ -851,9 +851,9 @@ def test_what_the_pool_tells(site: Site) -> None:
                 assert pool.stats()["waiting"] == 1
                 held.close()
 
-        pool._hook = combined(note, let_go)
+        pool._slots.hook = combined(note, let_go)
         pool.request("GET", url, extensions={"timeout": {"pool": PATIENCE}})
-        pool._hook = note
+        pool._slots.hook = note
         [connection] = pool.connections
         enqueued, assigned = note.of("pool.enqueue"), note.of("pool.assign")
         assert enqueued["route"] == url
@@ -953,7 +953,7 @@ def test_no_hook_but_the_pools_gets_the_pools_own_events(
             if name == "pool.enqueue":
                 held.close()
 
-        pool._hook = combined(note, let_go)
+        pool._slots.hook = combined(note, let_go)
         for url in (site.plain.url, site.dropping.url, site.dropping.url):
             get(pool, url, own)
         with pytest.raises(httpcore.ConnectError):
