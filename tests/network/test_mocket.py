@@ -14,6 +14,9 @@ import requests
 import httpcore
 from httpcore_requests import HTTPAdapter
 
+# mocket puts pyOpenSSL under urllib3 when it ends, for all of the process. Imported first while
+# mocket's sockets are there, it would keep a method of theirs.
+pyopenssl = pytest.importorskip("urllib3.contrib.pyopenssl", reason="pyOpenSSL is not installed")
 mocket = pytest.importorskip("mocket", reason="mocket is not installed")
 mockhttp = pytest.importorskip("mocket.mocks.mockhttp")
 
@@ -26,8 +29,11 @@ HOST = "api.example.test"
 @pytest.fixture(autouse=True)
 def mocked() -> Iterator[None]:
     # Strict: whatever is not registered is refused, so nothing can come from a real network.
-    with mocket.Mocketizer(strict_mode=True):
-        yield
+    try:
+        with mocket.Mocketizer(strict_mode=True):
+            yield
+    finally:
+        pyopenssl.extract_from_urllib3()
 
 
 @pytest.fixture(params=["http", "https"])
