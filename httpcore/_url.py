@@ -239,7 +239,9 @@ class URL:
         else:
             self.scheme = scheme if type(scheme) is bytes else to_bytes(scheme, "scheme")
             self.host = host if type(host) is bytes else to_bytes(host, "host")
-            self.port = None if port is None else _to_port(port)
+            self.port = (
+                port if port is None or (type(port) is int and port >= 0) else _to_port(port)
+            )
             self.target = target if type(target) is bytes else to_bytes(target, "target")
 
     def _parse(self, url: bytes | str) -> None:

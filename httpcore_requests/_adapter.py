@@ -422,8 +422,15 @@ class HTTPAdapter(_Stock):  # type: ignore[misc]
         if _unix.is_unix(url):
             return None
         # Looked up at each call: yt-dlp puts its own in the place of requests' select_proxy.
-        proxy: str | None = requests.adapters.select_proxy(url, proxies)  # type: ignore[attr-defined]
-        if proxy and self._own_transports().settings.respect_no_proxy:
+        select: Any = requests.adapters.select_proxy  # type: ignore[attr-defined]
+        if select is _SELECT_PROXY and type(url) is str and type(proxies) in _proxies.DICTS:
+            end = url.find("/", 8)  # "https://" has 8 characters
+            proxy: str | None = _proxies.select(
+                url if end < 0 else url[:end], tuple(proxies.items())
+            )
+        else:
+            proxy = select(url, proxies)
+        if proxy and (self._transports or self._own_transports()).settings.respect_no_proxy:
             return None if _proxies.is_exempt(url, proxies) else proxy
         return proxy or None
 
@@ -478,8 +485,12 @@ class HTTPAdapter(_Stock):  # type: ignore[misc]
             start = url.find("/", 8)
             if start > 0 and url[4] != "+" and "#" not in url and "?" not in url[:start]:
                 return url[start:]
-        elif proxies and self._proxy_for(url, proxies) is None:
-            proxies = None
+        elif proxies:
+            proxy = self._proxy_for(url, proxies)
+            if proxy is None:
+                proxies = None
+            elif type(request) is requests.PreparedRequest and _proxies.is_forwarded(url, proxy):
+                return url  # type: ignore[return-value]  # as requests' would make it
         # A dict in any case: what was put in the place of requests' select_proxy may need one.
         target: str = super().request_url(request, proxies or {})
         return target

@@ -15,6 +15,7 @@ from __future__ import annotations
 import functools
 import os
 import re
+from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
@@ -37,6 +38,9 @@ DEFAULT_PORTS = {"http": 80, "https": 443}
 
 # Addresses and lists of rules whose reading is kept: more than a program uses at a time.
 _MAX_READ = 1024
+
+# URLs of servers whose proxy is remembered, with the proxies that there were to choose from.
+_MAX_SELECTED = 256
 
 AUTHORIZATION = "Proxy-Authorization"
 
@@ -211,6 +215,46 @@ def _credentials_of_others(proxy: str, proxies: Mapping[str, Any]) -> list[str]:
             except ValueError:
                 pass  # no URL, or not latin-1: so requests could not make a header of it either
     return found
+
+
+# -- which proxy
+
+DICTS = (dict, OrderedDict)  # requests merges a session's proxies into the latter
+
+
+@functools.lru_cache(_MAX_SELECTED)
+def _selected(start: str, proxies: tuple[tuple[str, Any], ...]) -> str | None:
+    proxy: str | None = _requests.select_proxy(start, dict(proxies))
+    return proxy
+
+
+def select(start: str, proxies: tuple[tuple[str, Any], ...]) -> str | None:
+    """Return what requests' `select_proxy` does, which parses the URL each time.
+
+    Parameters:
+        start: a URL up to its path, on which nothing depends.
+        proxies: items of the dict.
+    """
+    try:
+        return _selected(start, proxies)
+    except TypeError:  # a value that cannot be hashed
+        proxy: str | None = _requests.select_proxy(start, dict(proxies))
+        return proxy
+
+
+# An http URL that requests' `urldefragauth` would return as it is: without user info, fragment
+# and parameters, and with a query that is not empty.
+_PLAIN = re.compile(
+    r"http://[A-Za-z0-9._\-]+(?::[0-9]+)?/[A-Za-z0-9._~!$&'()*+,=:@%/\-]*"
+    r"(?:\?[A-Za-z0-9._~!$&'()*+,=:@%/\-]+)?"
+).fullmatch
+
+
+def is_forwarded(url: Any, proxy: str) -> bool:
+    """Return whether `proxy` is surely asked for `url` as it is."""
+    if type(url) is not str or type(proxy) is not str:
+        return False
+    return proxy.startswith(("http://", "https://")) and _PLAIN(url) is not None
 
 
 # -- no_proxy

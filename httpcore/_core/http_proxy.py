@@ -147,11 +147,16 @@ def forwarded(request: Request, hop: ProxyHop) -> Request:
         path = b"" if target == b"*" else target
         authority = host_header(url.scheme, url.host, url.port)
         target = b"%b://%b%b" % (url.scheme, authority, path)
-    own = {name.lower() for name, _ in request.headers}
     sent = Request.__new__(Request)
     sent.method = request.method
     sent.url = URL(scheme=hop.scheme, host=hop.host, port=hop.port, target=target)
-    sent.headers = [*request.headers, *(line for line in hop.headers if line[0].lower() not in own)]
+    sent.headers = request.headers
+    if hop.headers:  # the request's own fields go before those of the proxy
+        own = {name.lower() for name, _ in request.headers}
+        sent.headers = [
+            *sent.headers,
+            *[line for line in hop.headers if line[0].lower() not in own],
+        ]
     sent.stream = request.stream
     sent.extensions = request.extensions
     return sent

@@ -11,6 +11,7 @@ import io
 import pickle
 import ssl
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -941,3 +942,53 @@ def test_only_the_proxy_gets_its_credentials(
     assert request.header("proxy-authorization") is None
     if way == "forwarded":
         assert proxy.requests[0].header(b"proxy-authorization") == b"Basic c2VjcmV0"
+
+
+# --- what is remembered ---
+
+URLS = [
+    "http://a.test/",
+    "http://a.test",
+    "http://a.test?b=/c",
+    "http://a.test:8080/b/c?d=e&f=%20",
+    "http://a.test/b?",
+    "http://a.test/b;c",
+    "http://a.test/b;c?d",
+    "http://a.test//b",
+    "http://a.test/b#c",
+    "http://u:p@a.test/b",
+    "http://[::1]:80/b",
+    "http://A.test/b",
+    "HTTP://a.test/b",
+    "https://a.test/b",
+    "http://a.test/b?c=http://d/;e",
+]
+
+
+@pytest.mark.parametrize(
+    "proxy", ["http://p:1", "https://p:1", "socks5://p:1", "p:1", "HTTP://p:1"]
+)
+@pytest.mark.parametrize("url", URLS)
+def test_the_target_is_what_requests_makes_it(url: str, proxy: str) -> None:
+    request = requests.Request("GET", "http://x/").prepare()
+    request.url = url  # as it is, whatever prepare() would make of it
+    proxies = {"http": proxy}
+    with closing(HTTPAdapter()) as ours, closing(requests.adapters.HTTPAdapter()) as theirs:
+        for _ in range(2):
+            assert ours.request_url(request, proxies) == theirs.request_url(request, proxies)
+
+
+@pytest.mark.parametrize("url", URLS)
+def test_the_proxy_is_the_one_that_requests_chooses(url: str) -> None:
+    with closing(HTTPAdapter()) as adapter:
+        for proxies in (
+            {"http": "http://p", "https": "http://q"},
+            {"http://a.test": "http://r", "all": "http://s"},
+            {"all://a.test": "http://t"},
+            {"http": None},
+            {"http": ["http://not.hashable"]},
+            {},
+        ):
+            for _ in range(2):  # the second time it is remembered
+                chosen = requests.utils.select_proxy(url, proxies)  # type: ignore[arg-type]
+                assert adapter._proxy_for(url, proxies) == (chosen or None)  # type: ignore[arg-type]

@@ -16,6 +16,7 @@ from functools import partial
 from operator import attrgetter
 from typing import Any
 
+import pytest
 import requests
 
 import httpcore
@@ -25,9 +26,11 @@ from tests.support.servers import Peer, ScriptedServer
 from tests.support.wire import Wire
 
 #: Python calls of `pool.request("GET", url)` on a connection that is open.
-CORE_BUDGET = 60
+CORE_BUDGET = 45
 #: Python calls of `adapter.send(prepared)` plus `.content`, likewise.
-ADAPTER_BUDGET = 170
+ADAPTER_BUDGET = 85
+#: The same through an HTTP proxy that forwards.
+PROXY_BUDGET = 100
 #: Of the Python calls of `pool.request("GET", url)` over HTTP/2, likewise, those of functions of
 #: this package: what h2 and hpack do is not ours to count.
 HTTP2_BUDGET = 92
@@ -81,6 +84,21 @@ def test_a_warm_adapter_send_and_content(serve: Serve) -> None:
     assert server.accepted == 1
     # One of them is the lambda.
     assert calls.python.total() - 1 <= ADAPTER_BUDGET, calls
+
+
+@pytest.mark.parametrize("user", ["", "user:password@"], ids=["open", "with credentials"])
+def test_a_warm_adapter_send_through_a_proxy(serve: Serve, user: str) -> None:
+    proxy = serve(answer)
+    proxies = {"http": proxy.url.replace("//", f"//{user}")}
+    prepared = requests.Session().prepare_request(requests.Request("GET", "http://a.test/b?c=d"))
+    get_content = attrgetter("content")
+    with closing(httpcore_requests.HTTPAdapter()) as adapter:
+        send = partial(adapter.send, prepared, proxies=proxies)
+        assert send().content == BODY
+        calls = count(lambda: get_content(send()))
+    assert proxy.accepted == 1
+    # One of them is the lambda.
+    assert calls.python.total() - 1 <= PROXY_BUDGET, calls
 
 
 class OneWire(httpcore.NetworkBackend):
