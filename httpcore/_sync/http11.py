@@ -450,6 +450,11 @@ class HTTP11Connection(ConnectionInterface):
     def can_handle_request(self, origin: Origin) -> bool:
         return origin == self._origin
 
+    @property
+    def open_streams(self) -> int:
+        """How many requests are under way on it."""
+        return 0 if self.serving is None else 1
+
     def is_available(self) -> bool:
         return self._state in ("NEW", "IDLE")
 

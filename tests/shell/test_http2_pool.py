@@ -22,7 +22,7 @@ import httpcore
 from httpcore._backends.sync import SyncStream
 from httpcore._core import h2 as _h2
 from httpcore._core.attempts import MAX_MOVES
-from httpcore._sync import connection_pool, http2, pool_slots
+from httpcore._sync import connection_pool, http2
 from httpcore._sync.http2 import HTTP2Connection
 from httpcore.exceptions import Aborted
 from tests.support.forks import in_child
@@ -56,7 +56,7 @@ class Wires(httpcore.NetworkBackend):
 def make_pool(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., httpcore.ConnectionPool]]:
     """`make_pool(wire, ..., **options)`: a pool that speaks HTTP/2 on these. No waiter and no
     sleeper is saved by looking for itself."""
-    for module in (connection_pool, pool_slots, http2):
+    for module in (connection_pool, http2):
         monkeypatch.setattr(module, "MAX_SLEEP", 60.0)
     made: list[httpcore.ConnectionPool] = []
     wires: list[Wire] = []
@@ -524,7 +524,7 @@ def test_the_order_of_locks(serve_h2: ServeH2) -> None:
 
         def made(origin: httpcore.Origin) -> Any:
             connection = create(origin)
-            speak = connection._speak
+            speak = connection._make_connection
 
             def spoken(dialed: Any) -> Any:
                 inner: Any = speak(dialed)
@@ -532,7 +532,7 @@ def test_the_order_of_locks(serve_h2: ServeH2) -> None:
                 inner._lock = locks[-1]
                 return inner
 
-            connection._speak = spoken  # type: ignore[method-assign]
+            connection._make_connection = spoken  # type: ignore[method-assign]
             return connection
 
         pool.create_connection = made  # type: ignore[method-assign]

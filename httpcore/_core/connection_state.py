@@ -1,0 +1,243 @@
+"""What a connection is, and how it gets to its origin, before and after it is open.
+
+Owns: the plan for the dial script, the choice between HTTP/1.1 and HTTP/2, what becomes of a failed
+attempt, and what a connection says about itself. Must not know: sockets, locks, clocks, pools. The
+class of a shell derives from `ConnectionState` and adds what waits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from .._exceptions import (
+    NOT_SENT,
+    Aborted,
+    ConnectError,
+    ConnectionNotAvailable,
+    NetworkError,
+    ProxyError,
+    RemoteProtocolError,
+    TimeoutException,
+)
+from .._models import Request
+from .._settings import ConnectionSettings
+from .._timings import Opening
+from .._url import Origin, to_server_name
+from .dial import Dialed, Plan
+from .http_proxy import FORWARDED, SOCKS, SOCKS_4, ProxyHop, forwarded, to_hop
+from .prepared import Prepared, prepare
+from .routes import TLS_SCHEMES
+
+
+class OpenConnection(Protocol):
+    """What a connection says that is open, of whichever protocol."""
+
+    @property
+    def max_streams(self) -> int: ...
+
+    @property
+    def open_streams(self) -> int: ...
+
+    def is_available(self) -> bool: ...
+
+    def has_expired(self) -> bool: ...
+
+    def is_idle(self) -> bool: ...
+
+    def is_closed(self) -> bool: ...
+
+    def info(self) -> str: ...
+
+
+class ConnectionState:
+    """A connection to one origin that is opened by its first request.
+
+    Parameters:
+        origin: where it leads to.
+        settings: of the pool, or of the caller.
+        backend: opens streams; only asked here what it can carry.
+
+    Attributes:
+        hop: the proxy on the way, or None.
+        ssl_context: for the origin; None for the default.
+        opened: the connection that does the work, once it is open.
+        opening: how long it took to open it, once that has begun.
+        aborted: another thread wants this to end.
+        stream_so_far: the last that was opened, while it is being opened.
+    """
+
+    opened: OpenConnection | None
+
+    def __init__(self, origin: Origin, settings: ConnectionSettings, backend: Any) -> None:
+        self.origin = origin
+        self.settings = settings
+        self.backend = backend
+        proxy = settings.proxy
+        self.hop: ProxyHop | None = None if proxy is None else to_hop(proxy, origin.scheme)
+        self.ssl_context = settings.ssl_context
+        self.opened = None
+        self.opening: Opening | None = None
+        self.aborted = False
+        self.stream_so_far: Any = None
+        self._uds = settings.uds
+        self._address: str | None = None  # where to find the origin, instead of looking it up
+        self._failed = False
+
+    def set_path(self, hop: ProxyHop | None, uds: str | None, address: str | None) -> None:
+        """Say how to get to the origin, before the connection is opened.
+
+        Parameters:
+            hop: the proxy on the way.
+            uds: the path of a Unix socket in place of host and port.
+            address: where to find the origin, instead of looking its name up.
+        """
+        self.hop, self._uds, self._address = hop, uds, address
+
+    # Opening it
+
+    def to_prepared(self, request: Request) -> Prepared:
+        """Return `request` as it goes out on this connection.
+
+        Raises RuntimeError for a request to elsewhere, and what `prepare` raises.
+        """
+        if not self.can_handle_request(request.url.origin):
+            raise RuntimeError(f"request to {request.url.origin} on a connection to {self.origin}")
+        if self.hop is not None and self.hop.forwards:
+            request = forwarded(request, self.hop)
+        return prepare(request, self.settings.lenient)
+
+    def being_opened(self) -> ConnectionNotAvailable:
+        """Return the error for a signal handler that has interrupted the opening."""
+        return ConnectionNotAvailable(
+            f"the connection to {self.origin} is being opened by the code that this signal "
+            "handler has interrupted; nothing was sent"
+        )
+
+    def plan(self, server_hostname: Any, make_context: Callable[..., Any]) -> Plan:
+        """Return what the dial script is to do.
+
+        Parameters:
+            server_hostname: the request's, or None.
+            make_context: returns the default TLS context; takes the protocols to offer, if any.
+        """
+        settings, hop = self.settings, self.hop
+        if hop is not None and hop.scheme == b"https" and hop.ssl_context is None:
+            hop = hop.verified_by(make_context())
+        plan = Plan(
+            host=self.origin.host,
+            port=self.origin.port,
+            ssl_context=None,
+            local_address=settings.local_address,
+            socket_options=settings.socket_options,
+            retries=settings.retries,
+            hop=hop,
+        )
+        if hop is not None and hop.forwards:
+            return plan._replace(host=hop.host, port=hop.port)
+        context = None
+        protocols = self._offered()
+        if self.origin.scheme in TLS_SCHEMES:
+            context = make_context(protocols) if self.ssl_context is None else self.ssl_context
+        if server_hostname is not None:
+            server_hostname = to_server_name(server_hostname)
+        return plan._replace(
+            ssl_context=context,
+            server_hostname=server_hostname,
+            uds=self._uds,
+            address=self._address,
+            protocols=protocols,
+        )
+
+    @property
+    def _carries_http2(self) -> bool:
+        """Whether the network can carry HTTP/2: one that records exchanges cannot."""
+        return bool(getattr(self.backend, "speaks_http2", True))
+
+    def _offered(self) -> tuple[str, ...]:
+        """Return the protocols to offer."""
+        protocols = self.settings.protocols
+        if self._carries_http2:
+            return protocols
+        offered = tuple(protocol for protocol in protocols if protocol != "h2")
+        if not offered:
+            raise ConnectError(f"{self.backend!r} cannot carry HTTP/2, and http1=False")
+        return offered
+
+    def chose_http2(self, dialed: Dialed) -> bool:
+        """Return whether HTTP/2 was agreed on; HTTP/1.1 was, if not.
+
+        Raises RemoteProtocolError or ConnectError for a protocol that cannot be used.
+        """
+        if dialed.protocol == "h2":
+            if not self._carries_http2:
+                raise RemoteProtocolError(
+                    f"{self.origin} chose HTTP/2, which {self.backend!r} cannot carry"
+                )
+            return True
+        forwards = self.hop is not None and self.hop.forwards
+        if "http/1.1" not in self.settings.protocols and not forwards:
+            raise ConnectError(
+                f"{self.origin} did not choose HTTP/2 (ALPN), and http1=False: use http1=True"
+            )
+        return False
+
+    def watch(self, stream: Any) -> None:
+        """Note the stream so far, before each step of dialling. Raises ConnectError when another
+        thread has aborted this connection."""
+        self.stream_so_far = stream
+        if self.aborted:
+            raise ConnectError(f"connecting to {self.origin} was ended by another thread")
+
+    def note_failure(self, exc: BaseException) -> Aborted | None:
+        """Note that it could not be opened. Return the error to raise in place of `exc`, if
+        another thread has caused it."""
+        self._failed = True
+        if self.aborted and isinstance(exc, (NetworkError, TimeoutException, ProxyError)):
+            aborted = Aborted(f"connecting to {self.origin} was ended by another thread")
+            aborted.phase = NOT_SENT
+            return aborted
+        return None
+
+    # What it says about itself
+
+    def can_handle_request(self, origin: Origin) -> bool:
+        if self.hop is not None and self.hop.forwards:
+            return origin.scheme == FORWARDED  # whichever: the proxy goes there
+        return origin == self.origin
+
+    def is_available(self) -> bool:
+        return self.opened is not None and self.opened.is_available()
+
+    def has_expired(self) -> bool:
+        return self._failed if self.opened is None else self.opened.has_expired()
+
+    def is_idle(self) -> bool:
+        return self._failed if self.opened is None else self.opened.is_idle()
+
+    def is_closed(self) -> bool:
+        return self._failed if self.opened is None else self.opened.is_closed()
+
+    @property
+    def max_streams(self) -> int:
+        """How many requests it can carry at once: 1 over HTTP/1.1, and until it is open."""
+        return 1 if self.opened is None else self.opened.max_streams
+
+    @property
+    def open_streams(self) -> int:
+        """How many requests are under way on it."""
+        return 0 if self.opened is None else self.opened.open_streams
+
+    def info(self) -> str:
+        if self.opened is None:
+            return "CONNECTION FAILED" if self._failed else "CONNECTING"
+        return self.opened.info()
+
+    def __repr__(self) -> str:
+        name, hop = self.__class__.__name__, self.hop
+        if hop is not None and name == "HTTPConnection":  # 1.0.9 has classes of these names
+            if hop.scheme in SOCKS:
+                name = "Socks4Connection" if hop.scheme in SOCKS_4 else "Socks5Connection"
+            else:
+                name = "ForwardHTTPConnection" if hop.forwards else "TunnelHTTPConnection"
+        return f"<{name} [{self.info()}]>"
