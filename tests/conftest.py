@@ -24,6 +24,9 @@ ENVIRONMENT = (
     *("REQUEST_METHOD", "NETRC"),
 )
 
+#: Fixtures for the client's side.
+pytest_plugins = ["tests.support.clients"]
+
 _failed = pytest.StashKey[bool]()
 
 
@@ -117,7 +120,7 @@ def make_client_cert(ca: trustme.CA, tmp_path: Path) -> Callable[[str], tls.Clie
 
 
 @pytest.fixture
-def serve() -> Iterator[Callable[..., servers.ScriptedServer]]:
+def serve() -> Iterator[servers.Serve]:
     """`serve(handler, tls=None, uds=None)` starts a ScriptedServer that ends with the test.
 
     What a handler raised, apart from the client going away, fails the test; a test that expects
@@ -139,7 +142,7 @@ def serve() -> Iterator[Callable[..., servers.ScriptedServer]]:
 
 
 @pytest.fixture
-def serve_h2(h2_tls_context: ssl.SSLContext) -> Iterator[Callable[..., http2.FrameServer]]:
+def serve_h2(h2_tls_context: ssl.SSLContext) -> Iterator[http2.ServeH2]:
     """`serve_h2(script, secure=False, settings={})` starts a FrameServer that ends with the test.
 
     What a script raised fails the test, and so does a client that breaks HTTP/2; a test that
@@ -186,6 +189,22 @@ def tls_server(server_tls_context: ssl.SSLContext) -> Iterator[servers.LocalServ
 def proxy() -> Iterator[proxies.ProxyServer]:
     """An HTTP proxy that forwards and tunnels."""
     with proxies.ProxyServer() as running:
+        yield running
+    assert not running.errors
+
+
+@pytest.fixture
+def origins(
+    server: servers.LocalServer, tls_server: servers.LocalServer
+) -> dict[str, servers.LocalServer]:
+    """By the scheme, the keep-alive server with routes."""
+    return {"http": server, "https": tls_server}
+
+
+@pytest.fixture
+def socks() -> Iterator[proxies.SocksServer]:
+    """A SOCKS proxy."""
+    with proxies.SocksServer() as running:
         yield running
     assert not running.errors
 

@@ -18,10 +18,8 @@ import pytest
 import requests
 
 from httpcore_requests import HTTPAdapter
-from tests.support.http2 import FrameServer, Stream
-from tests.support.servers import Peer, ScriptedServer
-
-Serve = Callable[..., Any]
+from tests.support.http2 import FrameServer, ServeH2, Stream
+from tests.support.servers import Peer, ScriptedServer, Serve
 
 zstd = importlib.import_module(
     "backports.zstd" if sys.version_info < (3, 14) else "compression.zstd"
@@ -64,7 +62,7 @@ Make = Callable[[str, str, bool], requests.Response]
 
 
 @pytest.fixture
-def respond(serve: Serve, serve_h2: Serve, ca_bundle: str) -> Iterator[Make]:
+def respond(serve: Serve, serve_h2: ServeH2, ca_bundle: str) -> Iterator[Make]:
     """Gives a streamed response with a framing and a coding, of which the server has sent all or
     only the first part."""
 

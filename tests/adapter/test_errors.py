@@ -32,15 +32,7 @@ import httpcore
 import httpcore_requests
 from httpcore_requests import HTTPAdapter
 from tests.support.proxies import SocksServer
-from tests.support.servers import LocalServer, Peer, ScriptedServer, pattern
-
-Serve = Callable[..., ScriptedServer]
-
-
-@pytest.fixture
-def session() -> Iterator[requests.Session]:
-    with httpcore_requests.Session() as made:
-        yield made
+from tests.support.servers import LocalServer, Peer, Serve, pattern
 
 
 @pytest.fixture

@@ -18,10 +18,8 @@ from requests.exceptions import ConnectionError, InvalidURL, SSLError
 from urllib3.connectionpool import HTTPConnectionPool
 
 from httpcore_requests import HTTPAdapter
-from tests.support.servers import LocalServer, Peer, ScriptedServer
+from tests.support.servers import LocalServer, Peer, Serve
 from tests.support.tls import ClientCert
-
-Serve = Callable[..., ScriptedServer]
 
 
 @pytest.fixture

@@ -32,17 +32,13 @@ from httpcore_requests._caller_contexts import TLSRequirements, adapt
 from httpcore_requests._raw import RawResponse
 from httpcore_requests._settings import Settings
 from httpcore_requests._tls_settings import TLSSettings, context_for, plan
-from tests.support.http2 import Code, FrameServer, Kind, Stream, routes
+from tests.support import PATIENCE
+from tests.support.clients import trusting
+from tests.support.http2 import Code, FrameServer, Kind, ServeH2, Stream, routes
 from tests.support.servers import LocalServer, pattern
 from tests.support.tls import ClientCert, server_context
 
-ServeH2 = Callable[..., FrameServer]
-
 BOTH = ["h2", "http/1.1"]
-
-# Seconds after which a client that waits for something that will not come gives up. A bound
-# against hangs: no test passes or fails by it otherwise.
-PATIENCE = 10.0
 
 
 @pytest.fixture
@@ -67,14 +63,6 @@ def agreed(context: Any, willing: ssl.SSLContext) -> str | None:
             pass
     chosen: str | None = client.selected_alpn_protocol()
     return chosen
-
-
-def trusting(ca: trustme.CA, **attributes: Any) -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    ca.configure_trust(context)
-    for name, value in attributes.items():
-        setattr(context, name, value)
-    return context
 
 
 UNVERIFYING = {"check_hostname": False, "verify_mode": ssl.CERT_NONE}

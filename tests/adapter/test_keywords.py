@@ -26,13 +26,11 @@ from urllib3.poolmanager import PoolKey
 from urllib3.util.retry import Retry
 
 from httpcore_requests import HTTPAdapter
-from tests.support.servers import LocalServer, Peer, ScriptedServer
+from tests.support.clients import STOCK
+from tests.support.servers import LocalServer, Peer, Serve
 from tests.support.tls import ClientCert
 
-Serve = Callable[..., ScriptedServer]
 Build = Callable[..., requests.Session]
-
-STOCK = requests.adapters.HTTPAdapter
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib.util
 import re
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -17,9 +17,9 @@ import requests
 
 import httpcore
 from httpcore_requests import HTTPAdapter
-from tests.support import ROOT
+from tests.support import PATIENCE, ROOT
 from tests.support.proxies import ProxyServer
-from tests.support.servers import LocalServer, Peer
+from tests.support.servers import LocalServer, Peer, Serve
 
 pytest.importorskip("opentelemetry.sdk", reason="opentelemetry-sdk is not installed")
 
@@ -35,12 +35,10 @@ from opentelemetry.semconv.attributes import (
 )
 from opentelemetry.trace import SpanKind, StatusCode
 
-Serve = Callable[..., Any]
+from tests.support.http2 import ServeH2
 
 EXAMPLE = ROOT / "examples" / "opentelemetry_spans.py"
 
-# Seconds until a test says that something hangs. Never a measurement.
-PATIENCE = 10.0
 
 KNOWN = {
     value
@@ -127,7 +125,7 @@ def test_a_request_of_a_session(
 
 
 def test_each_request_of_a_redirect_has_a_span_of_its_own(
-    session: requests.Session, recorded: Recorded, server: LocalServer, serve_h2: Serve
+    session: requests.Session, recorded: Recorded, server: LocalServer, serve_h2: ServeH2
 ) -> None:
     """The last one over HTTP/2."""
     secure = serve_h2(secure=True)
@@ -149,7 +147,7 @@ def test_each_request_of_a_redirect_has_a_span_of_its_own(
 
 @pytest.mark.parametrize("version", ["1.1", "2"])
 def test_a_span_ends_with_the_body(
-    spans: Any, recorded: Recorded, server: LocalServer, serve_h2: Serve, version: str
+    spans: Any, recorded: Recorded, server: LocalServer, serve_h2: ServeH2, version: str
 ) -> None:
     """Or when the response is closed; the connection has no span of its own."""
     url = server.url if version == "1.1" else serve_h2().url
@@ -179,7 +177,7 @@ def test_several_at_a_time_keep_apart(
     assert ended == [f"{server.url}/bytes/{300_000 + n}" for n in (2, 0, 3, 1)]
 
 
-def test_many_threads(session: requests.Session, recorded: Recorded, serve_h2: Serve) -> None:
+def test_many_threads(session: requests.Session, recorded: Recorded, serve_h2: ServeH2) -> None:
     server = serve_h2(secure=True)
 
     def run(number: int) -> None:

@@ -12,7 +12,7 @@ import json
 import pickle
 import threading
 import tracemalloc
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -25,15 +25,7 @@ import urllib3
 import httpcore
 import httpcore_requests
 from httpcore_requests import HTTPAdapter
-from tests.support.servers import LocalServer, Peer, ScriptedServer, pattern
-
-Serve = Callable[..., ScriptedServer]
-
-
-@pytest.fixture
-def session() -> Iterator[requests.Session]:
-    with httpcore_requests.Session() as made:
-        yield made
+from tests.support.servers import LocalServer, Peer, ScriptedServer, Serve, pattern
 
 
 def test_get_reuses_the_connection(session: requests.Session, server: LocalServer) -> None:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import io
 import pickle
 import ssl
-from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -32,31 +31,9 @@ from urllib3.util.retry import Retry
 
 import httpcore
 from httpcore_requests import HTTPAdapter
+from tests.support.clients import STOCK, MakeSession
 from tests.support.proxies import ProxyServer, SocksServer
-from tests.support.servers import LocalServer, Peer, ScriptedServer
-
-Serve = Callable[..., ScriptedServer]
-Make = Callable[..., requests.Session]
-
-STOCK = requests.adapters.HTTPAdapter
-
-
-@pytest.fixture
-def make() -> Iterator[Make]:
-    """`make(adapter)`: a session that sends everything through it, and ends with the test."""
-    made: list[requests.Session] = []
-
-    def session(adapter: requests.adapters.HTTPAdapter | None = None) -> requests.Session:
-        one = requests.Session()
-        made.append(one)
-        adapter = HTTPAdapter() if adapter is None else adapter
-        one.mount("http://", adapter)
-        one.mount("https://", adapter)
-        return one
-
-    yield session
-    for one in made:
-        one.close()
+from tests.support.servers import LocalServer, Peer, Serve
 
 
 def with_secret(proxy: ProxyServer) -> str:
@@ -72,12 +49,12 @@ def both(proxy: str) -> dict[str, str]:
 
 @pytest.mark.parametrize("method", ["GET", "POST"])
 def test_a_forwarded_request_is_the_one_that_urllib3_sends(
-    make: Make, proxy: ProxyServer, server: LocalServer, method: str
+    make_session: MakeSession, proxy: ProxyServer, server: LocalServer, method: str
 ) -> None:
     url = proxy.url.replace("://", "://user:pass@")
     body = b"abc" if method == "POST" else None
     for adapter in (STOCK(), HTTPAdapter()):
-        session = make(adapter)
+        session = make_session(adapter)
         response = session.request(method, server.url + "/echo?a=%20", data=body, proxies=both(url))
         assert (response.status_code, response.headers["Via"]) == (200, "1.1 test")
         assert response.json()["body"] == ("abc" if body else "")
@@ -88,12 +65,12 @@ def test_a_forwarded_request_is_the_one_that_urllib3_sends(
 
 
 def test_a_tunnel_is_asked_for_as_by_urllib3_and_kept(
-    make: Make, proxy: ProxyServer, tls_server: LocalServer, ca_bundle: str
+    make_session: MakeSession, proxy: ProxyServer, tls_server: LocalServer, ca_bundle: str
 ) -> None:
     url = proxy.url.replace("://", "://user:pass@")
     proxy.credentials = ("user", "pass")
     for adapter in (STOCK(), HTTPAdapter()):
-        session = make(adapter)
+        session = make_session(adapter)
         for _ in range(2):
             target = tls_server.url + "/echo"
             response = session.get(target, proxies=both(url), verify=ca_bundle)
@@ -108,7 +85,7 @@ def test_a_tunnel_is_asked_for_as_by_urllib3_and_kept(
 
 @pytest.mark.parametrize("road", ["direct", "forwarded", "tunnelled"])
 def test_the_target_on_the_wire_is_the_one_given(
-    make: Make,
+    make_session: MakeSession,
     proxy: ProxyServer,
     server: LocalServer,
     tls_server: LocalServer,
@@ -120,15 +97,15 @@ def test_the_target_on_the_wire_is_the_one_given(
     prepared = requests.Request("GET", origin.url + "/").prepare()
     # Set here, because preparing a request already rewrites its URL.
     prepared.url = origin.url + "//a/../b%2fc;d?x=%7E#fragment"
-    make().send(prepared, proxies=proxies, verify=ca_bundle)
+    make_session().send(prepared, proxies=proxies, verify=ca_bundle)
     assert origin.requests[0].target == b"//a/../b%2fc;d?x=%7E"
 
 
 def test_one_connection_to_the_proxy_serves_all_http_origins(
-    make: Make, proxy: ProxyServer, server: LocalServer
+    make_session: MakeSession, proxy: ProxyServer, server: LocalServer
 ) -> None:
     proxy.hosts = {"a.test": "127.0.0.1", "b.test": "127.0.0.1"}
-    session = make()
+    session = make_session()
     for host in ("a.test", "b.test", "A.test"):
         response = session.get(f"http://{host}:{server.port}/", proxies=both(proxy.url))
         assert response.ok
@@ -138,9 +115,9 @@ def test_one_connection_to_the_proxy_serves_all_http_origins(
 
 
 def test_direct_and_proxied_requests_do_not_share_connections(
-    make: Make, proxy: ProxyServer, server: LocalServer
+    make_session: MakeSession, proxy: ProxyServer, server: LocalServer
 ) -> None:
-    session = make()
+    session = make_session()
     for proxies in ({}, both(proxy.url), {}, both(proxy.url)):
         assert session.get(server.url, proxies=proxies).ok
     assert len(proxy.requests) == 2
@@ -148,7 +125,7 @@ def test_direct_and_proxied_requests_do_not_share_connections(
 
 
 def test_a_request_url_hook_that_gives_a_path_asks_the_proxy_itself(
-    make: Make, server: LocalServer
+    make_session: MakeSession, server: LocalServer
 ) -> None:
     """As in urllib3: what is for the proxy itself needs no credentials for going through it."""
     seen = []
@@ -160,21 +137,21 @@ def test_a_request_url_hook_that_gives_a_path_asks_the_proxy_itself(
                 return path
 
         proxies = {"http": server.url.replace("://", "://user:pass@")}
-        response = make(Paths()).get("http://origin.test/echo", proxies=proxies)
+        response = make_session(Paths()).get("http://origin.test/echo", proxies=proxies)
         seen.append((response.json()["target"], sorted(map(tuple, response.json()["headers"]))))
     assert seen[0] == seen[1]
     assert seen[0][0] == "/echo"
 
 
 def test_proxies_from_the_environment(
-    make: Make,
+    make_session: MakeSession,
     proxy: ProxyServer,
     server: LocalServer,
     tls_server: LocalServer,
     ca_bundle: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    session = make()
+    session = make_session()
     monkeypatch.setenv("HTTP_PROXY", proxy.url)
     session.get(server.url)
     assert len(proxy.requests) == 1
@@ -222,9 +199,9 @@ def test_proxy_managers_are_what_requests_promises(proxy: ProxyServer) -> None:
 
 
 def test_a_pickled_adapter_has_no_managers(
-    make: Make, proxy: ProxyServer, server: LocalServer
+    make_session: MakeSession, proxy: ProxyServer, server: LocalServer
 ) -> None:
-    session = make()
+    session = make_session()
     session.get(server.url, proxies=both(with_secret(proxy)))
     data = pickle.dumps(session)
     assert b"secret" not in data
@@ -236,7 +213,11 @@ def test_a_pickled_adapter_has_no_managers(
 
 @pytest.mark.parametrize("base", [STOCK, HTTPAdapter])
 def test_https_is_never_forwarded_by_an_http_proxy(
-    make: Make, proxy: ProxyServer, tls_server: LocalServer, ca_bundle: str, base: Any
+    make_session: MakeSession,
+    proxy: ProxyServer,
+    tls_server: LocalServer,
+    ca_bundle: str,
+    base: Any,
 ) -> None:
     """urllib3 forwards https only to https proxies, and only if told so."""
 
@@ -244,13 +225,16 @@ def test_https_is_never_forwarded_by_an_http_proxy(
         def proxy_manager_for(self, *args: Any, **kw: Any) -> Any:
             return super().proxy_manager_for(*args, use_forwarding_for_https=True, **kw)
 
-    session = make(Forwarding())
+    session = make_session(Forwarding())
     assert session.get(tls_server.url, proxies=both(proxy.url), verify=ca_bundle).ok
     assert proxy.tunnels == 1
 
 
 def test_a_subclass_adds_keywords_and_calls_super(
-    make: Make, serve: Serve, tls_server: LocalServer, client_tls_context: ssl.SSLContext
+    make_session: MakeSession,
+    serve: Serve,
+    tls_server: LocalServer,
+    client_tls_context: ssl.SSLContext,
 ) -> None:
     peers: list[Any] = []
 
@@ -266,7 +250,7 @@ def test_a_subclass_adds_keywords_and_calls_super(
             return super().proxy_manager_for(*args, **kw)
 
     with Proxying() as proxy:
-        session = make(Adapter())
+        session = make_session(Adapter())
         for _ in range(2):
             assert session.get(tls_server.url, proxies=both(proxy.url)).ok
         session.close()
@@ -274,7 +258,7 @@ def test_a_subclass_adds_keywords_and_calls_super(
 
 
 def test_a_subclass_builds_urllib3s_manager_without_super(
-    make: Make,
+    make_session: MakeSession,
     proxy: ProxyServer,
     server: LocalServer,
     tls_server: LocalServer,
@@ -288,7 +272,7 @@ def test_a_subclass_builds_urllib3s_manager_without_super(
                 )
             return self.proxy_manager[proxy]
 
-    session = make(Adapter())
+    session = make_session(Adapter())
     for url in (server.url, tls_server.url):
         response = session.get(url, proxies=both(proxy.url))
         assert type(response.raw).__name__ == "RawResponse"
@@ -296,7 +280,9 @@ def test_a_subclass_builds_urllib3s_manager_without_super(
     assert len(session.get_adapter("http://").proxy_manager) == 1
 
 
-def test_a_manager_with_its_own_classes_goes_over_urllib3(make: Make, server: LocalServer) -> None:
+def test_a_manager_with_its_own_classes_goes_over_urllib3(
+    make_session: MakeSession, server: LocalServer
+) -> None:
     class Adapter(HTTPAdapter):
         def proxy_manager_for(self, proxy: str, **kw: Any) -> Any:
             manager = urllib3.PoolManager()
@@ -304,7 +290,7 @@ def test_a_manager_with_its_own_classes_goes_over_urllib3(make: Make, server: Lo
             self.proxy_manager[proxy] = manager
             return manager
 
-    session = make(Adapter())
+    session = make_session(Adapter())
     response = session.get(server.url, proxies=both("socks5://user:pass@h.test:1080"))
     assert type(response.raw) is urllib3.HTTPResponse
 
@@ -312,7 +298,7 @@ def test_a_manager_with_its_own_classes_goes_over_urllib3(make: Make, server: Lo
 @pytest.mark.parametrize("path", ["/", "/x?y#z", "?q"])
 @pytest.mark.parametrize("given", [None, {}, {"https": "http://unused.test"}])
 def test_what_replaces_select_proxy_is_called_with_a_dict(
-    make: Make,
+    make_session: MakeSession,
     server: LocalServer,
     proxy: ProxyServer,
     monkeypatch: pytest.MonkeyPatch,
@@ -338,7 +324,7 @@ def test_what_replaces_select_proxy_is_called_with_a_dict(
 
 @pytest.mark.parametrize("url", ["http://", "https://", "HTTP:///", "socks5://", "socks4a://"])
 def test_a_proxy_manager_without_a_host_fails_when_it_is_used(
-    make: Make, server: LocalServer, url: str
+    make_session: MakeSession, server: LocalServer, url: str
 ) -> None:
     """streamlink's suite makes such managers, to see with which keywords."""
     adapter = HTTPAdapter(pool_maxsize=7)
@@ -350,15 +336,18 @@ def test_a_proxy_manager_without_a_host_fails_when_it_is_used(
         with pytest.raises(urllib3.exceptions.LocationValueError, match="host"):
             manager.urlopen("GET", origin)
         with pytest.raises(InvalidProxyURL):
-            make(adapter).get(origin, proxies=both(url))
+            make_session(adapter).get(origin, proxies=both(url))
     adapter.close()
     assert server.requests == []
 
 
 def test_requests_own_names_are_looked_up_at_each_call(
-    make: Make, proxy: ProxyServer, server: LocalServer, monkeypatch: pytest.MonkeyPatch
+    make_session: MakeSession,
+    proxy: ProxyServer,
+    server: LocalServer,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    session = make()
+    session = make_session()
     assert session.get(server.url, proxies=both(proxy.url)).ok
     with monkeypatch.context() as patched:
         patched.setattr("requests.adapters.select_proxy", lambda url, proxies: None)
@@ -381,9 +370,12 @@ def test_requests_own_names_are_looked_up_at_each_call(
 
 
 def test_a_pool_once_found_is_not_asked_for_again(
-    make: Make, proxy: ProxyServer, server: LocalServer, monkeypatch: pytest.MonkeyPatch
+    make_session: MakeSession,
+    proxy: ProxyServer,
+    server: LocalServer,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    session = make()
+    session = make_session()
     session.get(server.url, proxies=both(proxy.url))
     manager = session.get_adapter("http://").proxy_manager[proxy.url]
     asked: list[Any] = []
@@ -404,10 +396,10 @@ def test_a_pool_once_found_is_not_asked_for_again(
 
 
 def test_managers_and_their_connections_are_bounded(
-    make: Make, proxy: ProxyServer, server: LocalServer
+    make_session: MakeSession, proxy: ProxyServer, server: LocalServer
 ) -> None:
     adapter = HTTPAdapter()
-    session = make(adapter)
+    session = make_session(adapter)
     count = 130
     for number in range(count):
         url = proxy.url.replace("://", f"://user{number}:pass@")
@@ -418,11 +410,11 @@ def test_managers_and_their_connections_are_bounded(
 
 
 def test_a_dropped_manager_gives_up_its_connections(
-    make: Make, proxy: ProxyServer, server: LocalServer
+    make_session: MakeSession, proxy: ProxyServer, server: LocalServer
 ) -> None:
     adapter = HTTPAdapter()
     adapter._transports.max_idle = 2  # and so of managers
-    session = make(adapter)
+    session = make_session(adapter)
     ways = [both(proxy.url.replace("://", f"://{user}:pass@")) for user in "abc"]
     for number in (0, 1, 0, 2):  # the oldest manager is not the one whose connection is oldest
         assert session.get(server.url, proxies=ways[number]).ok
@@ -431,10 +423,14 @@ def test_a_dropped_manager_gives_up_its_connections(
 
 
 def test_a_cleared_manager_closes_its_connections_and_no_others(
-    make: Make, proxy: ProxyServer, server: LocalServer, tls_server: LocalServer, ca_bundle: str
+    make_session: MakeSession,
+    proxy: ProxyServer,
+    server: LocalServer,
+    tls_server: LocalServer,
+    ca_bundle: str,
 ) -> None:
     adapter = HTTPAdapter()
-    session = make(adapter)
+    session = make_session(adapter)
     for name in ("a", "b"):
         url = proxy.url.replace("://", f"://{name}:pass@")
         session.get(server.url, proxies=both(url))
@@ -454,7 +450,7 @@ def test_a_cleared_manager_closes_its_connections_and_no_others(
 
 
 def test_a_dropped_manager_of_a_subclass_gives_up_its_connections_too(
-    make: Make, proxy: ProxyServer, server: LocalServer
+    make_session: MakeSession, proxy: ProxyServer, server: LocalServer
 ) -> None:
     class Adapter(HTTPAdapter):
         def proxy_manager_for(self, url: str, **kw: Any) -> Any:
@@ -464,7 +460,7 @@ def test_a_dropped_manager_of_a_subclass_gives_up_its_connections_too(
 
     adapter = Adapter()
     adapter._transports.max_idle = 1  # and so of managers
-    assert make(adapter).get(server.url, proxies=both(proxy.url)).ok
+    assert make_session(adapter).get(server.url, proxies=both(proxy.url)).ok
     assert adapter.pool.stats()["idle"] == 1
     adapter.proxy_manager_for("http://another.test")
     assert list(adapter.proxy_manager) == ["http://another.test"]
@@ -520,12 +516,12 @@ def test_urllib3s_own_interface_of_the_manager(
         "sock://user:secret@h.test",
     ],
 )
-def test_bad_proxy_urls(make: Make, scheme: str, bad: str) -> None:
+def test_bad_proxy_urls(make_session: MakeSession, scheme: str, bad: str) -> None:
     origin = f"{scheme}://origin.test/"
     with pytest.raises(InvalidURL) as theirs:
-        make(STOCK()).get(origin, proxies=both(bad))
+        make_session(STOCK()).get(origin, proxies=both(bad))
     with pytest.raises(InvalidProxyURL) as ours:
-        make().get(origin, proxies=both(bad))
+        make_session().get(origin, proxies=both(bad))
     assert isinstance(ours.value, type(theirs.value))
     assert "secret" not in str(ours.value)
     assert ours.value.__context__ is None
@@ -533,8 +529,10 @@ def test_bad_proxy_urls(make: Make, scheme: str, bad: str) -> None:
 
 
 @pytest.mark.parametrize("scheme", ["ws", "ftp"])
-def test_what_a_proxy_is_not_asked_for(make: Make, proxy: ProxyServer, scheme: str) -> None:
-    session = make()
+def test_what_a_proxy_is_not_asked_for(
+    make_session: MakeSession, proxy: ProxyServer, scheme: str
+) -> None:
+    session = make_session()
     session.mount(f"{scheme}://", HTTPAdapter())
     with pytest.raises(InvalidURL, match=f"cannot fetch {scheme}:// URLs"):
         session.get(f"{scheme}://origin.test/", proxies={"all": proxy.url})
@@ -555,10 +553,10 @@ def outcome(session: requests.Session, url: str, **options: Any) -> Any:
 
 
 @pytest.mark.parametrize("scheme", ["http", "https"])
-def test_an_unreachable_proxy(make: Make, closed_port: int, scheme: str) -> None:
+def test_an_unreachable_proxy(make_session: MakeSession, closed_port: int, scheme: str) -> None:
     proxies = both(f"http://user:secret@127.0.0.1:{closed_port}")
-    theirs = outcome(make(STOCK()), f"{scheme}://origin.test/", proxies=proxies)
-    ours = outcome(make(), f"{scheme}://origin.test/", proxies=proxies)
+    theirs = outcome(make_session(STOCK()), f"{scheme}://origin.test/", proxies=proxies)
+    ours = outcome(make_session(), f"{scheme}://origin.test/", proxies=proxies)
     assert type(ours) is type(theirs) is ProxyError
     reason = ours.args[0].reason
     assert isinstance(reason, urllib3.exceptions.ProxyError)
@@ -571,34 +569,38 @@ def test_an_unreachable_proxy(make: Make, closed_port: int, scheme: str) -> None
     assert isinstance(cause, ConnectionRefusedError)
 
 
-def test_a_proxy_without_an_address(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_proxy_without_an_address(
+    make_session: MakeSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def fail(*args: Any, **kw: Any) -> Any:
         raise OSError(-2, "Name or service not known")
 
     monkeypatch.setattr("socket.getaddrinfo", fail)
-    error = outcome(make(), "http://origin.test/", proxies=both("http://proxy.test"))
+    error = outcome(make_session(), "http://origin.test/", proxies=both("http://proxy.test"))
     assert type(error) is ProxyError
     assert isinstance(error.args[0].reason.original_error, urllib3.exceptions.NewConnectionError)
 
 
 @pytest.mark.parametrize("scheme", ["http", "https"])
 def test_a_connect_to_the_proxy_that_times_out(
-    make: Make, black_hole: tuple[str, int], scheme: str
+    make_session: MakeSession, black_hole: tuple[str, int], scheme: str
 ) -> None:
     options: Any = {"proxies": both("http://{}:{}".format(*black_hole)), "timeout": 0.1}
-    theirs = outcome(make(STOCK()), f"{scheme}://origin.test/", **options)
-    ours = outcome(make(), f"{scheme}://origin.test/", **options)
+    theirs = outcome(make_session(STOCK()), f"{scheme}://origin.test/", **options)
+    ours = outcome(make_session(), f"{scheme}://origin.test/", **options)
     assert type(ours) is type(theirs) is ProxyError
     assert not isinstance(ours, ConnectTimeout)
     assert isinstance(ours.args[0].reason.original_error, urllib3.exceptions.ConnectTimeoutError)
 
 
 @pytest.mark.parametrize("scheme", ["http", "https"])
-def test_a_silent_proxy_is_a_read_timeout(make: Make, serve: Serve, scheme: str) -> None:
+def test_a_silent_proxy_is_a_read_timeout(
+    make_session: MakeSession, serve: Serve, scheme: str
+) -> None:
     silent = serve(Peer.wait_closed)
     options: Any = {"proxies": both(silent.url), "timeout": 0.1}
     for adapter in (STOCK(), HTTPAdapter()):
-        error = outcome(make(adapter), f"{scheme}://origin.test/", **options)
+        error = outcome(make_session(adapter), f"{scheme}://origin.test/", **options)
         assert type(error) is ReadTimeout
 
 
@@ -606,14 +608,14 @@ def test_a_silent_proxy_is_a_read_timeout(make: Make, serve: Serve, scheme: str)
     ("status", "reason"), [(407, b"Proxy Authentication Required"), (403, b"No"), (502, b"")]
 )
 def test_a_refused_tunnel_keeps_the_proxys_answer(
-    make: Make, proxy: ProxyServer, status: int, reason: bytes
+    make_session: MakeSession, proxy: ProxyServer, status: int, reason: bytes
 ) -> None:
     proxy.refusal = (
         b"HTTP/1.1 %d %b\r\nX-Why: policy\r\nProxy-Authenticate: Basic\r\nContent-Length: 6\r\n\r\n"
         b"not so" % (status, reason)
     )
-    theirs = outcome(make(STOCK()), "https://origin.test/", proxies=both(proxy.url))
-    ours = outcome(make(), "https://origin.test/", proxies=both(proxy.url))
+    theirs = outcome(make_session(STOCK()), "https://origin.test/", proxies=both(proxy.url))
+    ours = outcome(make_session(), "https://origin.test/", proxies=both(proxy.url))
     assert type(ours) is type(theirs) is ProxyError
     found = ours.args[0].reason
     assert (found.status, found.body) == (status, b"not so")
@@ -627,7 +629,7 @@ def test_a_refused_tunnel_keeps_the_proxys_answer(
 
 @pytest.mark.parametrize("answer", [b"", b"garbage\r\n\r\n"])
 def test_a_proxy_that_breaks_off_or_speaks_nonsense(
-    make: Make, serve: Serve, answer: bytes
+    make_session: MakeSession, serve: Serve, answer: bytes
 ) -> None:
     def handler(peer: Peer) -> None:
         peer.recv_head()
@@ -635,7 +637,7 @@ def test_a_proxy_that_breaks_off_or_speaks_nonsense(
 
     broken = serve(handler)
     for adapter in (STOCK(), HTTPAdapter()):
-        error = outcome(make(adapter), "https://origin.test/", proxies=both(broken.url))
+        error = outcome(make_session(adapter), "https://origin.test/", proxies=both(broken.url))
         assert isinstance(error, requests.ConnectionError)
     assert type(error) is ProxyError
     assert error.args[0].reason.status is None
@@ -668,7 +670,7 @@ BODIES = [None, b"small", b"x" * 20_000_000, "file", "pieces"]
     ids=lambda value: getattr(value, "__name__", str(value)[:6]),
 )
 def test_a_proxy_that_breaks_a_forwarded_request_off(
-    make: Make, serve: Serve, breaks: Any, body: Any
+    make_session: MakeSession, serve: Serve, breaks: Any, body: Any
 ) -> None:
     broken = serve(breaks)
     large = b"x" * 20_000_000
@@ -676,7 +678,7 @@ def test_a_proxy_that_breaks_a_forwarded_request_off(
     for adapter in (STOCK(), HTTPAdapter(max_retries=0)):
         data = {"file": io.BytesIO(large), "pieces": iter([large])}.get(body, body)
         with pytest.raises(requests.ConnectionError) as caught:
-            make(adapter).post("http://origin.test/", data=data, proxies=both(broken.url))
+            make_session(adapter).post("http://origin.test/", data=data, proxies=both(broken.url))
         errors.append(caught.value)
     theirs, ours = errors
     assert type(ours) is type(theirs) is ProxyError
@@ -690,20 +692,24 @@ def test_a_proxy_that_breaks_a_forwarded_request_off(
 
 @pytest.mark.parametrize(("method", "attempts"), [("POST", 1), ("GET", 3)])
 def test_what_a_proxy_broke_off_is_retried_for_allowed_methods_only(
-    make: Make, serve: Serve, method: str, attempts: int
+    make_session: MakeSession, serve: Serve, method: str, attempts: int
 ) -> None:
     broken = serve(Peer.recv_head)
-    session = make(HTTPAdapter(max_retries=Retry(2, backoff_factor=0)))
+    session = make_session(HTTPAdapter(max_retries=Retry(2, backoff_factor=0)))
     with pytest.raises(ProxyError):
         session.request(method, "http://origin.test/", proxies=both(broken.url))
     assert broken.accepted == attempts
 
 
 def test_what_breaks_off_in_a_tunnel_is_the_origins(
-    make: Make, proxy: ProxyServer, serve: Serve, server_tls_context: Any, ca_bundle: str
+    make_session: MakeSession,
+    proxy: ProxyServer,
+    serve: Serve,
+    server_tls_context: Any,
+    ca_bundle: str,
 ) -> None:
     origin = serve(Peer.recv_head, tls=server_tls_context)
-    session = make()
+    session = make_session()
     session.verify = ca_bundle
     with pytest.raises(requests.ConnectionError) as caught:
         session.get(origin.url, proxies=both(proxy.url))
@@ -711,28 +717,28 @@ def test_what_breaks_off_in_a_tunnel_is_the_origins(
 
 
 def test_a_407_to_a_forwarded_request_is_a_response(
-    make: Make, proxy: ProxyServer, server: LocalServer
+    make_session: MakeSession, proxy: ProxyServer, server: LocalServer
 ) -> None:
     proxy.credentials = ("user", "pass")
-    response = make().get(server.url, proxies=both(proxy.url))
+    response = make_session().get(server.url, proxies=both(proxy.url))
     assert (response.status_code, response.content) == (407, b"who are you?")
     assert not server.requests
 
 
 def test_tls_that_fails_in_the_tunnel_is_the_origins(
-    make: Make, proxy: ProxyServer, tls_server: LocalServer
+    make_session: MakeSession, proxy: ProxyServer, tls_server: LocalServer
 ) -> None:
     for adapter in (STOCK(), HTTPAdapter()):
-        error = outcome(make(adapter), tls_server.url + "/", proxies=both(proxy.url))
+        error = outcome(make_session(adapter), tls_server.url + "/", proxies=both(proxy.url))
         assert type(error) is SSLError
         assert not isinstance(error, ProxyError)
     assert proxy.tunnels == 2
 
 
 def test_verify_holds_in_the_tunnel(
-    make: Make, proxy: ProxyServer, tls_server: LocalServer, ca_bundle: str
+    make_session: MakeSession, proxy: ProxyServer, tls_server: LocalServer, ca_bundle: str
 ) -> None:
-    session = make()
+    session = make_session()
     proxies = both(proxy.url)
     with pytest.warns(urllib3.exceptions.InsecureRequestWarning):
         session.get(tls_server.url, proxies=proxies, verify=False)
@@ -751,27 +757,27 @@ def test_verify_holds_in_the_tunnel(
     ],
 )
 def test_retries_count_a_refused_tunnel_as_urllib3_does(
-    make: Make, proxy: ProxyServer, retries: Retry, asked: int
+    make_session: MakeSession, proxy: ProxyServer, retries: Retry, asked: int
 ) -> None:
     proxy.refusal = b"HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n"
     for number, base in enumerate((STOCK, HTTPAdapter), 1):
-        session = make(base(max_retries=retries))
+        session = make_session(base(max_retries=retries))
         with pytest.raises(ProxyError):
             session.post("https://origin.test/", data=b"x", proxies=both(proxy.url))
         assert len(proxy.requests) == number * asked
 
 
 def test_retries_count_an_unreachable_proxy_as_a_connect_error(
-    make: Make, closed_port: int
+    make_session: MakeSession, closed_port: int
 ) -> None:
     for base in (STOCK, HTTPAdapter):
-        session = make(base(max_retries=Retry(9, connect=2, other=0)))
+        session = make_session(base(max_retries=Retry(9, connect=2, other=0)))
         with pytest.raises(ProxyError, match="Max retries exceeded"):
             session.get("https://origin.test/", proxies=both(f"http://127.0.0.1:{closed_port}"))
 
 
 def test_an_unrepeatable_body_is_sent_once_a_tunnel_opens(
-    make: Make, proxy: ProxyServer, tls_server: LocalServer, ca_bundle: str
+    make_session: MakeSession, proxy: ProxyServer, tls_server: LocalServer, ca_bundle: str
 ) -> None:
     proxy.refusal = b"HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n"
 
@@ -780,7 +786,7 @@ def test_an_unrepeatable_body_is_sent_once_a_tunnel_opens(
             proxy.refusal = None
             return super().increment(*args, **kw)
 
-    session = make(HTTPAdapter(max_retries=OpensLater(1)))
+    session = make_session(HTTPAdapter(max_retries=OpensLater(1)))
     response = session.post(
         tls_server.url + "/upload",
         data=iter([b"a", b"b"]),
@@ -793,16 +799,9 @@ def test_an_unrepeatable_body_is_sent_once_a_tunnel_opens(
 # --- SOCKS
 
 
-@pytest.fixture
-def socks() -> Iterator[SocksServer]:
-    with SocksServer() as running:
-        yield running
-    assert not running.errors
-
-
 @pytest.mark.parametrize("kind", ["socks4", "socks4a", "socks5", "socks5h", "SOCKS5H"])
 def test_socks(
-    make: Make,
+    make_session: MakeSession,
     socks: SocksServer,
     server: LocalServer,
     tls_server: LocalServer,
@@ -810,7 +809,7 @@ def test_socks(
     kind: str,
 ) -> None:
     """Without PySocks; the names with an h or a at the end have the proxy resolve the origin's."""
-    session = make()
+    session = make_session()
     proxies = both(f"{kind}://{socks.address}")
     for _ in range(2):
         for origin in (server, tls_server):
@@ -829,8 +828,8 @@ def test_socks(
     assert session.get_adapter("http://").pool.stats()["idle"] == 0
 
 
-def test_socks_users(make: Make, socks: SocksServer, server: LocalServer) -> None:
-    session = make()
+def test_socks_users(make_session: MakeSession, socks: SocksServer, server: LocalServer) -> None:
+    session = make_session()
     socks.credentials = ("us:er", "p@\u20ac")
     url = f"socks5h://us%3Aer:p%40%E2%82%AC@{socks.address}"
     assert session.get(server.url, proxies=both(url)).ok
@@ -848,14 +847,14 @@ def test_socks_users(make: Make, socks: SocksServer, server: LocalServer) -> Non
 
 
 def test_socks_failures(
-    make: Make,
+    make_session: MakeSession,
     serve: Serve,
     socks: SocksServer,
     tls_server: LocalServer,
     closed_port: int,
 ) -> None:
     """As under urllib3 with PySocks, each is a ConnectionError; a slow proxy a ConnectTimeout."""
-    session = make()
+    session = make_session()
     url = tls_server.url + "/"
     error = outcome(session, url, proxies=both(f"socks5://127.0.0.1:{closed_port}"))
     assert isinstance(error, requests.ConnectionError)
@@ -894,9 +893,9 @@ def test_idle_connections_of_the_core_can_be_closed_by_proxy(
     "proxies", [None, {}, {"https": "http://127.0.0.1:9"}, {"http": None}, {"http": ""}], ids=repr
 )
 def test_without_a_proxy_nobody_gets_its_credentials(
-    make: Make, server: LocalServer, proxies: Any, name: str
+    make_session: MakeSession, server: LocalServer, proxies: Any, name: str
 ) -> None:
-    session = make()
+    session = make_session()
     session.trust_env = False
     headers = {name: "Basic c2VjcmV0", "X-Other": "1"}
     for path in ("/echo", "/redirect/1"):
@@ -908,7 +907,7 @@ def test_without_a_proxy_nobody_gets_its_credentials(
 
 @pytest.mark.parametrize("way", ["tunnel", "socks", "socks tls", "unix", "urlopen", "forwarded"])
 def test_only_the_proxy_gets_its_credentials(
-    make: Make,
+    make_session: MakeSession,
     proxy: ProxyServer,
     socks: SocksServer,
     server: LocalServer,
@@ -917,7 +916,7 @@ def test_only_the_proxy_gets_its_credentials(
     tmp_path: Path,
     way: str,
 ) -> None:
-    session = make()
+    session = make_session()
     headers = {"Proxy-Authorization": "Basic c2VjcmV0", "X-Other": "1"}
     keywords: dict[str, Any] = {"headers": headers, "verify": ca_bundle}
     if way == "unix":

@@ -9,7 +9,7 @@ import gzip
 import io
 import shutil
 import ssl
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -20,16 +20,9 @@ from urllib3.response import GzipDecoder
 
 import httpcore_requests
 from httpcore_requests import HTTPAdapter
-from tests.support.servers import LocalServer, Peer, ScriptedServer, pattern
+from tests.support.servers import LocalServer, Peer, Serve, pattern
 
-Serve = Callable[..., ScriptedServer]
 FRAMINGS = ["/bytes/100000", "/chunked/100000", "/close/100000"]
-
-
-@pytest.fixture
-def session() -> Iterator[requests.Session]:
-    with httpcore_requests.Session() as made:
-        yield made
 
 
 @pytest.fixture

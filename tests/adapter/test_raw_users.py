@@ -30,16 +30,9 @@ from urllib3.util import Retry
 
 import httpcore_requests
 from httpcore_requests import HTTPAdapter
-from tests.support.servers import LocalServer, Peer, ScriptedServer, pattern
+from tests.support.servers import LocalServer, Peer, Serve, pattern
 
-Serve = Callable[..., ScriptedServer]
 Look = Callable[[requests.Response], Any]
-
-
-@pytest.fixture
-def session() -> Iterator[requests.Session]:
-    with httpcore_requests.Session() as made:
-        yield made
 
 
 def seen(make: Callable[[], requests.Session], look: Look, url: str, **how: Any) -> Any:

@@ -9,7 +9,6 @@ import functools
 import io
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
 from typing import Any
 from unittest.mock import Mock
 
@@ -18,19 +17,11 @@ import requests
 import urllib3
 from urllib3.util import Retry
 
-import httpcore_requests
 from httpcore_requests import HTTPAdapter
 from tests.support.proxies import ProxyServer
-from tests.support.servers import LocalServer, Peer, ScriptedServer
+from tests.support.servers import LocalServer, Peer, Serve
 
-Serve = Callable[..., ScriptedServer]
 Calls = list[tuple[str, str, int]]
-
-
-@pytest.fixture
-def session() -> Iterator[requests.Session]:
-    with httpcore_requests.Session() as made:
-        yield made
 
 
 @pytest.fixture

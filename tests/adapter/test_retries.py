@@ -23,9 +23,7 @@ from urllib3.util.retry import Retry
 import httpcore
 import httpcore_requests
 from httpcore_requests import HTTPAdapter
-from tests.support.servers import LocalServer, Peer, ScriptedServer
-
-Serve = Callable[..., ScriptedServer]
+from tests.support.servers import LocalServer, Peer, ScriptedServer, Serve
 
 
 @pytest.fixture

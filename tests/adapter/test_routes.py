@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import pickle
 import ssl
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import nullcontext
 from typing import Any
 
@@ -24,31 +24,11 @@ from urllib3.exceptions import InsecureRequestWarning
 import httpcore
 from httpcore_requests import HTTPAdapter
 from tests.support import tls
+from tests.support.clients import STOCK, MakeSession
 from tests.support.proxies import ProxyServer
 from tests.support.servers import LocalServer
 
-Make = Callable[..., requests.Session]
 Adapter = requests.adapters.HTTPAdapter
-
-STOCK = requests.adapters.HTTPAdapter
-
-
-@pytest.fixture
-def make() -> Iterator[Make]:
-    """`make(adapter)`: a session that sends everything through it, and ends with the test."""
-    made: list[requests.Session] = []
-
-    def session(adapter: Adapter | None = None) -> requests.Session:
-        one = requests.Session()
-        made.append(one)
-        adapter = HTTPAdapter() if adapter is None else adapter
-        one.mount("http://", adapter)
-        one.mount("https://", adapter)
-        return one
-
-    yield session
-    for one in made:
-        one.close()
 
 
 @pytest.fixture
@@ -125,11 +105,11 @@ def fingerprint(server: Any) -> str:
 
 
 def test_a_forwarded_request_over_tls_is_the_one_that_urllib3_sends(
-    make: Make, tls_proxy: ProxyServer, server: LocalServer, ca_bundle: str
+    make_session: MakeSession, tls_proxy: ProxyServer, server: LocalServer, ca_bundle: str
 ) -> None:
     url = tls_proxy.url.replace("://", "://user:pass@")
     for adapter in (STOCK(), HTTPAdapter()):
-        session = make(adapter)
+        session = make_session(adapter)
         for _ in range(2):
             # Stock requests verifies no proxy on the way to http, and urllib3 warns of that.
             with warned(type(adapter) is STOCK):
@@ -144,9 +124,9 @@ def test_a_forwarded_request_over_tls_is_the_one_that_urllib3_sends(
 
 
 def test_a_proxy_is_verified_as_origins_are(
-    make: Make, tls_proxy: ProxyServer, origin: LocalServer, ca_bundle: str
+    make_session: MakeSession, tls_proxy: ProxyServer, origin: LocalServer, ca_bundle: str
 ) -> None:
-    session = make()
+    session = make_session()
     with pytest.raises(ProxyError, match=f"cannot reach the proxy {tls_proxy.url}: .*verify"):
         session.get(origin.url, proxies=both(tls_proxy))
     assert not tls_proxy.requests
@@ -163,10 +143,14 @@ def test_a_proxy_is_verified_as_origins_are(
 
 @pytest.mark.parametrize("verify", [True, "path"])
 def test_the_request_decides_though_requests_writes_cert_none_for_http(
-    make: Make, other_proxy: ProxyServer, server: LocalServer, ca_bundle: str, verify: Any
+    make_session: MakeSession,
+    other_proxy: ProxyServer,
+    server: LocalServer,
+    ca_bundle: str,
+    verify: Any,
 ) -> None:
     """requests' cert_verify says CERT_NONE for http:// URLs, whatever the request asks."""
-    session = make()
+    session = make_session()
     verify = ca_bundle if verify == "path" else verify
     for cert in (None, ca_bundle):  # with one, another way of the code
         with pytest.raises(ProxyError, match="certificate verify failed"):
@@ -176,14 +160,14 @@ def test_the_request_decides_though_requests_writes_cert_none_for_http(
 
 
 def test_an_unverified_proxy_is_warned_of_once(
-    make: Make,
+    make_session: MakeSession,
     tls_proxy: ProxyServer,
     server: LocalServer,
     tls_server: LocalServer,
     ca_bundle: str,
     proxy_context: ssl.SSLContext,
 ) -> None:
-    session = make()
+    session = make_session()
     with pytest.warns(InsecureRequestWarning) as warned:
         session.get(server.url, proxies=both(tls_proxy), verify=False)
     assert [str(one.message)[:36] for one in warned] == ["The https proxy '127.0.0.1' is not v"]
@@ -193,31 +177,31 @@ def test_an_unverified_proxy_is_warned_of_once(
     assert {one.filename for one in warned} == {urllib3.connectionpool.__file__}
     proxy_context.check_hostname = False
     proxy_context.verify_mode = ssl.CERT_NONE
-    session = make(through(proxy_ssl_context=proxy_context))
+    session = make_session(through(proxy_ssl_context=proxy_context))
     with pytest.warns(InsecureRequestWarning, match="The https proxy") as warned:
         session.get(tls_server.url, proxies=both(tls_proxy), verify=ca_bundle)
     assert len(warned) == 1
 
 
 def test_the_name_of_the_proxy_is_checked(
-    make: Make, tls_proxy: ProxyServer, origin: LocalServer, ca_bundle: str
+    make_session: MakeSession, tls_proxy: ProxyServer, origin: LocalServer, ca_bundle: str
 ) -> None:
     wrong = tls_proxy.url.replace("127.0.0.1", "proxy.test")
-    session = make(HTTPAdapter(resolver=look_up_here))
+    session = make_session(HTTPAdapter(resolver=look_up_here))
     with pytest.raises(ProxyError, match=r"proxy https://proxy\.test.*not valid for 'proxy\.test'"):
         session.get(origin.url, proxies={"all": wrong}, verify=ca_bundle)
     tls_proxy.handshake_errors.clear()
 
 
 def test_a_context_for_the_proxy_alone(
-    make: Make,
+    make_session: MakeSession,
     other_proxy: ProxyServer,
     origin: LocalServer,
     ca_bundle: str,
     proxy_context: ssl.SSLContext,
 ) -> None:
     """As in urllib3: the context decides over the proxy, `verify` over the origin."""
-    session = make(through(proxy_ssl_context=proxy_context))
+    session = make_session(through(proxy_ssl_context=proxy_context))
     for _ in range(2):
         assert session.get(origin.url, proxies=both(other_proxy), verify=ca_bundle).ok
     assert other_proxy.accepted == 1
@@ -225,7 +209,7 @@ def test_a_context_for_the_proxy_alone(
 
 
 def test_a_context_for_the_proxy_of_a_manager_that_a_subclass_builds(
-    make: Make,
+    make_session: MakeSession,
     other_proxy: ProxyServer,
     origin: LocalServer,
     ca_bundle: str,
@@ -238,12 +222,12 @@ def test_a_context_for_the_proxy_of_a_manager_that_a_subclass_builds(
             )
 
     adapter = Adapter()
-    assert make(adapter).get(origin.url, proxies=both(other_proxy), verify=ca_bundle).ok
+    assert make_session(adapter).get(origin.url, proxies=both(other_proxy), verify=ca_bundle).ok
     assert adapter.pool.stats()["connections"] == 1  # ours, not urllib3's
 
 
 def test_a_managers_context_is_the_origins_and_where_there_is_none_the_proxys(
-    make: Make,
+    make_session: MakeSession,
     tls_proxy: ProxyServer,
     other_proxy: ProxyServer,
     server: LocalServer,
@@ -252,7 +236,7 @@ def test_a_managers_context_is_the_origins_and_where_there_is_none_the_proxys(
     proxy_context: ssl.SSLContext,
 ) -> None:
     """As in urllib3: what is forwarded goes over the pool's connection, so its context holds."""
-    session = make(through(ssl_context=proxy_context))
+    session = make_session(through(ssl_context=proxy_context))
     assert session.get(server.url, proxies=both(other_proxy)).ok
     with pytest.raises(ProxyError, match="verify failed"):
         session.get(tls_server.url, proxies=both(tls_proxy))
@@ -260,9 +244,12 @@ def test_a_managers_context_is_the_origins_and_where_there_is_none_the_proxys(
 
 
 def test_the_adapters_own_context_is_for_both(
-    make: Make, tls_proxy: ProxyServer, origin: LocalServer, client_tls_context: ssl.SSLContext
+    make_session: MakeSession,
+    tls_proxy: ProxyServer,
+    origin: LocalServer,
+    client_tls_context: ssl.SSLContext,
 ) -> None:
-    session = make(HTTPAdapter(ssl_context=client_tls_context))
+    session = make_session(HTTPAdapter(ssl_context=client_tls_context))
     for _ in range(2):
         assert session.get(origin.url, proxies=both(tls_proxy)).ok
     assert tls_proxy.accepted == 1
@@ -271,7 +258,7 @@ def test_the_adapters_own_context_is_for_both(
 
 
 def test_the_clients_certificate_is_for_the_origin_alone(
-    make: Make,
+    make_session: MakeSession,
     mutual_tls_context: ssl.SSLContext,
     server: LocalServer,
     client_cert: tls.ClientCert,
@@ -284,7 +271,7 @@ def test_the_clients_certificate_is_for_the_origin_alone(
     context = tls.server_context(ca, ask_client=True)
     context.maximum_version = ssl.TLSVersion.TLSv1_2
     with LocalServer(tls=mutual_tls_context) as strict, ProxyServer(tls=context) as curious:
-        session = make()
+        session = make_session()
         assert session.get(strict.url, proxies=both(tls_proxy), verify=ca_bundle, cert=cert).ok
         for origin in (server, strict):
             with pytest.raises(ProxyError, match=f"127.0.0.1:{curious.port} failed"):
@@ -294,7 +281,7 @@ def test_the_clients_certificate_is_for_the_origin_alone(
 
 
 def test_a_client_certificate_for_the_proxy(
-    make: Make,
+    make_session: MakeSession,
     mutual_tls_context: ssl.SSLContext,
     origin: LocalServer,
     client_cert: tls.ClientCert,
@@ -306,7 +293,7 @@ def test_a_client_certificate_for_the_proxy(
     ca.configure_trust(context)
     context.load_cert_chain(client_cert.cert, client_cert.key)
     with ProxyServer(tls=mutual_tls_context) as proxy:
-        session = make(through(proxy_ssl_context=context))
+        session = make_session(through(proxy_ssl_context=context))
         assert session.get(origin.url, proxies=both(proxy), verify=ca_bundle).ok
         session.close()
         assert not proxy.errors
@@ -318,13 +305,13 @@ def test_a_client_certificate_for_the_proxy(
 @pytest.mark.filterwarnings("ignore:Unverified HTTPS request:urllib3.exceptions.HTTPWarning")
 @pytest.mark.parametrize("right", [True, False])
 def test_the_proxys_fingerprint(
-    make: Make, other_proxy: ProxyServer, origin: LocalServer, right: bool
+    make_session: MakeSession, other_proxy: ProxyServer, origin: LocalServer, right: bool
 ) -> None:
     """It stands in place of name and chain, as for an origin."""
     seen = fingerprint(other_proxy)
     accepted = other_proxy.accepted
     asked = seen if right else seen.replace(seen[0], "0" if seen[0] != "0" else "1")
-    session = make(through(proxy_assert_fingerprint=asked))
+    session = make_session(through(proxy_assert_fingerprint=asked))
     if right:
         assert session.get(origin.url, proxies=both(other_proxy), verify=False).ok
         assert other_proxy.accepted == accepted + 1
@@ -337,7 +324,7 @@ def test_the_proxys_fingerprint(
 @pytest.mark.parametrize("given", ["proxy_ssl_context", "verify"])
 @pytest.mark.parametrize("name", ["example.test", "elsewhere.test", False])
 def test_the_proxys_name(
-    make: Make,
+    make_session: MakeSession,
     tls_proxy: ProxyServer,
     origin: LocalServer,
     ca_bundle: str,
@@ -346,7 +333,7 @@ def test_the_proxys_name(
     given: str,
 ) -> None:
     keywords = {"proxy_ssl_context": client_tls_context} if given != "verify" else {}
-    session = make(through(look_up_here, proxy_assert_hostname=name, **keywords))
+    session = make_session(through(look_up_here, proxy_assert_hostname=name, **keywords))
     # A name that the certificate does not have, so that what is asserted decides.
     proxies = {"all": tls_proxy.url.replace("127.0.0.1", "proxy.test")}
     if name == "elsewhere.test":
@@ -365,7 +352,7 @@ def test_the_proxys_name(
     ],
 )
 def test_what_is_asserted_of_the_origin_holds_inside_the_proxys_tls(
-    make: Make,
+    make_session: MakeSession,
     tls_proxy: ProxyServer,
     tls_server: LocalServer,
     ca_bundle: str,
@@ -373,7 +360,7 @@ def test_what_is_asserted_of_the_origin_holds_inside_the_proxys_tls(
     text: str,
 ) -> None:
     """There the origin's context works on memory, not on a socket."""
-    session = make(through(proxy_ssl_context=_trusting(ca_bundle), **keywords))
+    session = make_session(through(proxy_ssl_context=_trusting(ca_bundle), **keywords))
     with pytest.raises(SSLError, match=text) as caught:
         session.get(tls_server.url, proxies=both(tls_proxy), verify=ca_bundle)
     where = f"127.0.0.1:{tls_server.port} through the proxy {tls_proxy.url}"
@@ -387,12 +374,12 @@ def _trusting(bundle: str) -> ssl.SSLContext:
 
 
 def test_what_is_asserted_of_the_origin_and_true(
-    make: Make, tls_proxy: ProxyServer, tls_server: LocalServer, ca_bundle: str
+    make_session: MakeSession, tls_proxy: ProxyServer, tls_server: LocalServer, ca_bundle: str
 ) -> None:
     seen = fingerprint(tls_server)
     accepted = tls_server.accepted
     for keywords in ({"assert_fingerprint": seen}, {"assert_hostname": "example.test"}):
-        session = make(through(**keywords))
+        session = make_session(through(**keywords))
         for close in ("keep-alive", "close", "close"):  # the last one resumes a session
             assert session.get(
                 tls_server.url,
@@ -404,12 +391,12 @@ def test_what_is_asserted_of_the_origin_and_true(
 
 
 def test_names_are_checked_of_a_context_that_does_not_inside_the_proxys_tls(
-    make: Make, tls_proxy: ProxyServer, tls_server: LocalServer, ca_bundle: str
+    make_session: MakeSession, tls_proxy: ProxyServer, tls_server: LocalServer, ca_bundle: str
 ) -> None:
     """As on a socket: `check_hostname=False` on a context switches nothing off."""
     context = _trusting(ca_bundle)
     context.check_hostname = False
-    session = make(through(proxy_ssl_context=context, ssl_context=context))
+    session = make_session(through(proxy_ssl_context=context, ssl_context=context))
     assert session.get(tls_server.url, proxies=both(tls_proxy), verify=ca_bundle).ok
     tls_proxy.hosts = {"elsewhere.test": "127.0.0.1"}
     with pytest.raises(SSLError, match=r"elsewhere\.test"):
@@ -420,13 +407,15 @@ def test_names_are_checked_of_a_context_that_does_not_inside_the_proxys_tls(
 
 
 def test_forwarding_of_https_is_refused(
-    make: Make, tls_proxy: ProxyServer, tls_server: LocalServer, ca_bundle: str
+    make_session: MakeSession, tls_proxy: ProxyServer, tls_server: LocalServer, ca_bundle: str
 ) -> None:
-    session = make(through(use_forwarding_for_https=True))
+    session = make_session(through(use_forwarding_for_https=True))
     with pytest.raises(ValueError, match="use_forwarding_for_https=True is not supported"):
         session.get(tls_server.url, proxies=both(tls_proxy), verify=ca_bundle)
     with pytest.raises(TypeError, match=r"ssl_context must be an ssl\.SSLContext, not str"):
-        make(through(proxy_ssl_context="ca.pem")).get(tls_server.url, proxies=both(tls_proxy))
+        make_session(through(proxy_ssl_context="ca.pem")).get(
+            tls_server.url, proxies=both(tls_proxy)
+        )
     assert not tls_proxy.accepted
 
 
@@ -434,14 +423,14 @@ def test_forwarding_of_https_is_refused(
 
 
 def test_a_cleared_manager_closes_its_connections_however_verified(
-    make: Make,
+    make_session: MakeSession,
     tls_proxy: ProxyServer,
     server: LocalServer,
     tls_server: LocalServer,
     ca_bundle: str,
 ) -> None:
     adapter = HTTPAdapter()
-    session = make(adapter)
+    session = make_session(adapter)
     for verify in (ca_bundle, False):
         with warned(verify is False):
             session.get(server.url, proxies=both(tls_proxy), verify=verify)
@@ -454,10 +443,10 @@ def test_a_cleared_manager_closes_its_connections_however_verified(
 
 
 def test_an_origin_that_is_the_proxy(
-    make: Make, tls_proxy: ProxyServer, server: LocalServer, ca_bundle: str
+    make_session: MakeSession, tls_proxy: ProxyServer, server: LocalServer, ca_bundle: str
 ) -> None:
     """Its pool is the one for http through it, and the two are told apart."""
-    session = make()
+    session = make_session()
     assert session.get(server.url, proxies=both(tls_proxy), verify=ca_bundle).ok
     answer = session.get(tls_proxy.url, proxies=both(tls_proxy), verify=ca_bundle)
     assert answer.status_code == 400  # "send an absolute http URL": it was asked as an origin
@@ -467,13 +456,13 @@ def test_an_origin_that_is_the_proxy(
 
 
 def test_a_bundle_that_was_rewritten_is_read_again(
-    make: Make,
+    make_session: MakeSession,
     other_proxy: ProxyServer,
     server: LocalServer,
     proxy_bundle: str,
     ca: trustme.CA,
 ) -> None:
-    session = make()
+    session = make_session()
     assert session.get(server.url, proxies=both(other_proxy), verify=proxy_bundle).ok
     ca.cert_pem.write_to_path(proxy_bundle)
     with pytest.raises(ProxyError, match="verify failed"):
@@ -489,14 +478,14 @@ def answer_nothing(error: httpcore.ProxyError, proxy: str) -> None:
     return None
 
 
-def test_the_keywords_pickle(make: Make, server: LocalServer) -> None:
+def test_the_keywords_pickle(make_session: MakeSession, server: LocalServer) -> None:
     adapter = HTTPAdapter(
         resolve={f"a.test:{server.port}": "127.0.0.1"},
         resolver=look_up_here,
         on_proxy_challenge=answer_nothing,
     )
-    make(adapter)
-    session = make(pickle.loads(pickle.dumps(adapter)))
+    make_session(adapter)
+    session = make_session(pickle.loads(pickle.dumps(adapter)))
     for name in ("a.test", "b.test"):
         assert session.get(f"http://{name}:{server.port}").ok
     settings = session.get_adapter("http://")._settings  # type: ignore[attr-defined]
@@ -525,12 +514,12 @@ def test_keywords_that_cannot_be(
 
 
 @pytest.mark.parametrize("answer", [[], RuntimeError("no DNS here")])
-def test_a_resolver_that_fails(make: Make, answer: Any) -> None:
+def test_a_resolver_that_fails(make_session: MakeSession, answer: Any) -> None:
     def resolver(host: str, port: int, timeout: float | None) -> Any:
         if isinstance(answer, Exception):
             raise answer
         return answer
 
-    session = make(HTTPAdapter(resolver=resolver))
+    session = make_session(HTTPAdapter(resolver=resolver))
     with pytest.raises((requests.ConnectionError, RuntimeError), match=r"h\.test|no DNS here"):
         session.get("http://h.test")

@@ -25,18 +25,9 @@ from requests.exceptions import FileModeWarning
 from urllib3.exceptions import InsecureRequestWarning
 
 import httpcore
-import httpcore_requests
 from httpcore_requests import HTTPAdapter
 from tests.support.proxies import ProxyServer
-from tests.support.servers import LocalServer, Peer, ReceivedRequest, ScriptedServer
-
-Serve = Callable[..., ScriptedServer]
-
-
-@pytest.fixture
-def session() -> Iterator[requests.Session]:
-    with httpcore_requests.Session() as made:
-        yield made
+from tests.support.servers import LocalServer, Peer, ReceivedRequest, Serve
 
 
 @pytest.fixture

@@ -33,10 +33,10 @@ from urllib3.util.ssl_ import create_urllib3_context
 from httpcore_requests import HTTPAdapter
 from httpcore_requests._caller_contexts import FittedContext, TLSRequirements, adapt
 from httpcore_requests._tls_settings import TLSSettings, plan
-from tests.support.servers import LocalServer, Peer, ScriptedServer
+from tests.support.clients import trusting
+from tests.support.servers import LocalServer, Peer, ScriptedServer, Serve
 from tests.support.tls import ClientCert, server_context, write_client_cert
 
-Serve = Callable[..., ScriptedServer]
 Make = Callable[[], ssl.SSLContext]
 
 
@@ -128,14 +128,6 @@ def asking_server(serve: Serve, ca: trustme.CA) -> Any:
 
 
 # --- the same as requests ---
-
-
-def trusting(ca: trustme.CA, **attributes: Any) -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    ca.configure_trust(context)
-    for name, value in attributes.items():
-        setattr(context, name, value)
-    return context
 
 
 def urllib3_context(**attributes: Any) -> ssl.SSLContext:

@@ -22,7 +22,6 @@ import requests
 import trustme
 
 import httpcore
-import httpcore_requests
 from tests.support.programs import NGINX_FILE, PASSWORD, USER, Program
 from tests.support.servers import LocalServer, pattern
 
@@ -82,11 +81,6 @@ def road(request: pytest.FixtureRequest) -> Road:
 
 def on(roads: list[str]) -> pytest.MarkDecorator:
     return pytest.mark.parametrize("road", roads, indirect=True)
-
-
-@pytest.fixture
-def origins(server: LocalServer, tls_server: LocalServer) -> dict[str, LocalServer]:
-    return {"http": server, "https": tls_server}
 
 
 both_schemes = pytest.mark.parametrize("scheme", ["http", "https"])
@@ -206,10 +200,9 @@ def test_an_origin_that_refuses(
 
 
 @pytest.fixture
-def session(ca_bundle: str) -> Iterator[requests.Session]:
-    with httpcore_requests.Session() as made:
-        made.verify = ca_bundle
-        yield made
+def session(session: requests.Session, ca_bundle: str) -> requests.Session:
+    session.verify = ca_bundle
+    return session
 
 
 @both_schemes

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Callable
 from contextlib import closing
 from functools import partial
 from operator import attrgetter
@@ -22,7 +21,7 @@ import requests
 import httpcore
 import httpcore_requests
 from tests.support.calls import REPEATS, WARM_UP, Calls, count
-from tests.support.servers import Peer, ScriptedServer
+from tests.support.servers import Peer, Serve
 from tests.support.wire import Wire
 
 #: Python calls of `pool.request("GET", url)` on a connection that is open.
@@ -35,7 +34,6 @@ PROXY_BUDGET = 100
 #: this package: what h2 and hpack do is not ours to count.
 HTTP2_BUDGET = 92
 
-Serve = Callable[..., ScriptedServer]
 
 BODY = b"Hello, world!"
 #: The fields that nginx sends with a small answer.

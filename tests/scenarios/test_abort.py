@@ -13,10 +13,8 @@ import pytest
 import httpcore
 from httpcore.exceptions import Aborted
 from tests.support.proxies import ProxyServer
-from tests.support.servers import LocalServer, Peer, ScriptedServer, black_hole
+from tests.support.servers import LocalServer, Peer, ScriptedServer, Serve, black_hole
 from tests.support.threads import Doing
-
-Serve = Callable[..., ScriptedServer]
 
 LIMITS = {"connect": 30.0, "read": 30.0, "write": 30.0, "pool": 30.0}
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -22,24 +22,13 @@ from urllib3.util import Timeout
 
 import httpcore
 from httpcore_requests import HTTPAdapter
-from tests.support.servers import LocalServer, Peer, ScriptedServer
+from tests.support import PATIENCE
+from tests.support.servers import LocalServer, Peer, ScriptedServer, Serve
 
-Serve = Callable[..., ScriptedServer]
-
-# Seconds; only a bound against hangs.
-PATIENCE = 10.0
 # Seconds within which a server that says nothing more is given up, where a test needs that.
 SHORT = 0.2
 
 NAN = math.nan
-
-
-@pytest.fixture
-def session() -> Iterator[requests.Session]:
-    with requests.Session() as made:
-        made.mount("http://", HTTPAdapter())
-        made.mount("https://", HTTPAdapter())
-        yield made
 
 
 @pytest.fixture

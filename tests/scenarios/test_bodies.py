@@ -25,18 +25,15 @@ import requests
 
 import httpcore
 from httpcore_requests import HTTPAdapter
-from tests.support import ROOT
-from tests.support.servers import LocalServer, Peer, ScriptedServer, pattern
+from tests.support import MIB, PATIENCE, ROOT
+from tests.support.servers import LocalServer, Peer, ScriptedServer, Serve, pattern
 
 pytestmark = pytest.mark.no_cover
 
-Serve = Callable[..., ScriptedServer]
 
 KIB = 1024
-MIB = 1024 * KIB
 GIB = 1024 * MIB
 
-PATIENCE = 10.0  # seconds; only a bound against hangs
 
 # Bytes of a head are few; this is more than any here has.
 HEAD_ROOM = 4 * KIB

@@ -22,13 +22,11 @@ from urllib3.util.retry import Retry
 
 import httpcore_requests
 from httpcore_requests import HTTPAdapter
+from tests.support import PATIENCE
 from tests.support.leaks import sockets
-from tests.support.servers import LocalServer, Peer, ScriptedServer
+from tests.support.servers import LocalServer, Peer, Serve
 
-Serve = Callable[..., ScriptedServer]
 Copier = Callable[[Any], Any]
-
-PATIENCE = 10.0  # seconds; a bound against hangs
 
 
 def by_pickle(protocol: int, thing: Any) -> Any:

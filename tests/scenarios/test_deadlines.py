@@ -5,7 +5,7 @@ from __future__ import annotations
 import ssl
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -13,9 +13,7 @@ import pytest
 
 import httpcore
 from tests.support.proxies import ProxyServer
-from tests.support.servers import LocalServer, Peer, ScriptedServer
-
-Serve = Callable[..., ScriptedServer]
+from tests.support.servers import LocalServer, Peer, Serve
 
 TOTAL = 0.5  # seconds
 #: Seconds in which something comes of a server that drips: never a reason for a read timeout.

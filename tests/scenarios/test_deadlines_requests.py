@@ -6,7 +6,7 @@ import copy
 import pickle
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -16,22 +16,13 @@ import urllib3
 
 import httpcore
 import httpcore_requests
-from tests.support.servers import LocalServer, Peer, ScriptedServer
-
-Serve = Callable[..., ScriptedServer]
+from tests.support.servers import LocalServer, Peer, Serve
 
 TOTAL = 0.5  # seconds
 DRIP = 0.05  # seconds between two bytes of a server that drips
 LATEST = TOTAL + 0.3
 
 Timeouts = [httpcore_requests.Timeout, urllib3.Timeout]
-
-
-@pytest.fixture
-def session() -> Iterator[requests.Session]:
-    with httpcore_requests.Session() as session:
-        session.trust_env = False
-        yield session
 
 
 @contextmanager

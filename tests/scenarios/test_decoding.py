@@ -13,24 +13,15 @@ from typing import Any
 import pytest
 import requests
 
-import httpcore_requests
-from tests.support.servers import Peer, ScriptedServer, pattern
+from tests.support import MIB
+from tests.support.servers import Peer, Serve, pattern
 
-Serve = Callable[..., ScriptedServer]
-
-MIB = 1024 * 1024
 # Bytes of zeros in a bomb; reading any of it may take a small part of this.
 UNPACKED = 128 * MIB
 ALLOWED = 8 * MIB
 ENCODINGS = ["gzip", "deflate", "br", "zstd"]
 # Encodings that may have been put one on the other.
 LONGEST_CHAIN = 5
-
-
-@pytest.fixture
-def session() -> Iterator[requests.Session]:
-    with httpcore_requests.Session() as made:
-        yield made
 
 
 def compress(encoding: str, pieces: list[bytes]) -> bytes:

@@ -22,13 +22,10 @@ import httpcore
 from httpcore._core import upload as _upload
 from httpcore._sync import http2, request_body
 from httpcore.exceptions import Aborted
-from tests.support.http2 import Code, FrameServer, Link, Stream
-from tests.support.servers import Peer, ScriptedServer
+from tests.support import MIB
+from tests.support.http2 import Code, Link, ServeH2, Stream
+from tests.support.servers import Peer, Serve
 
-Serve = Callable[..., ScriptedServer]
-ServeH2 = Callable[..., FrameServer]
-
-MIB = 1024 * 1024
 BLOCK = bytes(65536)
 
 # Seconds. Only a bound against hangs.
@@ -472,12 +469,6 @@ def test_a_cancelled_read_ends_the_upload_too(serve: Serve) -> None:
 
 
 # --- over HTTP/2 ---
-
-
-@pytest.fixture
-def h2_pool(client_tls_context: ssl.SSLContext) -> Iterator[httpcore.ConnectionPool]:
-    with httpcore.ConnectionPool(client_tls_context, http1=False, http2=True) as pool:
-        yield pool
 
 
 def started(status: int, *, refill: bool = True, first: bytes = b"start, ", length: bool = False,

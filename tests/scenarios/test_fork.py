@@ -25,10 +25,10 @@ import requests
 
 import httpcore
 import httpcore_requests
+from tests.support import PATIENCE
 from tests.support.forks import Child, in_child
-from tests.support.servers import Peer, ScriptedServer, pattern
+from tests.support.servers import Peer, ScriptedServer, Serve, pattern
 
-Serve = Callable[..., ScriptedServer]
 Get = Callable[[str], bytes]
 
 pytestmark = [
@@ -38,7 +38,6 @@ pytestmark = [
 
 CHILDREN = 4
 REQUESTS = 100
-PATIENCE = 10.0  # seconds; a bound against hangs
 
 TIMEOUTS = dict.fromkeys(("connect", "read", "write", "pool"), PATIENCE)
 
@@ -113,10 +112,9 @@ def server(
 
 
 @pytest.fixture
-def session(ca_bundle: str) -> Iterator[requests.Session]:
-    with httpcore_requests.Session() as made:
-        made.verify = ca_bundle
-        yield made
+def session(session: requests.Session, ca_bundle: str) -> requests.Session:
+    session.verify = ca_bundle
+    return session
 
 
 @pytest.fixture(params=["core", "requests"])

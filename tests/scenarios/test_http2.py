@@ -30,16 +30,9 @@ import pytest
 
 import httpcore
 from httpcore.exceptions import Aborted
+from tests.support.clients import resident
 from tests.support.forks import in_child
-from tests.support.http2 import (
-    Code,
-    FrameServer,
-    Kind,
-    Link,
-    Stream,
-    encode_frame,
-    routes,
-)
+from tests.support.http2 import Code, FrameServer, Kind, Link, ServeH2, Stream, encode_frame, routes
 from tests.support.interrupting import Interruptible, interrupt_at
 from tests.support.over_http2 import (
     MIB,
@@ -62,7 +55,6 @@ from tests.support.servers import LocalServer, pattern
 
 pytestmark = pytest.mark.no_cover
 
-Serve = Callable[..., FrameServer]
 MakePool = Callable[..., httpcore.ConnectionPool]
 
 
@@ -98,7 +90,7 @@ def threads() -> Iterator[ThreadPoolExecutor]:
 
 
 @pytest.mark.parametrize("secure", [False, True])
-def test_what_a_response_says(serve_h2: Serve, make_pool: MakePool, secure: bool) -> None:
+def test_what_a_response_says(serve_h2: ServeH2, make_pool: MakePool, secure: bool) -> None:
     """Over TLS by ALPN; over TCP where HTTP/1.1 is switched off, with prior knowledge."""
     server = serve_h2(secure=secure)
     pool = make_pool(http1=secure)
@@ -118,7 +110,7 @@ def test_what_a_response_says(serve_h2: Serve, make_pool: MakePool, secure: bool
     assert server.accepted == 1
 
 
-def test_introspection(serve_h2: Serve, pool: httpcore.ConnectionPool, threads: Any) -> None:
+def test_introspection(serve_h2: ServeH2, pool: httpcore.ConnectionPool, threads: Any) -> None:
     server = serve_h2(settings={"max_concurrent_streams": 7})
     get(pool, server)
     jobs = [threads.submit(get, pool, server, "/hold") for _ in range(3)]
@@ -169,7 +161,7 @@ def test_http_urls_speak_http_1_unless_it_is_off(server: LocalServer, make_pool:
     ],
 )
 def test_through_proxies(
-    serve_h2: Serve,
+    serve_h2: ServeH2,
     make_pool: MakePool,
     client_tls_context: ssl.SSLContext,
     server_tls_context: ssl.SSLContext,
@@ -224,7 +216,7 @@ def share(pool: httpcore.ConnectionPool, server: FrameServer, workers: int, each
 
 @pytest.mark.parametrize("secure", [False, True])
 def test_row_6_threads_share_one_connection(
-    serve_h2: Serve, pool: httpcore.ConnectionPool, secure: bool
+    serve_h2: ServeH2, pool: httpcore.ConnectionPool, secure: bool
 ) -> None:
     """Row 6: "40 threads, 2 000 GET+POST over one h2 connection, GIL [...]: 2 000 x 200, HEADERS in
     stream-id order on the wire, each response matches its request's nonce"; the server itself
@@ -297,7 +289,7 @@ def survive_goaways(
 
 @pytest.mark.parametrize("secure", [False, True])
 def test_row_7_goaway_every_50_streams(
-    serve_h2: Serve, pool: httpcore.ConnectionPool, secure: bool
+    serve_h2: ServeH2, pool: httpcore.ConnectionPool, secure: bool
 ) -> None:
     """Row 7: "A server sends GOAWAY(NO_ERROR) every 1 000 streams: 20 threads x 10 000 GET/POST
     give 0 errors; streams ≤ last_stream_id finish on the old connection, higher ones are replayed
@@ -309,14 +301,14 @@ def test_row_7_goaway_every_50_streams(
 
 @pytest.mark.soak
 @pytest.mark.timeout(600)
-def test_row_7_goaway_every_1000_streams(serve_h2: Serve, pool: httpcore.ConnectionPool) -> None:
+def test_row_7_goaway_every_1000_streams(serve_h2: ServeH2, pool: httpcore.ConnectionPool) -> None:
     """Row 7 as it is written."""
     script = Leaving(1000)
     survive_goaways(pool, serve_h2(script, secure=True), script, 20, 10_000)
 
 
 def test_row_7_streams_of_the_old_connection_finish(
-    serve_h2: Serve, pool: httpcore.ConnectionPool, threads: Any
+    serve_h2: ServeH2, pool: httpcore.ConnectionPool, threads: Any
 ) -> None:
     """Row 7: "streams ≤ last_stream_id finish on the old connection, higher ones are replayed on a
     new one (POST too)"."""
@@ -376,7 +368,7 @@ def test_row_7_nginx_ends_connections_after_50_requests(
     assert len({text.split()[2] for text in answers}) >= 8
 
 
-def test_goaway_on_an_idle_connection(serve_h2: Serve, pool: httpcore.ConnectionPool) -> None:
+def test_goaway_on_an_idle_connection(serve_h2: ServeH2, pool: httpcore.ConnectionPool) -> None:
     """A POST that comes after it goes to a new connection: it cannot fail by the old one."""
     left: list[int] = []
 
@@ -395,7 +387,7 @@ def test_goaway_on_an_idle_connection(serve_h2: Serve, pool: httpcore.Connection
     assert len(pool.connections) <= 1
 
 
-def test_goaway_with_an_error(serve_h2: Serve, pool: httpcore.ConnectionPool) -> None:
+def test_goaway_with_an_error(serve_h2: ServeH2, pool: httpcore.ConnectionPool) -> None:
     """Whose streams it ends says why; nothing is replayed that may have been processed."""
 
     def script(link: Link) -> None:
@@ -411,7 +403,7 @@ def test_goaway_with_an_error(serve_h2: Serve, pool: httpcore.ConnectionPool) ->
 
 
 @pytest.mark.parametrize("body", ["bytes", "iterator"])
-def test_a_refused_stream(serve_h2: Serve, pool: httpcore.ConnectionPool, body: str) -> None:
+def test_a_refused_stream(serve_h2: ServeH2, pool: httpcore.ConnectionPool, body: str) -> None:
     """REFUSED_STREAM says that nothing was processed: POST is sent again too, elsewhere, if its
     body can be."""
 
@@ -431,7 +423,7 @@ def test_a_refused_stream(serve_h2: Serve, pool: httpcore.ConnectionPool, body: 
         assert caught.value.phase == "not_sent"
 
 
-def test_a_server_that_always_refuses(serve_h2: Serve, pool: httpcore.ConnectionPool) -> None:
+def test_a_server_that_always_refuses(serve_h2: ServeH2, pool: httpcore.ConnectionPool) -> None:
     """It is not asked for ever."""
 
     def script(link: Link) -> None:
@@ -449,7 +441,7 @@ def test_a_server_that_always_refuses(serve_h2: Serve, pool: httpcore.Connection
 
 
 def test_row_29_the_limit_goes_down_and_up(
-    serve_h2: Serve, make_pool: MakePool, threads: Any
+    serve_h2: ServeH2, make_pool: MakePool, threads: Any
 ) -> None:
     """Row 29: "Server limit 8, later lowered to 4 then raised to 100: 64 threads all succeed, peak
     open streams never above the current limit, a second connection opens only if the pool
@@ -483,7 +475,7 @@ def test_row_29_the_limit_goes_down_and_up(
 
 @pytest.mark.parametrize("connections", [1, 2, 4])
 def test_row_29_under_load_from_the_start(
-    serve_h2: Serve, make_pool: MakePool, connections: int
+    serve_h2: ServeH2, make_pool: MakePool, connections: int
 ) -> None:
     """Row 29: "peak open streams never above the current limit, a second connection opens only if
     the pool allows", for threads that all begin at once, when no limit is known yet."""
@@ -513,7 +505,7 @@ def test_row_29_under_load_from_the_start(
         assert len(link.opened) > 40 or link.peak <= 8
 
 
-def test_row_29_no_streams_for_now(serve_h2: Serve, make_pool: MakePool, threads: Any) -> None:
+def test_row_29_no_streams_for_now(serve_h2: ServeH2, make_pool: MakePool, threads: Any) -> None:
     """A limit of 0 is one: who comes waits, with the pool's timeout, until it is raised."""
     server = serve_h2()
     pool = make_pool(max_connections=1)
@@ -534,7 +526,7 @@ def test_row_29_no_streams_for_now(serve_h2: Serve, make_pool: MakePool, threads
 
 
 def test_another_connection_only_when_the_first_is_full(
-    serve_h2: Serve, make_pool: MakePool, threads: Any
+    serve_h2: ServeH2, make_pool: MakePool, threads: Any
 ) -> None:
     """One connection per route while streams are free, another when the limits allow."""
     server = serve_h2(settings={"max_concurrent_streams": 5})
@@ -566,7 +558,7 @@ GOOD = [(b":status", b"200"), (b"content-length", b"2")]
     [(b"a ", b"a"), (b" a", b"a"), (b"\ta\t ", b"a"), (b" ", b""), (b"a b ", b"a b")],
 )
 def test_row_44_white_space_around_a_value(
-    serve_h2: Serve, pool: httpcore.ConnectionPool, value: bytes, seen: bytes
+    serve_h2: ServeH2, pool: httpcore.ConnectionPool, value: bytes, seen: bytes
 ) -> None:
     """Row 44: "Trailing-space value is trimmed and accepted"."""
 
@@ -622,7 +614,7 @@ BAD_TRAILERS = {
 
 @pytest.mark.parametrize("name", [*BAD_FIELDS, *BAD_TRAILERS])
 def test_row_44_malformed_fields_reset_their_stream_only(
-    serve_h2: Serve, pool: httpcore.ConnectionPool, threads: Any, name: str
+    serve_h2: ServeH2, pool: httpcore.ConnectionPool, threads: Any, name: str
 ) -> None:
     """Row 44: "upper-case, NUL/CR/LF, connection-specific or misplaced pseudo-headers reset that
     stream only, others go on"."""
@@ -657,7 +649,7 @@ def test_row_44_malformed_fields_reset_their_stream_only(
 
 
 def test_the_table_of_fields_changes_its_size(
-    serve_h2: Serve, pool: httpcore.ConnectionPool
+    serve_h2: ServeH2, pool: httpcore.ConnectionPool
 ) -> None:
     """What is sent is what arrives, whatever the server allows the compression to remember."""
     server = serve_h2()
@@ -687,7 +679,7 @@ def read_with(read: Callable[[Any], Iterable[bytes]], stream: Any) -> int:
 
 @pytest.mark.parametrize("secure", [False, True])
 def test_row_45_an_unread_stream_stalls_no_other(
-    serve_h2: Serve, pool: httpcore.ConnectionPool, secure: bool
+    serve_h2: ServeH2, pool: httpcore.ConnectionPool, secure: bool
 ) -> None:
     """Row 45: "with one stream unread for 30 s, nine others reach full rate and memory stays ≤ the
     window sum". Here without a clock: nine others get all of their bodies while one stands still,
@@ -715,7 +707,7 @@ def test_row_45_an_unread_stream_stalls_no_other(
     assert server.accepted == 1
 
 
-def test_row_45_memory_of_unread_streams(serve_h2: Serve, pool: httpcore.ConnectionPool) -> None:
+def test_row_45_memory_of_unread_streams(serve_h2: ServeH2, pool: httpcore.ConnectionPool) -> None:
     """Row 45: "memory stays ≤ the window sum", of two unread streams while a third is read."""
     server = serve_h2()
     size = 40 * MIB
@@ -742,7 +734,7 @@ def test_row_45_memory_of_unread_streams(serve_h2: Serve, pool: httpcore.Connect
 
 
 def test_a_body_of_small_frames_takes_no_more_memory(
-    serve_h2: Serve, pool: httpcore.ConnectionPool
+    serve_h2: ServeH2, pool: httpcore.ConnectionPool
 ) -> None:
     """An unread body that comes in frames of ten bytes is not held in objects of ten bytes."""
     size = 200_000
@@ -774,7 +766,7 @@ def test_a_body_of_small_frames_takes_no_more_memory(
 
 
 def test_row_46_pings_go_out_while_a_stream_is_open(
-    serve_h2: Serve, make_pool: MakePool, threads: Any
+    serve_h2: ServeH2, make_pool: MakePool, threads: Any
 ) -> None:
     """Row 46: "Opt-in PING during an open stream each N s"; as long as they are answered, the
     stream lives."""
@@ -789,7 +781,7 @@ def test_row_46_pings_go_out_while_a_stream_is_open(
 
 
 def test_row_46_there_are_none_unless_asked_for(
-    serve_h2: Serve, pool: httpcore.ConnectionPool
+    serve_h2: ServeH2, pool: httpcore.ConnectionPool
 ) -> None:
     server = serve_h2()
     assert get(pool, server, "/drip/20?delay=0.005").content == pattern(20)
@@ -803,7 +795,7 @@ def unanswering(link: Link) -> None:
 
 @pytest.mark.parametrize("reads", [None, PATIENCE])
 def test_row_46_an_unanswered_ping_ends_the_stream(
-    serve_h2: Serve, make_pool: MakePool, reads: float | None
+    serve_h2: ServeH2, make_pool: MakePool, reads: float | None
 ) -> None:
     """Row 46: "unanswered → stream error within N + t, connection evicted"."""
     server = serve_h2(unanswering)
@@ -821,7 +813,7 @@ def test_row_46_an_unanswered_ping_ends_the_stream(
 
 
 def test_row_46_nobody_joins_while_the_probe_is_out(
-    serve_h2: Serve, make_pool: MakePool, threads: Any
+    serve_h2: ServeH2, make_pool: MakePool, threads: Any
 ) -> None:
     """Row 46: "connection evicted while the probe is out, not handed to others"."""
     server = serve_h2(unanswering)
@@ -837,7 +829,7 @@ def test_row_46_nobody_joins_while_the_probe_is_out(
     assert header(job.result(), b"x-connection") == b"1"
 
 
-def test_pings_of_the_server_are_answered(serve_h2: Serve, pool: httpcore.ConnectionPool) -> None:
+def test_pings_of_the_server_are_answered(serve_h2: ServeH2, pool: httpcore.ConnectionPool) -> None:
     def respond(stream: Stream) -> None:
         stream.link.ping(b"abcdefgh")
         stream.link.run(until=lambda: stream.link.pongs)
@@ -862,7 +854,7 @@ WAYS_TO_DIE: dict[str, Callable[[Link], None]] = {
 @pytest.mark.parametrize("secure", [False, True])
 @pytest.mark.parametrize("way", WAYS_TO_DIE)
 def test_a_dead_idle_connection_is_found_before_use(
-    serve_h2: Serve, make_pool: MakePool, way: str, secure: bool
+    serve_h2: ServeH2, make_pool: MakePool, way: str, secure: bool
 ) -> None:
     """A POST with a body that cannot be repeated: it would fail if it were sent there."""
     server = serve_h2(secure=secure)
@@ -879,7 +871,7 @@ def test_a_dead_idle_connection_is_found_before_use(
 
 @pytest.mark.parametrize("secure", [False, True])
 def test_an_idle_connection_on_which_something_came_is_not_dead(
-    serve_h2: Serve, pool: httpcore.ConnectionPool, secure: bool
+    serve_h2: ServeH2, pool: httpcore.ConnectionPool, secure: bool
 ) -> None:
     """SETTINGS, PING and WINDOW_UPDATE come on idle connections too."""
     server = serve_h2(secure=secure)
@@ -895,7 +887,7 @@ def test_an_idle_connection_on_which_something_came_is_not_dead(
 
 
 def test_a_server_that_goes_away_with_streams_open(
-    serve_h2: Serve, pool: httpcore.ConnectionPool, threads: Any
+    serve_h2: ServeH2, pool: httpcore.ConnectionPool, threads: Any
 ) -> None:
     """All of them end, none hangs; each says how far it got."""
     server = serve_h2(secure=True)
@@ -923,7 +915,7 @@ def test_a_server_that_goes_away_with_streams_open(
 
 @pytest.fixture
 def neighbours(
-    serve_h2: Serve, pool: httpcore.ConnectionPool, threads: Any
+    serve_h2: ServeH2, pool: httpcore.ConnectionPool, threads: Any
 ) -> Iterator[tuple[FrameServer, Link]]:
     """A server with two requests under way: one without an answer, one whose body has begun. Both
     have to end well."""
@@ -954,7 +946,7 @@ def was_cancelled(server: FrameServer, link: Link, number: int) -> bool:
     return True
 
 
-def test_a_server_that_reads_no_more(serve_h2: Serve, pool: httpcore.ConnectionPool) -> None:
+def test_a_server_that_reads_no_more(serve_h2: ServeH2, pool: httpcore.ConnectionPool) -> None:
     """Neither windows nor the kernel's buffers are endless: a write timeout, and nobody else is
     sent there."""
 
@@ -1095,7 +1087,7 @@ def one_step(action: Callable[[], object]) -> Callable[[], bool]:
     return step
 
 
-def test_an_interrupt_at_any_point(serve_h2: Serve, pool: httpcore.ConnectionPool) -> None:
+def test_an_interrupt_at_any_point(serve_h2: ServeH2, pool: httpcore.ConnectionPool) -> None:
     """Wherever it strikes: the stream is ended, the connection is good or closed, nothing hangs."""
     server = serve_h2()
     for point in itertools.count(1):
@@ -1112,7 +1104,9 @@ def test_an_interrupt_at_any_point(serve_h2: Serve, pool: httpcore.ConnectionPoo
 # Who reads
 
 
-def test_who_reads_may_leave(serve_h2: Serve, pool: httpcore.ConnectionPool, threads: Any) -> None:
+def test_who_reads_may_leave(
+    serve_h2: ServeH2, pool: httpcore.ConnectionPool, threads: Any
+) -> None:
     """Any thread may be the one that reads; none is lost when that one is done."""
     server = serve_h2()
     jobs = []
@@ -1126,7 +1120,7 @@ def test_who_reads_may_leave(serve_h2: Serve, pool: httpcore.ConnectionPool, thr
 
 @pytest.mark.parametrize("backwards", [False, True])
 def test_who_reads_may_time_out(
-    serve_h2: Serve, pool: httpcore.ConnectionPool, threads: Any, backwards: bool
+    serve_h2: ServeH2, pool: httpcore.ConnectionPool, threads: Any, backwards: bool
 ) -> None:
     """Or be the one that fails."""
     server = serve_h2()
@@ -1146,7 +1140,7 @@ def test_who_reads_may_time_out(
 
 
 def test_a_reader_of_a_body_reads_for_the_others(
-    serve_h2: Serve, pool: httpcore.ConnectionPool, threads: Any
+    serve_h2: ServeH2, pool: httpcore.ConnectionPool, threads: Any
 ) -> None:
     """And one that stops to read does not keep them from their data."""
     server = serve_h2()
@@ -1185,7 +1179,7 @@ def close_early(
         list(executor.map(work, range(workers)))
 
 
-def test_responses_closed_early(serve_h2: Serve, pool: httpcore.ConnectionPool) -> None:
+def test_responses_closed_early(serve_h2: ServeH2, pool: httpcore.ConnectionPool) -> None:
     """ "10,000 early-closed 4 MB streams: no hang, memory flat", for 100 of them."""
     server = serve_h2(secure=True)
     close_early(pool, server, 4, 2, 4 * MIB)
@@ -1209,7 +1203,7 @@ def test_responses_closed_early(serve_h2: Serve, pool: httpcore.ConnectionPool) 
 
 
 def test_what_nobody_reads_is_given_back_to_the_connection(
-    serve_h2: Serve, pool: httpcore.ConnectionPool
+    serve_h2: ServeH2, pool: httpcore.ConnectionPool
 ) -> None:
     """585 MiB of bodies that were closed early, more than half of the connection's window: the rest
     of it would not be enough for as much again."""
@@ -1234,7 +1228,7 @@ def test_what_nobody_reads_is_given_back_to_the_connection(
 @pytest.mark.soak
 @pytest.mark.timeout(900)
 def test_responses_closed_early_10_000_times(
-    serve_h2: Serve, pool: httpcore.ConnectionPool
+    serve_h2: ServeH2, pool: httpcore.ConnectionPool
 ) -> None:
     """ "10,000 early-closed 4 MB streams: no hang, memory flat" """
     server = serve_h2(secure=True)
@@ -1249,18 +1243,12 @@ def test_responses_closed_early_10_000_times(
     assert server.accepted == 1
 
 
-def resident() -> int:
-    """Bytes of memory that this process has now."""
-    with open("/proc/self/statm") as file:
-        return int(file.read().split()[1]) * os.sysconf("SC_PAGESIZE")
-
-
 # ---------------------------------------------------------------------------------------------
 # Around the connection
 
 
 def test_closing_the_pool_ends_what_is_under_way(
-    serve_h2: Serve, pool: httpcore.ConnectionPool, threads: Any
+    serve_h2: ServeH2, pool: httpcore.ConnectionPool, threads: Any
 ) -> None:
     server = serve_h2(secure=True)
     jobs = [threads.submit(get, pool, server, "/hold") for _ in range(5)]
@@ -1279,7 +1267,7 @@ def test_closing_the_pool_ends_what_is_under_way(
 
 
 def test_keepalive_expiry(
-    serve_h2: Serve, make_pool: MakePool, monkeypatch: pytest.MonkeyPatch, threads: Any
+    serve_h2: ServeH2, make_pool: MakePool, monkeypatch: pytest.MonkeyPatch, threads: Any
 ) -> None:
     """An idle connection ends; one with a request on it does not, however old."""
     server = serve_h2()
@@ -1302,7 +1290,7 @@ def test_keepalive_expiry(
 
 @pytest.mark.parametrize("replayed", [False, True])
 def test_a_response_that_is_dropped(
-    serve_h2: Serve, pool: httpcore.ConnectionPool, replayed: bool
+    serve_h2: ServeH2, pool: httpcore.ConnectionPool, replayed: bool
 ) -> None:
     """Its stream is ended by reference counting alone, also when the request was sent twice."""
 
@@ -1329,7 +1317,9 @@ def test_a_response_that_is_dropped(
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 @pytest.mark.parametrize("secure", [False, True])
-def test_a_fork(serve_h2: Serve, pool: httpcore.ConnectionPool, threads: Any, secure: bool) -> None:
+def test_a_fork(
+    serve_h2: ServeH2, pool: httpcore.ConnectionPool, threads: Any, secure: bool
+) -> None:
     """A child begins with no connections, and leaves those of its parent alone, also while other
     threads of the parent wait for theirs."""
     server = serve_h2(secure=secure)
@@ -1406,7 +1396,7 @@ class Crowd:
         assert (response.status, response.content) == (413, b"too large")
 
 
-def crowd(serve_h2: Serve, make_pool: MakePool, secure: bool, seconds: float) -> None:
+def crowd(serve_h2: ServeH2, make_pool: MakePool, secure: bool, seconds: float) -> None:
     def script(link: Link) -> None:
         if link.serve(until=lambda: len(link.opened) >= 20 * link.number):
             link.goaway()
@@ -1424,7 +1414,7 @@ def crowd(serve_h2: Serve, make_pool: MakePool, secure: bool, seconds: float) ->
 
 
 @pytest.mark.parametrize("secure", [False, True])
-def test_everything_at_once(serve_h2: Serve, make_pool: MakePool, secure: bool) -> None:
+def test_everything_at_once(serve_h2: ServeH2, make_pool: MakePool, secure: bool) -> None:
     """Reading, sending, timing out, cancelling and closing in 30 threads, while the server says
     GOAWAY now and then: every answer is right, and nothing is left over."""
     crowd(serve_h2, make_pool, secure, 1.0)
@@ -1433,5 +1423,5 @@ def test_everything_at_once(serve_h2: Serve, make_pool: MakePool, secure: bool) 
 @pytest.mark.soak
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("secure", [False, True])
-def test_everything_at_once_for_long(serve_h2: Serve, make_pool: MakePool, secure: bool) -> None:
+def test_everything_at_once_for_long(serve_h2: ServeH2, make_pool: MakePool, secure: bool) -> None:
     crowd(serve_h2, make_pool, secure, 60.0)

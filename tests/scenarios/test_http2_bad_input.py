@@ -25,9 +25,9 @@ from tests.support.http2 import (
     END_HEADERS,
     END_STREAM,
     Code,
-    FrameServer,
     Kind,
     Link,
+    ServeH2,
     Stream,
     encode_frame,
     routes,
@@ -49,8 +49,6 @@ from tests.support.over_http2 import (
 from tests.support.servers import pattern
 
 pytestmark = pytest.mark.no_cover
-
-Serve = Callable[..., FrameServer]
 
 
 @pytest.fixture
@@ -180,7 +178,7 @@ FLOODS: dict[str, Callable[[Link, int], Iterator[bytes]]] = {
 
 @pytest.mark.parametrize("name", FLOODS)
 def test_a_flood_ends_the_connection(
-    serve_h2: Serve, pool: httpcore.ConnectionPool, threads: Any, name: str
+    serve_h2: ServeH2, pool: httpcore.ConnectionPool, threads: Any, name: str
 ) -> None:
     """ "a HEADERS flood, SETTINGS flood, CONTINUATION flood, window overflow or RST flood ends the
     connection with a clear `RemoteProtocolError`; nothing grows without bound" """
@@ -217,7 +215,7 @@ def test_a_flood_ends_the_connection(
 
 @pytest.mark.parametrize("name", ["SETTINGS", "PING", "frames of unknown type", "WINDOW_UPDATE"])
 def test_a_flood_without_a_request(
-    serve_h2: Serve, pool: httpcore.ConnectionPool, name: str
+    serve_h2: ServeH2, pool: httpcore.ConnectionPool, name: str
 ) -> None:
     """Nobody reads then; the next request does not pay for it."""
     waiting = threading.Event()
@@ -240,7 +238,7 @@ def test_a_flood_without_a_request(
 
 
 def test_a_server_that_does_not_read_our_answers(
-    serve_h2: Serve, pool: httpcore.ConnectionPool
+    serve_h2: ServeH2, pool: httpcore.ConnectionPool
 ) -> None:
     """PINGs that it wants answered, slowly enough, without ever reading an answer."""
 
@@ -284,7 +282,7 @@ def empty(stream: Stream) -> None:
 
 @pytest.mark.parametrize("respond", [hints, windows, resets, empty])
 def test_a_busy_connection_is_no_flood(
-    serve_h2: Serve, pool: httpcore.ConnectionPool, threads: Any, respond: Any
+    serve_h2: ServeH2, pool: httpcore.ConnectionPool, threads: Any, respond: Any
 ) -> None:
     """Frames that carry nothing belong to good responses too: thousands of them are not a flood
     when there are as many requests."""
@@ -360,7 +358,7 @@ BAD_FRAMES: dict[str, Callable[[Stream], Any]] = {
 
 @pytest.mark.parametrize("name", BAD_FRAMES)
 def test_a_broken_frame_ends_the_connection(
-    serve_h2: Serve, pool: httpcore.ConnectionPool, threads: Any, name: str
+    serve_h2: ServeH2, pool: httpcore.ConnectionPool, threads: Any, name: str
 ) -> None:
     """All of its requests fail with a RemoteProtocolError, and the next has a new one."""
 
@@ -386,7 +384,7 @@ def test_a_broken_frame_ends_the_connection(
 
 
 def test_a_stream_past_its_window(
-    serve_h2: Serve, pool: httpcore.ConnectionPool, threads: Any
+    serve_h2: ServeH2, pool: httpcore.ConnectionPool, threads: Any
 ) -> None:
     """ "window overflow [...] ends the connection with a clear RemoteProtocolError": nobody has
     read a byte of what came; the other request's thread sees it arrive."""
@@ -436,7 +434,7 @@ BAD_STREAMS: dict[str, Callable[[Stream], Any]] = {
 
 @pytest.mark.parametrize("name", BAD_STREAMS)
 def test_a_broken_stream_ends_alone(
-    serve_h2: Serve, pool: httpcore.ConnectionPool, threads: Any, name: str
+    serve_h2: ServeH2, pool: httpcore.ConnectionPool, threads: Any, name: str
 ) -> None:
     def respond(stream: Stream) -> None:
         if stream.path == "/":
@@ -453,7 +451,7 @@ def test_a_broken_stream_ends_alone(
     assert server.accepted == 1
 
 
-def test_what_is_not_known_is_ignored(serve_h2: Serve, pool: httpcore.ConnectionPool) -> None:
+def test_what_is_not_known_is_ignored(serve_h2: ServeH2, pool: httpcore.ConnectionPool) -> None:
     """RFC 9113 section 5.5: unknown frames, flags and settings; section 6.1: padding."""
 
     def respond(stream: Stream) -> None:
@@ -476,7 +474,7 @@ def test_what_is_not_known_is_ignored(serve_h2: Serve, pool: httpcore.Connection
 
 
 @pytest.mark.parametrize("split", [1, 7, None])
-def test_any_split(serve_h2: Serve, pool: httpcore.ConnectionPool, split: int | None) -> None:
+def test_any_split(serve_h2: ServeH2, pool: httpcore.ConnectionPool, split: int | None) -> None:
     """What comes may come in any pieces."""
 
     def script(link: Link) -> None:
@@ -495,7 +493,7 @@ def test_any_split(serve_h2: Serve, pool: httpcore.ConnectionPool, split: int | 
 
 @pytest.mark.parametrize("status", [204, 304])
 def test_answers_without_a_body(
-    serve_h2: Serve, pool: httpcore.ConnectionPool, status: int
+    serve_h2: ServeH2, pool: httpcore.ConnectionPool, status: int
 ) -> None:
     server = serve_h2()
     assert pool.request("HEAD", f"{server.url}/bytes/1000", extensions=TIMEOUTS).content == b""
@@ -504,7 +502,7 @@ def test_answers_without_a_body(
     assert (server.accepted, server.link.open) == (1, 0)
 
 
-def test_trailers(serve_h2: Serve, pool: httpcore.ConnectionPool) -> None:
+def test_trailers(serve_h2: ServeH2, pool: httpcore.ConnectionPool) -> None:
     def respond(stream: Stream) -> None:
         stream.respond(200, pattern(100_000), trailers=[("x-sum", "1"), ("x-sum", "2")])
 
@@ -534,7 +532,7 @@ REFUSED: dict[str, list[tuple[bytes, bytes]]] = {
 
 @pytest.mark.parametrize("name", REFUSED)
 def test_fields_that_cannot_be_sent(
-    serve_h2: Serve, pool: httpcore.ConnectionPool, name: str
+    serve_h2: ServeH2, pool: httpcore.ConnectionPool, name: str
 ) -> None:
     """ "pseudo-headers in the wrong place from the user: `LocalProtocolError` before a byte is
     sent". Connection-specific headers are left out, see below."""
@@ -551,7 +549,7 @@ def test_fields_that_cannot_be_sent(
     assert kinds <= {Kind.HEADERS, Kind.SETTINGS, Kind.WINDOW_UPDATE}
 
 
-def test_fields_that_are_translated(serve_h2: Serve, pool: httpcore.ConnectionPool) -> None:
+def test_fields_that_are_translated(serve_h2: ServeH2, pool: httpcore.ConnectionPool) -> None:
     """Names are sent in lower case, Host as :authority, and what HTTP/1.1 says about connections in
     requests' own headers is left out."""
     server = serve_h2()

@@ -34,17 +34,11 @@ from requests.auth import HTTPBasicAuth, HTTPDigestAuth
 
 import httpcore
 from httpcore_requests import HTTPAdapter
-from tests.support import programs
-from tests.support.http2 import Code, FrameServer, Kind, Stream, routes
+from tests.support import PATIENCE, programs
+from tests.support.http2 import Code, FrameServer, Kind, ServeH2, Stream, routes
 from tests.support.proxies import ProxyServer, SocksServer
 from tests.support.servers import LocalServer, pattern
 from tests.support.tls import server_context
-
-ServeH2 = Callable[..., FrameServer]
-
-# Seconds after which a client that waits for something that will not come gives up. A bound
-# against hangs: no test passes or fails by it otherwise.
-PATIENCE = 10.0
 
 
 class Impatient(requests.Session):

@@ -22,14 +22,13 @@ import requests
 import httpcore
 from httpcore._sync import connection_pool, pool_slots
 from httpcore_requests import HTTPAdapter
+from tests.support import PATIENCE
 from tests.support.calls import count
+from tests.support.clients import with_trust_of
+from tests.support.http2 import ServeH2
 from tests.support.proxies import ProxyServer
-from tests.support.servers import LocalServer, Peer, ScriptedServer
-
-Serve = Callable[..., Any]
-
-# Seconds until a test says that something hangs. Never a measurement.
-PATIENCE = 20.0
+from tests.support.servers import LocalServer, Peer, ScriptedServer, Serve
+from tests.support.threads import until
 
 
 @contextmanager
@@ -50,14 +49,6 @@ def in_thread(job: Callable[[], object]) -> Iterator[threading.Thread]:
     assert not thread.is_alive(), "a thread hangs"
     if failures:
         raise failures[0]
-
-
-def until(condition: Callable[[], object]) -> None:
-    """Waits for what another thread is about to do."""
-    end = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < end, "it did not happen"
-        time.sleep(0.001)
 
 
 @pytest.fixture
@@ -130,7 +121,7 @@ def test_row_32_a_connection_that_is_being_opened_is_a_holder(
 
 
 def test_row_32_requests_that_share_a_connection_are_counted(
-    serve_h2: Serve, later: Callable[[float], None]
+    serve_h2: ServeH2, later: Callable[[float], None]
 ) -> None:
     """Row 32: "names the limit and the holders", over HTTP/2: the oldest request on the connection,
     and how many others there are."""
@@ -224,14 +215,6 @@ def facts_of(response: Any) -> tuple[Any, Any, bool]:
     return response.timings, response.connection_info, response.raw.reused
 
 
-def trusting(context: ssl.SSLContext) -> ssl.SSLContext:
-    """A context with the same trust; pools that offer HTTP/2 set ALPN on theirs."""
-    made = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    for der in context.get_ca_certs(binary_form=True):
-        made.load_verify_locations(cadata=der)
-    return made
-
-
 def check_facts(first: Any, second: Any, port: int, protocol: str, secure: bool) -> None:
     """`first` opened its connection, and `second` used it again."""
     for response, is_reused in ((first, False), (second, True)):
@@ -254,7 +237,7 @@ def check_facts(first: Any, second: Any, port: int, protocol: str, secure: bool)
 def test_row_40_each_response_says_how_it_came(
     server: LocalServer,
     tls_server: LocalServer,
-    serve_h2: Serve,
+    serve_h2: ServeH2,
     client_tls_context: ssl.SSLContext,
     door: str,
     road: str,
@@ -265,7 +248,7 @@ def test_row_40_each_response_says_how_it_came(
     options: dict[str, Any] = {"ssl_context": client_tls_context}
     if road == "http2":
         origin = serve_h2(secure=True)
-        options = {"ssl_context": trusting(client_tls_context), "http2": True}
+        options = {"ssl_context": with_trust_of(client_tls_context), "http2": True}
     protocol = "HTTP/2" if road == "http2" else "HTTP/1.1"
     with httpcore.ConnectionPool(**options) as pool, requests.Session() as session:
         session.mount("https://", HTTPAdapter(**options))

@@ -27,16 +27,14 @@ import requests.adapters
 
 import httpcore
 from httpcore_requests import HTTPAdapter
+from tests.support import PATIENCE
 from tests.support.interrupting import Interruptible, interrupt_at
 from tests.support.proxies import SocksServer
-from tests.support.servers import LocalServer, Peer, ScriptedServer
+from tests.support.servers import LocalServer, Peer, ScriptedServer, Serve
 
 pytestmark = pytest.mark.no_cover
 
-Serve = Callable[..., ScriptedServer]
 
-# Seconds until a test says that something hangs. Never a measurement.
-PATIENCE = 20.0
 # Seconds by which a wait on two busy cores may be longer than its timeout.
 SLACK = 5.0
 

@@ -21,13 +21,9 @@ from requests.auth import HTTPProxyAuth
 
 import httpcore
 from httpcore_requests import HTTPAdapter
+from tests.support.clients import STOCK, MakeSession
 from tests.support.proxies import ProxyServer, SocksServer, basic
-from tests.support.servers import LocalServer, Peer, ScriptedServer
-
-Serve = Callable[..., ScriptedServer]
-Make = Callable[..., requests.Session]
-
-STOCK = requests.adapters.HTTPAdapter
+from tests.support.servers import LocalServer, Peer, Serve
 
 # Where a request may go: its URL's scheme, and the way there.
 NODES = list(itertools.product(["http", "https"], ["direct", "a", "b"]))
@@ -37,22 +33,8 @@ FIRST, SECOND = "127.0.0.1", "localhost"
 
 
 @pytest.fixture
-def make(ca_bundle: str) -> Iterator[Make]:
-    """`make(adapter)`: a session that trusts the test CA, and ends with the test."""
-    made: list[requests.Session] = []
-
-    def session(adapter: requests.adapters.HTTPAdapter | None = None) -> requests.Session:
-        one = requests.Session()
-        made.append(one)
-        adapter = HTTPAdapter() if adapter is None else adapter
-        one.mount("http://", adapter)
-        one.mount("https://", adapter)
-        one.verify = ca_bundle
-        return one
-
-    yield session
-    for one in made:
-        one.close()
+def make_session(make_trusting_session: MakeSession) -> MakeSession:
+    return make_trusting_session
 
 
 @pytest.fixture
@@ -84,7 +66,7 @@ def assert_origins_saw_none(*origins: LocalServer) -> None:
 @pytest.mark.parametrize("target", NODES, ids="-".join)
 @pytest.mark.parametrize("start", NODES, ids="-".join)
 def test_row_19_every_redirect_pair(
-    make: Make,
+    make_session: MakeSession,
     proxy: ProxyServer,
     other_proxy: ProxyServer,
     server: LocalServer,
@@ -108,7 +90,7 @@ def test_row_19_every_redirect_pair(
     location = f"{target[0]}://{SECOND}:{origins[target[0]].port}/echo"
     url = f"{start[0]}://{FIRST}:{origins[start[0]].port}/redirect-to?url={location}"
 
-    response = make().get(url, proxies=proxies)
+    response = make_session().get(url, proxies=proxies)
 
     assert (response.status_code, response.url) == (200, location)
     assert len(server.requests) + len(tls_server.requests) == 2
@@ -124,7 +106,7 @@ def test_row_19_every_redirect_pair(
 
 @pytest.mark.parametrize("spelling", [str.upper, str.lower])
 def test_row_19_credentials_of_the_environment(
-    make: Make,
+    make_session: MakeSession,
     proxy: ProxyServer,
     other_proxy: ProxyServer,
     server: LocalServer,
@@ -140,7 +122,7 @@ def test_row_19_credentials_of_the_environment(
     direct = f"http://{SECOND}:{server.port}/echo"
     tunnelled = f"https://{FIRST}:{tls_server.port}/redirect-to?url={direct}"
     # The switch, because requests forgets NO_PROXY once it follows a redirect.
-    session = make(HTTPAdapter(respect_no_proxy=True))
+    session = make_session(HTTPAdapter(respect_no_proxy=True))
     for _ in range(2):
         response = session.get(f"{server.url}/redirect-to?url={tunnelled}")
         assert [one.status_code for one in (*response.history, response)] == [302, 302, 200]
@@ -154,7 +136,7 @@ def test_row_19_credentials_of_the_environment(
 
 @pytest.mark.parametrize("scheme", ["http", "https"])
 def test_row_19_credentials_for_socks_are_no_header(
-    make: Make, server: LocalServer, tls_server: LocalServer, scheme: str
+    make_session: MakeSession, server: LocalServer, tls_server: LocalServer, scheme: str
 ) -> None:
     """ "x SOCKS proxy": requests makes a Proxy-Authorization of its credentials after a redirect,
     and SOCKS carries it to the origin."""
@@ -164,7 +146,7 @@ def test_row_19_credentials_for_socks_are_no_header(
         way = f"socks5h://user:secret@{socks.address}"
         location = f"http://{SECOND}:{server.port}/echo"
         for proxies in ({"all": way}, {"http": way, "https": way, f"http://{SECOND}": ""}):
-            session = make()
+            session = make_session()
             url = f"{origins[scheme].url}/redirect-to?url={location}"
             assert session.get(url, proxies=proxies).url == location
             session.close()
@@ -174,11 +156,11 @@ def test_row_19_credentials_for_socks_are_no_header(
 
 
 def test_row_19_two_users_of_one_proxy(
-    make: Make, proxy: ProxyServer, server: LocalServer, tls_server: LocalServer
+    make_session: MakeSession, proxy: ProxyServer, server: LocalServer, tls_server: LocalServer
 ) -> None:
     """ "A proxy only gets its own": each request carries the credentials it was sent with, and no
     tunnel that was opened with others is used."""
-    session = make()
+    session = make_session()
     for user in ("one", "two", "one"):
         for origin in (server, tls_server):
             way = with_user(proxy, user)
@@ -193,11 +175,15 @@ def test_row_19_two_users_of_one_proxy(
 
 @pytest.mark.parametrize("given", ["header", "auth", "session"])
 def test_row_19_what_the_caller_names_goes_to_the_proxy_alone(
-    make: Make, proxy: ProxyServer, server: LocalServer, tls_server: LocalServer, given: str
+    make_session: MakeSession,
+    proxy: ProxyServer,
+    server: LocalServer,
+    tls_server: LocalServer,
+    given: str,
 ) -> None:
     """ "The origin's log never holds Proxy-Authorization": not in a tunnel and not after a
     redirect that goes direct, where requests' own adapter sends it on."""
-    session = make()
+    session = make_session()
     options: dict[str, Any] = {}
     if given == "auth":
         options["auth"] = HTTPProxyAuth("caller", "secret")
@@ -217,11 +203,11 @@ def test_row_19_what_the_caller_names_goes_to_the_proxy_alone(
 
 
 def test_row_19_the_credentials_in_the_proxys_url_win(
-    make: Make, proxy: ProxyServer, server: LocalServer
+    make_session: MakeSession, proxy: ProxyServer, server: LocalServer
 ) -> None:
     """ "A proxy only gets its own": as under requests' own adapter, and once."""
     for adapter in (STOCK(), HTTPAdapter()):
-        make(adapter).get(
+        make_session(adapter).get(
             server.url,
             proxies={"http": with_user(proxy, "own")},
             headers={"proxy-authorization": basic("caller").decode()},
@@ -233,13 +219,13 @@ def test_row_19_the_credentials_in_the_proxys_url_win(
 
 
 def test_row_19_a_callers_header_without_any_proxy_goes_nowhere(
-    make: Make, server: LocalServer
+    make_session: MakeSession, server: LocalServer
 ) -> None:
     """ "The origin's log never holds Proxy-Authorization": nor where no proxy is used. A gateway
     that reads its token from this field (Google's IAP can) gets it with the core, which sends what
     it is given."""
     token = {"Proxy-Authorization": "Bearer token"}
-    assert make().get(server.url, headers=token).ok
+    assert make_session().get(server.url, headers=token).ok
     with httpcore.ConnectionPool() as pool:
         assert pool.request("GET", server.url, headers=token).status == 200
     withheld, sent = [request.header("proxy-authorization") for request in server.requests]
@@ -258,14 +244,14 @@ def test_row_19_a_callers_header_without_any_proxy_goes_nowhere(
     ],
 )
 def test_row_19_credentials_are_decoded_as_requests_does(
-    make: Make, proxy: ProxyServer, server: LocalServer, user: str, password: str
+    make_session: MakeSession, proxy: ProxyServer, server: LocalServer, user: str, password: str
 ) -> None:
     """ "A proxy only gets its own", to the byte."""
     way = with_user(proxy, user, password)
     answers = []
     for adapter in (STOCK(), HTTPAdapter()):
         try:
-            answers.append(make(adapter).get(server.url, proxies={"http": way}).status_code)
+            answers.append(make_session(adapter).get(server.url, proxies={"http": way}).status_code)
         except ValueError:
             answers.append(0)  # outside latin-1: requests cannot encode it, nor do we
     assert answers[0] == answers[1]
@@ -277,7 +263,7 @@ def test_row_19_credentials_are_decoded_as_requests_does(
 
 
 def test_row_19_no_text_shows_a_password(
-    make: Make,
+    make_session: MakeSession,
     serve: Serve,
     proxy: ProxyServer,
     server: LocalServer,
@@ -303,7 +289,7 @@ def test_row_19_no_text_shows_a_password(
     refusing.refusal = b"HTTP/1.1 407 No\r\nContent-Length: 0\r\n\r\n"
     encoded = basic("user", "hush").decode().removeprefix("Basic ")
     adapter = HTTPAdapter(max_retries=1)
-    session = make(adapter)
+    session = make_session(adapter)
     with refusing, caplog.at_level(logging.DEBUG), warnings.catch_warnings(record=True) as warned:
         warnings.simplefilter("always")
         shown: list[str] = []
@@ -359,7 +345,7 @@ def failure_texts(exc: BaseException) -> list[str]:
 )
 @pytest.mark.parametrize("place", ["dict", "NO_PROXY", "no_proxy"])
 def test_row_35_no_proxy_decides_over_explicit_proxies(
-    make: Make,
+    make_session: MakeSession,
     proxy: ProxyServer,
     server: LocalServer,
     tls_server: LocalServer,
@@ -375,9 +361,9 @@ def test_row_35_no_proxy_decides_over_explicit_proxies(
         proxies["no_proxy"] = rules
     else:
         monkeypatch.setenv(place, rules)
-    assert make().get(server.url, proxies=proxies).ok
+    assert make_session().get(server.url, proxies=proxies).ok
     assert len(proxy.requests) == 1  # off by default: an explicit proxy is used, as by requests
-    session = make(HTTPAdapter(respect_no_proxy=True))
+    session = make_session(HTTPAdapter(respect_no_proxy=True))
     for _ in range(2):
         assert session.get(server.url + "/echo", proxies=proxies).json()["target"] == "/echo"
     assert len(proxy.requests) == 1
@@ -385,10 +371,12 @@ def test_row_35_no_proxy_decides_over_explicit_proxies(
     assert len(proxy.requests) == (2 if ":" in rules else 1)
 
 
-def test_row_35_suffixes(make: Make, proxy: ProxyServer, server: LocalServer) -> None:
+def test_row_35_suffixes(
+    make_session: MakeSession, proxy: ProxyServer, server: LocalServer
+) -> None:
     """ "Suffix rules": a name and all below it, but nothing that only ends alike."""
     proxy.hosts = {"notlocalhost": "127.0.0.1"}
-    session = make(HTTPAdapter(respect_no_proxy=True))
+    session = make_session(HTTPAdapter(respect_no_proxy=True))
     proxies = {"http": proxy.url, "no_proxy": "example.test, .localhost"}
     assert session.get(f"http://localhost:{server.port}", proxies=proxies).ok
     assert not proxy.requests
@@ -401,7 +389,7 @@ def test_row_35_suffixes(make: Make, proxy: ProxyServer, server: LocalServer) ->
 
 @pytest.mark.parametrize("nothing", [None, ""])
 def test_row_35_none_means_direct(
-    make: Make,
+    make_session: MakeSession,
     proxy: ProxyServer,
     tls_server: LocalServer,
     monkeypatch: pytest.MonkeyPatch,
@@ -409,7 +397,7 @@ def test_row_35_none_means_direct(
 ) -> None:
     """ "`proxies={'https': None}` means direct." """
     monkeypatch.setenv("HTTPS_PROXY", proxy.url)
-    session = make()
+    session = make_session()
     proxies: Any = {"https": nothing}
     assert session.get(tls_server.url, proxies=proxies).ok
     prepared = requests.Request("GET", tls_server.url).prepare()
@@ -423,7 +411,7 @@ def test_row_35_none_means_direct(
 
 
 def test_row_35_the_empty_string_means_direct_after_a_redirect_too(
-    make: Make,
+    make_session: MakeSession,
     proxy: ProxyServer,
     server: LocalServer,
     tls_server: LocalServer,
@@ -433,12 +421,15 @@ def test_row_35_the_empty_string_means_direct_after_a_redirect_too(
     redirect; the empty string is the value that lasts."""
     monkeypatch.setenv("ALL_PROXY", proxy.url)
     url = f"{tls_server.url}/redirect-to?url={server.url}/echo"
-    assert make().get(url, proxies={"https": "", "http": ""}).ok
+    assert make_session().get(url, proxies={"https": "", "http": ""}).ok
     assert not proxy.requests
 
 
 def test_row_35_nothing_is_looked_up(
-    make: Make, proxy: ProxyServer, server: LocalServer, monkeypatch: pytest.MonkeyPatch
+    make_session: MakeSession,
+    proxy: ProxyServer,
+    server: LocalServer,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """ "No gethostbyname call for a NO_PROXY test." """
     looked_up: list[str] = []
@@ -456,7 +447,7 @@ def test_row_35_nothing_is_looked_up(
         monkeypatch.setattr(socket, name, refuse)
     proxy.hosts = {"origin.test": "127.0.0.1"}
     monkeypatch.setenv("NO_PROXY", "10.0.0.0/8, 127.0.0.0/8, other.test, [::1]:80")
-    session = make(HTTPAdapter(respect_no_proxy=True))
+    session = make_session(HTTPAdapter(respect_no_proxy=True))
     for proxies in ({"http": proxy.url}, {"http": proxy.url, "no_proxy": "127.0.0.0/8"}):
         assert session.get(f"http://origin.test:{server.port}", proxies=proxies).ok
     assert len(proxy.requests) == 2
@@ -464,10 +455,10 @@ def test_row_35_nothing_is_looked_up(
 
 
 def test_row_35_no_proxy_keeps_credentials_home(
-    make: Make, proxy: ProxyServer, server: LocalServer
+    make_session: MakeSession, proxy: ProxyServer, server: LocalServer
 ) -> None:
     """requests adds the proxy's credentials after a redirect, not knowing that it goes direct."""
-    session = make(HTTPAdapter(respect_no_proxy=True))
+    session = make_session(HTTPAdapter(respect_no_proxy=True))
     proxies = {"http": with_user(proxy, "for-a"), "no_proxy": SECOND}
     url = f"{server.url}/redirect-to?url=http://{SECOND}:{server.port}/echo"
     assert session.get(url, proxies=proxies).ok

@@ -9,26 +9,17 @@ import functools
 import gzip
 import io
 import shutil
-from collections.abc import Callable, Iterator
 
 import pytest
 import requests
 import urllib3
 
-import httpcore_requests
 from tests.downstream.plugin.listing import read_list
 from tests.downstream.running import LISTS
 from tests.downstream.suites import SUITES
-from tests.support.servers import LocalServer, Peer, ScriptedServer, pattern
+from tests.support.servers import LocalServer, Peer, Serve, pattern
 
-Serve = Callable[..., ScriptedServer]
 FRAMINGS = ["bytes", "chunked", "close", "gzip"]
-
-
-@pytest.fixture
-def session() -> Iterator[requests.Session]:
-    with httpcore_requests.Session() as made:
-        yield made
 
 
 @pytest.mark.parametrize("stream", [False, True])

@@ -25,15 +25,10 @@ from requests.adapters import HTTPAdapter as StockAdapter
 
 import httpcore
 from httpcore_requests import HTTPAdapter
-from tests.support.http2 import FrameServer, Link, Stream
-from tests.support.servers import Peer, ScriptedServer
+from tests.support import PATIENCE
+from tests.support.http2 import Link, ServeH2, Stream
+from tests.support.servers import Peer, ScriptedServer, Serve
 
-Serve = Callable[..., ScriptedServer]
-ServeH2 = Callable[..., FrameServer]
-
-# Seconds after which a client that waits for something that will not come gives up. A bound
-# against hangs: no test passes or fails by it otherwise.
-PATIENCE = 10.0
 TIMEOUTS = {"timeout": {"connect": PATIENCE, "read": PATIENCE, "write": PATIENCE, "pool": PATIENCE}}
 
 _is_token = re.compile(r"[-!#$%&'*+.^_`|~0-9A-Za-z]+").fullmatch
@@ -58,14 +53,6 @@ class Seen(NamedTuple):
 
 
 @pytest.fixture
-def session() -> Iterator[requests.Session]:
-    with requests.Session() as made:
-        made.mount("http://", HTTPAdapter())
-        made.mount("https://", HTTPAdapter())
-        yield made
-
-
-@pytest.fixture
 def stock(monkeypatch: pytest.MonkeyPatch) -> Iterator[requests.Session]:
     """A session on the adapter that requests ships, whatever `install()` did meanwhile."""
     assert StockAdapter.__module__ == "requests.adapters"
@@ -74,12 +61,6 @@ def stock(monkeypatch: pytest.MonkeyPatch) -> Iterator[requests.Session]:
     with requests.Session() as made:
         made.mount("http://", StockAdapter())
         yield made
-
-
-@pytest.fixture
-def h2_pool(client_tls_context: ssl.SSLContext) -> Iterator[httpcore.ConnectionPool]:
-    with httpcore.ConnectionPool(client_tls_context, http1=False, http2=True) as pool:
-        yield pool
 
 
 @pytest.fixture

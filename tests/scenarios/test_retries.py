@@ -24,37 +24,15 @@ from urllib3.util.retry import Retry
 import httpcore
 import httpcore_requests
 from httpcore import exceptions as finer
-from httpcore_requests import HTTPAdapter
+from tests.support import PATIENCE
+from tests.support.clients import MakeSession
 from tests.support.proxies import ProxyServer
-from tests.support.servers import Peer, ScriptedServer, pattern
+from tests.support.servers import Peer, ScriptedServer, Serve, pattern
 
-Serve = Callable[..., ScriptedServer]
-Make = Callable[..., requests.Session]
-
-# Seconds after which a client that waits for something that will not come gives up. A bound
-# against hangs: no test passes or fails by it otherwise.
-PATIENCE = 10.0
 # Seconds for a timeout that a test is about.
 SOON = 0.05
 
 NOT_SENT, MAYBE_PROCESSED, RESPONSE_STARTED = "not_sent", "maybe_processed", "response_started"
-
-
-@pytest.fixture
-def make_session() -> Iterator[Make]:
-    """`make_session(**adapter_options)`: a session that ends with the test."""
-    made: list[requests.Session] = []
-
-    def make(**options: Any) -> requests.Session:
-        session = requests.Session()
-        for scheme in ("http://", "https://"):
-            session.mount(scheme, HTTPAdapter(**options))
-        made.append(session)
-        return session
-
-    yield make
-    for session in made:
-        session.close()
 
 
 class Dialling(httpcore.SyncBackend):
@@ -137,7 +115,7 @@ def world(request: pytest.FixtureRequest) -> World:
 
 @pytest.mark.parametrize("place", PLACES)
 def test_row_22_what_was_not_sent_is_retried_for_any_method(
-    world: World, place: str, make_session: Make
+    world: World, place: str, make_session: MakeSession
 ) -> None:
     """ "Each failure carries phase not_sent [...]; not_sent is retried for any method under
     `connect=`." Under nothing else: no other count allows a retry, nor do the methods."""
@@ -157,7 +135,7 @@ def test_row_22_what_was_not_sent_is_retried_for_any_method(
 @pytest.mark.parametrize("policy", [Retry(5, connect=0), Retry(5, connect=False), Retry(False), 0])
 @pytest.mark.parametrize("place", PLACES)
 def test_row_22_and_not_without_a_connect_count(
-    world: World, place: str, policy: Any, make_session: Make
+    world: World, place: str, policy: Any, make_session: MakeSession
 ) -> None:
     """ "Under `connect=`": where that allows none, there is none, and no word of one."""
     url, options = getattr(world, place)()
@@ -171,7 +149,7 @@ def test_row_22_and_not_without_a_connect_count(
     assert httpcore_requests.phase(caught.value) == NOT_SENT
 
 
-def test_row_22_a_full_pool(serve: Serve, make_session: Make) -> None:
+def test_row_22_a_full_pool(serve: Serve, make_session: MakeSession) -> None:
     """Nor is anything sent while all connections are busy."""
     waits: list[str] = []
 
@@ -238,7 +216,7 @@ IN_THE_ANSWER = ["nonsense", "half-a-head", "half-a-head-and-silence", "busy"]
 
 @pytest.mark.parametrize("how", BEFORE_THE_ANSWER + IN_THE_ANSWER)
 def test_row_22_what_may_have_been_processed_is_retried_for_allowed_methods_only(
-    how: str, serve: Serve, make_session: Make
+    how: str, serve: Serve, make_session: MakeSession
 ) -> None:
     """ "Maybe_processed only for allowed methods", and what has begun to be answered, too."""
     handler = Failing()
@@ -316,7 +294,7 @@ FAILURES: list[tuple[type[Exception], str, Exception | None]] = [
 )
 def test_row_22_the_phase_decides_not_the_class(
     monkeypatch: pytest.MonkeyPatch,
-    make_session: Make,
+    make_session: MakeSession,
     make: type[Exception],
     phase: str,
     cause: Exception | None,
@@ -343,7 +321,7 @@ def test_row_22_the_phase_decides_not_the_class(
             assert caught.value.request.method == method
 
 
-def test_row_22_bodies_that_fail_have_begun(serve: Serve, make_session: Make) -> None:
+def test_row_22_bodies_that_fail_have_begun(serve: Serve, make_session: MakeSession) -> None:
     """The phase of what fails after the head, by each way to read; and of a bad status."""
 
     def handler(peer: Peer) -> None:
@@ -381,7 +359,7 @@ def test_row_22_bodies_that_fail_have_begun(serve: Serve, make_session: Make) ->
     assert httpcore_requests.phase(refused.value) == RESPONSE_STARTED
 
 
-def test_row_22_no_phase_where_nobody_knows(closed_port: int, make_session: Make) -> None:
+def test_row_22_no_phase_where_nobody_knows(closed_port: int, make_session: MakeSession) -> None:
     """Errors that requests raises by itself, another adapter's, and anybody else's."""
     session = make_session()
     for url in ("nowhere", "http://", "gopher://origin.test"):
@@ -461,7 +439,7 @@ WAYS = ["mid-send", "503", "307", "308", "stale"]
 @pytest.mark.parametrize("how", WAYS)
 @pytest.mark.parametrize("kind", ["memory", "disk"])
 def test_row_47_a_file_starts_where_it_stood(
-    how: str, kind: str, serve: Serve, make_session: Make, tmp_path: Any
+    how: str, kind: str, serve: Serve, make_session: MakeSession, tmp_path: Any
 ) -> None:
     """ "A file at offset 100 fails mid-send: the retry starts at 100." And so do the attempts after
     a status, after redirects, and the core's own replay."""
@@ -481,7 +459,7 @@ def test_row_47_a_file_starts_where_it_stood(
 
 
 def test_row_47_a_pool_that_follows_redirects_starts_there_too(
-    serve: Serve, make_session: Make
+    serve: Serve, make_session: MakeSession
 ) -> None:
     """Without requests, whose sessions follow redirects themselves."""
     handler = Receiving("307")
@@ -562,7 +540,7 @@ ONCE: dict[str, Callable[[bytes], Any]] = {
 @pytest.mark.parametrize("how", WAYS)
 @pytest.mark.parametrize("kind", ONCE)
 def test_row_47_what_cannot_go_back_is_never_sent_again(
-    kind: str, how: str, serve: Serve, make_session: Make
+    kind: str, how: str, serve: Serve, make_session: MakeSession
 ) -> None:
     """ "A generator or an unseekable file is never re-sent and the first error is kept." After a
     redirect it is requests' own error, which says so; a status that would be retried is kept."""
@@ -585,7 +563,7 @@ def test_row_47_what_cannot_go_back_is_never_sent_again(
     assert b"/next" not in handler.targets
 
 
-def test_row_47_a_file_that_was_closed_meanwhile(serve: Serve, make_session: Make) -> None:
+def test_row_47_a_file_that_was_closed_meanwhile(serve: Serve, make_session: MakeSession) -> None:
     """Nor does this one go back; what it raises is not the first error."""
 
     def handler(peer: Peer) -> None:
@@ -601,7 +579,7 @@ def test_row_47_a_file_that_was_closed_meanwhile(serve: Serve, make_session: Mak
     assert server.accepted == 2
 
 
-def test_row_47_a_pipe_is_never_sent_again(serve: Serve, make_session: Make) -> None:
+def test_row_47_a_pipe_is_never_sent_again(serve: Serve, make_session: MakeSession) -> None:
     """A file of the operating system that cannot go back."""
     handler = Receiving("503")
     server = serve(handler)
@@ -615,7 +593,9 @@ def test_row_47_a_pipe_is_never_sent_again(serve: Serve, make_session: Make) -> 
 
 
 @pytest.mark.parametrize("kind", ["generator", "iterator", "reader", "no-tell", "no-seek"])
-def test_row_47_what_was_not_begun_is_sent(kind: str, serve: Serve, make_session: Make) -> None:
+def test_row_47_what_was_not_begun_is_sent(
+    kind: str, serve: Serve, make_session: MakeSession
+) -> None:
     """A connection that could not be opened took nothing of the body: another may be tried."""
     handler = Receiving("200")
     server = serve(handler)
@@ -637,7 +617,7 @@ class Again:
 @pytest.mark.parametrize("how", ["mid-send", "503", "307", "308"])
 @pytest.mark.parametrize("kind", [Again, bytearray, memoryview, bytes])
 def test_row_47_what_gives_the_same_again_is_sent_again(
-    kind: Callable[[bytes], Any], how: str, serve: Serve, make_session: Make
+    kind: Callable[[bytes], Any], how: str, serve: Serve, make_session: MakeSession
 ) -> None:
     """Only what is used up is not sent again."""
     data = pattern(LARGE if how == "mid-send" else 5000)
@@ -651,7 +631,7 @@ def test_row_47_what_gives_the_same_again_is_sent_again(
 @pytest.mark.filterwarnings("ignore::requests.exceptions.FileModeWarning")
 @pytest.mark.parametrize("how", ["503", "307", "308"])
 def test_row_47_a_text_file_starts_where_it_stood(
-    how: str, serve: Serve, make_session: Make, tmp_path: Any
+    how: str, serve: Serve, make_session: MakeSession, tmp_path: Any
 ) -> None:
     """Its position is no number of characters, and goes back all the same."""
     path = tmp_path / "text"
@@ -666,7 +646,7 @@ def test_row_47_a_text_file_starts_where_it_stood(
 
 @pytest.mark.parametrize("how", WAYS)
 def test_row_47_forms_and_uploads_are_sent_again(
-    how: str, serve: Serve, make_session: Make
+    how: str, serve: Serve, make_session: MakeSession
 ) -> None:
     """Multipart bodies and forms are in memory, whatever they were made of."""
     file = io.BytesIO(pattern(LARGE if how == "mid-send" else 5000))
@@ -688,7 +668,7 @@ def test_row_47_forms_and_uploads_are_sent_again(
 @pytest.mark.parametrize("answer", ["short", "long", "cut", "chunked"])
 @pytest.mark.parametrize("stream", [False, True])
 def test_row_17_attempts_do_not_wait_for_each_other(
-    answer: str, stream: bool, serve: Serve, make_session: Make
+    answer: str, stream: bool, serve: Serve, make_session: MakeSession
 ) -> None:
     """ "Pool_block, maxsize=3 [...] never hang", with one: what a policy repeats has given its
     connection back, and so have the redirects of a session, streamed or not."""
@@ -722,7 +702,9 @@ def test_row_17_attempts_do_not_wait_for_each_other(
     assert session.get_adapter("http://").pool.stats()["active"] == 0
 
 
-def test_row_17_threads_that_retry_share_a_small_pool(serve: Serve, make_session: Make) -> None:
+def test_row_17_threads_that_retry_share_a_small_pool(
+    serve: Serve, make_session: MakeSession
+) -> None:
     """The same from many threads: none waits for a connection that another one's retry holds."""
     count = [0]
 

@@ -26,15 +26,11 @@ import requests
 import httpcore
 from httpcore._sync import connection_pool, http11, pool_slots
 from httpcore_requests import HTTPAdapter
+from tests.support import PATIENCE
 from tests.support.interrupting import Interruptible, interrupt_at
-from tests.support.servers import Peer, ScriptedServer, pattern
+from tests.support.servers import Peer, ScriptedServer, Serve, pattern
 
 pytestmark = pytest.mark.no_cover
-
-Serve = Callable[..., ScriptedServer]
-
-# Seconds until a test says that something hangs. Never a measurement.
-PATIENCE = 20.0
 
 
 # --- one way to send for both doors: the core, and requests on top of it ---

@@ -26,14 +26,12 @@ import trustme
 
 import httpcore
 from httpcore.exceptions import Aborted, ProxyConnectTimeout
-from tests.support import leaks, tls
+from tests.support import PATIENCE, leaks, tls
+from tests.support.clients import Redirected, resident
 from tests.support.proxies import ProxyServer, SocksServer
-from tests.support.servers import LocalServer, Peer, ScriptedServer, black_hole
+from tests.support.servers import LocalServer, Peer, ScriptedServer, Serve, black_hole
 from tests.support.threads import Doing
 
-Serve = Callable[..., ScriptedServer]
-
-PATIENCE = 20.0  # seconds until a test says that something hangs; never a measurement
 PROXIES = ["http", "https", "socks5", "socks5h", "socks4", "socks4a"]
 SCHEMES = ["http", "https"]
 
@@ -67,11 +65,6 @@ def roads(server_tls_context: ssl.SSLContext, client_tls_context: ssl.SSLContext
         yield Roads(servers, client_tls_context)
         for each in servers.values():
             assert not each.errors
-
-
-@pytest.fixture
-def origins(server: LocalServer, tls_server: LocalServer) -> dict[str, LocalServer]:
-    return {"http": server, "https": tls_server}
 
 
 @pytest.fixture
@@ -437,12 +430,6 @@ def test_row_37_a_hook_answers_a_digest_challenge(
 # --- row 39: many proxies ---
 
 
-def resident() -> int:
-    """Bytes of memory that this process has, where the system says so."""
-    pages = Path("/proc/self/statm").read_text().split()[1]
-    return int(pages) * 4096
-
-
 def many_proxies(
     roads: Roads, origins: dict[str, LocalServer], context: ssl.SSLContext, count: int
 ) -> int:
@@ -650,23 +637,10 @@ def test_row_49_a_connection_that_is_taken_over(
 # --- row 51: zones ---
 
 
-class Noted(httpcore.NetworkBackend):
-    """Connects to a server of the test, whatever the address; notes the address."""
-
-    def __init__(self, port: int) -> None:
-        self.port = port
-        self.asked: list[tuple[str, int]] = []
-
-    def connect_tcp(self, host: str, port: int, *arguments: Any, **options: Any) -> Any:
-        self.asked.append((host, port))
-        inner = httpcore.SyncBackend()
-        return inner.connect_tcp("127.0.0.1", self.port, *arguments, **options)
-
-
 @pytest.mark.parametrize("written", ["%25eth10", "%eth10"])
 def test_row_51_a_zone_is_for_the_connect_alone(server: LocalServer, written: str) -> None:
     """Row 51: "`http://[fe80::1%25eth10]/` connects with scope id and sends `Host: [fe80::1]`"."""
-    backend = Noted(server.port)
+    backend = Redirected(server.port)
     with httpcore.ConnectionPool(network_backend=backend) as pool:
         assert pool.request("GET", f"http://[fe80::1{written}]/").status == 200
         assert pool.request("GET", f"http://[fe80::1{written}]:8080/").status == 200

@@ -28,18 +28,15 @@ from requests.exceptions import ConnectTimeout, InvalidURL, ProxyError, ReadTime
 import httpcore
 import httpcore_requests
 from httpcore_requests import HTTPAdapter
-from tests.support import leaks, tls
+from tests.support import PATIENCE, leaks, tls
+from tests.support.clients import STOCK, MakeSession, Redirected, resident
 from tests.support.proxies import ProxyServer, SocksServer, basic
-from tests.support.servers import LocalServer, Peer, ScriptedServer, black_hole, closed_port
+from tests.support.servers import LocalServer, Peer, Serve, black_hole, closed_port
 
 pytestmark = pytest.mark.no_cover
 
-Serve = Callable[..., ScriptedServer]
-Make = Callable[..., requests.Session]
 Way = Callable[..., dict[str, str]]
 
-STOCK = requests.adapters.HTTPAdapter
-PATIENCE = 20.0  # seconds until a test says that something hangs; never a measurement
 PROXIES = ["http", "https", "socks5", "socks5h", "socks4a"]
 SCHEMES = ["http", "https"]
 
@@ -47,22 +44,8 @@ FIRST, SECOND = "127.0.0.1", "localhost"
 
 
 @pytest.fixture
-def make(ca_bundle: str) -> Iterator[Make]:
-    """`make(adapter)`: a session that trusts the test CA, and ends with the test."""
-    made: list[requests.Session] = []
-
-    def session(adapter: Any = None, **keywords: Any) -> requests.Session:
-        one = requests.Session()
-        made.append(one)
-        adapter = HTTPAdapter(**keywords) if adapter is None else adapter
-        for prefix in ("http://", "https://", "http+unix://"):
-            one.mount(prefix, adapter)
-        one.verify = ca_bundle
-        return one
-
-    yield session
-    for one in made:
-        one.close()
+def make_session(make_trusting_session: MakeSession) -> MakeSession:
+    return make_trusting_session
 
 
 @pytest.fixture
@@ -89,11 +72,6 @@ def way(servers: dict[str, Any]) -> Way:
     return through
 
 
-@pytest.fixture
-def origins(server: LocalServer, tls_server: LocalServer) -> dict[str, LocalServer]:
-    return {"http": server, "https": tls_server}
-
-
 def pool_of(session: requests.Session) -> httpcore.ConnectionPool:
     adapter: Any = session.get_adapter("http://")
     pool: httpcore.ConnectionPool = adapter.pool
@@ -106,10 +84,10 @@ def pool_of(session: requests.Session) -> httpcore.ConnectionPool:
 @pytest.mark.parametrize("scheme", SCHEMES)
 @pytest.mark.parametrize("kind", ["direct", *PROXIES])
 def test_row_2_tcp_keepalive_is_on(
-    make: Make, way: Way, origins: dict[str, LocalServer], kind: str, scheme: str
+    make_session: MakeSession, way: Way, origins: dict[str, LocalServer], kind: str, scheme: str
 ) -> None:
     """Row 2: "SO_KEEPALIVE on with idle ≤ 60 s (read back by getsockopt)", on each road."""
-    response = make().get(origins[scheme].url, proxies=way(kind))
+    response = make_session().get(origins[scheme].url, proxies=way(kind))
     sock = response.raw.network_stream.get_extra_info("socket")
     assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
     idle = getattr(socket, "TCP_KEEPIDLE", getattr(socket, "TCP_KEEPALIVE", None))
@@ -121,7 +99,11 @@ def test_row_2_tcp_keepalive_is_on(
 
 
 def test_row_3_nothing_leaks_under_faults(
-    make: Make, way: Way, servers: dict[str, Any], origins: dict[str, LocalServer], serve: Serve
+    make_session: MakeSession,
+    way: Way,
+    servers: dict[str, Any],
+    origins: dict[str, LocalServer],
+    serve: Serve,
 ) -> None:
     """Row 3: "faults injected at each step (refused, TLS failure, timeout, exception in a trace
     hook [...]): afterwards stats show 0 active, 0 queued, open fds ≤ 10, and the next request
@@ -134,7 +116,7 @@ def test_row_3_nothing_leaks_under_faults(
         if local.left == 0:
             raise OSError("from the hook")
 
-    session = make(max_connections=10, pool_timeout=PATIENCE, trace=trace)
+    session = make_session(max_connections=10, pool_timeout=PATIENCE, trace=trace)
     refused = {"all": f"https://127.0.0.1:{closed_port()}"}
     kinds = ["direct", *PROXIES]
     seen: set[str] = set()
@@ -209,14 +191,18 @@ STAGES = ["proxy tls", "https connect", "origin tls", "socks5 greeting", "socks5
 @pytest.mark.parametrize("stage", STAGES)
 @pytest.mark.parametrize("limit", ["connect", "total"])
 def test_row_9_a_proxy_that_is_stuck(
-    make: Make, serve: Serve, server_tls_context: ssl.SSLContext, stage: str, limit: str
+    make_session: MakeSession,
+    serve: Serve,
+    server_tls_context: ssl.SSLContext,
+    stage: str,
+    limit: str,
 ) -> None:
     """Rows 9 and 38: "a stuck TLS handshake", "timeouts cover the handshake"; of each hop."""
     proxies, _ = stuck(serve, server_tls_context, stage)
     kinds = (ConnectTimeout, ReadTimeout, ProxyError)  # as in requests, by how far it got
     start = time.monotonic()
     with pytest.raises(kinds, match=r"0\.[23]\d* s"):
-        make().get(
+        make_session().get(
             "https://origin.test/",
             proxies=proxies,
             timeout=httpcore_requests.Timeout(**{limit: 0.3}),
@@ -226,7 +212,7 @@ def test_row_9_a_proxy_that_is_stuck(
 
 @pytest.mark.parametrize("stage", STAGES)
 def test_row_33_in_a_handshake_with_a_proxy(
-    make: Make, serve: Serve, server_tls_context: ssl.SSLContext, stage: str
+    make_session: MakeSession, serve: Serve, server_tls_context: ssl.SSLContext, stage: str
 ) -> None:
     """Row 33: "While thread A blocks in connect, TLS, [...], thread B calls `close()`/`cancel()`:
     B returns < 50 ms, A raises < 100 ms"."""
@@ -234,7 +220,7 @@ def test_row_33_in_a_handshake_with_a_proxy(
     token = httpcore.CancelToken()
     ended: list[float] = []
     failures: list[requests.RequestException] = []
-    session = make()
+    session = make_session()
 
     def ask() -> None:
         try:
@@ -265,7 +251,7 @@ NODES = list(itertools.product(SCHEMES, ["direct", "http", "https", "socks5h"]))
 @pytest.mark.parametrize("target", NODES, ids="-".join)
 @pytest.mark.parametrize("start", NODES, ids="-".join)
 def test_row_19_every_redirect_pair(
-    make: Make,
+    make_session: MakeSession,
     way: Way,
     servers: dict[str, Any],
     origins: dict[str, LocalServer],
@@ -283,7 +269,7 @@ def test_row_19_every_redirect_pair(
     location = f"{target[0]}://{SECOND}:{origins[target[0]].port}/echo"
     url = f"{start[0]}://{FIRST}:{origins[start[0]].port}/redirect-to?url={location}"
 
-    response = make().get(url, proxies=proxies)
+    response = make_session().get(url, proxies=proxies)
 
     assert (response.status_code, response.url) == (200, location)
     requested = [request for origin in origins.values() for request in origin.requests]
@@ -301,7 +287,7 @@ def test_row_19_every_redirect_pair(
 
 @pytest.mark.parametrize("kind", ["direct", "http", "https", "socks5h"])
 def test_row_20_a_black_hole_first(
-    make: Make, way: Way, servers: dict[str, Any], server: LocalServer, kind: str
+    make_session: MakeSession, way: Way, servers: dict[str, Any], server: LocalServer, kind: str
 ) -> None:
     """Row 20: "On by default: a host with a black-holed ::-address first and a live IPv4 connects
     in < 500 ms; no thread is started; losers' sockets are closed"; the origin or its proxy."""
@@ -316,7 +302,7 @@ def test_row_20_a_black_hole_first(
             started.append(thread.name)
         start_thread(thread)
 
-    session = make(resolver=lambda host, port, timeout: ["::1", FIRST])
+    session = make_session(resolver=lambda host, port, timeout: ["::1", FIRST])
     before = set(leaks.sockets())
     with black_hole("::1", port), pytest.MonkeyPatch.context() as patch:
         patch.setattr(threading.Thread, "start", start)
@@ -332,10 +318,10 @@ def test_row_20_a_black_hole_first(
     assert set(leaks.sockets()) <= before
 
 
-def test_row_20_the_timeout_covers_the_race(make: Make) -> None:
+def test_row_20_the_timeout_covers_the_race(make_session: MakeSession) -> None:
     """Row 20: "connect timeout covers the whole race"."""
     with black_hole() as (_, port), black_hole("::1", port):
-        session = make(resolver=lambda host, port, timeout: ["::1", FIRST] * 3)
+        session = make_session(resolver=lambda host, port, timeout: ["::1", FIRST] * 3)
         begun = time.monotonic()
         with pytest.raises(ConnectTimeout, match=r"\(::1, 127\.0\.0\.1.*timed out after 0.4 s"):
             session.get(f"http://example.test:{port}/", timeout=0.4)
@@ -345,7 +331,9 @@ def test_row_20_the_timeout_covers_the_race(make: Make) -> None:
 # --- row 24: Expect
 
 
-def test_row_24_the_connection_is_clean_for_the_next(make: Make, serve: Serve) -> None:
+def test_row_24_the_connection_is_clean_for_the_next(
+    make_session: MakeSession, serve: Serve
+) -> None:
     """Row 24: "zero-length body with 200 in the interim slot, and `HTTP/1.1 100` with no reason,
     both leave the connection clean for the next request"."""
     bodies: list[bytes] = []
@@ -361,7 +349,7 @@ def test_row_24_the_connection_is_clean_for_the_next(make: Make, serve: Serve) -
             peer.respond(200, bodies[-1])
 
     server = serve(handler)
-    session = make()
+    session = make_session()
     expect = {"Expect": "100-continue"}
     assert session.put(server.url + "/nothing", data=b"", headers=expect).text == "at once"
     assert session.put(server.url + "/body", data=b"sent", headers=expect).text == "sent"
@@ -373,7 +361,9 @@ def test_row_24_the_connection_is_clean_for_the_next(make: Make, serve: Serve) -
 # --- row 36: TLS in TLS
 
 
-def test_row_36_each_hop_has_its_own_authority_and_certificate(make: Make, tmp_path: Path) -> None:
+def test_row_36_each_hop_has_its_own_authority_and_certificate(
+    make_session: MakeSession, tmp_path: Path
+) -> None:
     """Row 36: "https origin via https proxy, sync, with separate CA/cert for each hop"."""
     trustme = pytest.importorskip("trustme")
     cas = {"proxy": trustme.CA(), "origin": trustme.CA()}
@@ -399,7 +389,7 @@ def test_row_36_each_hop_has_its_own_authority_and_certificate(make: Make, tmp_p
 
     contexts = {hop: tls.server_context(ca, ask_client=True) for hop, ca in cas.items()}
     with Noting(tls=contexts["proxy"]) as proxy, LocalServer(tls=contexts["origin"]) as origin:
-        session = make(Adapter())
+        session = make_session(Adapter())
         cert = (certs["origin"].cert, certs["origin"].key)
         response = session.get(
             origin.url, proxies={"https": proxy.url}, verify=str(bundle), cert=cert
@@ -409,10 +399,12 @@ def test_row_36_each_hop_has_its_own_authority_and_certificate(make: Make, tmp_p
         session.close()
         # Each authority is trusted for its own hop alone.
         with pytest.raises(ProxyError, match=f"cannot reach the proxy {proxy.url}.*verify failed"):
-            make().get(origin.url, proxies={"https": proxy.url}, verify=str(bundle), cert=cert)
+            make_session().get(
+                origin.url, proxies={"https": proxy.url}, verify=str(bundle), cert=cert
+            )
         where = f"127.0.0.1:{origin.port} through the proxy {proxy.url}"
         with pytest.raises(SSLError, match=f"{where} failed.*verify failed"):
-            make(Adapter()).get(origin.url, proxies={"https": proxy.url}, cert=cert)
+            make_session(Adapter()).get(origin.url, proxies={"https": proxy.url}, cert=cert)
         for each in (proxy, origin):
             each.handshake_errors.clear()
 
@@ -420,7 +412,7 @@ def test_row_36_each_hop_has_its_own_authority_and_certificate(make: Make, tmp_p
 @pytest.mark.parametrize("how", ["ssl_context", "inject"])
 @pytest.mark.parametrize("scheme", SCHEMES)
 def test_row_25_truststore_for_the_proxy(
-    make: Make,
+    make_session: MakeSession,
     way: Way,
     origins: dict[str, LocalServer],
     ca_bundle: str,
@@ -433,9 +425,9 @@ def test_row_25_truststore_for_the_proxy(
     monkeypatch.setenv("SSL_CERT_FILE", ca_bundle)  # the system's store, to truststore
     if how == "inject":
         truststore.inject_into_ssl()
-        session = make()
+        session = make_session()
     else:
-        session = make(ssl_context=truststore.SSLContext(ssl.PROTOCOL_TLS_CLIENT))
+        session = make_session(ssl_context=truststore.SSLContext(ssl.PROTOCOL_TLS_CLIENT))
     try:
         session.verify = True
         assert session.get(origins[scheme].url, proxies=way("https")).ok
@@ -450,14 +442,14 @@ def test_row_25_truststore_for_the_proxy(
 @pytest.mark.parametrize("status", [403, 407, 502])
 @pytest.mark.parametrize("kind", SCHEMES)
 def test_row_37_a_refused_tunnel(
-    make: Make, way: Way, servers: dict[str, Any], kind: str, status: int
+    make_session: MakeSession, way: Way, servers: dict[str, Any], kind: str, status: int
 ) -> None:
     """Row 37: "ProxyError has `.status`, `.headers`, `.body` of the proxy's reply"."""
     servers[kind].refusal = (
         b"HTTP/1.1 %d No\r\nX-Why: rules\r\nContent-Length: 3\r\n\r\nnot" % status
     )
     with pytest.raises(ProxyError) as caught:
-        make().get("https://origin.test/", proxies=way(kind))
+        make_session().get("https://origin.test/", proxies=way(kind))
     reason = caught.value.args[0].reason
     assert (reason.status, reason.body) == (status, b"not")
     assert (b"X-Why", b"rules") in reason.headers
@@ -469,7 +461,7 @@ def test_row_37_a_refused_tunnel(
 
 @pytest.mark.parametrize("kind", SCHEMES)
 def test_row_37_a_hook_answers_a_challenge(
-    make: Make,
+    make_session: MakeSession,
     way: Way,
     tls_server: LocalServer,
     servers: dict[str, Any],
@@ -494,7 +486,7 @@ def test_row_37_a_hook_answers_a_challenge(
         return [("Proxy-Authorization", digest("n0nce"))]
 
     proxy._admits = admits
-    session = make(on_proxy_challenge=answer)
+    session = make_session(on_proxy_challenge=answer)
     for _ in range(2):
         assert session.get(tls_server.url, proxies=way(kind)).ok
     assert answers == [f"{kind}://127.0.0.1:{proxy.port}"]
@@ -504,7 +496,7 @@ def test_row_37_a_hook_answers_a_challenge(
     # None gives up, and so does a hook that is not there.
     for hook in (lambda error, url: None, None):
         with pytest.raises(ProxyError, match="was refused: 407") as caught:
-            make(on_proxy_challenge=hook).get(tls_server.url, proxies=way(kind))
+            make_session(on_proxy_challenge=hook).get(tls_server.url, proxies=way(kind))
         assert caught.value.args[0].reason.body == b"who are you?"
 
 
@@ -514,7 +506,7 @@ def test_row_37_a_hook_answers_a_challenge(
 @pytest.mark.parametrize("scheme", SCHEMES)
 @pytest.mark.parametrize("kind", ["socks5", "socks5h", "socks4a"])
 def test_row_38_who_looks_up(
-    make: Make,
+    make_session: MakeSession,
     way: Way,
     servers: dict[str, Any],
     origins: dict[str, LocalServer],
@@ -537,7 +529,7 @@ def test_row_38_who_looks_up(
     if kind.startswith("socks5"):
         socks.credentials = ("us er", "p@ss")
     url = f"{scheme}://example.test:{origins[scheme].port}/"
-    assert make().get(url, proxies=way(kind, "us%20er", "p%40ss")).ok
+    assert make_session().get(url, proxies=way(kind, "us%20er", "p%40ss")).ok
     [asked] = socks.requests
     assert ("example.test" in looked_up) == (kind == "socks5")
     assert asked.host == (FIRST if kind == "socks5" else "example.test")
@@ -545,10 +537,12 @@ def test_row_38_who_looks_up(
 
 
 @pytest.mark.parametrize("kind", ["socks5", "socks5h"])
-def test_row_38_ipv6_targets(make: Make, way: Way, servers: dict[str, Any], kind: str) -> None:
+def test_row_38_ipv6_targets(
+    make_session: MakeSession, way: Way, servers: dict[str, Any], kind: str
+) -> None:
     """Row 38: "IPv6 targets [...] work"."""
     with LocalServer(host="::1") as server:
-        response = make().get(f"http://[::1]:{server.port}/", proxies=way(kind))
+        response = make_session().get(f"http://[::1]:{server.port}/", proxies=way(kind))
         assert response.status_code == 200
         assert server.requests[0].header("host") == b"[::1]:%d" % server.port
     [asked] = servers["socks"].requests
@@ -558,19 +552,19 @@ def test_row_38_ipv6_targets(make: Make, way: Way, servers: dict[str, Any], kind
 # --- row 39: many proxies, adapters that go away
 
 
-def resident() -> int:
-    return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
-
-
 def many_proxies(
-    make: Make, way: Way, servers: dict[str, Any], origins: dict[str, LocalServer], count: int
+    make_session: MakeSession,
+    way: Way,
+    servers: dict[str, Any],
+    origins: dict[str, LocalServer],
+    count: int,
 ) -> int:
     """Requests through `count` distinct proxy URLs; by how many bytes the memory grew."""
     kinds = itertools.cycle(["http", "http", "socks5h", "https"])
     schemes = itertools.cycle(["http", "http", "https"])
     for origin in origins.values():
         origin._record = False
-    session = make(max_connections=10)
+    session = make_session(max_connections=10)
     pool = pool_of(session)
     before = len(leaks.sockets())
 
@@ -599,20 +593,20 @@ def many_proxies(
 
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="memory is read from /proc")
 def test_row_39_many_proxies(
-    make: Make, way: Way, servers: dict[str, Any], origins: dict[str, LocalServer]
+    make_session: MakeSession, way: Way, servers: dict[str, Any], origins: dict[str, LocalServer]
 ) -> None:
     """Row 39: "10 000 distinct proxy URLs: fds ≤ max_connections, RSS growth < 10 MiB", for 150."""
-    assert many_proxies(make, way, servers, origins, 150) < 10 * 2**20
+    assert many_proxies(make_session, way, servers, origins, 150) < 10 * 2**20
 
 
 @pytest.mark.soak
 @pytest.mark.timeout(900)
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="memory is read from /proc")
 def test_row_39_ten_thousand_proxies(
-    make: Make, way: Way, servers: dict[str, Any], origins: dict[str, LocalServer]
+    make_session: MakeSession, way: Way, servers: dict[str, Any], origins: dict[str, LocalServer]
 ) -> None:
     """Row 39: "10 000 distinct proxy URLs: fds ≤ max_connections, RSS growth < 10 MiB"."""
-    assert many_proxies(make, way, servers, origins, 10_000) < 10 * 2**20
+    assert many_proxies(make_session, way, servers, origins, 10_000) < 10 * 2**20
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)
@@ -647,7 +641,7 @@ def test_row_39_an_adapter_that_goes_away(
 
 @pytest.mark.parametrize("kind", ["direct", "http", "https", "socks5h"])
 def test_row_41_resolve(
-    make: Make,
+    make_session: MakeSession,
     way: Way,
     servers: dict[str, Any],
     tls_server: LocalServer,
@@ -659,7 +653,7 @@ def test_row_41_resolve(
     names: list[Any] = []
     host = f"example.test:{tls_server.port}"
     wrong = f"elsewhere.invalid:{tls_server.port}"
-    session = make(resolve={host: FIRST, wrong: FIRST})
+    session = make_session(resolve={host: FIRST, wrong: FIRST})
     server_tls_context.sni_callback = lambda sock, name, _: names.append(name)
     try:
         for spelling in (host, host.upper()):
@@ -676,7 +670,9 @@ def test_row_41_resolve(
         each.handshake_errors.clear()
 
 
-def test_row_41_a_resolver_gets_the_deadline(make: Make, tls_server: LocalServer) -> None:
+def test_row_41_a_resolver_gets_the_deadline(
+    make_session: MakeSession, tls_server: LocalServer
+) -> None:
     """Row 41: "or a resolver callable [...]; resolver gets the deadline"."""
     asked: list[tuple[str, int, float | None]] = []
 
@@ -684,7 +680,7 @@ def test_row_41_a_resolver_gets_the_deadline(make: Make, tls_server: LocalServer
         asked.append((host, port, timeout))
         return [FIRST]
 
-    session = make(resolver=resolver, resolve={"other.test:1": FIRST})
+    session = make_session(resolver=resolver, resolve={"other.test:1": FIRST})
     url = f"https://example.test:{tls_server.port}/"
     for timeout in (None, 7, httpcore_requests.Timeout(total=5)):
         headers = {"Connection": "close"}
@@ -703,7 +699,7 @@ def test_row_41_a_resolver_gets_the_deadline(make: Make, tls_server: LocalServer
 @pytest.mark.parametrize("method", ["GET", "POST", "CONNECT"])
 @pytest.mark.parametrize("road", ["plain", "tls", "unix", *PROXIES])
 def test_row_49_a_connection_that_is_taken_over(
-    make: Make,
+    make_session: MakeSession,
     way: Way,
     serve: Serve,
     server_tls_context: ssl.SSLContext,
@@ -736,7 +732,7 @@ def test_row_49_a_connection_that_is_taken_over(
     url = server.url
     if uds:
         url = "http+unix://" + uds.replace("/", "%2F") + "/containers/1/attach"
-    session = make()
+    session = make_session()
     response = session.request(
         method,
         url,
@@ -763,25 +759,13 @@ def test_row_49_a_connection_that_is_taken_over(
 # --- row 51: zones
 
 
-class Noted(httpcore.NetworkBackend):
-    """Connects to a server of the test, whatever the address; notes the address."""
-
-    def __init__(self, port: int) -> None:
-        self.port = port
-        self.asked: list[tuple[str, int]] = []
-
-    def connect_tcp(self, host: str, port: int, *arguments: Any, **options: Any) -> Any:
-        self.asked.append((host, port))
-        return httpcore.SyncBackend().connect_tcp(FIRST, self.port, *arguments, **options)
-
-
 @pytest.mark.parametrize("written", ["%25eth10", "%eth10"])
 def test_row_51_a_zone_is_for_the_connect_alone(
-    make: Make, server: LocalServer, written: str
+    make_session: MakeSession, server: LocalServer, written: str
 ) -> None:
     """Row 51: "`http://[fe80::1%25eth10]/` connects with scope id and sends `Host: [fe80::1]`"."""
-    backend = Noted(server.port)
-    session = make(network_backend=backend)
+    backend = Redirected(server.port)
+    session = make_session(network_backend=backend)
     for port in ("", ":8080"):
         assert session.get(f"http://[fe80::1{written}]{port}/").ok
     assert backend.asked == [("fe80::1%eth10", 80), ("fe80::1%eth10", 8080)]
@@ -791,11 +775,11 @@ def test_row_51_a_zone_is_for_the_connect_alone(
 
 @pytest.mark.parametrize("scheme", SCHEMES)
 def test_row_51_a_zone_of_the_proxys(
-    make: Make, proxy: ProxyServer, origins: dict[str, LocalServer], scheme: str
+    make_session: MakeSession, proxy: ProxyServer, origins: dict[str, LocalServer], scheme: str
 ) -> None:
     """Row 51: a proxy may have one, too."""
-    backend = Noted(proxy.port)
-    session = make(network_backend=backend)
+    backend = Redirected(proxy.port)
+    session = make_session(network_backend=backend)
     assert session.get(origins[scheme].url, proxies={"all": "http://[fe80::1%25eth10]:3128"}).ok
     assert backend.asked == [("fe80::1%eth10", 3128)]
 
@@ -808,7 +792,7 @@ def test_row_51_a_zone_of_the_proxys(
     "host", ["under_score.example.test", "r2---sn-abc.example.test", "xn--bcher-kva.example.test"]
 )
 def test_row_52_names_go_as_they_are_given(
-    make: Make,
+    make_session: MakeSession,
     origins: dict[str, LocalServer],
     server_tls_context: ssl.SSLContext,
     ca_bundle: str,
@@ -833,7 +817,7 @@ def test_row_52_names_go_as_they_are_given(
     server_tls_context.sni_callback = lambda sock, name, _: names.append(name)
     try:
         url = f"{scheme}://{host}:{origin.port}/"
-        assert make(Adapter(resolver=resolver)).get(url).ok
+        assert make_session(Adapter(resolver=resolver)).get(url).ok
     finally:
         server_tls_context.sni_callback = None
     assert asked == [host]
@@ -845,11 +829,11 @@ def test_row_52_names_go_as_they_are_given(
 @pytest.mark.parametrize("kind", ["direct", *PROXIES])
 @pytest.mark.parametrize("scheme", SCHEMES)
 def test_row_52_names_that_cannot_be(
-    make: Make, way: Way, servers: dict[str, Any], host: str, kind: str, scheme: str
+    make_session: MakeSession, way: Way, servers: dict[str, Any], host: str, kind: str, scheme: str
 ) -> None:
     """Row 52: "leading-dot and 64-char labels raise InvalidURL"."""
     with pytest.raises(InvalidURL):
-        make().get(f"{scheme}://{host}/", proxies=way(kind))
+        make_session().get(f"{scheme}://{host}/", proxies=way(kind))
     assert not any(each.accepted for each in servers.values())
 
 
@@ -860,7 +844,7 @@ ROADS = [("http", "direct"), ("https", "direct"), *itertools.product(SCHEMES, PR
 
 @pytest.mark.parametrize(("scheme", "kind"), ROADS)
 def test_row_53_the_path_on_the_wire_is_the_path_given(
-    make: Make, way: Way, origins: dict[str, LocalServer], scheme: str, kind: str
+    make_session: MakeSession, way: Way, origins: dict[str, LocalServer], scheme: str, kind: str
 ) -> None:
     """Row 53: "`//a/../b%2Fc?x=%7E` reaches the server byte-equal direct, forwarded and
     tunnelled". Preparing a request already rewrites its URL, so what counts is the prepared one;
@@ -868,19 +852,19 @@ def test_row_53_the_path_on_the_wire_is_the_path_given(
     origin = origins[scheme]
     prepared = requests.Request("GET", origin.url).prepare()
     prepared.url = f"{origin.url}//a/../b%2Fc?x=%7E"
-    make().send(prepared, proxies=way(kind), verify=make().verify)
+    make_session().send(prepared, proxies=way(kind), verify=make_session().verify)
     assert origin.requests[-1].target == b"//a/../b%2Fc?x=%7E"
 
 
 @pytest.mark.parametrize(("scheme", "kind"), ROADS)
 def test_row_53_what_requests_prepares_is_what_is_sent(
-    make: Make, way: Way, origins: dict[str, LocalServer], scheme: str, kind: str
+    make_session: MakeSession, way: Way, origins: dict[str, LocalServer], scheme: str, kind: str
 ) -> None:
     """Row 53, with the rewriting of requests: it is the same on all roads, and as it is direct
     under requests' own adapter."""
     origin = origins[scheme]
     for path in ("//a/../b%2Fc?x=%7E", '/a|b?c d="e"&%zz', "/%7e/./x;y=1?#f", "?only=query"):
-        make(STOCK()).get(origin.url + path)
-        make().get(origin.url + path, proxies=way(kind))
+        make_session(STOCK()).get(origin.url + path)
+        make_session().get(origin.url + path, proxies=way(kind))
         theirs, ours = origin.requests[-2:]
         assert ours.target == theirs.target

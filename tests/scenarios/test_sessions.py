@@ -12,9 +12,8 @@ import logging
 import pickle
 import socket
 import threading
-import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -22,46 +21,17 @@ import requests
 from urllib3.util.retry import Retry
 
 import httpcore
-from httpcore_requests import HTTPAdapter
-from tests.support.servers import LocalServer, Peer, ScriptedServer, pattern
+from tests.support import PATIENCE
+from tests.support.clients import MakeSession
+from tests.support.servers import LocalServer, Peer, Serve, pattern
+from tests.support.threads import until
 
 pytestmark = pytest.mark.no_cover
-
-Serve = Callable[..., ScriptedServer]
-
-# Seconds after which a client that waits for something that will not come gives up. A bound
-# against hangs: no test passes or fails by it otherwise.
-PATIENCE = 10.0
-
-
-@pytest.fixture
-def make_session() -> Iterator[Callable[..., requests.Session]]:
-    """`make_session(**adapter_options)`: a session that ends with the test."""
-    made: list[requests.Session] = []
-
-    def make(**options: Any) -> requests.Session:
-        session = requests.Session()
-        for scheme in ("http://", "https://"):
-            session.mount(scheme, HTTPAdapter(**options))
-        made.append(session)
-        return session
-
-    yield make
-    for session in made:
-        session.close()
 
 
 def stats(session: requests.Session) -> dict[str, int]:
     found: dict[str, int] = session.get_adapter("http://").pool.stats()
     return found
-
-
-def until(condition: Callable[[], bool]) -> None:
-    """Wait for something that nobody announces, such as a queue that grows."""
-    give_up = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < give_up
-        threading.Event().wait(0.002)
 
 
 def in_threads(count: int, work: Callable[[], None]) -> None:
@@ -99,7 +69,7 @@ def quick(peer: Peer) -> None:
 
 
 def test_row_8_many_threads(
-    serve: Serve, make_session: Callable[..., requests.Session], caplog: pytest.LogCaptureFixture
+    serve: Serve, make_session: MakeSession, caplog: pytest.LogCaptureFixture
 ) -> None:
     """ "64 threads, default adapter, one host, 10 000 requests: no warning logged, server accepts
     <= 64 connections in all." """
@@ -132,7 +102,7 @@ def test_row_8_many_threads(
 def test_row_8_a_low_limit_makes_threads_queue(
     limits: dict[str, Any],
     serve: Serve,
-    make_session: Callable[..., requests.Session],
+    make_session: MakeSession,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     """ "A low limit makes threads queue instead of opening more." The server answers nobody
@@ -252,7 +222,7 @@ def test_row_17_never_hangs(
     how: Callable[[requests.Session, str], None],
     path: str,
     serve: Serve,
-    make_session: Callable[..., requests.Session],
+    make_session: MakeSession,
 ) -> None:
     """ "pool_block, maxsize=3: 50 streamed responses, each closed unread, dropped without close,
     or broken mid-body, never hang." Each needs a connection, and there are three."""
@@ -268,9 +238,7 @@ def test_row_17_never_hangs(
     assert stats(session)["connections"] <= 3
 
 
-def test_row_17_dropped_in_a_cycle(
-    serve: Serve, make_session: Callable[..., requests.Session]
-) -> None:
+def test_row_17_dropped_in_a_cycle(serve: Serve, make_session: MakeSession) -> None:
     """A response that only the garbage collector finds frees its connection too, and wakes the
     thread that waits for it."""
     server = serve(Streams())
@@ -325,7 +293,7 @@ def test_row_17_short_remainders_are_drained(
     ca_bundle: str,
     server_tls_context: Any,
     serve: Serve,
-    make_session: Callable[..., requests.Session],
+    make_session: MakeSession,
 ) -> None:
     """ "Remainders <= 64 KiB already received are drained so the connection is reused." That all
     has arrived is known: the server has sent it, in one piece, before the client looks."""
@@ -357,9 +325,7 @@ def test_row_17_short_remainders_are_drained(
     assert server.accepted == 1
 
 
-def test_row_17_long_remainders_are_not(
-    serve: Serve, make_session: Callable[..., requests.Session]
-) -> None:
+def test_row_17_long_remainders_are_not(serve: Serve, make_session: MakeSession) -> None:
     """Reading away a long rest would cost more than a new connection."""
     server = serve(Streams())
     session = make_session(pool_block=True, pool_maxsize=3)
@@ -368,9 +334,7 @@ def test_row_17_long_remainders_are_not(
     assert server.accepted == 2
 
 
-def test_row_17_closing_does_not_wait(
-    serve: Serve, make_session: Callable[..., requests.Session]
-) -> None:
+def test_row_17_closing_does_not_wait(serve: Serve, make_session: MakeSession) -> None:
     """A short rest that has not arrived is not waited for: the server never sends it."""
     server = serve(Streams())
     session = make_session(pool_block=True, pool_maxsize=3)
@@ -383,7 +347,7 @@ def test_row_17_closing_does_not_wait(
 def test_row_17_one_warning_names_the_response(
     how: Callable[[requests.Session, str], None],
     serve: Serve,
-    make_session: Callable[..., requests.Session],
+    make_session: MakeSession,
 ) -> None:
     """ "One ResourceWarning names an abandoned response." """
     server = serve(Streams())
@@ -401,7 +365,7 @@ def test_row_17_one_warning_names_the_response(
 def test_row_17_no_warning_for_what_was_closed(
     how: Callable[[requests.Session, str], None],
     serve: Serve,
-    make_session: Callable[..., requests.Session],
+    make_session: MakeSession,
 ) -> None:
     """Closed, or broken by the server: that is nobody's mistake."""
     server = serve(Streams())
@@ -452,7 +416,7 @@ def causes_of(exc: requests.RequestException) -> list[BaseException]:
 def test_row_20_the_text_names_every_address_tried(
     monkeypatch: pytest.MonkeyPatch,
     closed_port: int,
-    make_session: Callable[..., requests.Session],
+    make_session: MakeSession,
 ) -> None:
     """Of row 20 only the text: a failed connect says which host, which addresses, and why."""
     resolve_to(monkeypatch, ("::1", closed_port), ("127.0.0.1", closed_port))
@@ -472,7 +436,7 @@ def test_row_20_the_text_names_every_address_tried(
 def test_row_20_the_text_names_the_address_that_hangs(
     monkeypatch: pytest.MonkeyPatch,
     black_hole: tuple[str, int],
-    make_session: Callable[..., requests.Session],
+    make_session: MakeSession,
 ) -> None:
     """A connect that is not answered names the address, and the limit that it hit."""
     host, port = black_hole
@@ -491,7 +455,7 @@ def test_row_20_the_text_names_the_address_that_hangs(
 def test_row_20_a_dead_address_first(
     monkeypatch: pytest.MonkeyPatch,
     server: LocalServer,
-    make_session: Callable[..., requests.Session],
+    make_session: MakeSession,
 ) -> None:
     """An address that refuses does not keep the next from being tried."""
     with socket.socket(socket.AF_INET6, socket.SOCK_STREAM) as refusing:
@@ -501,7 +465,7 @@ def test_row_20_a_dead_address_first(
     assert response.status_code == 200
 
 
-def test_row_20_an_unknown_name(make_session: Callable[..., requests.Session]) -> None:
+def test_row_20_an_unknown_name(make_session: MakeSession) -> None:
     """A name that cannot be resolved is called that. (`.invalid` never exists, RFC 2606.)"""
     with pytest.raises(requests.ConnectionError) as told:
         make_session().get("http://nowhere.invalid/", timeout=PATIENCE)
@@ -519,7 +483,7 @@ def refused_text(port: int) -> str:
 @pytest.mark.parametrize("method", ["GET", "POST"])
 @pytest.mark.parametrize("scheme", ["http", "https"])
 def test_row_21_a_refused_port(
-    scheme: str, method: str, closed_port: int, make_session: Callable[..., requests.Session]
+    scheme: str, method: str, closed_port: int, make_session: MakeSession
 ) -> None:
     """ "Refused port: `requests.ConnectionError` whose text is "connect to host:port (ip) failed:
     [Errno 111] ...", no "retries" unless a retry was made." """
@@ -532,9 +496,7 @@ def test_row_21_a_refused_port(
     assert caught.value.request.method == method
 
 
-def test_row_21_the_cause_is_the_oserror(
-    closed_port: int, make_session: Callable[..., requests.Session]
-) -> None:
+def test_row_21_the_cause_is_the_oserror(closed_port: int, make_session: MakeSession) -> None:
     """ "`__cause__` chain reaches the OSError." """
     with pytest.raises(requests.ConnectionError) as caught:
         make_session().get(f"http://127.0.0.1:{closed_port}/", timeout=PATIENCE)
@@ -550,7 +512,7 @@ def test_row_21_the_cause_is_the_oserror(
 
 @pytest.mark.parametrize("retries", [Retry(2), Retry(connect=2), 2], ids=str)
 def test_row_21_retries_are_named_when_they_were_made(
-    retries: Any, closed_port: int, make_session: Callable[..., requests.Session]
+    retries: Any, closed_port: int, make_session: MakeSession
 ) -> None:
     """ "No "retries" unless a retry was made": here two were, and the cause is still told."""
     session = make_session(max_retries=retries)
@@ -592,7 +554,7 @@ def failing(peer: Peer) -> None:
     "path", ["/refused", "/cut-length", "/cut-chunk", "/nonsense", "/conflict", "/silent", "/drop"]
 )
 def test_row_21_exceptions_pickle(
-    path: str, closed_port: int, serve: Serve, make_session: Callable[..., requests.Session]
+    path: str, closed_port: int, serve: Serve, make_session: MakeSession
 ) -> None:
     """ "Exceptions pickle": those of requests, of the adapter below them, and of the core."""
     server = serve(failing)
@@ -614,9 +576,7 @@ def test_row_21_exceptions_pickle(
     assert_pickles(core.value)
 
 
-def test_row_21_a_failure_is_told_once(
-    closed_port: int, make_session: Callable[..., requests.Session]
-) -> None:
+def test_row_21_a_failure_is_told_once(closed_port: int, make_session: MakeSession) -> None:
     """The text has the operating system's reason once, and no object's repr."""
     with pytest.raises(requests.ConnectionError) as caught:
         make_session().get(f"http://localhost:{closed_port}/", timeout=PATIENCE)

@@ -28,35 +28,13 @@ from urllib3.exceptions import InsecureRequestWarning
 from urllib3.util.ssl_ import create_urllib3_context
 
 from httpcore_requests import HTTPAdapter
+from tests.support import PATIENCE
+from tests.support.clients import MakeSession
 from tests.support.proxies import ProxyServer
-from tests.support.servers import LocalServer, Peer, ScriptedServer
+from tests.support.servers import LocalServer, Peer, ScriptedServer, Serve
 from tests.support.tls import ClientCert, server_context, write_client_cert
 
 pytestmark = pytest.mark.no_cover
-
-Serve = Callable[..., ScriptedServer]
-Make = Callable[..., requests.Session]
-
-# Seconds after which a thread of a test is given up.
-PATIENCE = 30.0
-
-
-@pytest.fixture
-def make() -> Iterator[Make]:
-    """`make(adapter)`: a session that ends with the test."""
-    made: list[requests.Session] = []
-
-    def session(adapter: HTTPAdapter | None = None) -> requests.Session:
-        one = requests.Session()
-        made.append(one)
-        adapter = HTTPAdapter() if adapter is None else adapter
-        one.mount("http://", adapter)
-        one.mount("https://", adapter)
-        return one
-
-    yield session
-    for one in made:
-        one.close()
 
 
 @pytest.fixture
@@ -187,7 +165,7 @@ def two_certs(ca: trustme.CA, tmp_path: Path) -> dict[str, str]:
 
 
 def test_row_4_each_connection_shows_the_asked_certificate(
-    make: Make,
+    make_session: MakeSession,
     asking_server: ScriptedServer,
     ca_bundle: str,
     two_certs: dict[str, str],
@@ -197,7 +175,7 @@ def test_row_4_each_connection_shows_the_asked_certificate(
     changed after first use: 32 threads x 2 client certs x 1 000 new connections and the server
     sees exactly the asked cert each time; `load_verify_locations` runs once per key"; with fewer
     of each."""
-    session = make()
+    session = make_session()
     session.verify = ca_bundle
     assert recording.loaded == []
     show_certificates(session, asking_server.url, two_certs, threads=8, connections=10)
@@ -209,7 +187,7 @@ def test_row_4_each_connection_shows_the_asked_certificate(
 @pytest.mark.soak
 @pytest.mark.timeout(1800)
 def test_row_4_each_connection_shows_the_asked_certificate_for_long(
-    make: Make,
+    make_session: MakeSession,
     asking_server: ScriptedServer,
     ca_bundle: str,
     two_certs: dict[str, str],
@@ -217,7 +195,7 @@ def test_row_4_each_connection_shows_the_asked_certificate_for_long(
 ) -> None:
     """Row 4: "32 threads x 2 client certs x 1 000 new connections and the server sees exactly the
     asked cert each time; `load_verify_locations` runs once per key"."""
-    session = make()
+    session = make_session()
     session.verify = ca_bundle
     show_certificates(session, asking_server.url, two_certs, threads=32, connections=1000)
     assert asking_server.accepted == 32 * 2 * 1000
@@ -226,7 +204,7 @@ def test_row_4_each_connection_shows_the_asked_certificate_for_long(
 
 
 def test_row_4_http_only_use_builds_none(
-    make: Make, server: LocalServer, monkeypatch: pytest.MonkeyPatch, ca_bundle: str
+    make_session: MakeSession, server: LocalServer, monkeypatch: pytest.MonkeyPatch, ca_bundle: str
 ) -> None:
     """Row 4: "http-only use builds none"."""
 
@@ -234,17 +212,20 @@ def test_row_4_http_only_use_builds_none(
         raise AssertionError("a context was made")
 
     monkeypatch.setattr(ssl, "SSLContext", refuse)
-    session = make()
+    session = make_session()
     for options in ({}, {"verify": ca_bundle}, {"verify": False}, {"cert": "."}):
         assert session.get(server.url, **options).ok
 
 
 def test_row_4_a_context_that_adapters_share_shows_the_asked_certificate(
-    make: Make, asking_server: ScriptedServer, ca_bundle: str, two_certs: dict[str, str]
+    make_session: MakeSession,
+    asking_server: ScriptedServer,
+    ca_bundle: str,
+    two_certs: dict[str, str],
 ) -> None:
     """Row 4: "the server sees exactly the asked cert each time", for a context that was handed in
     as well."""
-    session = make(TLSAdapter(create_urllib3_context(ciphers="ECDHE+AESGCM")))
+    session = make_session(TLSAdapter(create_urllib3_context(ciphers="ECDHE+AESGCM")))
     session.verify = ca_bundle
     show_certificates(session, asking_server.url, two_certs, threads=8, connections=5)
 
@@ -264,7 +245,7 @@ def put_another_there(path: Path, content: bytes) -> None:
 
 
 def test_row_5_no_connection_serves_under_other_settings(
-    make: Make,
+    make_session: MakeSession,
     asking_server: ScriptedServer,
     ca: trustme.CA,
     ca_bundle: str,
@@ -287,7 +268,7 @@ def test_row_5_no_connection_serves_under_other_settings(
         {"verify": False, "cert": one},
         {"verify": str(copy), "cert": one},
     ]
-    session = make()
+    session = make_session()
     rounds = []
     for _ in range(3):
         responses = []
@@ -303,11 +284,14 @@ def test_row_5_no_connection_serves_under_other_settings(
 
 
 def test_row_5_settings_of_the_session(
-    make: Make, asking_server: ScriptedServer, ca_bundle: str, two_certs: dict[str, str]
+    make_session: MakeSession,
+    asking_server: ScriptedServer,
+    ca_bundle: str,
+    two_certs: dict[str, str],
 ) -> None:
     """Row 5: "`verify`/`cert` changed on a session": "never reuse a connection made under other
     settings; returning to an earlier setting does reuse"."""
-    session = make()
+    session = make_session()
     numbers = []
     one, two = two_certs.values()
     settings = [(ca_bundle, None), (False, None), (ca_bundle, one), (ca_bundle, two)]
@@ -320,11 +304,11 @@ def test_row_5_settings_of_the_session(
 
 
 def test_row_5_an_unverified_connection_verifies_nobody(
-    make: Make, strange_server: LocalServer, ca_bundle: str
+    make_session: MakeSession, strange_server: LocalServer, ca_bundle: str
 ) -> None:
     """Row 5: "verify False->True->path [...] never reuse a connection made under other
     settings"."""
-    session = make()
+    session = make_session()
     with pytest.warns(InsecureRequestWarning):
         assert session.get(strange_server.url, verify=False).ok
     for verify in (True, ca_bundle):
@@ -337,7 +321,7 @@ def test_row_5_an_unverified_connection_verifies_nobody(
 @pytest.mark.parametrize("change", [rewrite_in_place, put_another_there])
 @pytest.mark.parametrize("given", [False, True], ids=["", "given context"])
 def test_row_5_a_certificate_that_was_rewritten(
-    make: Make,
+    make_session: MakeSession,
     asking_server: ScriptedServer,
     ca_bundle: str,
     two_certs: dict[str, str],
@@ -350,7 +334,7 @@ def test_row_5_a_certificate_that_was_rewritten(
     one, two = (Path(path).read_bytes() for path in two_certs.values())
     path = tmp_path / "rotated.pem"
     path.write_bytes(one)
-    session = make(TLSAdapter(create_urllib3_context()) if given else None)
+    session = make_session(TLSAdapter(create_urllib3_context()) if given else None)
     session.verify, session.cert = ca_bundle, str(path)
     seen = []
     for content in (one, one, two, two):
@@ -364,7 +348,7 @@ def test_row_5_a_certificate_that_was_rewritten(
 @pytest.mark.parametrize("change", [rewrite_in_place, put_another_there])
 @pytest.mark.parametrize("given", [False, True], ids=["", "given context"])
 def test_row_5_a_bundle_that_was_rewritten(
-    make: Make,
+    make_session: MakeSession,
     tls_server: LocalServer,
     ca: trustme.CA,
     other_ca: trustme.CA,
@@ -376,7 +360,7 @@ def test_row_5_a_bundle_that_was_rewritten(
     more."""
     path = tmp_path / "bundle.pem"
     path.write_bytes(ca.cert_pem.bytes())
-    session = make(TLSAdapter(create_urllib3_context()) if given else None)
+    session = make_session(TLSAdapter(create_urllib3_context()) if given else None)
     session.verify = str(path)
     assert session.get(tls_server.url).ok
     change(path, other_ca.cert_pem.bytes())
@@ -425,7 +409,7 @@ VARIABLES = [
 @pytest.mark.parametrize(("variable", "kind"), VARIABLES)
 @pytest.mark.parametrize("given", [False, True], ids=["", "given context"])
 def test_row_25_the_variables(
-    make: Make,
+    make_session: MakeSession,
     tls_server: LocalServer,
     strange_server: LocalServer,
     ca_bundle: str,
@@ -436,7 +420,7 @@ def test_row_25_the_variables(
     given: bool,
 ) -> None:
     """Row 25: "`verify=True` honours REQUESTS_CA_BUNDLE, SSL_CERT_FILE/DIR"."""
-    session = make(TLSAdapter(create_urllib3_context()) if given else None)
+    session = make_session(TLSAdapter(create_urllib3_context()) if given else None)
     monkeypatch.setenv(variable, ca_bundle if kind == "file" else ca_directory)
     assert session.get(tls_server.url, verify=True).ok
     with pytest.raises(SSLError):
@@ -444,11 +428,14 @@ def test_row_25_the_variables(
 
 
 def test_row_25_the_variables_of_requests_need_trust_env(
-    make: Make, tls_server: LocalServer, ca_bundle: str, monkeypatch: pytest.MonkeyPatch
+    make_session: MakeSession,
+    tls_server: LocalServer,
+    ca_bundle: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Row 25: "`verify=True` honours REQUESTS_CA_BUNDLE", when and as requests does."""
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", ca_bundle)
-    session = make()
+    session = make_session()
     session.trust_env = False
     with pytest.raises(SSLError):
         session.get(tls_server.url)
@@ -460,10 +447,13 @@ def test_row_25_the_variables_of_requests_need_trust_env(
 
 
 def test_row_25_a_directory(
-    make: Make, tls_server: LocalServer, strange_server: LocalServer, ca_directory: str
+    make_session: MakeSession,
+    tls_server: LocalServer,
+    strange_server: LocalServer,
+    ca_directory: str,
 ) -> None:
     """Row 25: "REQUESTS_CA_BUNDLE, SSL_CERT_FILE/DIR"; `verify` too may name a directory."""
-    session = make()
+    session = make_session()
     assert session.get(tls_server.url, verify=ca_directory).ok
     with pytest.raises(SSLError):
         session.get(strange_server.url, verify=ca_directory)
@@ -476,7 +466,7 @@ def truststore() -> Any:
 
 @pytest.mark.parametrize("door", ["adapter", "pool manager"])
 def test_row_25_a_context_of_truststore(
-    make: Make,
+    make_session: MakeSession,
     truststore: Any,
     tls_server: LocalServer,
     strange_server: LocalServer,
@@ -492,7 +482,7 @@ def test_row_25_a_context_of_truststore(
     monkeypatch.setenv("SSL_CERT_FILE", ca_bundle)  # the system's, to truststore
     context = truststore.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     adapter = HTTPAdapter(ssl_context=context) if door == "adapter" else TLSAdapter(context)
-    session = make(adapter)
+    session = make_session(adapter)
     for proxies in ({}, {"https": proxy.url}):
         assert session.get(tls_server.url, proxies=proxies).ok
         with pytest.raises(SSLError):
@@ -501,7 +491,7 @@ def test_row_25_a_context_of_truststore(
 
 
 def test_row_25_a_context_of_truststore_and_what_requests_ask(
-    make: Make,
+    make_session: MakeSession,
     truststore: Any,
     asking_server: ScriptedServer,
     strange_server: LocalServer,
@@ -517,7 +507,7 @@ def test_row_25_a_context_of_truststore_and_what_requests_ask(
     monkeypatch.setenv("SSL_CERT_FILE", ca_bundle)
     other = tmp_path / "other.pem"
     other.write_bytes(other_ca.cert_pem.bytes())
-    session = make(TLSAdapter(truststore.SSLContext(ssl.PROTOCOL_TLS_CLIENT)))
+    session = make_session(TLSAdapter(truststore.SSLContext(ssl.PROTOCOL_TLS_CLIENT)))
     for _ in range(2):
         assert session.get(asking_server.url).text == ""
         for name, path in two_certs.items():
@@ -613,7 +603,7 @@ def suite_of(response: requests.Response) -> str:
 
 @pytest.mark.parametrize("proxied", [False, True], ids=["direct", "proxy"])
 def test_row_42_a_context_for_the_adapter(
-    make: Make,
+    make_session: MakeSession,
     tls_server: LocalServer,
     strange_server: LocalServer,
     proxy: ProxyServer,
@@ -624,7 +614,7 @@ def test_row_42_a_context_for_the_adapter(
     given = one_suite()
     ca.configure_trust(given)
     before = state(given)
-    session = make(HTTPAdapter(ssl_context=given))
+    session = make_session(HTTPAdapter(ssl_context=given))
     if proxied:
         session.proxies = {"https": proxy.url}
     url = tls_server.url + "/bytes/3000000"
@@ -638,13 +628,16 @@ def test_row_42_a_context_for_the_adapter(
 
 
 def test_row_42_default_authorities_load_only_if_documented(
-    make: Make, tls_server: LocalServer, ca_bundle: str, monkeypatch: pytest.MonkeyPatch
+    make_session: MakeSession,
+    tls_server: LocalServer,
+    ca_bundle: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Row 42: "the given context is never altered, and default CAs load only if documented": not
     into this one, and the error says what to do."""
     monkeypatch.setenv("SSL_CERT_FILE", ca_bundle)
     given = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    session = make(HTTPAdapter(ssl_context=given))
+    session = make_session(HTTPAdapter(ssl_context=given))
     with pytest.raises(SSLError) as caught:
         session.get(tls_server.url)
     assert "holds no CA certificate: call its load_default_certs()" in str(caught.value)
@@ -655,8 +648,8 @@ def test_row_42_default_authorities_load_only_if_documented(
 
 
 def test_row_42_a_variable_of_requests_is_no_contradiction(
-    make: Make, tls_server: LocalServer, ca: trustme.CA, monkeypatch: pytest.MonkeyPatch,
-    tmp_path: Path, other_ca: trustme.CA,
+    make_session: MakeSession, tls_server: LocalServer, ca: trustme.CA,
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, other_ca: trustme.CA,
 ) -> None:  # fmt: skip
     """Row 42: "`HTTPAdapter(ssl_context=ctx)`" decides, whatever REQUESTS_CA_BUNDLE names; a
     `verify` that the program names is not passed over in silence."""
@@ -664,7 +657,7 @@ def test_row_42_a_variable_of_requests_is_no_contradiction(
     bundle.write_bytes(other_ca.cert_pem.bytes())
     given = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     ca.configure_trust(given)
-    session = make(HTTPAdapter(ssl_context=given))
+    session = make_session(HTTPAdapter(ssl_context=given))
     with pytest.raises(SSLError, match=r"bundle\.pem' cannot be added to the ssl_context"):
         session.get(tls_server.url, verify=str(bundle))
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(bundle))
@@ -674,7 +667,7 @@ def test_row_42_a_variable_of_requests_is_no_contradiction(
 @pytest.mark.parametrize("proxied", [False, True], ids=["direct", "proxy"])
 @pytest.mark.parametrize("how", ["True", "path", "False", "cert"])
 def test_row_42_old_subclasses_keep_working(
-    make: Make,
+    make_session: MakeSession,
     asking_server: ScriptedServer,
     strange_server: LocalServer,
     proxy: ProxyServer,
@@ -691,7 +684,7 @@ def test_row_42_old_subclasses_keep_working(
     if how == "False":
         given.check_hostname = False  # as urllib3 needs it
     before = state(given)
-    session = make(TLSAdapter(given))
+    session = make_session(TLSAdapter(given))
     if proxied:
         session.proxies = {"https": proxy.url}
     options: dict[str, Any] = {
@@ -719,7 +712,7 @@ def test_row_42_old_subclasses_keep_working(
 
 @pytest.mark.parametrize("options", [{}, {"verify": False}, {"cert": True}])
 def test_row_42_legacy_renegotiation_and_ciphers_hold_whatever_is_asked(
-    make: Make,
+    make_session: MakeSession,
     tls_server: LocalServer,
     ca_bundle: str,
     client_cert: ClientCert,
@@ -733,7 +726,7 @@ def test_row_42_legacy_renegotiation_and_ciphers_hold_whatever_is_asked(
     given.options |= legacy
     if "cert" in options:
         options = {"cert": client_cert.combined}
-    session = make(TLSAdapter(given))
+    session = make_session(TLSAdapter(given))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", InsecureRequestWarning)
         response = session.get(tls_server.url + "/bytes/3000000", stream=True, **options)

@@ -28,12 +28,9 @@ from urllib3.connectionpool import HTTPConnectionPool
 import httpcore
 import httpcore_requests
 from httpcore_requests import HTTPAdapter
+from tests.support.clients import STOCK
 from tests.support.proxies import ProxyServer
-from tests.support.servers import LocalServer, Peer, ScriptedServer, pattern
-
-Serve = Callable[..., ScriptedServer]
-
-STOCK = requests.adapters.HTTPAdapter
+from tests.support.servers import LocalServer, Peer, ScriptedServer, Serve, pattern
 
 pytestmark = pytest.mark.skipif(not hasattr(socket, "AF_UNIX"), reason="no Unix sockets here")
 

@@ -7,7 +7,7 @@ import io
 import os
 import ssl
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +15,12 @@ import pytest
 
 import httpcore
 from httpcore._sync import request_body
-from tests.support.http2 import Code, FrameServer, Link, Stream
+from tests.support import MIB
+from tests.support.http2 import Code, Link, ServeH2, Stream
 from tests.support.proxies import ProxyServer
-from tests.support.servers import LocalServer, Peer, ScriptedServer, pattern
-
-Serve = Callable[..., ScriptedServer]
-ServeH2 = Callable[..., FrameServer]
+from tests.support.servers import LocalServer, Peer, Serve, pattern
 
 GIB = 1024 * 1024 * 1024
-MIB = 1024 * 1024
 
 
 class Endless(io.RawIOBase):
@@ -222,12 +219,6 @@ def test_a_server_that_goes_away_without_an_answer(serve: Serve, said: bytes) ->
 
 
 # --- over HTTP/2 ---
-
-
-@pytest.fixture
-def h2_pool(client_tls_context: ssl.SSLContext) -> Iterator[httpcore.ConnectionPool]:
-    with httpcore.ConnectionPool(client_tls_context, http1=False, http2=True) as pool:
-        yield pool
 
 
 @pytest.mark.parametrize("body", [Endless, Parts])

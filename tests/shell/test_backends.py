@@ -26,23 +26,20 @@ import httpcore
 from httpcore._backends import sync
 from httpcore._backends.sync import SyncStream
 from httpcore._exceptions import NameResolutionError, TLSError
-from tests.support import leaks, tls
+from tests.support import PATIENCE, leaks, tls
 from tests.support.forks import in_child
 from tests.support.proxies import ProxyServer
-from tests.support.servers import LocalServer, Peer, ScriptedServer
+from tests.support.servers import LocalServer, Peer, ScriptedServer, Serve
 from tests.support.tls import ClientCert
-
-Serve = Callable[..., ScriptedServer]
 
 BACKEND = httpcore.SyncBackend()
 
 # Seconds. "Soon" is for what must time out; "late" bounds what must not, on a busy machine.
 SOON = 0.05
-LATE = 10.0
 
 
 def connect(server: ScriptedServer, **options: Any) -> SyncStream:
-    options.setdefault("timeout", LATE)
+    options.setdefault("timeout", PATIENCE)
     if server.uds is not None:
         stream = BACKEND.connect_unix_socket(server.uds, **options)
     else:
@@ -54,7 +51,7 @@ def connect(server: ScriptedServer, **options: Any) -> SyncStream:
 def connect_tls(
     server: ScriptedServer, context: ssl.SSLContext, name: str = "localhost"
 ) -> SyncStream:
-    stream = connect(server).start_tls(context, name, LATE)
+    stream = connect(server).start_tls(context, name, PATIENCE)
     assert isinstance(stream, SyncStream)
     return stream
 
@@ -70,7 +67,7 @@ def silent(peer: Peer) -> None:
 
 def wait_readable(stream: SyncStream) -> None:
     """Until bytes or an end have arrived at the socket; the test then asks what they are."""
-    assert select.select([stream.get_extra_info("socket")], [], [], LATE)[0]
+    assert select.select([stream.get_extra_info("socket")], [], [], PATIENCE)[0]
 
 
 # --- reading and writing ---
@@ -98,19 +95,19 @@ def echoing(
 
 
 def test_write_and_read(echoing: SyncStream) -> None:
-    for timeout in (None, LATE, LATE, None):
+    for timeout in (None, PATIENCE, PATIENCE, None):
         echoing.write(b"ping", timeout)
         assert echoing.read(100, timeout) == b"ping"
 
 
 def test_read_gives_no_more_than_asked(echoing: SyncStream) -> None:
-    echoing.write(b"12345", LATE)
-    assert b"".join(echoing.read(1, LATE) for _ in range(5)) == b"12345"
+    echoing.write(b"12345", PATIENCE)
+    assert b"".join(echoing.read(1, PATIENCE) for _ in range(5)) == b"12345"
 
 
 def test_read_into_a_buffer(echoing: SyncStream) -> None:
     buffer = bytearray(5)
-    for timeout in (None, LATE, LATE, None):
+    for timeout in (None, PATIENCE, PATIENCE, None):
         echoing.write(b"ping", timeout)
         assert echoing.readinto(memoryview(buffer), timeout) == 4
         assert buffer == b"ping\0"
@@ -123,8 +120,8 @@ def test_read_into_a_buffer(echoing: SyncStream) -> None:
 
 @pytest.mark.parametrize("kind", [bytes, bytearray, memoryview])
 def test_buffers_of_all_kinds_are_written(echoing: SyncStream, kind: Any) -> None:
-    echoing.write(kind(b"abc"), LATE)
-    assert echoing.read(100, LATE) == b"abc"
+    echoing.write(kind(b"abc"), PATIENCE)
+    assert echoing.read(100, PATIENCE) == b"abc"
 
 
 def test_a_read_that_takes_too_long(echoing: SyncStream) -> None:
@@ -133,15 +130,15 @@ def test_a_read_that_takes_too_long(echoing: SyncStream) -> None:
     assert str(caught.value).startswith(f"read from {echoing.peer} ")
     assert caught.value.phase == "maybe_processed"
     # A timeout breaks nothing.
-    echoing.write(b"still there", LATE)
-    assert echoing.read(100, LATE) == b"still there"
+    echoing.write(b"still there", PATIENCE)
+    assert echoing.read(100, PATIENCE) == b"still there"
 
 
 def test_a_read_without_waiting(echoing: SyncStream) -> None:
     with pytest.raises(httpcore.ReadTimeout, match="no byte within 0 s"):
         echoing.read(1, 0)
-    echoing.write(b"x", LATE)
-    assert echoing.read(1, LATE) == b"x"
+    echoing.write(b"x", PATIENCE)
+    assert echoing.read(1, PATIENCE) == b"x"
 
 
 def test_a_large_write_goes_out_whole(echoing: SyncStream) -> None:
@@ -150,20 +147,20 @@ def test_a_large_write_goes_out_whole(echoing: SyncStream) -> None:
 
     def collect() -> None:
         while len(got) < len(data):
-            got.extend(echoing.read(1 << 16, LATE))
+            got.extend(echoing.read(1 << 16, PATIENCE))
 
     if echoing.get_extra_info("ssl_object") is not None:
         # One thread at a time: an SSL object is not made for reading and writing at once.
         for start in range(0, len(data), 1 << 14):
             part = data[start : start + (1 << 14)]
-            echoing.write(part, LATE)
+            echoing.write(part, PATIENCE)
             while len(got) < start + len(part):
-                got.extend(echoing.read(1 << 16, LATE))
+                got.extend(echoing.read(1 << 16, PATIENCE))
     else:
         reader = threading.Thread(target=collect)
         reader.start()
-        echoing.write(data, LATE)
-        reader.join(LATE)
+        echoing.write(data, PATIENCE)
+        reader.join(PATIENCE)
     assert got == data
 
 
@@ -171,9 +168,9 @@ def test_close_is_idempotent_and_final(echoing: SyncStream) -> None:
     echoing.close()
     echoing.close()
     with pytest.raises(httpcore.ReadError, match=r"read from .* failed"):
-        echoing.read(1, LATE)
+        echoing.read(1, PATIENCE)
     with pytest.raises(httpcore.WriteError, match=r"write to .* failed"):
-        echoing.write(b"x", LATE)
+        echoing.write(b"x", PATIENCE)
     assert echoing.get_extra_info("is_readable") is True
 
 
@@ -185,11 +182,11 @@ def test_repr_and_peer(echoing: SyncStream) -> None:
 def test_end_of_stream(serve: Serve) -> None:
     with closing(connect(serve(lambda peer: peer.send(b"last words")))) as stream:
         got = b""
-        while part := stream.read(100, LATE):
+        while part := stream.read(100, PATIENCE):
             got += part
         assert got == b"last words"
-        assert stream.read(100, LATE) == b""
-        assert stream.readinto(memoryview(bytearray(5)), LATE) == 0
+        assert stream.read(100, PATIENCE) == b""
+        assert stream.readinto(memoryview(bytearray(5)), PATIENCE) == 0
         assert stream.unclean_eof is False
 
 
@@ -201,9 +198,9 @@ def reset_after_a_byte(peer: Peer) -> None:
 
 def test_reset_while_reading(serve: Serve) -> None:
     with closing(connect(serve(reset_after_a_byte))) as stream:
-        stream.write(b"x", LATE)
+        stream.write(b"x", PATIENCE)
         with pytest.raises(httpcore.ReadError) as caught:
-            stream.read(1, LATE)
+            stream.read(1, PATIENCE)
     assert isinstance(caught.value.__cause__, ConnectionResetError)
     assert caught.value.phase == "maybe_processed"
     assert re.fullmatch(
@@ -214,10 +211,10 @@ def test_reset_while_reading(serve: Serve) -> None:
 
 def test_write_after_a_reset_sent_nothing(serve: Serve) -> None:
     with closing(connect(serve(reset_after_a_byte))) as stream:
-        stream.write(b"x", LATE)
+        stream.write(b"x", PATIENCE)
         wait_readable(stream)
         with pytest.raises(httpcore.WriteError) as caught:
-            stream.write(b"x", LATE)
+            stream.write(b"x", PATIENCE)
     assert caught.value.phase == "not_sent"
     assert isinstance(caught.value.__cause__, OSError)
 
@@ -247,7 +244,7 @@ def test_a_reset_in_the_middle_of_a_write(serve: Serve) -> None:
 
     with closing(connect(serve(handler))) as stream:
         with pytest.raises(httpcore.WriteError) as caught:
-            stream.write(MORE_THAN_BUFFERS, LATE)
+            stream.write(MORE_THAN_BUFFERS, PATIENCE)
     assert caught.value.phase == "maybe_processed"
 
 
@@ -325,7 +322,7 @@ def test_tls_handshake_and_extra_info(
     plain = connect(server)
     address = plain.get_extra_info("client_addr")
     assert plain.get_extra_info("ssl_object") is None
-    stream = plain.start_tls(client_tls_context, "localhost", LATE)
+    stream = plain.start_tls(client_tls_context, "localhost", PATIENCE)
     with closing(stream):
         ssl_object = stream.get_extra_info("ssl_object")
         assert ssl_object.version() == "TLSv1.3"
@@ -349,8 +346,8 @@ def test_a_client_certificate_is_shown(
     context = httpcore.create_ssl_context(ca_bundle, client_cert.combined)
     server = serve(handler, tls=mutual_tls_context)
     with closing(connect_tls(server, context)) as stream:
-        stream.write(b"?", LATE)
-        assert b"client@example.test" in stream.read(10000, LATE)
+        stream.write(b"?", PATIENCE)
+        assert b"client@example.test" in stream.read(10000, PATIENCE)
 
 
 @pytest.mark.parametrize(
@@ -371,7 +368,7 @@ def test_a_certificate_for_somebody_else(
     server = serve(silent, tls=server_tls_context)
     stream = connect(server)
     with pytest.raises(TLSError, match=text) as caught:
-        stream.start_tls(client_tls_context, name or None, LATE)
+        stream.start_tls(client_tls_context, name or None, PATIENCE)
     assert str(caught.value).startswith(f"TLS handshake with {stream.peer} failed: ")
     assert isinstance(caught.value, httpcore.ConnectError)
     assert caught.value.phase == "not_sent"
@@ -385,7 +382,7 @@ def test_a_certificate_of_an_unknown_authority(
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     trustme.CA().configure_trust(context)
     with pytest.raises(TLSError, match="CERTIFICATE_VERIFY_FAILED") as caught:
-        connect(serve(silent, tls=server_tls_context)).start_tls(context, "localhost", LATE)
+        connect(serve(silent, tls=server_tls_context)).start_tls(context, "localhost", PATIENCE)
     assert isinstance(caught.value.__cause__, ssl.SSLCertVerificationError)
 
 
@@ -395,7 +392,7 @@ def test_a_server_that_speaks_no_tls(serve: Serve, client_tls_context: ssl.SSLCo
         peer.send(b"HTTP/1.1 400 Bad Request\r\n\r\n")
 
     with pytest.raises(TLSError, match="TLS handshake"):
-        connect(serve(handler)).start_tls(client_tls_context, "localhost", LATE)
+        connect(serve(handler)).start_tls(client_tls_context, "localhost", PATIENCE)
 
 
 def test_a_server_that_closes_in_the_handshake(
@@ -403,7 +400,7 @@ def test_a_server_that_closes_in_the_handshake(
 ) -> None:
     with pytest.raises(TLSError, match="TLS handshake"):
         connect(serve(lambda peer: peer.recv() and None)).start_tls(
-            client_tls_context, "localhost", LATE
+            client_tls_context, "localhost", PATIENCE
         )
 
 
@@ -425,7 +422,7 @@ def test_an_interrupted_handshake_closes_the_socket(serve: Serve) -> None:
 
     server = serve(silent)
     with pytest.raises(KeyboardInterrupt):
-        connect(server).start_tls(Interrupting(), "localhost", LATE)  # type: ignore[arg-type]
+        connect(server).start_tls(Interrupting(), "localhost", PATIENCE)  # type: ignore[arg-type]
     assert server.wait_for(lambda: server.open == 0)
 
 
@@ -444,12 +441,12 @@ def test_tls_end_with_and_without_close_notify(
     context = httpcore.create_ssl_context(ca_bundle)
     with closing(connect_tls(serve(handler, tls=server_context), context)) as stream:
         assert stream.get_extra_info("ssl_object").version() == version.name.replace("_", ".")
-        assert stream.read(100, LATE) == b"body"
+        assert stream.read(100, PATIENCE) == b"body"
         assert stream.unclean_eof is False
-        assert stream.read(100, LATE) == b""
+        assert stream.read(100, PATIENCE) == b""
         assert stream.unclean_eof is not notify
-        assert stream.read(100, LATE) == b""
-        assert stream.readinto(memoryview(bytearray(5)), LATE) == 0
+        assert stream.read(100, PATIENCE) == b""
+        assert stream.readinto(memoryview(bytearray(5)), PATIENCE) == 0
 
 
 # --- is_readable ---
@@ -464,7 +461,7 @@ def test_is_readable_after_data_end_and_reset(serve: Serve) -> None:
     server = serve(handler)
     for _ in range(3):
         with closing(connect(server)) as stream:
-            stream.write(b"x", LATE)
+            stream.write(b"x", PATIENCE)
             wait_readable(stream)
             assert stream.get_extra_info("is_readable") is True
 
@@ -472,8 +469,8 @@ def test_is_readable_after_data_end_and_reset(serve: Serve) -> None:
 def test_a_silent_connection_is_not_readable(serve: Serve) -> None:
     with closing(connect(serve(echo))) as stream:
         assert stream.get_extra_info("is_readable") is False
-        stream.write(b"x", LATE)
-        assert stream.read(1, LATE) == b"x"
+        stream.write(b"x", PATIENCE)
+        assert stream.read(1, PATIENCE) == b"x"
         assert stream.get_extra_info("is_readable") is False
 
 
@@ -520,8 +517,8 @@ def test_tls_session_tickets_are_no_data(
     with closing(connect_tls(serve(echo, tls=server_tls_context), client_tls_context)) as stream:
         wait_readable(stream)
         assert stream.get_extra_info("is_readable") is False
-        stream.write(b"ping", LATE)
-        assert stream.read(100, LATE) == b"ping"
+        stream.write(b"ping", PATIENCE)
+        assert stream.read(100, PATIENCE) == b"ping"
         assert stream.get_extra_info("is_readable") is False
 
 
@@ -545,7 +542,7 @@ def test_tls_data_and_ends_are_readable(
     with closing(connect_tls(serve(handler, tls=server_tls_context), client_tls_context)) as stream:
         wait_readable(stream)  # the tickets
         assert stream.get_extra_info("is_readable") is False
-        stream.write(b"?", LATE)
+        stream.write(b"?", PATIENCE)
         wait_readable(stream)
         while not stream.get_extra_info("is_readable"):
             wait_readable(stream)  # it was another ticket
@@ -561,7 +558,7 @@ def test_tls_data_that_openssl_holds_is_readable(
         peer.wait_closed()
 
     with closing(connect_tls(serve(handler, tls=server_tls_context), client_tls_context)) as stream:
-        assert stream.read(5, LATE) == b"asked"
+        assert stream.read(5, PATIENCE) == b"asked"
         assert stream.get_extra_info("is_readable") is True
 
 
@@ -572,7 +569,7 @@ def read_all(stream: SyncStream, size: int, at_once: int = 65536) -> bytes:
     """So many bytes, waiting for them."""
     parts: list[bytes] = []
     while size:
-        assert stream.wait(False, LATE)
+        assert stream.wait(False, PATIENCE)
         data = stream.read_ready(min(size, at_once))
         if data is not None:
             assert data
@@ -586,7 +583,7 @@ def write_all(stream: SyncStream, data: bytes) -> None:
     while view:
         view = view[stream.write_ready(view) :]
         if view:
-            assert stream.wait(True, LATE)
+            assert stream.wait(True, PATIENCE)
 
 
 def test_reading_and_writing_without_blocking(echoing: SyncStream) -> None:
@@ -596,15 +593,15 @@ def test_reading_and_writing_without_blocking(echoing: SyncStream) -> None:
     assert echoing.write_ready(b"") == 0
     for _ in range(3):
         assert echoing.write_ready(b"ping") == 4
-        assert echoing.wait(False, LATE)
+        assert echoing.wait(False, PATIENCE)
         assert read_all(echoing, 4) == b"ping"
     assert not echoing.wait(False, SOON)
     # And with blocking, as before.
-    echoing.write(b"pong", LATE)
-    assert echoing.read(100, LATE) == b"pong"
+    echoing.write(b"pong", PATIENCE)
+    assert echoing.read(100, PATIENCE) == b"pong"
     echoing.close()
     with pytest.raises(httpcore.ReadError, match="failed"):
-        echoing.wait(False, LATE)
+        echoing.wait(False, PATIENCE)
     with pytest.raises(httpcore.ReadError, match=r"read from .* failed"):
         echoing.read_ready(100)
     with pytest.raises(httpcore.WriteError, match=r"write to .* failed"):
@@ -619,7 +616,7 @@ def test_more_than_the_kernel_takes(echoing: SyncStream) -> None:
         sent = echoing.write_ready(view)
         view = view[sent:]
         if not sent:
-            assert echoing.wait(bool(view), LATE)
+            assert echoing.wait(bool(view), PATIENCE)
             while piece := echoing.read_ready(65536):
                 got.append(piece)
     assert b"".join(got) == data
@@ -641,10 +638,10 @@ def test_an_end_without_blocking(
     with closing(stream):
         assert read_all(stream, 10) == b"last words"
         for _ in range(2):
-            assert stream.wait(False, LATE)
+            assert stream.wait(False, PATIENCE)
             data = stream.read_ready(100)
             while data is None:
-                assert stream.wait(False, LATE)
+                assert stream.wait(False, PATIENCE)
                 data = stream.read_ready(100)
             assert data == b""
 
@@ -666,11 +663,11 @@ def test_what_openssl_holds_is_there(
         sock: Any = stream.get_extra_info("socket")
         pending = sock.pending
         sock.pending = None  # whoever waits has no lock, and may not ask OpenSSL
-        assert stream.wait(False, LATE)
+        assert stream.wait(False, PATIENCE)
         sock.pending = pending
         assert read_all(stream, 9_900, 99) == b"x" * 9_900
         assert read_all(stream, 100) == b"y" * 100
-        assert stream.wait(False, LATE)
+        assert stream.wait(False, PATIENCE)
         assert stream.read_ready(100) == b"y" * 50
         assert not stream.wait(False, SOON)
         assert stream.read_ready(99) is None
@@ -679,11 +676,11 @@ def test_what_openssl_holds_is_there(
 def test_who_waits_is_woken(serve: Serve) -> None:
     with closing(connect(serve(silent))) as stream:
         stream.wake()  # before anybody has waited
-        assert stream.wait(False, LATE)
+        assert stream.wait(False, PATIENCE)
         assert not stream.wait(False, 0)
         for _ in range(100_000):  # however often: it is rung once
             stream.wake()
-        assert stream.wait(False, LATE)
+        assert stream.wait(False, PATIENCE)
         while stream.wait(False, 0):
             pass
         polling = threading.Event()
@@ -691,13 +688,13 @@ def test_who_waits_is_woken(serve: Serve) -> None:
 
         def wait() -> None:
             polling.set()
-            woken.append(stream.wait(False, LATE))
+            woken.append(stream.wait(False, PATIENCE))
 
         thread = threading.Thread(target=wait)
         thread.start()
-        polling.wait(LATE)
+        polling.wait(PATIENCE)
         stream.wake()
-        thread.join(LATE)
+        thread.join(PATIENCE)
         assert woken == [True]
     stream.wake()  # closed: nobody waits
 
@@ -721,7 +718,7 @@ def test_no_descriptor_is_left_to_wait_with(serve: Serve, monkeypatch: pytest.Mo
         with monkeypatch.context() as patch:
             patch.setattr(socket, "socketpair", fail)
             with pytest.raises(httpcore.ReadError, match="Too many open files"):
-                stream.wait(False, LATE)
+                stream.wait(False, PATIENCE)
         assert not stream.wait(False, 0)
 
 
@@ -729,12 +726,12 @@ def test_a_timeout_that_somebody_has_set_on_the_socket(echoing: SyncStream) -> N
     """Who reads a response may find the socket. Nobody else may wait for that."""
     assert echoing.read_ready(100) is None
     start = time.monotonic()
-    echoing.get_extra_info("socket").settimeout(LATE)
+    echoing.get_extra_info("socket").settimeout(PATIENCE)
     assert echoing.read_ready(100) is None
-    echoing.get_extra_info("socket").settimeout(LATE)
+    echoing.get_extra_info("socket").settimeout(PATIENCE)
     while echoing.write_ready(bytes(1_000_000)):
         pass  # until nothing fits any more
-    assert time.monotonic() - start < LATE / 2
+    assert time.monotonic() - start < PATIENCE / 2
 
 
 @pytest.mark.parametrize("timeout", [1e7, 1e12, float("inf")])
@@ -838,7 +835,7 @@ def test_local_address_picks_the_family(
         return [(family, kind, 6, "", (host, port))]
 
     monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
-    stream = BACKEND.connect_tcp("both.example", server.port, LATE, local_address=local)
+    stream = BACKEND.connect_tcp("both.example", server.port, PATIENCE, local_address=local)
     with closing(stream):
         assert stream.get_extra_info("client_addr")[0] == local
     assert asked == [("both.example", family, socket.SOCK_STREAM)]
@@ -858,7 +855,7 @@ def test_names_and_addresses_of_a_closed_stream(serve: Serve) -> None:
 
 def test_refused(closed_port: int) -> None:
     with pytest.raises(httpcore.ConnectError) as caught:
-        BACKEND.connect_tcp("127.0.0.1", closed_port, LATE)
+        BACKEND.connect_tcp("127.0.0.1", closed_port, PATIENCE)
     assert str(caught.value) == (
         f"connect to 127.0.0.1:{closed_port} (127.0.0.1) failed: [Errno 111] Connection refused"
     )
@@ -893,7 +890,7 @@ def resolver(*hosts: str) -> Callable[..., list[Any]]:
 def test_the_next_address_is_tried(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
     server = serve(silent)
     monkeypatch.setattr(socket, "getaddrinfo", resolver("127.0.0.9", "127.0.0.1"))
-    stream = BACKEND.connect_tcp("two.example", server.port, LATE)
+    stream = BACKEND.connect_tcp("two.example", server.port, PATIENCE)
     with closing(stream):
         assert stream.get_extra_info("server_addr") == ("127.0.0.1", server.port)
 
@@ -936,7 +933,7 @@ def test_a_name_without_an_address(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(socket, "getaddrinfo", unknown)
     with pytest.raises(NameResolutionError) as caught:
-        BACKEND.connect_tcp("nowhere.test", 80, LATE)
+        BACKEND.connect_tcp("nowhere.test", 80, PATIENCE)
     assert str(caught.value) == "look up nowhere.test failed: [Errno -2] Name or service not known"
     assert isinstance(caught.value.__cause__, socket.gaierror)
     assert isinstance(caught.value, httpcore.ConnectError)
@@ -946,12 +943,12 @@ def test_a_name_without_an_address(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_name_that_resolves_to_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(socket, "getaddrinfo", resolver())
     with pytest.raises(NameResolutionError, match="look up h failed: it has no address"):
-        BACKEND.connect_tcp("h", 80, LATE)
+        BACKEND.connect_tcp("h", 80, PATIENCE)
 
 
 def test_a_name_that_is_not_ascii() -> None:
     with pytest.raises(NameResolutionError, match="look up ä failed"):
-        BACKEND.connect_tcp("ä", 80, LATE)
+        BACKEND.connect_tcp("ä", 80, PATIENCE)
 
 
 def test_an_interrupted_connect_closes_the_socket(
@@ -966,16 +963,16 @@ def test_an_interrupted_connect_closes_the_socket(
 
     monkeypatch.setattr(socket, "socket", Interrupting)
     with pytest.raises(KeyboardInterrupt):
-        BACKEND.connect_tcp("127.0.0.1", closed_port, LATE)
+        BACKEND.connect_tcp("127.0.0.1", closed_port, PATIENCE)
     with pytest.raises(KeyboardInterrupt):
-        BACKEND.connect_unix_socket(str(tmp_path / "s"), LATE)
+        BACKEND.connect_unix_socket(str(tmp_path / "s"), PATIENCE)
     assert [sock.fileno() for sock in made] == [-1, -1]
 
 
 def test_unix_socket_that_is_not_there(tmp_path: Path) -> None:
     path = str(tmp_path / "missing")
     with pytest.raises(httpcore.ConnectError) as caught:
-        BACKEND.connect_unix_socket(path, LATE)
+        BACKEND.connect_unix_socket(path, PATIENCE)
     assert str(caught.value) == (
         f"connect to unix:{path} failed: [Errno 2] No such file or directory"
     )
@@ -985,7 +982,7 @@ def test_unix_socket_that_is_not_there(tmp_path: Path) -> None:
 @pytest.mark.parametrize("path", ["x" * 200, "a\0b"])
 def test_unix_socket_path_that_cannot_be(path: str) -> None:
     with pytest.raises(httpcore.ConnectError, match="connect to unix:"):
-        BACKEND.connect_unix_socket(path, LATE)
+        BACKEND.connect_unix_socket(path, PATIENCE)
 
 
 def test_unix_socket_that_takes_too_long(tmp_path: Path) -> None:

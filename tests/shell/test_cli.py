@@ -38,7 +38,7 @@ from httpcore._cli.exits import Exit, Problem, explain
 from httpcore._cli.terminal import Terminal
 from tests.support import ROOT, http2
 from tests.support.proxies import ProxyServer, SocksServer
-from tests.support.servers import LocalServer, Peer, ScriptedServer, pattern
+from tests.support.servers import LocalServer, Peer, Serve, pattern
 from tests.support.tls import ClientCert
 
 try:
@@ -50,7 +50,6 @@ except ImportError:  # pragma: no cover - Windows
 
 needs_pty = pytest.mark.skipif(pty is None, reason="this system has no pseudo-terminals")
 
-Serve = Callable[..., ScriptedServer]
 
 LARGE = 20_000_000  # bytes
 
@@ -147,12 +146,6 @@ def on_screen(monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[int, Scree
 @pytest.fixture
 def other_server() -> Iterator[LocalServer]:
     with LocalServer() as running:
-        yield running
-
-
-@pytest.fixture
-def socks() -> Iterator[SocksServer]:
-    with SocksServer() as running:
         yield running
 
 

@@ -32,8 +32,9 @@ from httpcore._exceptions import Aborted, ServerDisconnected, TLSError
 from httpcore._sync import connection as connection_module
 from httpcore._sync import connection_pool, dialing, pool_slots
 from httpcore._sync.response_body import ResponseBody
+from tests.support import PATIENCE
 from tests.support.http2 import Code, FrameServer, Stream
-from tests.support.servers import LocalServer, Peer, ScriptedServer, pattern
+from tests.support.servers import LocalServer, Peer, Serve, pattern
 from tests.support.streams import (
     RESPONSE_CLOSED,
     SWITCH,
@@ -47,11 +48,7 @@ from tests.support.streams import (
 )
 from tests.support.tls import ClientCert
 
-Serve = Callable[..., ScriptedServer]
-
-# Seconds; bounds what must happen at once, on a busy machine.
-LATE = 10.0
-PATIENT = {"timeout": {"connect": LATE, "read": LATE, "write": LATE, "pool": LATE}}
+PATIENT = {"timeout": {"connect": PATIENCE, "read": PATIENCE, "write": PATIENCE, "pool": PATIENCE}}
 
 
 class Backend(httpcore.NetworkBackend):
@@ -98,7 +95,7 @@ class Thread(threading.Thread):
             self.error = exc
 
     def result(self) -> Any:
-        self.join(LATE)
+        self.join(PATIENCE)
         assert not self.is_alive()
         if self.error is not None:
             raise self.error
@@ -126,7 +123,7 @@ class WatchedPool(httpcore.ConnectionPool):
         """A request in a thread of its own, which is waiting for a connection now."""
         options.setdefault("extensions", PATIENT)
         thread = Thread(lambda: self.request("GET", url, **options))
-        assert self.waiting.acquire(timeout=LATE)
+        assert self.waiting.acquire(timeout=PATIENCE)
         return thread
 
 
@@ -357,7 +354,7 @@ def test_pool_timeout_names_the_limit_and_the_holders() -> None:
             "max_connections=3, held by 2 x GET http://a:81/x?[secure]; 1 x POST https://b:443/z"
         )
         assert len(ages) == 2
-        assert 0 <= ages[1] <= ages[0] <= LATE  # of two that are alike, the older one's
+        assert 0 <= ages[1] <= ages[0] <= PATIENCE  # of two that are alike, the older one's
         assert caught.value.phase == "not_sent"
         assert pool.stats()["waiting"] == 0
         for response in responses:
@@ -393,13 +390,13 @@ def test_pool_timeout_while_others_are_connecting() -> None:
     class Slow(Backend):
         def connect_tcp(self, *args: Any, **kwargs: Any) -> Any:
             connecting.set()
-            assert go_on.wait(LATE)
+            assert go_on.wait(PATIENCE)
             return super().connect_tcp(*args, **kwargs)
 
     backend = Slow(stream_of(length(b"1")))
     with httpcore.ConnectionPool(max_connections=1, network_backend=backend) as pool:
         thread = Thread(lambda: pool.request("GET", "http://a/"))
-        assert connecting.wait(LATE)
+        assert connecting.wait(PATIENCE)
         assert pool.stats()["dialing"] == 1
         assert repr(pool.connections) == "[<HTTPConnection [CONNECTING]>]"
         with pytest.raises(
@@ -660,7 +657,7 @@ def test_a_dead_connection_is_not_used(
     with httpcore.ConnectionPool(client_tls_context) as pool:
         response = pool.request("GET", server.url)
         assert response.content == b"1"
-        assert ended.wait(LATE)
+        assert ended.wait(PATIENCE)
         assert pool.request(method, server.url, content=b"x").content == b"2"
         assert counts(pool) == (0, 1)
 
@@ -1462,7 +1459,7 @@ def test_pool_manager_names_a_missing_file(tls_server: LocalServer) -> None:
 
 
 def test_pool_manager_timeouts(server: LocalServer) -> None:
-    with httpcore.PoolManager(timeout=httpcore.TimeoutConfig(LATE, read_timeout=0.01)) as pool:
+    with httpcore.PoolManager(timeout=httpcore.TimeoutConfig(PATIENCE, read_timeout=0.01)) as pool:
         with pytest.raises(httpcore.ReadTimeout, match=r"within 0\.01 s"):
             pool.request("GET", server.url + "/hang")
         with pytest.raises(httpcore.ReadTimeout, match=r"within 0\.02 s"):
@@ -1472,7 +1469,7 @@ def test_pool_manager_timeouts(server: LocalServer) -> None:
 
 def test_pool_manager_limits(server: LocalServer) -> None:
     limits = httpcore.PoolLimits(max_hosts=2, conns_per_host=1, hard_limit=True)
-    timeout = httpcore.TimeoutConfig(LATE, pool_timeout=0.01)
+    timeout = httpcore.TimeoutConfig(PATIENCE, pool_timeout=0.01)
     with httpcore.PoolManager(limits=limits, timeout=timeout) as pool:
         with pool.stream("GET", server.url + "/bytes/1000000"):
             with pytest.raises(httpcore.PoolTimeout, match="max_connections_per_host=1"):
@@ -1640,7 +1637,7 @@ def test_an_upgraded_connection_makes_room_for_who_waits() -> None:
     go_on = threading.Event()
 
     def switch() -> bytes:
-        assert go_on.wait(LATE)
+        assert go_on.wait(PATIENCE)
         return SWITCH
 
     streams = [stream_of(switch), stream_of(length(b"2"))]
@@ -1728,12 +1725,12 @@ def test_a_trace_that_fails_after_the_end_closes_nobody_elses_connection() -> No
 
     def second() -> bytes:
         received.set()
-        assert answer.wait(LATE)
+        assert answer.wait(PATIENCE)
         return length(b"2")
 
     def trace(name: str, info: dict[str, Any]) -> None:
         if name == "http11.response_closed.complete":
-            assert received.wait(LATE)
+            assert received.wait(PATIENCE)
             raise RuntimeError("mine")
 
     def first() -> bytes:
@@ -2021,12 +2018,12 @@ def test_pool_timeout_while_the_connection_to_be_shared_is_opened() -> None:
     class Slow(Backend):
         def connect_tcp(self, *args: Any, **kwargs: Any) -> Any:
             connecting.set()
-            assert go_on.wait(LATE)
+            assert go_on.wait(PATIENCE)
             raise httpcore.ConnectError("never")
 
     with httpcore.ConnectionPool(http1=False, http2=True, network_backend=Slow()) as pool:
         thread = Thread(lambda: pool.request("GET", "http://a/"))
-        assert connecting.wait(LATE)
+        assert connecting.wait(PATIENCE)
         with pytest.raises(httpcore.PoolTimeout) as caught:
             pool.request("GET", "http://a/", extensions={"timeout": {"pool": 0}})
         assert without_ages(caught.value)[0] == (

@@ -14,7 +14,6 @@ import socket
 import ssl
 import sys
 import threading
-import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -29,29 +28,20 @@ from httpcore import _ssl
 from httpcore._backends import fork
 from httpcore_requests import _caller_contexts as _contexts
 from httpcore_requests import _fork
+from tests.support import PATIENCE
 from tests.support.forks import Child, in_child
 from tests.support.leaks import sockets
 from tests.support.proxies import ProxyServer
-from tests.support.servers import LocalServer, Peer, ScriptedServer, pattern
-
-Serve = Callable[..., ScriptedServer]
+from tests.support.servers import LocalServer, Peer, ScriptedServer, Serve, pattern
+from tests.support.threads import until
 
 pytestmark = [
     pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork"),
     pytest.mark.no_cover,
 ]
 
-PATIENCE = 10.0  # seconds; a bound against hangs
 SLOW = {"timeout": dict.fromkeys(("connect", "read", "write", "pool"), PATIENCE)}
 LARGE = 3_000_000  # bytes; more than the kernel holds for a client that does not read
-
-
-def until(condition: Callable[[], Any]) -> None:
-    """Wait for something that nobody announces."""
-    give_up = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < give_up
-        threading.Event().wait(0.002)
 
 
 @contextmanager

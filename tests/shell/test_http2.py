@@ -25,6 +25,7 @@ from httpcore._exceptions import IncompleteBody, ServerDisconnected
 from httpcore._sync import deadline, http2, response_body
 from httpcore._sync.http2 import HTTP2Connection
 from httpcore.exceptions import Aborted
+from tests.support import PATIENCE
 from tests.support.http2 import Code, Kind
 from tests.support.interrupting import interrupt_at
 from tests.support.servers import pattern
@@ -33,7 +34,6 @@ from tests.support.wire import Wire, silent
 
 ORIGIN = httpcore.Origin(b"https", b"example.com", 443)
 URL = "https://example.com/path"
-LATE = 20.0  # seconds; a limit that is never reached
 
 
 @pytest.fixture
@@ -386,7 +386,7 @@ def test_a_sleeper_whose_time_is_over_when_it_is_to_read(
     wire = shared()
     connection = connect(wire)
     (first,) = opened(connection, wire)
-    late = Worker(lambda: connection.request("GET", URL, extensions=timeouts(read=LATE)))
+    late = Worker(lambda: connection.request("GET", URL, extensions=timeouts(read=PATIENCE)))
     until(lambda: len(connection._sleepers) == 1)
     last = Worker(lambda: connection.request("GET", URL).content)
     until(lambda: len(connection._sleepers) == 2)
@@ -833,7 +833,7 @@ def test_streams_are_opened_in_order(connect: Connect) -> None:
     wire.room = 0
 
     def work() -> None:
-        together.wait(LATE)
+        together.wait(PATIENCE)
         for _ in range(5):
             assert send(connection, "POST", b"x" * 100).read() == b"ok"
 
@@ -2019,7 +2019,7 @@ def test_a_stream_that_has_more_than_its_socket() -> None:
     wire.join()
     with theirs, HTTP2Connection(ORIGIN, Buffered(ours)) as connection:
         theirs.send(wire._incoming.popleft())  # type: ignore[arg-type]
-        assert send(connection, **timeouts(read=LATE)).read() == bytes(1000)
+        assert send(connection, **timeouts(read=PATIENCE)).read() == bytes(1000)
 
 
 def test_a_blocking_stream_that_fails(connect: Connect, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -26,7 +26,7 @@ from httpcore._sync import connection_pool, http2
 from httpcore._sync.http2 import HTTP2Connection
 from httpcore.exceptions import Aborted
 from tests.support.forks import in_child
-from tests.support.http2 import Code, FrameServer, Kind, Link, Stream
+from tests.support.http2 import Code, Kind, Link, ServeH2, Stream
 from tests.support.leaks import sockets
 from tests.support.proxies import ProxyServer, SocksServer
 from tests.support.servers import pattern
@@ -34,7 +34,6 @@ from tests.support.threads import PATIENCE, Worker, until
 from tests.support.wire import Wire, silent
 
 URL = "http://example.com/path"
-ServeH2 = Callable[..., FrameServer]
 SLOW = {"timeout": dict.fromkeys(("connect", "read", "write", "pool"), PATIENCE)}
 
 

@@ -8,7 +8,6 @@ socket of a request's own. Must not know: what is written to a proxy (that is
 from __future__ import annotations
 
 import ssl
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +16,7 @@ import pytest
 import httpcore
 from httpcore.exceptions import ProxyConnectError, ProxyConnectTimeout, TLSError, explain
 from tests.support.proxies import ProxyServer
-from tests.support.servers import LocalServer, Peer, ScriptedServer
-
-Serve = Callable[..., ScriptedServer]
+from tests.support.servers import LocalServer, Peer, ScriptedServer, Serve
 
 
 def test_http_is_forwarded_on_one_connection_for_all_origins(

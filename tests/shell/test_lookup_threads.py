@@ -17,10 +17,10 @@ from httpcore._backends import lookup_threads
 from httpcore._backends.interrupt import Attempt, begin, end, interrupt
 from httpcore._backends.tcp import look_up
 from httpcore.exceptions import NameResolutionError
+from tests.support import PATIENCE
 from tests.support.forks import in_child
 from tests.support.threads import Worker, until
 
-LATE = 20.0  # seconds; a limit that is never reached
 SOON = 0.05
 
 ADDRESS = "192.0.2.1"
@@ -36,7 +36,7 @@ class Resolver:
 
     def __call__(self, host: str, port: int, timeout: float | None) -> Any:
         self.asked.append(host)
-        assert self.open.wait(LATE)
+        assert self.open.wait(PATIENCE)
         if isinstance(self.answer, BaseException):
             raise self.answer
         return self.answer
@@ -50,11 +50,13 @@ def resolver() -> Iterator[Resolver]:
     until(lambda: not lookup_threads._registry.lookups and not lookup_threads._registry.threads)
 
 
-def find(resolver: Any, host: str = "h.test", timeout: float = LATE, port: int = 80) -> list[str]:
+def find(
+    resolver: Any, host: str = "h.test", timeout: float = PATIENCE, port: int = 80
+) -> list[str]:
     return [str(each) for each in look_up(host, port, timeout, None, resolver)]
 
 
-def waiting(resolver: Any, host: str = "h.test", timeout: float = LATE) -> Worker:
+def waiting(resolver: Any, host: str = "h.test", timeout: float = PATIENCE) -> Worker:
     """A thread that waits for the answer."""
     before = waiters()
     worker = Worker(lambda: find(resolver, host, timeout))
@@ -122,7 +124,7 @@ def test_a_pool_without_threads(monkeypatch: pytest.MonkeyPatch, closed_port: in
         raise RuntimeError("can't start new thread")
 
     monkeypatch.setattr(threading.Thread, "start", fail)
-    timeout = {"connect": LATE, "pool": SOON}
+    timeout = {"connect": PATIENCE, "pool": SOON}
     with httpcore.ConnectionPool(max_connections=1, timeout=timeout) as pool:
         for _ in range(2):
             with pytest.raises(httpcore.ConnectError, match="Connection refused"):
@@ -198,7 +200,7 @@ def test_other_questions_are_asked_beside_it(resolver: Resolver) -> None:
     workers = [
         Worker(lambda: find(resolver, "i.test")),
         Worker(lambda: find(resolver, port=81)),
-        Worker(lambda: look_up("h.test", 80, LATE, "0.0.0.0", resolver)),
+        Worker(lambda: look_up("h.test", 80, PATIENCE, "0.0.0.0", resolver)),
     ]
     until(lambda: len(resolver.asked) == 4)
     resolver.open.set()
@@ -236,17 +238,17 @@ def test_a_caller_with_more_time_asks_again_where_the_resolver_had_too_little() 
 
     def resolver(host: str, port: int, timeout: float | None) -> list[str]:
         limits.append(timeout)
-        assert meanwhile.wait(LATE)
-        if timeout != LATE:
+        assert meanwhile.wait(PATIENCE)
+        if timeout != PATIENCE:
             raise TimeoutError("the name server did not answer in time")
         return [ADDRESS]
 
-    first = waiting(resolver, timeout=LATE / 2)
-    second, third = waiting(resolver), waiting(resolver, timeout=LATE / 4)
+    first = waiting(resolver, timeout=PATIENCE / 2)
+    second, third = waiting(resolver), waiting(resolver, timeout=PATIENCE / 4)
     meanwhile.set()
     assert type(first.error()) is type(third.error()) is NameResolutionError
     assert second.result() == [ADDRESS]
-    assert limits == [LATE / 2, LATE]
+    assert limits == [PATIENCE / 2, PATIENCE]
 
 
 # --- a bounded number in all ---

@@ -26,9 +26,7 @@ from httpcore._testing.cassettes.exchange import CassetteError, NoRecordedAnswer
 from httpcore_requests import HTTPAdapter
 from tests.support import tls
 from tests.support.proxies import ProxyServer, SocksServer
-from tests.support.servers import LocalServer, Peer, ScriptedServer, closed_port, pattern
-
-Serve = Callable[..., ScriptedServer]
+from tests.support.servers import LocalServer, Peer, Serve, closed_port, pattern
 
 
 class Refusing(httpcore.NetworkBackend):

@@ -19,9 +19,7 @@ from hypothesis import strategies as st
 import httpcore
 from httpcore._core.retry import Retries, RetryBudget, retry_after
 from httpcore._exceptions import Aborted, ServerDisconnected, TLSError
-from tests.support.servers import Peer, ScriptedServer
-
-Serve = Callable[..., ScriptedServer]
+from tests.support.servers import Peer, ScriptedServer, Serve
 
 
 def failure(kind: type[Exception], phase: str | None = None) -> Exception:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import socket
 import ssl
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Generator
 from typing import Any
 
 import pytest
@@ -27,9 +27,7 @@ from httpcore._exceptions import (
     explain,
 )
 from tests.support.proxies import SocksServer
-from tests.support.servers import LocalServer, Peer, ScriptedServer
-
-Serve = Callable[..., ScriptedServer]
+from tests.support.servers import LocalServer, Peer, Serve
 
 STREAM: Any = object()
 
@@ -236,13 +234,6 @@ def test_an_address_is_not_looked_up() -> None:
 
 
 # --- the shell ---
-
-
-@pytest.fixture
-def socks() -> Iterator[SocksServer]:
-    with SocksServer() as running:
-        yield running
-    assert not running.errors
 
 
 @pytest.mark.parametrize(

@@ -21,16 +21,13 @@ import httpcore_requests
 from httpcore._backends.clock import Deadline
 from httpcore._backends.tcp import look_up, open_tcp
 from httpcore._core.deadline import uncounted
-from tests.support.http2 import FrameServer, Link, Stream
+from tests.support import PATIENCE
+from tests.support.http2 import Link, ServeH2, Stream
 from tests.support.proxies import ProxyServer
-from tests.support.servers import Peer, ScriptedServer, black_hole
+from tests.support.servers import Peer, Serve, black_hole
 from tests.support.threads import Worker, until
 
-Serve = Callable[..., ScriptedServer]
-ServeH2 = Callable[..., FrameServer]
-
 SOON = 0.1  # seconds
-LATE = 20.0  # seconds; a limit that is never reached
 
 
 @pytest.fixture(autouse=True)
@@ -93,7 +90,7 @@ def test_http11_upload(serve: Serve, kind: str, chunked: bool) -> None:
 
     def handler(peer: Peer) -> None:
         peer.recv_head()
-        ended.wait(LATE)
+        ended.wait(PATIENCE)
 
     server = serve(handler)
     content: Any = iter([bytes(100_000)] * 200) if chunked else bytes(20_000_000)
@@ -143,7 +140,7 @@ def test_tls_in_tls(
         proxy = httpcore.Proxy(f"https://localhost:{running.port}/", ssl_context=client_tls_context)
         with httpcore.ConnectionPool(client_tls_context, proxy=proxy) as pool:
             url = f"https://localhost:{server.port}/"
-            seconds = {"connect": LATE if secure else 1.0, "read": SOON}
+            seconds = {"connect": PATIENCE if secure else 1.0, "read": SOON}
             exc = failure(lambda: pool.request("GET", url, extensions=limits(**seconds)))
     assert type(exc) is (httpcore.ReadTimeout if secure else httpcore.ConnectTimeout)
 
@@ -205,7 +202,7 @@ def test_the_race_ends(addresses: int) -> None:
     assert all(host in str(exc) for host in hosts)
 
 
-@pytest.mark.parametrize("timeout", [None, LATE])
+@pytest.mark.parametrize("timeout", [None, PATIENCE])
 def test_the_next_address_has_its_turn(serve: Serve, timeout: float | None) -> None:
     server = serve(silent)
     hosts = ["127.0.0.5", "127.0.0.6", "127.0.0.1"]
@@ -221,7 +218,7 @@ def test_a_look_up() -> None:
     release = threading.Event()
 
     def resolver(*_: Any) -> list[str]:
-        release.wait(LATE)
+        release.wait(PATIENCE)
         return []
 
     try:

@@ -21,11 +21,8 @@ import httpcore
 from httpcore._backends import tcp
 from httpcore._backends.tcp import look_up, open_tcp
 from httpcore.exceptions import NameResolutionError
-from tests.support.servers import Peer, ScriptedServer, black_hole
-
-Serve = Callable[..., ScriptedServer]
-
-LATE = 20.0  # seconds; a limit that is never reached
+from tests.support import PATIENCE
+from tests.support.servers import Peer, Serve, black_hole
 
 
 def silent(peer: Peer) -> None:
@@ -36,7 +33,7 @@ def gives(*addresses: str) -> tcp.Resolver:
     return lambda host, port, timeout: addresses
 
 
-def connect(port: int, *addresses: str, timeout: float | None = LATE) -> socket.socket:
+def connect(port: int, *addresses: str, timeout: float | None = PATIENCE) -> socket.socket:
     return open_tcp("h.test", port, timeout, None, [], gives(*addresses))
 
 
@@ -102,7 +99,7 @@ def test_the_first_that_answers_wins_and_the_next_is_not_tried(serve: Serve) -> 
     server = serve(silent)
     with closing(connect(server.port, "127.0.0.1", "127.0.0.2")) as sock:
         assert sock.getpeername()[0] == "127.0.0.1"
-        assert sock.gettimeout() == pytest.approx(LATE, abs=1.0)
+        assert sock.gettimeout() == pytest.approx(PATIENCE, abs=1.0)
     assert server.wait_for(lambda: server.accepted == 1)
 
 
@@ -243,7 +240,7 @@ def test_a_look_up_that_blocks_is_bounded() -> None:
     release = threading.Event()
 
     def stuck(host: str, port: int, timeout: float | None) -> Iterable[str]:
-        release.wait(LATE)
+        release.wait(PATIENCE)
         return ["127.0.0.1"]
 
     try:
@@ -259,7 +256,7 @@ def test_the_systems_look_up_is_bounded_too(monkeypatch: pytest.MonkeyPatch) -> 
     release = threading.Event()
 
     def stuck(*_: Any) -> Any:
-        release.wait(LATE)
+        release.wait(PATIENCE)
         return []
 
     monkeypatch.setattr(socket, "getaddrinfo", stuck)
@@ -270,7 +267,9 @@ def test_the_systems_look_up_is_bounded_too(monkeypatch: pytest.MonkeyPatch) -> 
         release.set()
 
 
-@pytest.mark.parametrize(("host", "timeout"), [("h", None), ("127.0.0.1", LATE), ("::1", LATE)])
+@pytest.mark.parametrize(
+    ("host", "timeout"), [("h", None), ("127.0.0.1", PATIENCE), ("::1", PATIENCE)]
+)
 def test_no_thread_without_a_deadline_or_for_an_address(
     monkeypatch: pytest.MonkeyPatch, host: str, timeout: float | None
 ) -> None:
@@ -310,7 +309,7 @@ BAD_RESOLVERS: list[tuple[Any, str]] = [
 
 
 @pytest.mark.parametrize(("resolver", "text"), BAD_RESOLVERS)
-@pytest.mark.parametrize("timeout", [None, LATE])
+@pytest.mark.parametrize("timeout", [None, PATIENCE])
 def test_a_resolver_that_fails(resolver: tcp.Resolver, text: str, timeout: float | None) -> None:
     with pytest.raises(NameResolutionError, match=text):
         look_up("h", 80, timeout, None, resolver)
@@ -320,7 +319,7 @@ def test_an_interrupt_in_the_look_up_reaches_the_caller() -> None:
     def resolver(host: str, port: int, timeout: float | None) -> Iterable[str]:
         raise KeyboardInterrupt
 
-    for timeout in (None, LATE):
+    for timeout in (None, PATIENCE):
         with pytest.raises(KeyboardInterrupt):
             look_up("h", 80, timeout, None, resolver)
 
@@ -328,5 +327,5 @@ def test_an_interrupt_in_the_look_up_reaches_the_caller() -> None:
 def test_a_backend_with_a_resolver(serve: Serve) -> None:
     server = serve(silent)
     backend = httpcore.SyncBackend(resolver=gives("127.0.0.1"))
-    with closing(backend.connect_tcp("h.test", server.port, LATE)) as stream:
+    with closing(backend.connect_tcp("h.test", server.port, PATIENCE)) as stream:
         assert repr(stream) == f"<httpcore.SyncStream [h.test:{server.port}]>"

@@ -30,14 +30,11 @@ from httpcore._sync import (
     response_body,
 )
 from httpcore_requests import HTTPAdapter
-from tests.support.http2 import FrameServer
+from tests.support import PATIENCE
+from tests.support.clients import with_trust_of
+from tests.support.http2 import FrameServer, ServeH2
 from tests.support.proxies import ProxyServer, SocksServer
-from tests.support.servers import LocalServer, Peer
-
-Serve = Callable[..., Any]
-
-# Seconds until a test says that something hangs. Never a measurement.
-PATIENCE = 10.0
+from tests.support.servers import LocalServer, Peer, Serve
 
 PHASES = ["queue", "dns", "connect", "tls", "send", "first_byte", "last_byte", "total"]
 
@@ -288,10 +285,10 @@ def test_a_connection_by_hand_has_them_too(slow: Callable[..., Slow]) -> None:
 
 
 @pytest.mark.parametrize("secure", [False, True])
-def test_http2(serve_h2: Serve, client_tls_context: ssl.SSLContext, secure: bool) -> None:
+def test_http2(serve_h2: ServeH2, client_tls_context: ssl.SSLContext, secure: bool) -> None:
     """By the real clock: what there has to be, that it adds up, and that sharing opens nothing."""
     server = serve_h2(secure=secure)
-    context = trusting(client_tls_context) if secure else None
+    context = with_trust_of(client_tls_context) if secure else None
     with httpcore.ConnectionPool(context, http1=False, http2=True) as pool:
         first = pool.request("GET", server.url + "/bytes/200000")
         with pool.stream("GET", server.url + "/bytes/3000000"):
@@ -305,21 +302,7 @@ def test_http2(serve_h2: Serve, client_tls_context: ssl.SSLContext, secure: bool
     assert min(value for value in found.values() if value is not None) >= 0.0
 
 
-def trusting(context: ssl.SSLContext) -> ssl.SSLContext:
-    """A context of one's own with the same trust; pools that offer HTTP/2 set ALPN on theirs."""
-    made = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    for der in context.get_ca_certs(binary_form=True):
-        made.load_verify_locations(cadata=der)
-    return made
-
-
 # --- what it came over ---
-
-
-@pytest.fixture
-def socks() -> Iterator[SocksServer]:
-    with SocksServer() as running:
-        yield running
 
 
 def test_a_plain_connection(server: LocalServer) -> None:
@@ -337,7 +320,7 @@ def test_a_plain_connection(server: LocalServer) -> None:
 
 
 def test_a_tls_connection(tls_server: LocalServer, client_tls_context: ssl.SSLContext) -> None:
-    context = trusting(client_tls_context)
+    context = with_trust_of(client_tls_context)
     context.set_alpn_protocols(["http/1.1"])
     with httpcore.ConnectionPool(context) as pool:
         with pool.stream("GET", tls_server.url + "/bytes/300000") as response:
@@ -350,9 +333,9 @@ def test_a_tls_connection(tls_server: LocalServer, client_tls_context: ssl.SSLCo
     assert f"{info.tls_version} {info.cipher}]" in repr(info)
 
 
-def test_an_http2_connection(serve_h2: Serve, client_tls_context: ssl.SSLContext) -> None:
+def test_an_http2_connection(serve_h2: ServeH2, client_tls_context: ssl.SSLContext) -> None:
     server: FrameServer = serve_h2(secure=True)
-    with httpcore.ConnectionPool(trusting(client_tls_context), http2=True) as pool:
+    with httpcore.ConnectionPool(with_trust_of(client_tls_context), http2=True) as pool:
         info = pool.request("GET", server.url).extensions["connection"]
     assert (info.protocol, info.alpn) == ("HTTP/2", "h2")
     assert info.remote_address == ("127.0.0.1", server.port)
@@ -494,7 +477,7 @@ def kept_of(pool: httpcore.ConnectionPool, site: Any, kind: str) -> tuple[Any, l
 @pytest.mark.parametrize("kind", ["timings", "connection", "stats", "trace", "exception"])
 @pytest.mark.parametrize("protocol", ["http1", "http2"])
 def test_what_is_kept_keeps_neither_body_nor_pool(
-    server: LocalServer, serve_h2: Serve, protocol: str, kind: str
+    server: LocalServer, serve_h2: ServeH2, protocol: str, kind: str
 ) -> None:
     site = server if protocol == "http1" else serve_h2()
     with httpcore.ConnectionPool(http1=protocol == "http1", http2=protocol == "http2") as pool:
@@ -536,7 +519,7 @@ def test_each_response_of_a_redirect_has_its_own(
 
 
 def test_a_redirect_to_another_protocol(
-    session: requests.Session, server: LocalServer, serve_h2: Serve
+    session: requests.Session, server: LocalServer, serve_h2: ServeH2
 ) -> None:
     secure: FrameServer = serve_h2(secure=True)
     response: Any = session.get(server.url + "/redirect-to", params={"url": secure.url})

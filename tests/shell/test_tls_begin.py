@@ -10,7 +10,6 @@ import os
 import socket
 import ssl
 import threading
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -19,16 +18,9 @@ import trustme
 import httpcore
 from httpcore._backends.sync import SyncStream
 from tests.support import tls
+from tests.support.clients import trusting
 from tests.support.proxies import ProxyServer
-from tests.support.servers import LocalServer, Peer, ScriptedServer
-
-Serve = Callable[..., ScriptedServer]
-
-
-def trusting(ca: trustme.CA) -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    ca.configure_trust(context)
-    return context
+from tests.support.servers import LocalServer, Peer, Serve
 
 
 class Made:

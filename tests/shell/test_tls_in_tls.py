@@ -17,12 +17,9 @@ import trustme
 import httpcore
 from httpcore._backends.tls_in_tls import TLSInTLSStream
 from httpcore.exceptions import ProxyConnectError, TLSError
-from tests.support import tls
+from tests.support import PATIENCE, tls
 from tests.support.proxies import ProxyServer
-from tests.support.servers import LocalServer, Peer, ScriptedServer, pattern
-
-Serve = Callable[..., ScriptedServer]
-LATE = 20.0  # seconds; a limit that is never reached
+from tests.support.servers import LocalServer, Peer, ScriptedServer, Serve, pattern
 
 
 @pytest.fixture
@@ -39,11 +36,11 @@ def open_stream(
     """Opens a stream to a TLS server through the https proxy, by hand."""
 
     def connect(server: ScriptedServer, name: str = "localhost") -> TLSInTLSStream:
-        outer = httpcore.SyncBackend().connect_tcp(https_proxy.host, https_proxy.port, LATE)
-        outer = outer.start_tls(client_tls_context, "localhost", LATE)
-        outer.write(b"CONNECT 127.0.0.1:%d HTTP/1.1\r\n\r\n" % server.port, LATE)
-        assert outer.read(4096, LATE).startswith(b"HTTP/1.1 200")
-        inner = outer.start_tls(client_tls_context, name, LATE)
+        outer = httpcore.SyncBackend().connect_tcp(https_proxy.host, https_proxy.port, PATIENCE)
+        outer = outer.start_tls(client_tls_context, "localhost", PATIENCE)
+        outer.write(b"CONNECT 127.0.0.1:%d HTTP/1.1\r\n\r\n" % server.port, PATIENCE)
+        assert outer.read(4096, PATIENCE).startswith(b"HTTP/1.1 200")
+        inner = outer.start_tls(client_tls_context, name, PATIENCE)
         assert isinstance(inner, TLSInTLSStream)
         return inner
 
@@ -67,17 +64,17 @@ def test_bytes_both_ways(
         assert repr(stream).startswith("<httpcore.TLSInTLSStream [127.0.0.1:")
         assert stream.get_extra_info("ssl_object").version() == version.name.replace("v1_", "v1.")
         assert stream.get_extra_info("server_addr")[1] != server.port  # it is the proxy's
-        stream.write(pattern(size), LATE)
+        stream.write(pattern(size), PATIENCE)
         whole = bytearray(size)
         view = memoryview(whole)
-        got = stream.readinto(view, LATE)
+        got = stream.readinto(view, PATIENCE)
         while got < size:
-            data = stream.read(65536, LATE)
+            data = stream.read(65536, PATIENCE)
             whole[got : got + len(data)] = data
             got += len(data)
         assert bytes(whole) == pattern(size)
-        assert stream.read(1, LATE) == b""
-        assert stream.readinto(view, LATE) == 0
+        assert stream.read(1, PATIENCE) == b""
+        assert stream.readinto(view, PATIENCE) == 0
         assert not stream.unclean_eof
 
 
@@ -89,8 +86,8 @@ def test_an_end_without_close_notify_is_noted(
         peer.close(notify=False)
 
     with closing(open_stream(serve(handler, tls=server_tls_context))) as stream:
-        assert stream.read(100, LATE) == b"body"
-        assert stream.read(100, LATE) == b""
+        assert stream.read(100, PATIENCE) == b"body"
+        assert stream.read(100, PATIENCE) == b""
         assert stream.unclean_eof
 
 
@@ -105,14 +102,14 @@ def test_what_is_readable(
     with closing(open_stream(serve(handler, tls=server_tls_context))) as stream:
         # TLS 1.3 sends tickets after the handshake: bytes, but no data.
         assert not stream.get_extra_info("is_readable")
-        stream.write(b"go", LATE)
-        assert stream.read(1, LATE) == b"f"
+        stream.write(b"go", PATIENCE)
+        assert stream.read(1, PATIENCE) == b"f"
         assert stream.get_extra_info("is_readable")  # in memory already
-        assert stream.read(100, LATE) == b"irst"
+        assert stream.read(100, PATIENCE) == b"irst"
         assert not stream.get_extra_info("is_readable")
-        stream.write(b"go", LATE)
-        assert stream.read(100, LATE) == b"second"
-        assert stream.read(1, LATE) == b""
+        stream.write(b"go", PATIENCE)
+        assert stream.read(100, PATIENCE) == b"second"
+        assert stream.read(1, PATIENCE) == b""
         assert stream.get_extra_info("is_readable")  # the end
 
 
@@ -126,8 +123,8 @@ def test_a_read_that_times_out_can_go_on(
     with closing(open_stream(serve(handler, tls=server_tls_context))) as stream:
         with pytest.raises(httpcore.ReadTimeout):
             stream.read(100, 0.01)
-        stream.write(b"go", LATE)
-        assert stream.read(100, LATE) == b"late"
+        stream.write(b"go", PATIENCE)
+        assert stream.read(100, PATIENCE) == b"late"
 
 
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
@@ -148,26 +145,26 @@ def test_a_peer_that_takes_no_more_is_heard(
         first = peer.recv_exactly(100_000)
         server.wait_for(lambda: False, 0.1)  # until the path is full, most likely
         peer.send(b"enough")
-        assert heard.wait(LATE)
+        assert heard.wait(PATIENCE)
         bodies.append(first + peer.recv_exactly(len(body) - len(first)))
         peer.send(b"thanks")
 
     bodies: list[bytes] = []
     server = serve(handler, tls=context)
     heard = server.event()
-    tcp = httpcore.SyncBackend().connect_tcp(server.host, server.port, LATE)
-    with closing(TLSInTLSStream(tcp, client_tls_context, "localhost", LATE)) as stream:
+    tcp = httpcore.SyncBackend().connect_tcp(server.host, server.port, PATIENCE)
+    with closing(TLSInTLSStream(tcp, client_tls_context, "localhost", PATIENCE)) as stream:
         sent, words = 0, b""
         while sent < len(body):
             if words and rest == "write":
-                stream.write(bytes(body[sent:]), LATE)
+                stream.write(bytes(body[sent:]), PATIENCE)
                 break
-            sent += stream.write_until_readable(body[sent:], LATE)
+            sent += stream.write_until_readable(body[sent:], PATIENCE)
             assert words or sent < len(body)
             with contextlib.suppress(httpcore.ReadTimeout):
                 words += stream.read(100, 0)
                 heard.set()
-        assert words + stream.read(100, LATE) == b"enoughthanks"
+        assert words + stream.read(100, PATIENCE) == b"enoughthanks"
     assert bodies == [body]
 
 
@@ -233,7 +230,7 @@ def test_a_handshake_that_fails(
     below: Below, text: str, client_tls_context: ssl.SSLContext
 ) -> None:
     with pytest.raises(TLSError, match=text):
-        TLSInTLSStream(below, client_tls_context, "localhost", LATE)
+        TLSInTLSStream(below, client_tls_context, "localhost", PATIENCE)
     assert below.closed
 
 
@@ -244,7 +241,7 @@ def test_a_handshake_that_is_interrupted(client_tls_context: ssl.SSLContext) -> 
 
     below = Interrupted()
     with pytest.raises(KeyboardInterrupt):
-        TLSInTLSStream(below, client_tls_context, "localhost", LATE)
+        TLSInTLSStream(below, client_tls_context, "localhost", PATIENCE)
     assert below.closed
 
 
@@ -268,12 +265,12 @@ def test_failures_after_the_handshake(
     with closing(open_stream(server)) as stream:
         spoil(stream, ssl.SSLError(1, "bad record mac"))
         with pytest.raises(httpcore.ReadError, match=r"read from 127.* failed: .*bad record mac"):
-            stream.read(1, LATE)
+            stream.read(1, PATIENCE)
         with pytest.raises(httpcore.WriteError, match=r"write to 127.* failed: .*bad record mac"):
-            stream.write(b"x", LATE)
+            stream.write(b"x", PATIENCE)
         spoil(stream, httpcore.WriteError("gone"))
         with pytest.raises(httpcore.WriteError) as caught:
-            stream.write(b"x", LATE)
+            stream.write(b"x", PATIENCE)
         assert caught.value.phase == "maybe_processed"  # type: ignore[attr-defined]
         stream._incoming.write(b"x")
         spoil(stream, ssl.SSLError(1, "bad record mac"))
@@ -300,7 +297,7 @@ def test_bytes_both_ways_without_blocking(
         while len(got) < len(data):
             sent += stream.write_ready(memoryview(data)[sent:offered])
             offered = min(len(data), offered + 300_000)
-            assert stream.wait(sent < len(data), LATE)
+            assert stream.wait(sent < len(data), PATIENCE)
             while piece := stream.read_ready(5000):
                 got += piece
         assert got == data
@@ -308,8 +305,8 @@ def test_bytes_both_ways_without_blocking(
         assert stream.read_ready(100) is None
         assert not stream.wait(False, 0)
         # With blocking, as before.
-        stream.write(b"ping", LATE)
-        assert stream.read(100, LATE) == b"ping"
+        stream.write(b"ping", PATIENCE)
+        assert stream.read(100, PATIENCE) == b"ping"
 
 
 class FarEnd(httpcore.NetworkStream):

@@ -9,7 +9,7 @@ import gc
 import ssl
 import time
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -28,9 +28,7 @@ from httpcore._backends.tls_sessions import (
 from httpcore_requests import HTTPAdapter
 from tests.support import tls
 from tests.support.proxies import ProxyServer
-from tests.support.servers import LocalServer, Peer, ScriptedServer
-
-Serve = Callable[..., ScriptedServer]
+from tests.support.servers import LocalServer, Peer, Serve
 
 VERSIONS = [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3]
 

@@ -22,15 +22,12 @@ import pytest
 import httpcore
 from httpcore._sync.response_body import ResponseBody
 from httpcore._trace import combined, log_hook, masked
-from tests.support.http2 import Code, FrameServer, Link
+from tests.support import PATIENCE
+from tests.support.http2 import Code, FrameServer, Link, ServeH2
 from tests.support.proxies import ProxyServer, SocksServer
-from tests.support.servers import LocalServer, Peer, ScriptedServer, closed_port, pattern
+from tests.support.servers import LocalServer, Peer, ScriptedServer, Serve, closed_port, pattern
 
-Serve = Callable[..., Any]
 Event = tuple[str, tuple[str, ...]]
-
-# Seconds until a test says that something hangs. Never a measurement.
-PATIENCE = 10.0
 
 
 class Note:
@@ -222,7 +219,7 @@ def site(
     tls_server: LocalServer,
     proxy: ProxyServer,
     serve: Serve,
-    serve_h2: Serve,
+    serve_h2: ServeH2,
     client_tls_context: ssl.SSLContext,
     h2_tls_context: ssl.SSLContext,
     tmp_path: Any,

@@ -14,8 +14,7 @@ import warnings
 from collections.abc import Callable
 from typing import Any
 
-# Seconds after which a child counts as hung: a lock that nobody will release, say.
-PATIENCE = 20
+from tests.support import PATIENCE
 
 
 class Child:
@@ -70,7 +69,7 @@ def _fork() -> int:
 
 def _be_child(writer: int, work: Callable[[], Any]) -> None:
     try:
-        signal.alarm(2 * PATIENCE)  # should the parent be gone
+        signal.alarm(int(2 * PATIENCE))  # should the parent be gone
         try:
             answer = True, work()
         except BaseException:

@@ -42,14 +42,8 @@ from typing import Any, NamedTuple
 
 import hpack
 
-from tests.support.servers import (
-    RECV_SIZE,
-    HeaderPairs,
-    Peer,
-    ScriptedServer,
-    pattern,
-    to_bytes,
-)
+from tests.support import PATIENCE
+from tests.support.servers import RECV_SIZE, HeaderPairs, Peer, ScriptedServer, pattern, to_bytes
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 
@@ -113,8 +107,6 @@ LAST_STREAM_ID = 2**31 - 1
 HIGH_WATER = 256 * 1024
 # Bytes of a request's body that are kept; past them they are only counted.
 BODY_KEPT = 1024 * 1024
-# Seconds to wait for something that a right client does at once. Reached only by a broken test.
-PATIENCE = 10.0
 
 # RFC 9113 section 8.2.2; "te" may say "trailers".
 CONNECTION_SPECIFIC = {b"connection", b"proxy-connection", b"keep-alive", b"transfer-encoding"}
@@ -1009,3 +1001,7 @@ class FrameServer(ScriptedServer):
             link.flush()
         finally:
             link.end()
+
+
+#: The fixture `serve_h2`.
+ServeH2 = Callable[..., FrameServer]

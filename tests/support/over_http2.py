@@ -9,14 +9,11 @@ import select
 from typing import Any
 
 import httpcore
+from tests.support import MIB, PATIENCE
 from tests.support.http2 import FrameServer, Link, Stream
 
-MIB = 1024 * 1024
 # Bytes that the server may send on a stream that nobody reads.
 STREAM_WINDOW = 16 * MIB
-# Seconds after which a client that waits for something that will not come gives up. A bound
-# against hangs: no test passes by it.
-PATIENCE = 10.0
 TIMEOUTS: dict[str, Any] = {
     "timeout": {"connect": PATIENCE, "read": PATIENCE, "write": PATIENCE, "pool": PATIENCE}
 }

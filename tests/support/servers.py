@@ -822,3 +822,7 @@ def black_hole(host: str = "127.0.0.1", port: int = 0) -> Iterator[tuple[str, in
             with contextlib.suppress(BlockingIOError):
                 filler.connect(listener.getsockname())
         yield listener.getsockname()[:2]
+
+
+#: The fixture `serve`.
+Serve = Callable[..., ScriptedServer]

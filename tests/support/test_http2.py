@@ -26,12 +26,11 @@ from tests.support.http2 import (
     FrameServer,
     Kind,
     Link,
+    ServeH2,
     Stream,
     encode_frame,
 )
 from tests.support.servers import pattern
-
-Serve = Callable[..., FrameServer]
 
 
 class Client:
@@ -109,7 +108,7 @@ def h2_client_context(ca: Any) -> ssl.SSLContext:
 
 @pytest.fixture(params=[False, True], ids=["plain", "tls"])
 def connect(
-    request: pytest.FixtureRequest, serve_h2: Serve, h2_client_context: ssl.SSLContext
+    request: pytest.FixtureRequest, serve_h2: ServeH2, h2_client_context: ssl.SSLContext
 ) -> Iterator[Callable[..., tuple[FrameServer, Client]]]:
     """`connect(script, settings=)`: a server and a client of it."""
     clients: list[Client] = []
@@ -309,7 +308,7 @@ def test_data_past_the_window(connect: Connect) -> None:
         client.pull_all(grant=False)
 
 
-def test_a_flood_ends_when_the_client_has_gone(serve_h2: Serve) -> None:
+def test_a_flood_ends_when_the_client_has_gone(serve_h2: ServeH2) -> None:
     counts: list[int] = []
 
     def script(link: Link) -> None:
@@ -339,7 +338,7 @@ def test_a_server_that_stops_reading(connect: Connect) -> None:
 
 
 @pytest.mark.parametrize("way", ["close", "abort"])
-def test_ends(serve_h2: Serve, way: str) -> None:
+def test_ends(serve_h2: ServeH2, way: str) -> None:
     def script(link: Link) -> None:
         link.run(until=lambda: link.opened)
         link.frame(99, b"unknown", 0xFF, 77)
@@ -360,7 +359,7 @@ def test_ends(serve_h2: Serve, way: str) -> None:
     assert server.wait_for(lambda: server.open == 0)
 
 
-def test_settings_may_be_withheld(serve_h2: Serve) -> None:
+def test_settings_may_be_withheld(serve_h2: ServeH2) -> None:
     server = serve_h2(settings=None)
     with Client(server) as client:
         client.get("/")
@@ -405,7 +404,7 @@ UPPER = GET + b"\x00\x01X\x01v"
         ),
     ],
 )
-def test_mistakes_are_noticed(serve_h2: Serve, sent: bytes, text: str) -> None:
+def test_mistakes_are_noticed(serve_h2: ServeH2, sent: bytes, text: str) -> None:
     def script(link: Link) -> None:
         link.refill = False
         link.serve(lambda stream: None)
@@ -420,7 +419,7 @@ def test_mistakes_are_noticed(serve_h2: Serve, sent: bytes, text: str) -> None:
     server.errors.clear()
 
 
-def test_a_body_of_another_length_is_noticed(serve_h2: Serve) -> None:
+def test_a_body_of_another_length_is_noticed(serve_h2: ServeH2) -> None:
     server = serve_h2()
     with Client(server) as client:
         number = client.get("/", ("content-length", "5"), end=False)
@@ -430,7 +429,7 @@ def test_a_body_of_another_length_is_noticed(serve_h2: Serve) -> None:
     assert "announced b'5' bytes and sent 4" in str(server.errors.pop())
 
 
-def test_frames_are_noted_in_order(serve_h2: Serve) -> None:
+def test_frames_are_noted_in_order(serve_h2: ServeH2) -> None:
     server = serve_h2()
     with Client(server) as client:
         number = client.get("/hold")

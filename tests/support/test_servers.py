@@ -7,7 +7,7 @@ import http.client
 import socket
 import ssl
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +15,8 @@ import pytest
 import urllib3
 
 from tests.support.leaks import LeakCheck
-from tests.support.servers import LocalServer, Peer, ScriptedServer, pattern
+from tests.support.servers import LocalServer, Peer, ScriptedServer, Serve, pattern
 from tests.support.tls import ClientCert
-
-Serve = Callable[..., ScriptedServer]
 
 
 @pytest.fixture

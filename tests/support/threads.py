@@ -10,7 +10,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-PATIENCE = 10.0  # seconds; a bound against hangs
+from tests.support import PATIENCE
+
 #: Seconds after which the ended request has raised; the row says 0.1, this machine may be busy.
 SOON = 0.3
 

@@ -19,6 +19,7 @@ from typing import Any
 import hpack
 
 import httpcore
+from tests.support import PATIENCE
 from tests.support.http2 import (
     ACK,
     END_HEADERS,
@@ -32,8 +33,6 @@ from tests.support.http2 import (
 )
 
 Pairs = Sequence[tuple[str, str]]
-
-PATIENCE = 10.0  # seconds in which another thread must do what a test says it does
 
 
 class Wire(httpcore.NetworkStream):
