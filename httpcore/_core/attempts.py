@@ -119,33 +119,35 @@ class Repeats:
     once more. The pool's budget is asked after this.
 
     Attributes:
-        made: repetitions so far.
+        reason: what was the reason last, for people.
     """
 
-    __slots__ = ("_prepared", "_retries")
+    __slots__ = ("_prepared", "_retries", "reason")
 
     def __init__(self, config: RetryConfig, prepared: Prepared) -> None:
         self._prepared = prepared
         self._retries = Retries(config, prepared.request.method)
+        self.reason = ""
 
     @property
     def made(self) -> int:
         """Repetitions so far."""
         return self._retries.made
 
-    def after_failure(self, exc: Exception, random: float, left: float | None) -> float | None:
+    def after_failure(self, exc: Exception, random: float, now: float) -> float | None:
         """Return the seconds to wait before it is sent again, or None where it is not.
 
         Parameters:
             random: from 0.0 to 1.0.
-            left: seconds until the request's deadline; None without one.
+            now: by the clock of the request's deadline.
         """
+        self.reason = str(exc)
         delay = self._retries.after_failure(exc, random)
         untouched = isinstance(exc, (ConnectError, ConnectTimeout))  # the body was not asked for
-        return delay if self._fits(delay, left, untouched) else None
+        return delay if self._fits(delay, now, untouched) else None
 
     def after_status(
-        self, status: int, headers: Any, random: float, wall_clock: float, left: float | None
+        self, status: int, headers: Any, random: float, wall_clock: float, now: float
     ) -> float | None:
         """As `after_failure`, for a response.
 
@@ -153,10 +155,12 @@ class Repeats:
             headers: its fields, pairs of bytes.
             wall_clock: the time of day in seconds since 1970, for a Retry-After that is a date.
         """
+        self.reason = f"status {status}"
         delay = self._retries.after_status(status, headers, random, wall_clock)
-        return delay if self._fits(delay, left, False) else None
+        return delay if self._fits(delay, now, False) else None
 
-    def _fits(self, delay: float | None, left: float | None, untouched: bool) -> bool:
-        if delay is None or (left is not None and delay >= left):
+    def _fits(self, delay: float | None, now: float, untouched: bool) -> bool:
+        deadline = self._prepared.deadline
+        if delay is None or (deadline is not None and delay >= deadline.left_at(now)):
             return False
         return untouched or self._prepared.is_repeatable

@@ -1,11 +1,18 @@
-"""What to do with a connection that the Scheduler gave and that turns out not to be usable.
+"""Waiting for a connection, and what to do with one that turns out not to be usable.
 
-Owns: that decision. Must not know: locks, sleeping, how usability is found out.
+Owns: how long a waiter sleeps, and that decision. Must not know: locks, sleeping, the clock (`now`
+is passed in), how usability is found out.
 """
 
 from __future__ import annotations
 
 from typing import Any
+
+from .deadline import DeadlineMath, uncounted
+
+# Seconds. A waiter that was served is woken at once; should the thread that served it be
+# interrupted (KeyboardInterrupt) before it could wake it, the waiter looks by itself.
+MAX_SLEEP = 1.0
 
 DISCARD = "DISCARD"  # it has died while it was idle: close it, and ask for another one
 HAND_BACK = "HAND_BACK"  # it can take no request for a moment: say so, give it back, ask again
@@ -18,3 +25,31 @@ def after_unusable(connection: Any) -> str:
     if connection.protocol != "http2" or connection.is_draining:
         return DISCARD  # no other request is served on it, or those that are end it
     return GO_ASIDE if connection.is_occupied else HAND_BACK
+
+
+class QueueWait:
+    """The wait of one request for a connection, made of sleeps.
+
+    Attributes:
+        timeout: how long it may take in all, in seconds; None for no limit.
+    """
+
+    __slots__ = ("_deadline", "_end", "timeout")
+
+    def __init__(self, timeout: float | None, deadline: DeadlineMath | None, now: float) -> None:
+        if deadline is not None:
+            timeout = deadline.left_at(now, timeout)
+        self.timeout = timeout
+        self._deadline = deadline
+        self._end = None if timeout is None else now + timeout
+
+    def next_sleep(self, now: float) -> float:
+        """Return the seconds to sleep next; 0 when the time is up."""
+        return MAX_SLEEP if self._end is None else max(0.0, min(MAX_SLEEP, self._end - now))
+
+    def slept(self, began: float, seconds: float, now: float) -> None:
+        """Count a sleep from which nobody woke the waiter (see `uncounted`)."""
+        if self._end is not None:
+            self._end -= uncounted(began, seconds, now)
+        if self._deadline is not None:
+            self._deadline.count_wait(began, seconds, now)

@@ -27,8 +27,7 @@ from .._backends.clock import Deadline
 from .._backends.sync import SyncBackend
 from .._backends.tcp import Resolver
 from .._core.attempts import MOVE, RAISE, RAISE_ABORTED, REPLAY, Repeats, Replays
-from .._core.checkout import DISCARD, GO_ASIDE, HAND_BACK, after_unusable
-from .._core.deadline import uncounted
+from .._core.checkout import DISCARD, GO_ASIDE, HAND_BACK, QueueWait, after_unusable
 from .._core.http_proxy import forwarded, to_hop
 from .._core.pool_report import (
     LISTED_WAITERS,
@@ -74,11 +73,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger("httpcore.pool")
 
 jitter = random.random  # it only spreads retries; nobody has to be unable to guess it
-
-# Seconds. A waiter that was served is woken at once; should the thread that served it be
-# interrupted (KeyboardInterrupt) before it could wake it, the waiter looks by itself.
-MAX_SLEEP = 1.0
-
 
 Answer = TypeVar("Answer")
 
@@ -306,19 +300,17 @@ class ConnectionPool(RequestInterface):
             try:
                 response = self._send(prepared)
             except Exception as exc:
-                left = None if deadline is None else deadline.left()
-                delay = repeats.after_failure(exc, jitter(), left)
+                delay = repeats.after_failure(exc, jitter(), time.monotonic())
                 if delay is None or not self._ask(budget.spend):
                     raise
                 failure = exc
-                debug(logger, "retry %d in %.3g s after %s", repeats.made, delay, exc)
             else:
-                left = None if deadline is None else deadline.left()
-                status, headers = response.status, response.headers
-                delay = repeats.after_status(status, headers, jitter(), time.time(), left)
+                clocks = time.time(), time.monotonic()
+                delay = repeats.after_status(response.status, response.headers, jitter(), *clocks)
                 if delay is None or not self._ask(budget.spend):
                     return response
-                debug(logger, "retry %d in %.3g s after status %d", repeats.made, delay, status)
+            debug(logger, "retry %d in %.3g s after %s", repeats.made, delay, repeats.reason)
+            if failure is None:
                 response.close()
             self._note_replay(request, failure)
             failure = None  # its traceback has this frame
@@ -431,22 +423,15 @@ class ConnectionPool(RequestInterface):
 
     def _wait(self, waiter: Waiter, prepared: Prepared) -> None:
         slots = self._slots
-        timeout, deadline = prepared.timeouts.pool, prepared.deadline
-        if deadline is not None:
-            timeout = deadline.left(timeout)
-        end = None if timeout is None else time.monotonic() + timeout
+        wait = QueueWait(prepared.timeouts.pool, prepared.deadline, time.monotonic())
         try:
             while not waiter.served and not waiter.owner.aborted:
-                left, now = MAX_SLEEP, time.monotonic()
-                if end is not None:
-                    left = min(left, end - now)
-                    if left <= 0:
-                        break
-                if not waiter.event.acquire(timeout=left):
-                    if end is not None:
-                        end -= uncounted(now, left, time.monotonic())
-                    if deadline is not None:
-                        deadline.waited(now, left)
+                now = time.monotonic()
+                seconds = wait.next_sleep(now)
+                if not seconds:
+                    break
+                if not waiter.event.acquire(timeout=seconds):
+                    wait.slept(now, seconds, time.monotonic())
                 slots.settle_deferred()
         finally:
             if not waiter.served:
@@ -454,7 +439,9 @@ class ConnectionPool(RequestInterface):
         if not waiter.served or waiter.cancelled:
             held = self._ask(slots.scheduler.slots)
             raise PoolTimeout(
-                explain_pool_timeout(waiter.route, timeout, held, slots.limits, time.monotonic())
+                explain_pool_timeout(
+                    waiter.route, wait.timeout, held, slots.limits, time.monotonic()
+                )
             )
 
     def _dial(

@@ -26,6 +26,7 @@ from typing import Any, TypeVar
 import pytest
 
 import httpcore
+from httpcore._core import checkout
 from httpcore._core.dial_attempt import MIN_STEP
 from httpcore._core.routes import find_route
 from httpcore._exceptions import Aborted, ServerDisconnected, TLSError
@@ -409,7 +410,7 @@ def test_pool_timeout_while_others_are_connecting() -> None:
 
 def test_a_long_wait_without_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     # A waiter looks by itself now and then; that must not end its wait.
-    monkeypatch.setattr(connection_pool, "MAX_SLEEP", 0.001)
+    monkeypatch.setattr(checkout, "MAX_SLEEP", 0.001)
     stream = stream_of(length(b"", 1), b"1", length(b"2"))
     with WatchedPool(max_connections=1, network_backend=Backend(stream)) as pool:
         response = pool.request("GET", "http://a/", stream=True)
