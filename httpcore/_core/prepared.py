@@ -16,10 +16,7 @@ from .._models import ByteStream, Request
 from .._timeouts import NO_TIMEOUTS, Timeouts, read_timeouts
 from .._trace import check_hooks
 from .h1 import CHUNKED, LAST_CHUNK, encode_chunk, encode_request
-
-# Bytes per write of a body, and the largest body that leaves together with its head. Copying
-# this much costs less than a second system call and a second packet.
-WRITE_SIZE = 131072
+from .limits import WRITE_SIZE
 
 
 class Prepared:
@@ -33,6 +30,7 @@ class Prepared:
         length: of its body: 0 for none, CHUNKED, or the Content-Length in bytes.
         special: it is a CONNECT or an Upgrade, so the connection may change hands.
         content: the body when it is all there, else None.
+        fits: head and body leave in one write.
         timeouts: the `Timeouts` that hold for it.
         start: where its body stood before it was sent, to be sent again from there; 0 for bytes;
             None for a body that can be sent only once.
@@ -43,6 +41,7 @@ class Prepared:
     __slots__ = (
         "content",
         "deadline",
+        "fits",
         "head",
         "length",
         "request",
@@ -66,6 +65,7 @@ class Prepared:
         self.length = length
         self.special = special
         self.content = content
+        self.fits = content is not None and not content and not length
         self.timeouts = timeouts
         self.start: int | None = 0
         self.route: Any = None
@@ -112,7 +112,11 @@ def prepare(request: Request, lenient: bool = False, default: Timeouts = NO_TIME
         raise LocalProtocolError(
             f"the body has {len(content)} bytes, but the headers announce {length}"
         )
-    return Prepared(request, head, length, special, content, timeouts)
+    prepared = Prepared(request, head, length, special, content, timeouts)
+    if content:
+        whole = length == len(content) <= WRITE_SIZE
+        prepared.fits = whole and not expects_continue(prepared)
+    return prepared
 
 
 def _position(stream: Any) -> int | None:
@@ -135,31 +139,62 @@ def expects_continue(prepared: Prepared) -> bool:
     )
 
 
+class Framing:
+    """How the parts of a body are put on the wire of HTTP/1.1, and that they are as long as was
+    announced.
+
+    Attributes:
+        ended: the last part was framed.
+    """
+
+    __slots__ = ("_left", "_length", "ended")
+
+    def __init__(self, length: int) -> None:
+        self._length = length
+        self._left = length  # bytes that are still to come; of no meaning with CHUNKED
+        self.ended = False
+
+    @property
+    def complete(self) -> bool:
+        """Whether nothing is missing, also before the body has said that it has ended."""
+        return self.ended or self._left == 0
+
+    def frame(self, part: bytes) -> bytes:
+        """Return a part as it goes on the wire. Raises LocalProtocolError for one too many."""
+        if self._length == CHUNKED:
+            # An empty chunk would say that the body has ended.
+            return encode_chunk(part) if part else b""
+        self._left -= len(part)
+        if self._left < 0:
+            raise LocalProtocolError(f"the body is longer than its announced {self._length} bytes")
+        return part
+
+    def end(self) -> bytes:
+        """Return what goes after the last part. Raises LocalProtocolError when some is missing."""
+        if self._length == CHUNKED:
+            self.ended = True
+            return LAST_CHUNK
+        if self._left:
+            raise LocalProtocolError(
+                f"the body ended after {self._length - self._left} of its announced "
+                f"{self._length} bytes"
+            )
+        self.ended = True
+        return b""
+
+
 def framed_parts(prepared: Prepared) -> Iterator[bytes]:
     """The body's blocks as they go on the wire.
 
     Raises LocalProtocolError when the body is not as long as its Content-Length, TypeError
     when it gives anything but bytes.
     """
-    if prepared.length == CHUNKED:
-        for part in body_parts(prepared):
-            if part:  # an empty chunk would say that the body has ended
-                yield encode_chunk(part)
-        yield LAST_CHUNK
-        return
-    left = prepared.length
+    framing = Framing(prepared.length)
     for part in body_parts(prepared):
-        left -= len(part)
-        if left < 0:
-            raise LocalProtocolError(
-                f"the body is longer than its announced {prepared.length} bytes"
-            )
-        yield part
-    if left:
-        raise LocalProtocolError(
-            f"the body ended after {prepared.length - left} of its announced "
-            f"{prepared.length} bytes"
-        )
+        if framed := framing.frame(part):
+            yield framed
+    if last := framing.end():
+        yield last
 
 
 def body_parts(prepared: Prepared) -> Iterator[bytes]:

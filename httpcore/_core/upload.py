@@ -1,7 +1,13 @@
-"""Decides how the sending of a request's body goes on once its response has begun.
+"""Decides how the sending of a request's body goes on, before and after its response has begun.
 
-Owns: when to send, when only to listen, when the caller gets the response, when to give up.
-Must not know: sockets, clocks, locks, which version of HTTP it is.
+Owns: when to send, when only to listen, when the caller gets the response, when to give up
+(`UploadPlan`, which knows no version of HTTP); and the whole upload of HTTP/1.1 (`UploadScript`):
+its blocks, `Expect: 100-continue`, and what arrives while it is being sent. Must not know: sockets,
+clocks, locks.
+
+The methods of `UploadScript` that wait for something are generators. They yield steps; a shell
+carries each out, and sends its result back or throws its failure in. State is kept in the object
+and not in the generators, so that one which was interrupted can be followed by another.
 
 A server may answer before it has read the body. Three kinds of them have to be served alike:
 
@@ -23,6 +29,31 @@ response that ends before its request); psf/requests#2422.
 """
 
 from __future__ import annotations
+
+import contextlib
+from collections.abc import Generator
+from typing import Any, NamedTuple, TypeVar
+
+from .._exceptions import (
+    MAYBE_PROCESSED,
+    LocalProtocolError,
+    NetworkError,
+    ReadError,
+    ReadTimeout,
+    RemoteProtocolError,
+    TimeoutException,
+    WriteError,
+    WriteTimeout,
+    without_frames,
+)
+from .._models import describe
+from .body_state import BodyState
+from .h1 import CloseReader, Head, Headers, HeadReader
+from .limits import CONTINUE_PATIENCE, READ_SIZE, WRITE_SIZE
+from .prepared import Framing, Prepared, expects_continue
+
+# Bytes: at least as many as stand around the data of a chunk of WRITE_SIZE.
+CHUNK_FRAME = 16
 
 EARLY_LIMIT = 1024 * 1024
 """Bytes of a response that are held while its request is still being sent. Then the caller gets it
@@ -139,3 +170,414 @@ def smaller(first: float | None, second: float | None) -> float | None:
     if first is None or second is None:
         return second if first is None else first
     return min(first, second)
+
+
+# The steps of a script, and what each gives.
+
+
+class Read(NamedTuple):
+    """Read from the connection: the bytes."""
+
+    max_bytes: int
+    timeout: float | None
+
+
+class Write(NamedTuple):
+    """Write `data`, or as much as goes before there is something to be read: how many bytes."""
+
+    data: memoryview
+    timeout: float | None
+
+
+class WriteAll(NamedTuple):
+    """Write `data` without listening: nothing."""
+
+    data: bytes
+    timeout: float | None
+
+
+class SendFile(NamedTuple):
+    """Let the system send some of the body's file, as for `Write`: how many bytes."""
+
+    offset: int
+    size: int
+    timeout: float | None
+
+
+class ReadFile(NamedTuple):
+    """Read some of the body's file, which stands where it stood: the bytes."""
+
+    offset: int
+    size: int
+
+
+class SeekFile(NamedTuple):
+    """Let the body's file stand at `offset`, for its owner to see: nothing."""
+
+    offset: int
+
+
+class NextPart(NamedTuple):
+    """Take the next part of the body: the bytes, or None after the last."""
+
+
+class Now(NamedTuple):
+    """Look at the clock: seconds."""
+
+
+class Unacknowledged(NamedTuple):
+    """Ask the system for what its peer has not acknowledged: bytes, or None where nobody knows."""
+
+
+Step = Read | Write | WriteAll | SendFile | ReadFile | SeekFile | NextPart | Now | Unacknowledged
+T = TypeVar("T")
+Script = Generator[Step, Any, T]
+
+NEXT_PART = NextPart()
+NOW = Now()
+
+
+class FileSpan:
+    """The rest of a body that is a regular file, which the system sends by itself.
+
+    Parameters:
+        offset: where in the file it begins.
+        length: bytes of the whole body, as announced.
+        given: bytes of it that were sent before.
+
+    Attributes:
+        left: bytes of the announced length that were not sent.
+        offset: where in the file the next byte is.
+    """
+
+    __slots__ = ("_length", "left", "offset")
+
+    def __init__(self, offset: int, length: int, given: int) -> None:
+        self._length = length
+        self.offset = offset
+        self.left = length - given
+
+    def took(self, count: int) -> None:
+        """Note that so many bytes were sent."""
+        self.offset += count
+        self.left -= count
+
+    def too_long(self) -> LocalProtocolError:
+        """Return the error for a file that goes on after the announced length."""
+        return LocalProtocolError(f"the body is longer than its announced {self._length} bytes")
+
+    def too_short(self) -> LocalProtocolError:
+        """Return the error for a file that has ended before the announced length."""
+        return LocalProtocolError(
+            f"the body ended after {self._length - self.left} of its announced {self._length} bytes"
+        )
+
+
+class UploadScript:
+    """One request of HTTP/1.1 whose body does not leave with its head.
+
+    Parameters:
+        prepared: the request.
+        lenient: how the answer's head is read, see `ConnectionPool`.
+        deaf: the stream cannot tell that there is something to be read while it is written to.
+
+    Attributes:
+        deaf: nothing is to be listened for, or there is nothing more to be heard.
+        failure: what went wrong with the response's body, when it came so early.
+        given: bytes of the body that were sent with the head.
+        head: the final response's head, when it came before the body was sent.
+        plan: what to do next.
+        reader: has read what came early, or None when nothing did.
+        span: the rest of the body, where the system sends it by itself.
+        timeout: seconds in which the server has to take something.
+    """
+
+    __slots__ = ("_asks", "_early", "_ended", "_finished", "_framing", "_lenient", "_may_send",
+                 "_part", "_position", "deaf", "failure", "given", "head", "plan", "prepared",
+                 "reader", "span", "timeout")  # fmt: skip
+
+    def __init__(self, prepared: Prepared, lenient: bool, deaf: bool) -> None:
+        self._asks = prepared.length != 0 and expects_continue(prepared)
+        self._early: list[bytes] = []  # of the response's body
+        self._ended = False  # the server has closed
+        self._finished = False  # all of the body was sent
+        self._framing = Framing(prepared.length)
+        self._lenient = lenient
+        self._may_send = False
+        self._part = b""  # the current block, as it goes on the wire
+        self._position = 0  # in it: what went before was sent
+        self.deaf = deaf
+        self.failure: RemoteProtocolError | NetworkError | None = None
+        self.given = 0
+        self.head: Head | None = None
+        self.plan = UploadPlan()
+        self.prepared = prepared
+        self.reader: HeadReader | None = None
+        self.span: FileSpan | None = None
+        self.timeout: float | None = None
+
+    @property
+    def all_sent(self) -> bool:
+        """Whether the request is complete, also where its source was not yet asked for more."""
+        if self._finished:
+            return True
+        if self.span is not None:
+            return not self.span.left
+        return self._framing.complete and self._position >= len(self._part)
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether the reads of the response have to send, or to show an end that was read here."""
+        return self._ended or not (self._finished or self.plan.next_step() == STOP)
+
+    # Sending, before the caller has the response
+
+    def begin(self) -> Script[bytes]:
+        """Return what is sent first: the head, with the first block in the same segment unless
+        the server is asked before."""
+        head = self.prepared.head
+        if self._asks or (block := (yield from self._block())) is None:
+            return head
+        # Nobody listens while it is written, so it must be what the system takes at once.
+        block = block[: WRITE_SIZE + CHUNK_FRAME]
+        self._position += len(block)
+        self.given = len(block)
+        return head + block
+
+    def send(self, timeout: float | None) -> Script[None]:
+        """Send all that follows, or as much as the server wants before the caller has to read.
+
+        Raises WriteError when the server has closed the connection; what the stream raises.
+        """
+        self.timeout = timeout
+        try:
+            if self._asks:
+                yield from self._await_permission(timeout)
+            yield from self._send_on()
+        except (NetworkError, TimeoutException, LocalProtocolError) as exc:
+            exc.phase = MAYBE_PROCESSED
+            raise
+
+    def _send_on(self) -> Script[None]:
+        while not self._finished:
+            step = self.plan.next_step()
+            if step in (STOP, HAND_OVER):
+                return
+            try:
+                heard = yield from self._advance(self.plan.patience(self.timeout))
+            except WriteTimeout:
+                if not self.plan.stalled():
+                    raise
+                return
+            if heard:
+                yield from self._listen(0)
+
+    def _advance(self, timeout: float | None) -> Script[bool]:
+        """Send some of the body; whether something may have come from the server."""
+        span = self.span
+        if span is not None:
+            return (yield from self._advance_file(span, timeout))
+        deaf = self.deaf
+        block = yield from self._block()
+        if block is None:
+            self._finished = True
+            return False
+        if deaf:
+            whole = self._part if not self._position else bytes(block)
+            self._position = len(self._part)
+            yield WriteAll(whole, timeout)
+            return False
+        count = yield Write(block, timeout)
+        self._position += count
+        return bool(count < len(block))
+
+    def _block(self) -> Script[memoryview | None]:
+        """Return what is left of the current block, or the next one; None after the last."""
+        while self._position >= len(self._part):
+            if self._framing.ended:
+                return None
+            part = yield NEXT_PART
+            self._part = self._framing.end() if part is None else self._framing.frame(part)
+            self._position = 0
+        return memoryview(self._part)[self._position :]
+
+    def _advance_file(self, span: FileSpan, timeout: float | None) -> Script[bool]:
+        """As `_advance`, for a file, which has to be as long as it was."""
+        heard = False
+        if not span.left:
+            pass
+        elif self.deaf:
+            part = yield ReadFile(span.offset, min(span.left, WRITE_SIZE))
+            if not part:
+                raise span.too_short()
+            yield from self._took(span, len(part))
+            yield WriteAll(part, timeout)
+        else:
+            sent = yield SendFile(span.offset, span.left, timeout)
+            yield from self._took(span, sent)
+            if span.left and not sent and not (yield ReadFile(span.offset, 1)):
+                raise span.too_short()
+            heard = bool(span.left)
+        self._finished = not span.left
+        return heard
+
+    def _took(self, span: FileSpan, count: int) -> Script[None]:
+        span.took(count)
+        yield SeekFile(span.offset)
+        if not span.left and (yield ReadFile(span.offset, 1)):
+            raise span.too_long()
+
+    # Listening, before the caller has the response
+
+    def _await_permission(self, timeout: float | None) -> Script[None]:
+        patience = CONTINUE_PATIENCE if timeout is None else min(CONTINUE_PATIENCE, timeout)
+        now = yield NOW
+        end = now + patience
+        while not self._may_send and self.head is None:
+            now = yield NOW
+            if now >= end or not (yield from self._listen(end - now)):
+                return
+        if self.head is not None and not self._may_send:
+            self.plan.decline()
+
+    def _listen(self, timeout: float) -> Script[bool]:
+        """Take in what the server says within `timeout` seconds; False when it said nothing."""
+        try:
+            data = yield Read(READ_SIZE, timeout)
+        except ReadTimeout:
+            return False
+        except ReadError as exc:
+            if self.head is None:
+                raise
+            self.failure = without_frames(exc)  # of the response's body: its reader raises it
+            self.deaf = True
+            self.plan.end(complete=False)
+            return True
+        if self.plan.complete:
+            self.deaf = True  # an end, or what nobody asked for
+            if data and self.head is not None:
+                self.head.body.feed(data)
+        elif not data:
+            self._note_end()
+        elif self.head is None:
+            self._read_head(data)
+        else:
+            self._take(data)
+        return True
+
+    def _note_end(self) -> None:
+        if self.head is None:
+            what = describe(self.prepared.request)
+            raise WriteError(
+                f"the server closed the connection while the body of {what} was being sent"
+            )
+        self.deaf = self._ended = True
+        self.plan.end(complete=type(self.head.body) is CloseReader)
+
+    def _read_head(self, data: bytes) -> None:
+        if self.reader is None:
+            request = self.prepared.request
+            self.reader = HeadReader(
+                request.method, request.headers, lenient=self._lenient, informational=self._informed
+            )
+        head = self.head = self.reader.feed(data)
+        if head is None:
+            return
+        self.plan.answer(head.status, closing=not head.keep_alive)
+        if head.switched:
+            self.deaf = self.plan.complete = True  # what comes now is no HTTP
+            return
+        rest, head.rest = head.rest, b""
+        self._take(rest)
+
+    def _take(self, data: bytes) -> None:
+        """Take in a piece of the response's body."""
+        assert self.head is not None
+        body = self.head.body
+        try:
+            part = body.feed(data) if data else b""
+        except RemoteProtocolError as exc:
+            self.failure = without_frames(exc)
+            self.plan.end(complete=False)
+            return
+        if part:
+            self._early.append(part)
+            self.plan.held += len(part)
+        self.plan.complete = body.done
+
+    def _informed(self, status: int, headers: Headers) -> None:
+        if status == 100:
+            self._may_send = True
+        hook = self.prepared.request.extensions.get("informational")
+        if hook is not None:
+            hook(status, headers)
+
+    # Once the caller has the response
+
+    def answered(self, all_written: bool) -> bool:
+        """Note that the response's head is there; whether the request is complete.
+
+        Parameters:
+            all_written: writing has not failed.
+        """
+        if not all_written:
+            self.plan.stopped = True
+        return all_written and self.all_sent
+
+    def hand_over(self, body: BodyState) -> None:
+        """Give the response's `body` what has arrived of it while the request was sent, and let its
+        end send what the server wants of the rest. `receive` gives it what follows."""
+        self.plan.handed_over = True
+        early = b"".join(self._early)
+        self._early.clear()
+        if early:
+            body.pending = early
+        body.failure = self.failure or body.failure
+        if self.goes_on:
+            body.upload = self
+
+    def receive(self, max_bytes: int, timeout: float | None) -> Script[bytes | None]:
+        """Read from the connection, and send the body while nothing is there. None when there is
+        no more to send: the connection is read as any other then."""
+        while not (self._finished or self._ended):
+            step = self.plan.next_step()
+            if step == STOP:
+                break
+            wait = smaller(CLOSING_PATIENCE, timeout) if step == LISTEN else 0
+            try:
+                data: bytes = yield Read(max_bytes, wait)
+            except ReadTimeout:
+                if step == LISTEN:
+                    self.plan.listened()
+                    continue
+            else:
+                self.deaf = self.deaf or not data
+                return data
+            yield from self._send_some(timeout)
+        return b"" if self._ended else None
+
+    def _send_some(self, timeout: float | None) -> Script[None]:
+        """Send until there is something to read. Nothing in either direction is a timeout, of
+        reading or of writing, whichever is shorter."""
+        limit = smaller(timeout, self.timeout)
+        try:
+            yield from self._advance(limit)
+        except WriteTimeout as exc:
+            if limit == timeout:
+                raise ReadTimeout(
+                    f"{exc}; nor did a byte of the response to {describe(self.prepared.request)} "
+                    "come while its body was being sent"
+                ) from exc
+            if not self.plan.stalled():
+                raise
+        except WriteError:
+            self.plan.stopped = True  # what the server said before may still be there to be read
+
+    def finish(self) -> Script[bool]:
+        """Send what the server wants of the body now that its response is whole. Return whether
+        the connection can carry another request."""
+        assert self.head is not None
+        self.plan.complete = True
+        with contextlib.suppress(WriteError):
+            yield from self._send_on()
+        return self.all_sent and self.head.keep_alive

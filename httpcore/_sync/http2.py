@@ -42,15 +42,13 @@ from typing import TYPE_CHECKING, Any
 
 from .._backends.base import NetworkStream
 from .._backends.blocking import BlockingAdapter, without_blocking
-from .._backends.clock import Deadline
 from .._backends.fork import ForkedStream, renew_in_child
 from .._backends.interrupt import abort
 from .._core.deadline import uncounted
 from .._core.h1 import CHUNKED
 from .._core.h2_liveness import PING, Liveness
-from .._core.limits import ACK_PATIENCE
+from .._core.limits import ACK_PATIENCE, CONTINUE_PATIENCE, READ_SIZE, WRITE_SIZE
 from .._core.prepared import (
-    WRITE_SIZE,
     Prepared,
     body_parts,
     expects_continue,
@@ -77,12 +75,11 @@ from .._exceptions import (
 from .._models import Request, Response, describe, received_response
 from .._settings import PING_TIMEOUT, ConnectionSettings
 from .._timings import ConnectionInfo
-from .._trace import Trace, combined, debug, log_event, logs_debug
+from .._trace import Trace, debug
 from .._url import Origin
 from .deferred import Deferred, OwnedLock
 from .interfaces import ConnectionInterface
-from .request_body import CONTINUE_PATIENCE
-from .response_body import READ_SIZE, ResponseBody
+from .response_body import ResponseBody, body_by_hand
 
 if TYPE_CHECKING:
     from .._core.h2 import Stream
@@ -202,20 +199,13 @@ class HTTP2Connection(ConnectionInterface):
 
     def handle_prepared(self, prepared: Prepared) -> Response:
         """As `handle_request`, for a request that was checked and encoded before."""
-        request = prepared.request
         if self.is_occupied:
             raise ConnectionNotAvailable(
                 f"the connection to {self._origin} is in use by the code that this signal handler "
                 "has interrupted; nothing was sent"
             )
-        if prepared.deadline is None and prepared.timeouts.total is not None:
-            prepared.deadline = Deadline(prepared.timeouts.total)
-        body = ResponseBody(None, request)
-        body.marks.began = body.marks.ready = time.monotonic()
-        log = log_event if logs_debug(logger) else None
-        body.trace = combined(log, request.extensions.get("trace"))
         try:
-            return self.exchange(prepared, body)
+            return self.exchange(prepared, body_by_hand(prepared, logger))
         except RemoteProtocolError as exc:
             if exc.phase == NOT_SENT and self.is_draining:  # GOAWAY: another connection can take it
                 raise ConnectionNotAvailable(str(exc)) from exc
@@ -770,11 +760,6 @@ class Exchange:
         self.stream: Stream | None = None
         self.aborted = False
         self.called = False  # it slept, and was woken because something came for it
-
-    @property
-    def _stream(self) -> Exchange:
-        """What a body reads from."""
-        return self
 
     @property
     def waits_for_server(self) -> bool:

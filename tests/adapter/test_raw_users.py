@@ -353,7 +353,7 @@ def test_docker_attach_talks_both_ways(
 ) -> None:
     """docker takes the connection over: with 101 where it may upgrade, else with a 200 whose
     body ends with the connection. Some servers say 101 although nobody has asked."""
-    monkeypatch.setattr("httpcore._sync.http11.UNKNOWN_INTERIM_PATIENCE", 0.1)
+    monkeypatch.setattr("httpcore._core.h1_exchange.UNKNOWN_INTERIM_PATIENCE", 0.1)
 
     def handler(peer: Peer) -> None:
         peer.recv_request()

@@ -20,7 +20,7 @@ import pytest
 
 import httpcore
 from httpcore._core import upload as _upload
-from httpcore._sync import http2, request_body
+from httpcore._sync import http2
 from httpcore.exceptions import Aborted
 from tests.support import MIB
 from tests.support.http2 import Code, Link, ServeH2, Stream
@@ -141,7 +141,7 @@ def test_it_says_that_it_closes_and_waits_for_the_rest(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """It is not sent anything as long as it may be about to close, but not for ever."""
-    monkeypatch.setattr(request_body, "CLOSING_PATIENCE", 0.05)
+    monkeypatch.setattr(_upload, "CLOSING_PATIENCE", 0.05)
     framed = chunk if CHUNKED in lines else bytes
 
     def handler(peer: Peer) -> None:
@@ -192,7 +192,7 @@ def test_it_was_asked_and_answers_but_waits_for_the_body(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """To a request that expects 100: the body need not be sent, unless the answer ends with it."""
-    monkeypatch.setattr(request_body, "CLOSING_PATIENCE", 0.05)
+    monkeypatch.setattr(_upload, "CLOSING_PATIENCE", 0.05)
 
     def handler(peer: Peer) -> None:
         while request := start(peer, status, CHUNKED):

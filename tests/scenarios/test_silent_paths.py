@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 import httpcore
+from httpcore._core.limits import ACK_PATIENCE
 from httpcore._sync import connection_pool, pool_slots
-from httpcore._sync.http11 import ACK_PATIENCE
 from tests.support.servers import Peer, ScriptedServer
 
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n"

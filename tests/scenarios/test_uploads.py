@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 import httpcore
-from httpcore._sync import request_body
+from httpcore._core import limits, upload
 from tests.support import MIB
 from tests.support.http2 import Code, Link, ServeH2, Stream
 from tests.support.proxies import ProxyServer
@@ -395,7 +395,7 @@ def test_a_file_takes_no_detour(
     server = serve(handler)
     with httpcore.ConnectionPool() as pool, big_file.open("rb") as file:
         assert pool.request("PUT", server.url, content=file).content == b"ok"
-    assert blocks[0] == request_body.WRITE_SIZE
+    assert blocks[0] == limits.WRITE_SIZE
     assert len(blocks) >= 2
 
 
@@ -433,7 +433,7 @@ def test_a_file_is_sent_on_after_an_early_200(serve: Serve, big_file: Path) -> N
 @pytest.mark.parametrize("early", [False, True])
 def test_a_file_that_got_shorter(serve: Serve, big_file: Path, early: bool) -> None:
     def handler(peer: Peer) -> None:
-        peer.recv_exactly(request_body.WRITE_SIZE)
+        peer.recv_exactly(limits.WRITE_SIZE)
         if early:
             peer.send(b"HTTP/1.1 200 Early\r\nContent-Length: 2\r\n\r\nok")
         peer.wait_closed()
@@ -465,7 +465,7 @@ def test_a_file_that_is_none(serve: Serve) -> None:
         peer.respond(200, b"%d" % len(request.body))
 
     reading, writing = os.pipe()
-    size = 2 * request_body.WRITE_SIZE
+    size = 2 * limits.WRITE_SIZE
     feeder = threading.Thread(target=lambda: (os.write(writing, bytes(size)), os.close(writing)))
     feeder.start()
     with httpcore.ConnectionPool() as pool, open(reading, "rb") as pipe:
@@ -532,8 +532,8 @@ def test_row_24_a_server_that_does_not_know_it(
     serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """ "no body byte before ... 1 s": then it is sent."""
-    assert request_body.CONTINUE_PATIENCE == 1.0
-    monkeypatch.setattr(request_body, "CONTINUE_PATIENCE", 0.05)
+    assert upload.CONTINUE_PATIENCE == 1.0
+    monkeypatch.setattr(upload, "CONTINUE_PATIENCE", 0.05)
 
     def handler(peer: Peer) -> None:
         while (request := peer.recv_request()) is not None:
@@ -547,7 +547,7 @@ def test_row_24_a_server_that_does_not_know_it(
 
 
 def test_row_24_a_late_100_is_no_answer(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(request_body, "CONTINUE_PATIENCE", 0.01)
+    monkeypatch.setattr(upload, "CONTINUE_PATIENCE", 0.01)
 
     def handler(peer: Peer) -> None:
         request = peer.recv_request()

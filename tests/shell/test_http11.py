@@ -17,10 +17,11 @@ from typing import Any
 import pytest
 
 import httpcore
+from httpcore._core import body_state
+from httpcore._core.body_state import DRAIN_LIMIT
+from httpcore._core.limits import READ_SIZE, WRITE_SIZE
 from httpcore._exceptions import ConflictingLengths, IncompleteBody, ServerDisconnected, explain
-from httpcore._sync import http11, response_body
-from httpcore._sync.request_body import WRITE_SIZE
-from httpcore._sync.response_body import DRAIN_LIMIT, READ_SIZE
+from httpcore._sync import http11
 from tests.support.servers import pattern
 from tests.support.streams import (
     BODY_COMPLETE,
@@ -325,12 +326,12 @@ def test_trailers() -> None:
 
 
 @pytest.mark.parametrize("kind", [Script, ReadsInto])
-@pytest.mark.parametrize("limit", [response_body.PREALLOCATE_LIMIT, 1])
+@pytest.mark.parametrize("limit", [body_state.PREALLOCATE_LIMIT, 1])
 @pytest.mark.parametrize("first", [0, 1, 1000])
 def test_a_large_body_at_once(
     kind: type[Script], limit: int, first: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(response_body, "PREALLOCATE_LIMIT", limit)
+    monkeypatch.setattr(body_state, "PREALLOCATE_LIMIT", limit)
     data = pattern(3 * READ_SIZE + 5)
     parts = [data[first : first + 70_000], data[first + 70_000 :]]
     stream = kind([length(data[:first], len(data)), *parts])
