@@ -56,11 +56,7 @@ ADAPTER_ORDER: list[set[str]] = [
 ]
 # Files that import each other in a circle. It gets shorter; nothing is added to it.
 CIRCLES = {
-    "httpcore._sync." + name
-    for name in (
-        *("cancel_token", "connection", "connection_pool", "http11", "http2", "request_body"),
-        "response_body",
-    )
+    "httpcore._sync." + name for name in ("cancel_token", "connection", "connection_pool", "http2")
 }
 SANS_IO = ["_core", "_testing/cassettes"]
 IO = {"socket", "ssl", "threading", "_thread", "time", "select", "selectors", "asyncio"}

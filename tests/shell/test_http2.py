@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 
 import httpcore
+from httpcore._backends import clock as backends_clock
 from httpcore._core import h2 as _h2
 from httpcore._core.prepared import prepare
 from httpcore._exceptions import IncompleteBody, ServerDisconnected
@@ -47,7 +48,7 @@ def connect(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., HTTP2Conn
     def make(wire: Wire, **options: Any) -> HTTP2Connection:
         clock = SimpleNamespace(monotonic=lambda: wire.now)
         if not wire.patient:
-            for module in (http2, deadline):
+            for module in (http2, deadline, response_body, backends_clock):
                 monkeypatch.setattr(module, "time", clock)
         wires.append(wire)
         return HTTP2Connection(ORIGIN, wire, **options)
