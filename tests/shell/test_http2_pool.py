@@ -20,9 +20,10 @@ import pytest
 
 import httpcore
 from httpcore._backends.sync import SyncStream
+from httpcore._core import checkout
 from httpcore._core import h2 as _h2
 from httpcore._core.attempts import MAX_MOVES
-from httpcore._sync import connection_pool, http2
+from httpcore._sync import http2
 from httpcore._sync.http2 import HTTP2Connection
 from httpcore.exceptions import Aborted
 from tests.support.forks import in_child
@@ -55,7 +56,7 @@ class Wires(httpcore.NetworkBackend):
 def make_pool(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., httpcore.ConnectionPool]]:
     """`make_pool(wire, ..., **options)`: a pool that speaks HTTP/2 on these. No waiter and no
     sleeper is saved by looking for itself."""
-    for module in (connection_pool, http2):
+    for module in (checkout, http2):
         monkeypatch.setattr(module, "MAX_SLEEP", 60.0)
     made: list[httpcore.ConnectionPool] = []
     wires: list[Wire] = []
