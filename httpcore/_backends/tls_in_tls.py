@@ -124,7 +124,9 @@ class TLSInTLSStream(NetworkStream):
                 else:
                     self._incoming.write_eof()
             except ssl.SSLError:
-                self._flush(deadline)  # the alert that says why
+                # The alert that says why; that it cannot be sent matters less.
+                with contextlib.suppress(NetworkError, TimeoutException):
+                    self._flush(deadline)
                 raise
             else:
                 self._flush(deadline)

@@ -13,16 +13,17 @@ from .._exceptions import (
     ReadError,
 )
 from .base import NetworkStream
+from .wrapped import ForwardingStream
 
 if TYPE_CHECKING:
     import ssl
 
 
-class UpgradedStream(NetworkStream):
+class UpgradedStream(ForwardingStream):
     """A stream taken over from HTTP; first gives the bytes that came with the response."""
 
     def __init__(self, stream: NetworkStream, leading: bytes) -> None:
-        self._stream = stream
+        super().__init__(stream)
         self._leading = leading
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
@@ -30,13 +31,7 @@ class UpgradedStream(NetworkStream):
             part = self._leading[:max_bytes]
             self._leading = self._leading[max_bytes:]
             return part
-        return self._stream.read(max_bytes, timeout)
-
-    def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        self._stream.write(buffer, timeout)
-
-    def close(self) -> None:
-        self._stream.close()
+        return self.stream.read(max_bytes, timeout)
 
     def start_tls(
         self,
@@ -48,9 +43,9 @@ class UpgradedStream(NetworkStream):
             # Bytes that came in plain text would be taken for part of the TLS stream, or lost.
             self.close()
             raise ReadError("the peer sent data before the TLS handshake")
-        return self._stream.start_tls(ssl_context, server_hostname, timeout)
+        return self.stream.start_tls(ssl_context, server_hostname, timeout)
 
     def get_extra_info(self, info: str) -> Any:
         if info == "is_readable" and self._leading:
             return True
-        return self._stream.get_extra_info(info)
+        return self.stream.get_extra_info(info)

@@ -1,7 +1,7 @@
-"""A stream around another one: the part that all of them share.
+"""Streams around other ones.
 
-Owns: passing everything on, with what the core may ask of a stream beyond `NetworkStream`. Must not
-know: what its subclasses do with what passes.
+Owns: passing everything on, with what a stream may offer beyond `NetworkStream`
+(`_backends.capabilities`). Must not know: what its subclasses do with what passes.
 """
 
 from __future__ import annotations
@@ -9,27 +9,123 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from .base import NetworkStream
+from .capabilities import ABILITIES
 from .interrupt import abort
 
 if TYPE_CHECKING:
     import ssl
 
+# What `ForwardingStream` has itself: facts that may change, and what does no harm where the stream
+# inside has no such thing.
+_LIVE = ("sends_files", "unclean_eof", "peer", "abort", "keep_session")
 
-class WrappedStream(NetworkStream):
-    """Passes on what it is told. Subclasses fill in the methods that begin with an underscore.
 
-    It offers to listen while it writes where the stream inside can; it sends no files and reads
-    into no buffers by itself, so that all bytes are seen.
+class ForwardingStream(NetworkStream):
+    """Passes on everything, optional abilities too. Subclasses replace what they change.
+
+    Where a subclass replaces `read` or `write`, the abilities that stand in for them are offered
+    only if it replaces those too. It has to bring an ability as a whole; where the stream inside
+    does not have that, the subclass does not offer it either.
 
     Attributes:
         stream: the stream inside.
     """
 
+    # Of the abilities, what is forwarded, and what is offered only where the stream inside has it.
+    _forwarded: tuple[str, ...] = tuple(
+        name for _, names, _ in ABILITIES for name in names if name not in _LIVE
+    )
+    _replaced: tuple[str, ...] = ()
+    _passes_files = True
+
+    def __init_subclass__(cls, **keywords: Any) -> None:
+        super().__init_subclass__(**keywords)
+        replaced = {
+            name
+            for kind in cls.__mro__[: cls.__mro__.index(ForwardingStream)]
+            for name in vars(kind)
+        }
+        forwarded: list[str] = []
+        own: list[str] = []
+        for _, names, basics in ABILITIES:
+            if replaced.issuperset(set(names).difference(_LIVE)):
+                own += names
+            elif not replaced.intersection(basics):
+                forwarded += names
+        cls._forwarded = tuple(name for name in forwarded if name not in _LIVE)
+        cls._replaced = tuple(name for name in own if name not in _LIVE)
+        cls._passes_files = "send_file" in forwarded + own
+
     def __init__(self, stream: NetworkStream) -> None:
         self.stream = stream
-        self._write_listening = getattr(stream, "write_until_readable", None)
-        # None tells that the stream cannot do that.
-        self.write_until_readable = None if self._write_listening is None else self._write_until
+        # As attributes of the instance: what is called often is called without a detour.
+        own = self.__dict__
+        for name in self._forwarded:
+            own[name] = getattr(stream, name, None)
+        for name in self._replaced:
+            if getattr(stream, name, None) is None:
+                own[name] = None
+
+    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        return self.stream.read(max_bytes, timeout)
+
+    def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        self.stream.write(buffer, timeout)
+
+    def close(self) -> None:
+        self.stream.close()
+
+    def abort(self) -> None:
+        """End what another thread is doing on the stream."""
+        abort(self.stream)
+
+    def start_tls(
+        self,
+        ssl_context: ssl.SSLContext,
+        server_hostname: str | None = None,
+        timeout: float | None = None,
+    ) -> NetworkStream:
+        return self.stream.start_tls(ssl_context, server_hostname, timeout)
+
+    def get_extra_info(self, info: str) -> Any:
+        return self.stream.get_extra_info(info)
+
+    def keep_session(self) -> None:
+        """As `KeepsSession.keep_session`, where the stream inside has it."""
+        keep = getattr(self.stream, "keep_session", None)
+        if keep is not None:
+            keep()
+
+    @property
+    def sends_files(self) -> bool:
+        """Whether the stream inside sends files, and this one lets it."""
+        return self._passes_files and bool(getattr(self.stream, "sends_files", False))
+
+    @property
+    def unclean_eof(self) -> bool:
+        """Whether a TLS peer has closed without close_notify."""
+        return bool(getattr(self.stream, "unclean_eof", False))
+
+    @property
+    def peer(self) -> str:
+        """Who is at the other end, where the stream inside says so."""
+        inside: Any = self.stream
+        name: str = inside.peer
+        return name
+
+    @peer.setter
+    def peer(self, name: str) -> None:
+        inside: Any = self.stream
+        inside.peer = name
+
+
+class WrappedStream(ForwardingStream):
+    """Passes on what it is told, and lets its subclass see it. Subclasses fill in the methods that
+    begin with an underscore.
+
+    It offers to listen while it writes where the stream inside can; it sends no files and reads
+    into no buffers by itself, so that all bytes are seen.
+    """
 
     # What passes
 
@@ -66,12 +162,13 @@ class WrappedStream(NetworkStream):
             self._failed("write", exc)
             raise
 
-    def _write_until(
+    def write_until_readable(
         self, buffer: memoryview, timeout: float | None = None, until: float | None = None
     ) -> int:
-        assert self._write_listening is not None
+        """As `WritesUntilReadable.write_until_readable`."""
+        inside: Any = self.stream
         try:
-            sent: int = self._write_listening(buffer, timeout, until)
+            sent: int = inside.write_until_readable(buffer, timeout, until)
         except BaseException as exc:
             self._failed("write", exc)
             raise
@@ -91,38 +188,6 @@ class WrappedStream(NetworkStream):
             self._failed("start_tls", exc)
             raise
         return self._secured(stream)
-
-    def close(self) -> None:
-        self.stream.close()
-
-    def abort(self) -> None:
-        """End what another thread is doing on the stream."""
-        abort(self.stream)
-
-    def get_extra_info(self, info: str) -> Any:
-        return self.stream.get_extra_info(info)
-
-    def keep_session(self) -> None:
-        """As `SyncStream.keep_session`, where the stream inside has it."""
-        keep = getattr(self.stream, "keep_session", None)
-        if keep is not None:
-            keep()
-
-    @property
-    def peer(self) -> str:
-        """Who is at the other end, where the stream inside says so."""
-        inside: Any = self.stream
-        name: str = inside.peer
-        return name
-
-    @peer.setter
-    def peer(self, name: str) -> None:
-        inside: Any = self.stream
-        inside.peer = name
-
-    @property
-    def unclean_eof(self) -> bool:
-        return bool(getattr(self.stream, "unclean_eof", False))
 
 
 def name_of(host: str, port: int) -> str:

@@ -7,11 +7,11 @@ Owns: the stream that keeps to a deadline. Must not know: HTTP, pools, the arith
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from .._backends.base import NetworkStream
 from .._backends.clock import Deadline
-from .._backends.interrupt import abort
+from .._backends.wrapped import ForwardingStream
 from .._exceptions import (
     MAYBE_PROCESSED,
     NetworkError,
@@ -20,39 +20,20 @@ from .._exceptions import (
     WriteTimeout,
 )
 
-if TYPE_CHECKING:
-    import ssl
-
 # Bytes per write to a stream that cannot say how far it got: small, because the deadline is only
 # looked at in between.
 PIECE = 16384
 
 
-class DeadlineStream(NetworkStream):
-    """A stream on which every read and write ends at the deadline.
-
-    Attributes:
-        stream: the stream itself.
-    """
-
-    __slots__ = (
-        "_asked",
-        "_deadline",
-        "_granted",
-        "_write_listening",
-        "_write_some",
-        "stream",
-        "write_until_readable",
-    )
+class DeadlineStream(ForwardingStream):
+    """A stream on which every read and write ends at the deadline."""
 
     def __init__(self, stream: NetworkStream, deadline: Deadline) -> None:
-        self.stream = stream
+        super().__init__(stream)
+        self._inside: Any = stream  # for what it may offer
         self._deadline = deadline
+        self._forwards_some = getattr(stream, "write_some", None) is not None
         self._asked = self._granted = 0.0  # when the last call began, and how long it may take
-        self._write_some = getattr(stream, "write_some", None)
-        self._write_listening = getattr(stream, "write_until_readable", None)
-        # None tells that the stream cannot do that.
-        self.write_until_readable = None if self._write_listening is None else self._write_until
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
         try:
@@ -62,14 +43,9 @@ class DeadlineStream(NetworkStream):
             raise
 
     def readinto(self, buffer: memoryview, timeout: float | None = None) -> int:
-        """As `read`, into `buffer`."""
-        readinto = getattr(self.stream, "readinto", None)
-        if readinto is None:
-            data = self.read(len(buffer), timeout)
-            buffer[: len(data)] = data
-            return len(data)
+        """As `ReadsInPlace.readinto`."""
         try:
-            count: int = readinto(buffer, self._left(timeout, ReadTimeout))
+            count: int = self._inside.readinto(buffer, self._left(timeout, ReadTimeout))
             return count
         except TimeoutException as exc:
             self._explain(exc)
@@ -80,12 +56,7 @@ class DeadlineStream(NetworkStream):
         sent = False
         try:
             while view:
-                left = self._left(timeout, WriteTimeout)
-                if self._write_some is not None:
-                    view = view[self._write_some(view, left) :]
-                else:
-                    self.stream.write(bytes(view[:PIECE]), left)
-                    view = view[PIECE:]
+                view = view[self._write_piece(view, self._left(timeout, WriteTimeout)) :]
                 sent = True
         except (NetworkError, TimeoutException) as exc:
             if sent:
@@ -94,60 +65,60 @@ class DeadlineStream(NetworkStream):
                 self._explain(exc)
             raise
 
-    def _write_until(self, buffer: memoryview, timeout: float | None = None) -> int:
-        assert self._write_listening is not None
+    def _write_piece(self, view: memoryview, left: float) -> int:
+        """Send a part of `view` that cannot take longer than `left` seconds; return its length."""
+        if self._forwards_some:
+            count: int = self._inside.write_some(view, left)
+            return count
+        self.stream.write(bytes(view[:PIECE]), left)
+        return min(PIECE, len(view))
+
+    def write_some(self, buffer: memoryview, timeout: float | None = None) -> int:
+        """As `WritesSome.write_some`."""
         try:
-            self._left(timeout, WriteTimeout)
-            sent: int = self._write_listening(buffer, timeout, self._deadline.at)
-            return sent
+            return self._write_piece(buffer, self._left(timeout, WriteTimeout))
         except TimeoutException as exc:
             self._explain(exc)
             raise
 
-    @property
-    def sends_files(self) -> bool:
-        return bool(getattr(self.stream, "sends_files", False))
+    def write_until_readable(
+        self, buffer: memoryview, timeout: float | None = None, until: float | None = None
+    ) -> int:
+        """As `WritesUntilReadable.write_until_readable`."""
+        return self._send_until(self._inside.write_until_readable, (buffer,), timeout, until)
 
-    def send_file(self, file: int, offset: int, count: int, timeout: float | None = None) -> int:
-        """As `SyncStream.send_file`."""
-        stream: Any = self.stream
+    def send_file(
+        self,
+        file: int,
+        offset: int,
+        count: int,
+        timeout: float | None = None,
+        until: float | None = None,
+    ) -> int:
+        """As `SendsFiles.send_file`."""
+        return self._send_until(self._inside.send_file, (file, offset, count), timeout, until)
+
+    def _send_until(
+        self, send: Any, arguments: tuple[Any, ...], timeout: float | None, until: float | None
+    ) -> int:
+        at = self._deadline.at
         try:
             self._left(timeout, WriteTimeout)
-            sent: int = stream.send_file(file, offset, count, timeout, self._deadline.at)
+            sent: int = send(*arguments, timeout, at if until is None else min(at, until))
             return sent
         except TimeoutException as exc:
             self._explain(exc)
             raise
 
     def _left(self, timeout: float | None, kind: type[TimeoutException]) -> float:
-        left = self._deadline.left(timeout)
-        self._asked, self._granted = time.monotonic(), left
+        now = time.monotonic()
+        left = self._deadline.left_at(now, timeout)
+        self._asked, self._granted = now, left
         if left <= 0 and timeout != 0:  # zero asks for what is there already
             raise kind()
         return left
 
     def _explain(self, exc: TimeoutException) -> None:
-        self._deadline.timed_out(self._asked, self._granted)
-        self._deadline.explain(exc)
-
-    def close(self) -> None:
-        self.stream.close()
-
-    def abort(self) -> None:
-        """End what another thread is doing on the stream."""
-        abort(self.stream)
-
-    def start_tls(
-        self,
-        ssl_context: ssl.SSLContext,
-        server_hostname: str | None = None,
-        timeout: float | None = None,
-    ) -> NetworkStream:
-        return self.stream.start_tls(ssl_context, server_hostname, timeout)
-
-    def get_extra_info(self, info: str) -> Any:
-        return self.stream.get_extra_info(info)
-
-    @property
-    def unclean_eof(self) -> bool:
-        return bool(getattr(self.stream, "unclean_eof", False))
+        now = time.monotonic()
+        self._deadline.count_timeout(self._asked, self._granted, now)
+        self._deadline.explain_at(exc, now)

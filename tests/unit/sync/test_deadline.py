@@ -112,12 +112,12 @@ def test_what_has_arrived_can_be_asked_for_after_the_end(clock: list[float]) -> 
     assert stream.read(1, 0) == b"x"
 
 
-@pytest.mark.parametrize(("kind", "first"), [(Stream, b"x"), (Partial, b"y")])
-def test_reading_in_place(clock: list[float], kind: type[Stream], first: bytes) -> None:
-    stream = DeadlineStream(kind(clock, 0.6), Deadline(1.0))
+def test_reading_in_place(clock: list[float]) -> None:
+    assert DeadlineStream(Stream(clock, 0.6), Deadline(1.0)).readinto is None
+    stream = DeadlineStream(Partial(clock, 0.6), Deadline(1.0))
     buffer = bytearray(4)
     assert stream.readinto(memoryview(buffer)) == 1
-    assert buffer[:1] == first
+    assert buffer[:1] == b"y"
     with pytest.raises(httpcore.ReadTimeout, match="total of 1 s is over"):
         stream.readinto(memoryview(buffer))
 
