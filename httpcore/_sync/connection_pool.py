@@ -432,7 +432,8 @@ class ConnectionPool(RequestInterface):
                     break
                 if not waiter.event.acquire(timeout=seconds):
                     wait.slept(now, seconds, time.monotonic())
-                slots.settle_deferred()
+                if slots.deferred:
+                    slots.settle()
         finally:
             if not waiter.served:
                 slots.give_up(waiter)

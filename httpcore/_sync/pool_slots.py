@@ -239,8 +239,12 @@ class PoolSlots:
                 closing.remove(connection)
         woken = self.scheduler.woken
         while woken:
-            with contextlib.suppress(IndexError):  # another thread took the last one
-                _wake(woken.pop())
+            try:  # as `_wake` does, without its calls: a busy pool comes here for each request
+                event = woken.pop().event
+                if event is not None:
+                    event.release()
+            except (IndexError, RuntimeError):
+                pass  # another thread took the last one, or has woken it before
 
     def _report_eviction(self, connection: Any) -> None:
         """What the hook raises here would meet a request that has nothing to do with it, and might
