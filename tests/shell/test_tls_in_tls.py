@@ -255,7 +255,7 @@ def spoil(stream: TLSInTLSStream, failure: Exception) -> None:
         def pending(self) -> int:
             return 0
 
-    stream._object = Failing()  # type: ignore[assignment]
+    stream._pump.tls = Failing()
 
 
 def test_failures_after_the_handshake(
@@ -272,7 +272,7 @@ def test_failures_after_the_handshake(
         with pytest.raises(httpcore.WriteError) as caught:
             stream.write(b"x", PATIENCE)
         assert caught.value.phase == "maybe_processed"  # type: ignore[attr-defined]
-        stream._incoming.write(b"x")
+        stream._pump.feed(b"x")
         spoil(stream, ssl.SSLError(1, "bad record mac"))
         assert stream.get_extra_info("is_readable")  # in no state to be used again
 
@@ -301,7 +301,7 @@ def test_bytes_both_ways_without_blocking(
             while piece := stream.read_ready(5000):
                 got += piece
         assert got == data
-        assert not stream._behind and not stream._claimed
+        assert not stream._pump.behind and not stream._pump.claimed
         assert stream.read_ready(100) is None
         assert not stream.wait(False, 0)
         # With blocking, as before.
@@ -489,7 +489,7 @@ def test_failures_without_blocking(far_end: FarEnd, near_end: TLSInTLSStream) ->
         with pytest.raises(httpcore.WriteError) as caught:
             near_end.write_ready(bytes(20_000))
     assert caught.value.phase == "maybe_processed"
-    near_end._claimed, near_end._behind = 0, b""
+    near_end._pump.claimed, near_end._pump.behind = 0, b""
     spoil(near_end, ssl.SSLError(1, "bad record mac"))
     with pytest.raises(httpcore.ReadError, match="bad record mac"):
         near_end.read_ready(1)
