@@ -10,7 +10,7 @@ Sources: RFC 9112 sections 6 (bodies) and 9.3 (reuse), RFC 9110 sections 6.5 (tr
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Any, TypeVar
 
 from .._exceptions import (
     RESPONSE_STARTED,
@@ -38,16 +38,7 @@ PREALLOCATE_LIMIT = 256 * 1024 * 1024
 DRAIN_LIMIT = 65536
 
 
-class Source(Protocol):
-    """What a body comes from: a connection of HTTP/1.1, or one exchange on one of HTTP/2."""
-
-    @property
-    def protocol(self) -> str:
-        """The first part of the names of its trace events."""
-
-    @property
-    def aborted(self) -> bool:
-        """Whether another thread has ended it."""
+_Body = TypeVar("_Body", bound="BodyState")
 
 
 class BodyState:
@@ -135,6 +126,10 @@ class BodyState:
     def __repr__(self) -> str:
         state = "complete" if self.complete else "closed" if self.closed else "open"
         return f"<{self.__class__.__name__} [{describe(self.request)}, {state}]>"
+
+    def __call__(self: _Body) -> _Body:
+        """Itself: ``response.stream()`` is how 2019 wrote ``response.stream``."""
+        return self
 
     # The payload
 

@@ -182,8 +182,11 @@ class Read(NamedTuple):
     timeout: float | None
 
 
-class Write(NamedTuple):
-    """Write `data`, or as much as goes before there is something to be read: how many bytes."""
+class Write:
+    """Write `data`, or as much as goes before there is something to be read: how many bytes.
+    There is one for each upload, since there may be many short parts."""
+
+    __slots__ = ("data", "timeout")
 
     data: memoryview
     timeout: float | None
@@ -293,8 +296,8 @@ class UploadScript:
     """
 
     __slots__ = ("_asks", "_early", "_ended", "_finished", "_framing", "_lenient", "_may_send",
-                 "_part", "_position", "deaf", "failure", "given", "head", "plan", "prepared",
-                 "reader", "span", "timeout")  # fmt: skip
+                 "_part", "_position", "_write", "deaf", "failure", "given", "head", "plan",
+                 "prepared", "reader", "span", "timeout")  # fmt: skip
 
     def __init__(self, prepared: Prepared, lenient: bool, deaf: bool) -> None:
         self._asks = prepared.length != 0 and expects_continue(prepared)
@@ -306,6 +309,7 @@ class UploadScript:
         self._may_send = False
         self._part = b""  # the current block, as it goes on the wire
         self._position = 0  # in it: what went before was sent
+        self._write = Write()
         self.deaf = deaf
         self.failure: RemoteProtocolError | NetworkError | None = None
         self.given = 0
@@ -336,12 +340,14 @@ class UploadScript:
         """Return what is sent first: the head, with the first block in the same segment unless
         the server is asked before."""
         head = self.prepared.head
-        if self._asks or (block := (yield from self._block())) is None:
+        if self._asks:
             return head
+        while not self._part and not self._framing.ended:
+            part = yield NEXT_PART
+            self._part = self._framing.end() if part is None else self._framing.frame(part)
         # Nobody listens while it is written, so it must be what the system takes at once.
-        block = block[: WRITE_SIZE + CHUNK_FRAME]
-        self._position += len(block)
-        self.given = len(block)
+        block = self._part[: WRITE_SIZE + CHUNK_FRAME]
+        self.given = self._position = len(block)
         return head + block
 
     def send(self, timeout: float | None) -> Script[None]:
@@ -374,32 +380,26 @@ class UploadScript:
 
     def _advance(self, timeout: float | None) -> Script[bool]:
         """Send some of the body; whether something may have come from the server."""
-        span = self.span
-        if span is not None:
-            return (yield from self._advance_file(span, timeout))
+        if self.span is not None:
+            return (yield from self._advance_file(self.span, timeout))
         deaf = self.deaf
-        block = yield from self._block()
-        if block is None:
-            self._finished = True
-            return False
-        if deaf:
-            whole = self._part if not self._position else bytes(block)
-            self._position = len(self._part)
-            yield WriteAll(whole, timeout)
-            return False
-        count = yield Write(block, timeout)
-        self._position += count
-        return bool(count < len(block))
-
-    def _block(self) -> Script[memoryview | None]:
-        """Return what is left of the current block, or the next one; None after the last."""
         while self._position >= len(self._part):
             if self._framing.ended:
-                return None
+                self._finished = True
+                return False
             part = yield NEXT_PART
             self._part = self._framing.end() if part is None else self._framing.frame(part)
             self._position = 0
-        return memoryview(self._part)[self._position :]
+        part, position = self._part, self._position
+        if deaf:
+            self._position = len(part)
+            yield WriteAll(part[position:], timeout)
+            return False
+        step = self._write
+        step.data, step.timeout = memoryview(part)[position:], timeout
+        count: int = yield step
+        self._position = position + count
+        return self._position < len(part)
 
     def _advance_file(self, span: FileSpan, timeout: float | None) -> Script[bool]:
         """As `_advance`, for a file, which has to be as long as it was."""

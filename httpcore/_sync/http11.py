@@ -58,13 +58,9 @@ class HTTP11Connection(H1State, ConnectionInterface):
     max_streams = 1
 
     def __init__(
-        self,
-        origin: Origin,
-        stream: NetworkStream,
-        keepalive_expiry: float | None = None,
-        *,
-        parsing: str = "strict",
-    ) -> None:
+        self, origin: Origin, stream: NetworkStream, keepalive_expiry: float | None = None,
+        *, parsing: str = "strict",
+    ) -> None:  # fmt: skip
         super().__init__(origin, stream, keepalive_expiry, parsing == "lenient")
         # By hand only, and not held over anything that waits. Who interrupts it may not claim the
         # connection, too: an RLock knows its owner.
@@ -74,15 +70,9 @@ class HTTP11Connection(H1State, ConnectionInterface):
         renew_in_child(self)
 
     def handle_request(self, request: Request) -> Response:
-        """Send `request` and return its response, the body unread.
-
-        Raises:
-            ConnectionNotAvailable: the connection is busy or closed; nothing was sent.
-            LocalProtocolError: the request cannot be expressed; nothing was sent and the
-                connection stays usable.
-            ReadTimeout, WriteTimeout, ReadError, WriteError, RemoteProtocolError: the
-                connection is closed.
-        """
+        """Send `request` and return its response, the body unread. Raises ConnectionNotAvailable
+        while the connection is busy or closed, and LocalProtocolError for a request that cannot be
+        expressed: nothing was sent then. After any other error the connection is closed."""
         if not self.can_handle_request(request.url.origin):
             raise RuntimeError(f"request to {request.url.origin} on a connection to {self.origin}")
         return self.handle_prepared(prepare(request, self.lenient))

@@ -50,13 +50,13 @@ class Upload(UploadScript):
         lenient: how the answer's head is read, see `ConnectionPool`.
     """
 
-    __slots__ = ("_file", "_parts", "_stream", "_write")
+    __slots__ = ("_file", "_parts", "_stream", "_write_listening")
 
     def __init__(self, stream: NetworkStream, prepared: Prepared, lenient: bool) -> None:
         self._stream: Any = stream
         # Streams of other makes are written to without listening.
-        self._write: Any = getattr(stream, "write_until_readable", None)
-        super().__init__(prepared, lenient, deaf=self._write is None)
+        self._write_listening: Any = getattr(stream, "write_until_readable", None)
+        super().__init__(prepared, lenient, deaf=self._write_listening is None)
         self._parts = body_parts(prepared)
         self._file: Any = None
 
@@ -88,7 +88,7 @@ class Upload(UploadScript):
         """Use `stream`, which fails: this is the child of a fork, made in the middle of the upload,
         and the connection is the parent's."""
         self._stream = stream
-        self._write = stream.write
+        self._write_listening = stream.write
         self.deaf = True
 
     def _is_sendable(self, source: Any) -> bool:
@@ -107,7 +107,7 @@ class Upload(UploadScript):
 
     def _carry_out(self, step: Step) -> Any:
         if type(step) is Write:
-            return self._write(*step)
+            return self._write_listening(step.data, step.timeout)
         if type(step) is NextPart:
             return next(self._parts, None)
         if type(step) is WriteAll:

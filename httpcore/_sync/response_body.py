@@ -12,7 +12,7 @@ import logging
 import time
 import warnings
 from collections.abc import Iterator
-from typing import Any, Protocol
+from typing import Any
 
 from .._backends.base import NetworkStream
 from .._backends.clock import Deadline
@@ -23,40 +23,11 @@ from .._core.prepared import Prepared
 from .._core.scheduler import ACTIVE
 from .._exceptions import NetworkError, RemoteProtocolError, TimeoutException
 from .._trace import combined, log_event, logs_debug
+from .pool_slots import PoolSlots
 
 # Bytes per read when the whole of a large body is wanted: fewer calls, and still small
 # enough to stay in the processor's cache between the two copies.
 LARGE_READ = 262144
-
-
-class Source(Protocol):
-    """What a body reads from, and gives back: a connection of HTTP/1.1, or one exchange on one of
-    HTTP/2.
-
-    Attributes:
-        protocol: the first part of the names of its trace events.
-        aborted: another thread has ended it.
-        unclean_eof: TLS did not say that the end of the connection was one.
-    """
-
-    protocol: str
-    aborted: bool
-
-    @property
-    def unclean_eof(self) -> bool: ...
-    def read(self, max_bytes: int, timeout: float | None = None) -> bytes: ...
-    def readinto(self, buffer: memoryview, timeout: float | None = None) -> int: ...
-    def finish(self, reusable: bool, complete: bool) -> bool: ...
-    def abort(self) -> None: ...
-
-
-class Pool(Protocol):
-    """What a body tells its pool."""
-
-    def release(self, owner: Any, reusable: bool, keep_for: float | None) -> None: ...
-    def forget(self, owner: Any) -> None: ...
-    def orphaned(self, slot: Any) -> None: ...
-    def interrupt(self, owner: Any) -> None: ...
 
 
 class ResponseBody(BodyState):
@@ -70,8 +41,8 @@ class ResponseBody(BodyState):
 
     __slots__ = ()
 
-    pool: Pool | None
-    source: Any  # a Source
+    pool: PoolSlots | None
+    source: Any  # an HTTP11Connection or an Exchange, which import this module
 
     # What a reader calls
 
@@ -79,10 +50,6 @@ class ResponseBody(BodyState):
         """The pieces as they arrive."""
         while part := self.read1(READ_SIZE):
             yield part
-
-    def __call__(self) -> ResponseBody:
-        """Itself: ``response.stream()`` is how 2019 wrote ``response.stream``."""
-        return self
 
     def read(self, amt: int | None = None) -> bytes:
         """The rest of the body, or exactly `amt` bytes of it unless it ends before.
@@ -123,14 +90,15 @@ class ResponseBody(BodyState):
             self.abort()  # whoever reads fails, and gives the connection back
             return
         if self.upgraded is not None:
-            self._close_upgraded()
-        else:
-            self.within = True  # for a signal handler that closes it, too
-            try:
-                self._drain()
-            finally:  # whatever the trace's hook raises
-                self.within = False
-                self.abandon()
+            self.closed = True  # first: the trace's hook may close it, too
+            self.give_back(False)
+            return
+        self.within = True  # for a signal handler that closes it, too
+        try:
+            self._drain()
+        finally:  # whatever the trace's hook raises
+            self.within = False
+            self.abandon()
         self.take_all()
 
     def abort(self) -> None:
@@ -228,25 +196,15 @@ class ResponseBody(BodyState):
 
     def give_back(self, reusable: bool) -> None:
         """Let go of the connection, and tell the trace so."""
-        if self.trace is None or self.source is None:  # it was not even begun with
-            self._let_go(reusable)
-            return
+        told = self.trace is not None and self.source is not None  # else it was not even begun with
         try:
-            self._tell("response_closed.started", self.with_stream({}))
+            if told:
+                self._tell("response_closed.started", self.with_stream({}))
         except BaseException:
             self._let_go(False)
             raise
         self._let_go(reusable)
-        self._tell("response_closed.complete", {"return_value": None})
-
-    def _close_upgraded(self) -> None:
-        self.closed = True
-        try:
-            if self.trace is not None:
-                self._tell("response_closed.started", {})
-        finally:
-            self.upgraded.close()
-        if self.trace is not None:
+        if told:
             self._tell("response_closed.complete", {"return_value": None})
 
     def _tell_reading(self) -> None:
@@ -261,6 +219,10 @@ class ResponseBody(BodyState):
         self.trace(f"{self.source.protocol}.{event}", details)
 
     def _let_go(self, reusable: bool) -> None:
+        if self.upgraded is not None:  # it is the pool's no more
+            self.closed = True
+            self.upgraded.close()
+            return
         source, pool, slot = self.source, self.pool, self.slot
         # After an interrupt in the middle of a release, the connection is no longer ours.
         if source is not None and (pool is None or (slot is not None and slot.state == ACTIVE)):
