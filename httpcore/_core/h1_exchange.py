@@ -71,7 +71,7 @@ class H1State:
     ) -> None:
         self.origin = origin
         self.plain: Any = stream
-        self.stream: Any = stream
+        self.network: Any = stream
         self.keepalive_expiry = keepalive_expiry
         self.lenient = lenient
         self.state = "NEW"
@@ -105,13 +105,13 @@ class H1State:
 
     def is_readable(self) -> bool:
         """Whether bytes or an end have arrived; on an idle connection both mean it is dead."""
-        return bool(self.stream.get_extra_info("is_readable"))
+        return bool(self.network.get_extra_info("is_readable"))
 
     def is_usable(self, idle_for: float) -> bool:
         """Whether it can take a request now, after `idle_for` seconds without one. Readable while
         idle means that the server has closed it, or said something unasked."""
         self.doubted = idle_for > DOUBT_AFTER
-        return not self.stream.get_extra_info("is_readable")
+        return not self.network.get_extra_info("is_readable")
 
     def has_expired_at(self, now: float) -> bool:
         """Whether it was idle for too long, or the server has closed it."""
@@ -122,7 +122,7 @@ class H1State:
     @property
     def unclean_eof(self) -> bool:
         """Whether TLS did not say that the end of the connection was one."""
-        return bool(getattr(self.stream, "unclean_eof", False))
+        return bool(getattr(self.network, "unclean_eof", False))
 
     def info(self) -> str:
         origin = str(self.origin)
@@ -158,7 +158,7 @@ class H1State:
             complete: the whole response was read, so the next connection to this peer may resume
                 this one's TLS session.
         """
-        self.stream = self.plain  # the next request, or the stream's next user, has another total
+        self.network = self.plain  # the next request, or the stream's next user, has another total
         # It may have been aborted in the moment in which its response ended.
         if not reusable or self.state == "CLOSED" or self.aborted:
             if complete:

@@ -91,7 +91,7 @@ class HTTP11Connection(H1State, ConnectionInterface):
         body.source = self
         self.state = "ACTIVE"
         if prepared.deadline is not None:
-            self.stream = DeadlineStream(self.plain, prepared.deadline)
+            self.network = DeadlineStream(self.plain, prepared.deadline)
         self.request_count += 1
         self.untouched = True
         self.serving = prepared.request
@@ -146,11 +146,11 @@ class HTTP11Connection(H1State, ConnectionInterface):
         if prepared.fits:
             first = prepared.head + (prepared.content or b"")
         else:
-            self._upload = Upload(self.stream, prepared, self.lenient)
+            self._upload = Upload(self.network, prepared, self.lenient)
             first = self._upload.first()
         self.sent_body = len(first) > len(prepared.head)
         self.untouched = False
-        self.stream.write(first, prepared.timeouts.write)
+        self.network.write(first, prepared.timeouts.write)
 
     def _send_rest(self, prepared: Prepared) -> None:
         if self._upload is not None:
@@ -170,13 +170,13 @@ class HTTP11Connection(H1State, ConnectionInterface):
         if self.doubted and prepared.length == 0:
             data = self._run(self.read_doubted(prepared))
         else:
-            data = self.stream.read(READ_SIZE, prepared.timeouts.read)
+            data = self.network.read(READ_SIZE, prepared.timeouts.read)
         if not prepared.special:
             head = read_head(data, prepared.request.method, self.lenient)
         return head or self._run(self.read_unusual(prepared, data))
 
     def _run(self, script: Script[T]) -> T:
-        return run(script, partial(carry_out, stream=self.stream))
+        return run(script, partial(carry_out, stream=self.network))
 
     def _respond(
         self, head: Head, timeout: float | None, body: ResponseBody, all_sent: bool
@@ -206,12 +206,12 @@ class HTTP11Connection(H1State, ConnectionInterface):
         """Read some of the response's body, and send the request's while nothing is there."""
         if self._upload is not None:
             return self._upload.read(max_bytes, timeout)
-        data: bytes = self.stream.read(max_bytes, timeout)
+        data: bytes = self.network.read(max_bytes, timeout)
         return data
 
     def readinto(self, buffer: memoryview, timeout: float | None = None) -> int:
         """As `read`, into `buffer`."""
-        readinto = getattr(self.stream, "readinto", None)
+        readinto = getattr(self.network, "readinto", None)
         if readinto is not None and self._upload is None:
             count: int = readinto(buffer, timeout)
             return count
@@ -233,7 +233,7 @@ class HTTP11Connection(H1State, ConnectionInterface):
         """Give the stream to the caller, who goes on with it: to HTTP, the connection is CLOSED."""
         self.state = "CLOSED"
         stream: NetworkStream = self.plain
-        self.stream = stream
+        self.network = stream
         keep_in_child(stream.get_extra_info("socket"))
         return stream
 
@@ -241,14 +241,14 @@ class HTTP11Connection(H1State, ConnectionInterface):
         """End, from another thread, what is being sent or received; it fails there with
         `Aborted`, and closes the connection."""
         self.aborted = True
-        abort(self.stream)
+        abort(self.network)
 
     def close(self) -> None:
         """Close the connection; a body that is being read fails then. Any thread may."""
         self.state = "CLOSED"
         self.serving = None
         try:
-            self.stream.close()
+            self.network.close()
         except Exception as exc:
             # Nothing that a request could act on; raised, it would keep the slot from its pool.
             debug(logger, "closing the connection to %s failed: %s", self.origin, exc)
@@ -261,9 +261,9 @@ class HTTP11Connection(H1State, ConnectionInterface):
         self._lock = OwnedLock()
         if self.state == "CLOSED":
             return  # or its stream was handed to the caller, who may go on with it
-        self.plain = self.stream = ForkedStream(self.stream, self.lose_in_child())
+        self.plain = self.network = ForkedStream(self.network, self.lose_in_child())
         if self._upload is not None:
-            self._upload.lose(self.stream)
+            self._upload.lose(self.network)
 
 
 def traced(

@@ -753,7 +753,7 @@ def test_row_28_the_connection_is_dropped(
         assert pool.request(method, server.url + "/after").content == content
         assert pool.stats()["idle"] == 1
         assert server.accepted == 2
-        stream = pool.connections[0].opened.stream  # type: ignore[attr-defined]
+        stream = pool.connections[0].opened.network  # type: ignore[attr-defined]
         got.set()
         wait_readable(stream.get_extra_info("socket"))
         assert pool.request("POST", server.url, content=b"x").content == b"mine"
