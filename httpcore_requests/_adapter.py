@@ -33,9 +33,15 @@ if TYPE_CHECKING:
     import ssl
     from collections.abc import Callable, Iterable, Mapping
 
+    from requests import PreparedRequest
+    from urllib3 import HTTPResponse
+    from urllib3.connectionpool import HTTPConnectionPool
     from urllib3.util.retry import Retry
 
     import httpcore
+
+    # What requests takes as ``verify``; whatever else is given is read by `_meant`.
+    Verify = bool | str | None
 
 # How many (origin, verify, cert) keep their way to a pool in mind. More than any program talks
 # to at a time; past it the notes are thrown away and made again.
@@ -60,7 +66,7 @@ class _Found:
             name: dict(value) if type(value) is dict else value  # proxy headers, changed in place
             for name, value in manager.connection_pool_kw.items()
         }
-        self.pools: dict[Any, HostPool] = {}
+        self.pools: dict[object, HostPool] = {}
 
     def __reduce__(self) -> Any:
         """None, to a copy of what refers to it: a subclass may pickle its whole __dict__."""
@@ -292,11 +298,11 @@ class HTTPAdapter(_Stock):  # type: ignore[misc]
 
     def get_connection_with_tls_context(
         self,
-        request: requests.PreparedRequest,
-        verify: bool | str | None,
+        request: PreparedRequest,
+        verify: Verify,
         proxies: Mapping[str, str] | None = None,
-        cert: Any = None,
-    ) -> Any:
+        cert: object = None,
+    ) -> HTTPConnectionPool:
         """The pool for `request` and its TLS settings."""
         url: Any = request.url
         # Keys must be told apart by what they mean: 0 == False, 1 == True.
@@ -323,9 +329,9 @@ class HTTPAdapter(_Stock):  # type: ignore[misc]
             and found.manager is manager
             and found.keywords == manager.connection_pool_kw
         ):
-            pool = found.pools.get(key)
-            if pool is not None:
-                return pool
+            known = found.pools.get(key)
+            if known is not None:
+                return known
         pool = self._find_pool_by_hooks(request, verify, proxy, cert)
         if type(pool) is HostPool:
             self._remember(key, pool, proxy)
@@ -338,7 +344,7 @@ class HTTPAdapter(_Stock):  # type: ignore[misc]
             return None, None
         return self.proxy_manager.get(proxy), found.get(proxy)
 
-    def _remember(self, key: Any, pool: HostPool, proxy: str | None) -> None:
+    def _remember(self, key: object, pool: HostPool, proxy: str | None) -> None:
         if proxy is None:
             manager, found = self.poolmanager, self._found
         else:
@@ -363,7 +369,9 @@ class HTTPAdapter(_Stock):  # type: ignore[misc]
                 self._found_through[proxy] = found
         found.pools[key] = pool
 
-    def _find_pool_by_hooks(self, request: Any, verify: Any, proxy: str | None, cert: Any) -> Any:
+    def _find_pool_by_hooks(
+        self, request: PreparedRequest, verify: Verify, proxy: str | None, cert: object
+    ) -> HTTPConnectionPool:
         """The pool for `request`, by way of all hooks and managers."""
         if isinstance(cert, list):
             cert = tuple(cert)
@@ -382,7 +390,9 @@ class HTTPAdapter(_Stock):  # type: ignore[misc]
             exc.request = exc.request or request
             raise
 
-    def _pool_through(self, proxy: str, request: Any, verify: Any, cert: Any) -> Any:
+    def _pool_through(
+        self, proxy: str, request: PreparedRequest, verify: Verify, cert: object
+    ) -> HTTPConnectionPool:
         manager = self._manager_through(proxy)
         host, more = self._key_attributes(request, verify, cert)
         scheme = host.get("scheme", "http")
@@ -393,32 +403,34 @@ class HTTPAdapter(_Stock):  # type: ignore[misc]
             check_host(host["host"])  # a pool for all origins sees none of their names
         return manager.connection_from_host(**host, pool_kwargs=more)
 
-    def _key_attributes(self, request: Any, verify: Any, cert: Any) -> tuple[Any, Any]:
+    def _key_attributes(
+        self, request: PreparedRequest, verify: Verify, cert: object
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
         try:
             host, more = self.build_connection_pool_key_attributes(request, verify, cert)
         except ValueError as exc:
             raise InvalidURL(exc, request=request) from exc
         return host, more
 
-    def _manager_through(self, proxy: str) -> Any:
-        manager = self.proxy_manager_for(_proxies.normalized(proxy))
+    def _manager_through(self, proxy: str) -> urllib3.PoolManager:
+        manager: urllib3.PoolManager = self.proxy_manager_for(_proxies.normalized(proxy))
         if isinstance(manager, urllib3.PoolManager):
             adopt(manager, self._own_transports())
         return manager
 
-    def _unix_pool(self, url: str) -> Any:
+    def _unix_pool(self, url: str) -> HTTPConnectionPool:
         pool = self.poolmanager.connection_from_host(_unix.path_of(url), scheme=_unix.SCHEME)
         _unix.teach_urljoin()
         return pool
 
-    def _choose_proxy(self, request: Any, proxies: Mapping[str, str]) -> str | None:
+    def _choose_proxy(self, request: PreparedRequest, proxies: Mapping[str, str]) -> str | None:
         """The proxy for `request`; none but that one gets to see its credentials."""
         proxy = self._proxy_for(request.url, proxies)
         if _proxies.AUTHORIZATION in request.headers:
             _proxies.withhold(request.headers, proxy, proxies)
         return proxy
 
-    def _proxy_for(self, url: Any, proxies: Mapping[str, str]) -> str | None:
+    def _proxy_for(self, url: str | None, proxies: Mapping[str, str]) -> str | None:
         if _unix.is_unix(url):
             return None
         # Looked up at each call: yt-dlp puts its own in the place of requests' select_proxy.
@@ -431,10 +443,12 @@ class HTTPAdapter(_Stock):  # type: ignore[misc]
         else:
             proxy = select(url, proxies)
         if proxy and (self._transports or self._own_transports()).settings.respect_no_proxy:
-            return None if _proxies.is_exempt(url, proxies) else proxy
+            return None if _proxies.is_exempt(url or "", proxies) else proxy
         return proxy or None
 
-    def get_connection(self, url: str, proxies: Mapping[str, str] | None = None) -> Any:
+    def get_connection(
+        self, url: str, proxies: Mapping[str, str] | None = None
+    ) -> HTTPConnectionPool:
         """Deprecated by requests; the pool for `url`."""
         warnings.warn(
             "`get_connection` has been deprecated in favor of `get_connection_with_tls_context` "
@@ -445,10 +459,11 @@ class HTTPAdapter(_Stock):  # type: ignore[misc]
         proxy = self._proxy_for(url, proxies or {})
         if proxy is not None:
             return self._manager_through(proxy).connection_from_url(url)
-        adopt(self.poolmanager, self._own_transports())
-        return self.poolmanager.connection_from_url(url)
+        manager: urllib3.PoolManager = self.poolmanager
+        adopt(manager, self._own_transports())
+        return manager.connection_from_url(url)
 
-    def cert_verify(self, conn: Any, url: str, verify: bool | str | None, cert: Any) -> None:
+    def cert_verify(self, conn: Any, url: str, verify: Verify, cert: Any) -> None:
         """Write `verify` and `cert` onto the pool `conn`, which reads them at each request."""
         if isinstance(conn, HostPool) and not cert:
             if verify is True:
@@ -473,9 +488,7 @@ class HTTPAdapter(_Stock):  # type: ignore[misc]
         conn.ca_certs = conn.conn_kw.get("ca_certs")
         conn.ca_cert_dir = conn.conn_kw.get("ca_cert_dir")
 
-    def request_url(
-        self, request: requests.PreparedRequest, proxies: Mapping[str, str] | None
-    ) -> str:
+    def request_url(self, request: PreparedRequest, proxies: Mapping[str, str] | None) -> str:
         """The request target: path and query, or the whole URL for a proxy that forwards it."""
         url = request.url
         if type(getattr(request, "body", None)) is Spent:
@@ -495,7 +508,7 @@ class HTTPAdapter(_Stock):  # type: ignore[misc]
         target: str = super().request_url(request, proxies or {})
         return target
 
-    def build_response(self, req: requests.PreparedRequest, resp: Any) -> requests.Response:
+    def build_response(self, req: PreparedRequest, resp: HTTPResponse) -> requests.Response:
         """The `requests.Response` for `resp`; ours reads `.content` in one go."""
         if type(resp) is not RawResponse or "headers" in resp.__dict__:
             stock: requests.Response = super().build_response(req, resp)
@@ -513,8 +526,8 @@ class HTTPAdapter(_Stock):  # type: ignore[misc]
 
     # -- pickling
 
-    def __getstate__(self) -> dict[str, Any]:
-        state: dict[str, Any] = super().__getstate__()
+    def __getstate__(self) -> dict[str, object]:
+        state: dict[str, object] = super().__getstate__()
         state["_settings"] = self._settings  # which a subclass's __attrs__ may leave out
         return state
 
@@ -543,8 +556,8 @@ def _meant(verify: Any) -> Any:
     return os.fsdecode(verify) if isinstance(verify, (bytes, os.PathLike)) else verify
 
 
-def _unspoken(url: str) -> str:
-    scheme = url.partition(":")[0].lower()
+def _unspoken(url: str | None) -> str:
+    scheme = (url or "").partition(":")[0].lower()
     if scheme == "https+unix":
         return "https+unix:// is not supported: Unix sockets are used without TLS, by http+unix://"
     return f"cannot fetch {scheme}:// URLs: HTTPAdapter supports http, https and http+unix"

@@ -78,6 +78,11 @@ ONE_VERSION = {
 }
 
 
+# A client certificate as `httpcore.create_ssl_context` takes it: the file, or with that of its key
+# and the password.
+Cert = str | tuple[str, str] | tuple[str, str, str] | None
+
+
 class TLSRequirements(NamedTuple):
     """What a request asks of its connection's context.
 
@@ -92,8 +97,8 @@ class TLSRequirements(NamedTuple):
     verifies: bool
     hostname: str | bool | None = None
     fingerprint: str | None = None
-    minimum_version: Any = None
-    maximum_version: Any = None
+    minimum_version: ssl.TLSVersion | None = None
+    maximum_version: ssl.TLSVersion | None = None
     protocols: tuple[str, ...] | None = HTTP11_ONLY
 
     @property
@@ -125,7 +130,7 @@ class FittedContext:
     To a connection it looks like an `ssl.SSLContext`; what is not defined here is the context's.
     """
 
-    def __init__(self, context: Any, ask: TLSRequirements, alone: bool = False) -> None:
+    def __init__(self, context: ssl.SSLContext, ask: TLSRequirements, alone: bool = False) -> None:
         self._context = context
         self._ask = ask
         self._alone = alone
@@ -152,12 +157,16 @@ class FittedContext:
         return wrapped  # type: ignore[no-any-return]
 
     def wrap_bio(
-        self, incoming: Any, outgoing: Any, *, server_hostname: str | None = None
+        self,
+        incoming: ssl.MemoryBIO,
+        outgoing: ssl.MemoryBIO,
+        *,
+        server_hostname: str | None = None,
     ) -> ssl.SSLObject:
         """As `ssl.SSLContext.wrap_bio`."""
         return self._begin(httpcore.wrap_bio, server_hostname, incoming, outgoing)  # type: ignore[no-any-return]
 
-    def _begin(self, wrap: Any, hostname: str | None, *arguments: Any) -> Any:
+    def _begin(self, wrap: Any, hostname: str | None, *arguments: object) -> Any:
         base = self._base()
         named = getattr(base, "check_hostname", False)
         try:
@@ -187,23 +196,25 @@ class FittedContext:
             raise _cannot_fit(self._context)  # too late: its wrap_socket does the handshake, too
         wrapped.context = self._context
 
-    def _to_offer(self, base: Any) -> tuple[str, ...] | None:
+    def _to_offer(self, base: ssl.SSLContext) -> tuple[str, ...] | None:
         """The protocols to set on `base`; None for those that it has."""
         # A copy was made with them. What cannot be copied may give what HTTP/2 cannot be spoken on.
         return None if base is not self._context or _is_foreign(base) else self._ask.protocols
 
-    def set_alpn_protocols(self, alpn_protocols: Any) -> None:
+    def set_alpn_protocols(self, alpn_protocols: object) -> None:
         """Nothing: it offers what it was made for."""
 
-    def _base(self) -> Any:
+    def _base(self) -> ssl.SSLContext:
         """What a connection begins with."""
         return self._context if _fits(self._context, self._ask) else _like(self._context, self._ask)
 
-    def _check_after_handshake(self, wrapped: Any, base: Any, hostname: str | None) -> None:
+    def _check_after_handshake(
+        self, wrapped: Any, base: ssl.SSLContext, hostname: str | None
+    ) -> None:
         see = weakref.ref(wrapped)  # or it would hold itself
         lent = self._lends and base is not self._context
 
-        def do_handshake(*arguments: Any) -> None:
+        def do_handshake(*arguments: object) -> None:
             sock: Any = see()
             try:
                 type(sock).do_handshake(sock, *arguments)
@@ -261,7 +272,7 @@ def _nothing() -> None:
     """What a socket chose that does not say."""
 
 
-def _cannot_fit(given: Any) -> ssl.SSLError:
+def _cannot_fit(given: ssl.SSLContext) -> ssl.SSLError:
     return _error(
         f"the ssl_context that was given, {type(given).__name__}, cannot be fitted to what the "
         "request asks of it (verify, cert, assert_hostname, TLS versions), because it cannot "
@@ -276,7 +287,7 @@ def _error(text: str, kind: type[ssl.SSLError] = ssl.SSLError) -> ssl.SSLError:
 # -- reading contexts
 
 
-def _fits(context: Any, ask: TLSRequirements) -> bool:
+def _fits(context: ssl.SSLContext, ask: TLSRequirements) -> bool:
     """Whether a connection that `context` makes does what is asked."""
     return bool(
         getattr(context, "verify_mode", ask.mode) == ask.mode
@@ -286,12 +297,12 @@ def _fits(context: Any, ask: TLSRequirements) -> bool:
     )
 
 
-def is_verifying(context: Any) -> bool:
+def is_verifying(context: ssl.SSLContext) -> bool:
     """Whether `context` as it is verifies servers."""
     return getattr(context, "verify_mode", ssl.CERT_REQUIRED) != ssl.CERT_NONE
 
 
-def _holdings(context: Any) -> int | None:
+def _holdings(context: ssl.SSLContext) -> int | None:
     """How many certificates it trusts, those of directories not counted; None where it does not
     tell, as truststore's, whose trust is the system's."""
     try:
@@ -301,19 +312,19 @@ def _holdings(context: Any) -> int | None:
     return number
 
 
-def _roots_of(context: Any) -> bytes:
+def _roots_of(context: ssl.SSLContext) -> bytes:
     try:
         return b"".join(context.get_ca_certs(binary_form=True))
     except (AttributeError, NotImplementedError):
         return b""
 
 
-def _is_foreign(context: Any) -> bool:
+def _is_foreign(context: ssl.SSLContext) -> bool:
     """Whether there is no making another one like it."""
     return "wrap_socket" in getattr(context, "__dict__", ()) or not hasattr(context, "get_ciphers")
 
 
-def _like(given: Any, ask: TLSRequirements) -> Any:
+def _like(given: ssl.SSLContext, ask: TLSRequirements) -> ssl.SSLContext:
     """A new context with the settings of `given`, except where `ask` says otherwise.
 
     Raises ssl.SSLError where that cannot be made.
@@ -329,7 +340,7 @@ def _like(given: Any, ask: TLSRequirements) -> Any:
     raise _cannot_fit(given)
 
 
-def _set_up(copy: Any, given: Any, ask: TLSRequirements) -> None:
+def _set_up(copy: ssl.SSLContext, given: ssl.SSLContext, ask: TLSRequirements) -> None:
     copy.check_hostname = False
     copy.verify_mode = ask.mode
     copy.check_hostname = ask.by_openssl
@@ -367,7 +378,7 @@ class _SharedContext:
         copies: by what is asked. None of them leads back to the context, or it would live for ever.
     """
 
-    def __init__(self, context: Any) -> None:
+    def __init__(self, context: ssl.SSLContext) -> None:
         held = _holdings(context)
         # Of pyOpenSSL's nobody knows; urllib3 loads into it, and it comes without.
         self.empty = not held if held is not None else not hasattr(context, "cert_store_stats")
@@ -382,7 +393,7 @@ class _SharedContext:
         return self.claims.get("roots")
 
 
-_lent: weakref.WeakKeyDictionary[Any, _SharedContext] = weakref.WeakKeyDictionary()
+_lent: weakref.WeakKeyDictionary[ssl.SSLContext, _SharedContext] = weakref.WeakKeyDictionary()
 # One for all requests that ask the same, because connections are found by it.
 _fitted: weakref.WeakValueDictionary[object, FittedContext] = weakref.WeakValueDictionary()
 # A signal handler may make a request, and take it again in the thread that it has interrupted
@@ -391,7 +402,7 @@ _lock = threading.RLock()
 renew_in_child(sys.modules[__name__], "_lock", threading.RLock)
 
 
-def adapt(context: Any, ask: TLSRequirements, alone: bool = False) -> FittedContext:
+def adapt(context: ssl.SSLContext, ask: TLSRequirements, alone: bool = False) -> FittedContext:
     """`context`, made to do what is asked; for equal arguments the same object, while in use.
 
     Raises ssl.SSLError where that cannot be. Thread-safe.
@@ -406,7 +417,9 @@ def adapt(context: Any, ask: TLSRequirements, alone: bool = False) -> FittedCont
     return fitted
 
 
-def adapt_shared(given: Any, ask: TLSRequirements, roots: TrustRoots, cert: Any) -> FittedContext:
+def adapt_shared(
+    given: ssl.SSLContext, ask: TLSRequirements, roots: TrustRoots, cert: Cert
+) -> FittedContext:
     """`given`, which came in by urllib3's door, made to do what is asked; see above.
 
     Parameters:
@@ -445,7 +458,7 @@ def adapt_shared(given: Any, ask: TLSRequirements, roots: TrustRoots, cert: Any)
 
 
 def _settle(
-    given: Any, lent: _SharedContext, roots: TrustRoots, trusted: ssl.SSLContext | None
+    given: ssl.SSLContext, lent: _SharedContext, roots: TrustRoots, trusted: ssl.SSLContext | None
 ) -> None:
     """The first request that verifies decides what the context holds from now on."""
     if trusted is not None:
@@ -459,8 +472,12 @@ def _settle(
 
 
 def _copy(
-    given: Any, lent: _SharedContext, ask: TLSRequirements, roots: TrustRoots | None, cert: Any
-) -> Any:
+    given: ssl.SSLContext,
+    lent: _SharedContext,
+    ask: TLSRequirements,
+    roots: TrustRoots | None,
+    cert: Cert,
+) -> ssl.SSLContext:
     copy = _like(given, ask)
     own = _roots_of(given) if lent.own is None else lent.own
     if own:

@@ -66,6 +66,9 @@ if TYPE_CHECKING:
     import ssl
     from collections.abc import Mapping
 
+    from urllib3._base_connection import ProxyConfig
+    from urllib3.util import Url
+
 # The line of the function there that warns of what is not verified.
 _WARNS_AT = HTTPSConnectionPool._validate_conn.__code__.co_firstlineno
 
@@ -96,9 +99,9 @@ class HostPool(PoolShape):
         block: bool = False,
         headers: Mapping[str, str] | None = None,
         retries: Any = None,
-        _proxy: Any = None,
-        _proxy_headers: Any = None,
-        _proxy_config: Any = None,
+        _proxy: Url | None = None,
+        _proxy_headers: Mapping[str, str] | None = None,
+        _proxy_config: ProxyConfig | None = None,
         _socks: httpcore.Proxy | None = None,
         **conn_kw: Any,
     ) -> None:
@@ -189,7 +192,7 @@ class HostPool(PoolShape):
         self,
         method: str,
         url: str,
-        body: Any = None,
+        body: object = None,
         headers: Mapping[str, str] | None = None,
         retries: Retry | bool | int | None = None,
         redirect: bool = True,
@@ -266,14 +269,14 @@ class HostPool(PoolShape):
 
     # urllib3's own urlopen comes back by these, see `_replaced`.
 
-    def _get_conn(self, timeout: float | None = None) -> Any:
+    def _get_conn(self, timeout: float | None = None) -> _replaced.NoConnection:  # type: ignore[override]
         return _replaced.NoConnection()
 
-    def _put_conn(self, conn: Any) -> None:
+    def _put_conn(self, conn: object) -> None:
         """Nothing: our connections are not here."""
 
     def _make_request(  # type: ignore[override]
-        self, conn: Any, method: str, url: str, retries: Any = None, **how: Any
+        self, conn: object, method: str, url: str, retries: object = None, **how: Any
     ) -> RawResponse:
         how.pop("response_conn", None)
         return self.urlopen(method, url, _inner=True, **_replaced.ours_of(retries), **how)
@@ -282,7 +285,7 @@ class HostPool(PoolShape):
         self,
         method: str,
         target: bytes,
-        body: Any,
+        body: object,
         headers: Mapping[str, str],
         timeout: Timeout,
         pool_timeout: float | None,
@@ -294,7 +297,7 @@ class HostPool(PoolShape):
         settings = transports.settings
         if pool_timeout is None:
             pool_timeout = settings.pool_timeout
-        extensions: dict[str, Any] = {"timeout": to_timeouts(timeout, pool_timeout, end)}
+        extensions: dict[str, object] = {"timeout": to_timeouts(timeout, pool_timeout, end)}
         if type(timeout) is OurTimeout and timeout.cancel is not None:
             extensions["cancel"] = timeout.cancel
         scheme, host, port = self._origin
@@ -326,7 +329,7 @@ class HostPool(PoolShape):
         return response
 
     def _detour(
-        self, target: bytes, extensions: dict[str, Any]
+        self, target: bytes, extensions: dict[str, object]
     ) -> tuple[tuple[bytes, bytes, int], bytes, bytes, frozenset[str]]:
         """Where to, which target, its Host, and names of header lines to leave out, for what
         does not go straight to a host."""
@@ -395,7 +398,7 @@ class HostPool(PoolShape):
             )
         return settings, own
 
-    def _add_tls(self, extensions: dict[str, Any]) -> None:
+    def _add_tls(self, extensions: dict[str, object]) -> None:
         settings = (
             self.ssl_context, self.cert_reqs, self.ca_certs, self.ca_cert_dir, self.ca_cert_data,
             self.cert_file, self.key_file, self.key_password, self.ssl_version,
@@ -429,7 +432,7 @@ class HostPool(PoolShape):
         raw: RawResponse,
         method: str,
         url: str,
-        body: Any,
+        body: object,
         headers: Mapping[str, str],
         retries: Retry,
         assert_same_host: bool,

@@ -16,7 +16,7 @@ import functools
 import os
 import re
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, MutableMapping
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
@@ -50,7 +50,7 @@ _WITHOUT_HOST = re.compile(r"[A-Za-z][A-Za-z0-9]*:///?").fullmatch
 # -- proxy URLs
 
 
-def normalized(proxy: Any) -> str:
+def normalized(proxy: object) -> str:
     """`proxy` with a scheme, as requests hands it to `proxy_manager_for`.
 
     Raises InvalidProxyURL for what has no host or is no URL.
@@ -69,7 +69,7 @@ def normalized(proxy: Any) -> str:
     return text
 
 
-def parsed(proxy: Any) -> Url:
+def parsed(proxy: object) -> Url:
     """`proxy` as `proxy_manager_for` takes it. Its host may be missing, as in urllib3: a manager
     is often made to see what it is given. Whoever sends through it is refused.
 
@@ -120,7 +120,7 @@ class Challenged(NamedTuple):
         return self.hook(error, self.proxy)
 
 
-def to_core(url: Url, headers: Mapping[str, Any], hook: Any = None) -> httpcore.Proxy:
+def to_core(url: Url, headers: Mapping[str, str], hook: Any = None) -> httpcore.Proxy:
     """The HTTP proxy at `url`, without TLS settings.
 
     Parameters:
@@ -157,7 +157,7 @@ def _address_of(url: Url) -> httpcore.URL:
     )
 
 
-def _to_bytes(value: Any) -> bytes:
+def _to_bytes(value: str | bytes) -> bytes:
     return value if isinstance(value, bytes) else str(value).encode("latin-1")
 
 
@@ -190,7 +190,9 @@ def _origin(authority: bytes) -> tuple[bytes, bytes, int]:
 # -- whose credentials
 
 
-def withhold(headers: Any, proxy: str | None, proxies: Mapping[str, Any]) -> None:
+def withhold(
+    headers: MutableMapping[str, Any], proxy: str | None, proxies: Mapping[str, str]
+) -> None:
     """Take a Proxy-Authorization out of `headers` that is not for the next hop.
 
     requests puts one there after a redirect, for ``proxies[scheme]``, whichever proxy the request
@@ -206,7 +208,7 @@ def withhold(headers: Any, proxy: str | None, proxies: Mapping[str, Any]) -> Non
         del headers[AUTHORIZATION]
 
 
-def _credentials_of_others(proxy: str, proxies: Mapping[str, Any]) -> list[str]:
+def _credentials_of_others(proxy: str, proxies: Mapping[str, str]) -> list[str]:
     found = []
     for other in proxies.values():
         if isinstance(other, str) and other != proxy:
@@ -260,7 +262,7 @@ def is_forwarded(url: Any, proxy: str) -> bool:
 # -- no_proxy
 
 
-def is_exempt(url: str, proxies: Mapping[str, Any]) -> bool:
+def is_exempt(url: str, proxies: Mapping[str, str]) -> bool:
     """Whether ``proxies["no_proxy"]``, or else the environment, exempts `url` from proxies."""
     rules = proxies.get("no_proxy")
     if rules is None:

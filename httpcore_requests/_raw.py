@@ -190,7 +190,7 @@ class RawResponse(HTTPResponse):
         return Connection(self.wire, pool)
 
     @_connection.setter
-    def _connection(self, value: Any) -> None:
+    def _connection(self, value: object) -> None:
         self._connection_gone = value is None
 
     # -- reading

@@ -48,7 +48,9 @@ class Delegated(Retry):
     def is_retry(self, method: str, status_code: int, has_retry_after: bool = False) -> bool:
         return False
 
-    def increment(self, *args: Any, error: Exception | None = None, **kwargs: Any) -> NoReturn:
+    def increment(
+        self, *args: object, error: Exception | None = None, **kwargs: object
+    ) -> NoReturn:
         raise error or RuntimeError("urllib3 asked for a retry without an error")
 
 
@@ -57,13 +59,13 @@ class NoConnection:
 
     proxy = None
     is_closed = False
-    timeout: Any = None
+    timeout: object = None
 
     def close(self) -> None:
         """Nothing: there is nothing to close."""
 
 
-def through(theirs: Any, method: str, url: str, ours: dict[str, Any], **seen: Any) -> Any:
+def through(theirs: Any, method: str, url: str, ours: dict[str, object], **seen: object) -> Any:
     """The response for a request made by `theirs`, which stands in urllib3's place.
 
     Parameters:
@@ -73,7 +75,7 @@ def through(theirs: Any, method: str, url: str, ours: dict[str, Any], **seen: An
     return theirs(method, url, retries=Delegated(ours), redirect=False, **seen)
 
 
-def ours_of(retries: Any) -> dict[str, Any]:
+def ours_of(retries: object) -> dict[str, Any]:
     """The keywords for our own `urlopen`, from the policy that came through urllib3's."""
     if isinstance(retries, Delegated):
         return retries.ours

@@ -36,7 +36,9 @@ from ._errors import (
 from ._timeout import Timeout as OurTimeout
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from requests import PreparedRequest
 
 # Files that give bytes for sure. Of all others nobody knows before they are read: temporary files,
 # `codecs` readers and wrappers of many makes give text without being an `io.TextIOBase`.
@@ -95,7 +97,7 @@ def encode_headers(
     headers: Mapping[Any, Any],
     host: bytes,
     method: str,
-    body: Any,
+    body: object,
     chunked: bool,
     withheld: frozenset[str] = frozenset(),
 ) -> list[tuple[bytes, bytes]]:
@@ -112,7 +114,7 @@ def encode_headers(
     Raises InvalidHeader, naming the field, for a value that cannot be sent.
     """
     if type(headers) is CaseInsensitiveDict:
-        names: dict[str, tuple[Any, Any]] = headers._store  # type: ignore[attr-defined]
+        names: dict[str, tuple[object, object]] = headers._store  # type: ignore[attr-defined]
         fields: Any = names.values()
     else:
         fields = list(headers.items())
@@ -160,11 +162,11 @@ def _with_true_length(fields: Any, body: io.StringIO) -> list[tuple[Any, Any]]:
     ]
 
 
-def _text(name: Any) -> str:
+def _text(name: object) -> str:
     return name.decode("latin-1") if isinstance(name, bytes) else str(name)
 
 
-def _framing(body: Any, chunked: bool) -> tuple[bytes, bytes]:
+def _framing(body: object, chunked: bool) -> tuple[bytes, bytes]:
     if body is None:
         return (b"Content-Length", b"0")
     if not chunked:
@@ -186,7 +188,7 @@ def _line(name: Any, value: Any) -> tuple[bytes, bytes]:
     return key, (value if isinstance(value, bytes) else value.encode("latin-1")).rstrip(b" \t")
 
 
-def _problem(name: Any, value: Any) -> str | None:
+def _problem(name: object, value: object) -> str | None:
     """Why this header line cannot be sent; None where it can."""
     for part, given, kinds, known, code in (
         ("name", name, (str, bytes), "ASCII", 128),
@@ -231,7 +233,7 @@ def encode_body(body: Any) -> Any:
     return _blocks(body) if hasattr(body, "__next__") else _Pieces(body)
 
 
-def _blocks(pieces: Any) -> Iterator[bytes]:
+def _blocks(pieces: Iterable[str | bytes]) -> Iterator[bytes]:
     for piece in pieces:
         if piece:  # an empty chunk would end a chunked body
             yield piece.encode() if isinstance(piece, str) else piece
@@ -244,7 +246,7 @@ class Spent:
         raise cannot_repeat()
 
 
-def cannot_repeat(request: Any = None) -> UnrewindableBodyError:
+def cannot_repeat(request: PreparedRequest | None = None) -> UnrewindableBodyError:
     """The error for a request whose body is `Spent`."""
     return UnrewindableBodyError(
         "cannot follow the redirect: it asks for the body once more, and that cannot be sent again",
@@ -259,7 +261,7 @@ class _BytesFile:
     def __init__(self, file: Any) -> None:
         self._file = file
 
-    def read(self, size: int) -> Any:
+    def read(self, size: int) -> bytes:
         data = self._file.read(size)
         return data.encode() if isinstance(data, str) else data or b""
 
@@ -270,14 +272,14 @@ class _BytesFile:
 class _Pieces:
     """A body that can be iterated again, as bytes."""
 
-    def __init__(self, pieces: Any) -> None:
+    def __init__(self, pieces: Iterable[str | bytes]) -> None:
         self._pieces = pieces
 
     def __iter__(self) -> Iterator[bytes]:
         return _blocks(self._pieces)
 
 
-def is_replayable(body: Any, position: Any) -> bool:
+def is_replayable(body: object, position: object) -> bool:
     """Whether `body` gives the same bytes a second time.
 
     Parameters:
@@ -325,7 +327,7 @@ def to_timeouts(
 class _Left(float):
     """Seconds that are left of the ``total`` that was `given`, which is what errors name."""
 
-    given: Any
+    given: object
 
 
 def end_of(timeout: Timeout) -> float | None:

@@ -173,7 +173,7 @@ class Response(_Stock):  # type: ignore[misc]
         pieces = super().iter_content(chunk_size, decode_unicode)
         return pieces if self._content_consumed else self._explaining(pieces)
 
-    def _explaining(self, pieces: Iterator[Any]) -> Iterator[Any]:
+    def _explaining(self, pieces: Iterator[bytes | str]) -> Iterator[bytes | str]:
         try:
             yield from pieces
         except requests.RequestException as exc:
@@ -197,7 +197,7 @@ class Response(_Stock):  # type: ignore[misc]
         return (requests.Response, (), self.__getstate__())
 
 
-def build(adapter: Any, request: requests.PreparedRequest, raw: RawResponse) -> Response:
+def build(adapter: object, request: requests.PreparedRequest, raw: RawResponse) -> Response:
     """What `requests.adapters.HTTPAdapter.build_response` does, for a response of ours."""
     # Without requests.Response.__init__, which makes a jar and a dict that are replaced at once.
     response = Response.__new__(Response)

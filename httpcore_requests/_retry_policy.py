@@ -53,7 +53,7 @@ from ._errors import ConnectTimeoutError as ConnectTimeout
 from ._request import is_replayable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from urllib3.util.retry import Retry
 
@@ -99,8 +99,8 @@ def after_failure(
     retries: Retry,
     method: str,
     url: str,
-    body: Any,
-    body_pos: Any,
+    body: object,
+    body_pos: object,
     end: float | None = None,
 ) -> Retry:
     """The policy for the next attempt, the body ready for it; raises when there is none.
@@ -185,8 +185,8 @@ def after_status(
     retries: Retry,
     method: str,
     url: str,
-    body: Any,
-    body_pos: Any,
+    body: object,
+    body_pos: object,
     end: float | None = None,
 ) -> Retry | None:
     """The policy for asking again because of the response's status; None to keep it."""
@@ -222,8 +222,8 @@ def after_redirect(
     method: str,
     url: str,
     location: str,
-    body: Any,
-    body_pos: Any,
+    body: object,
+    body_pos: object,
 ) -> Retry | None:
     """The policy for following a redirect to `location`; None to keep the response.
 
@@ -264,7 +264,7 @@ def _put_away(raw: RawResponse) -> None:
     raw.close()
 
 
-def refuse_spent(body: Any) -> None:
+def refuse_spent(body: object) -> None:
     """Raise ProtocolError for a generator that has run: its body went with an earlier request.
 
     What comes here again with one (a digest handler, a caller's own loop) would send nothing in
@@ -317,7 +317,7 @@ def without_body(headers: Mapping[str, str]) -> HTTPHeaderDict:
     return without(headers, _ABOUT_THE_BODY)
 
 
-def without(headers: Mapping[str, str], names: Any) -> HTTPHeaderDict:
+def without(headers: Mapping[str, str], names: Iterable[str]) -> HTTPHeaderDict:
     """`headers` less those called one of `names`, in any case."""
     kept = HTTPHeaderDict(headers)
     for name in names:

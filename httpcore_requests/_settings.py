@@ -69,7 +69,7 @@ class Settings:
             if hook is not None and not callable(hook):
                 raise TypeError(f"{name} must be callable, not {type(hook).__name__}")
 
-    def __getstate__(self) -> dict[str, Any]:
+    def __getstate__(self) -> dict[str, object]:
         """Asked for by pickle and deepcopy, of the adapter too."""
         if self.ssl_context is not None:
             raise TypeError(
@@ -86,13 +86,13 @@ def check_context(context: object) -> None:
         raise TypeError(f"ssl_context must be an ssl.SSLContext, not {type(context).__name__}")
 
 
-def check_keywords(keywords: Mapping[str, Any]) -> None:
+def check_keywords(keywords: Mapping[str, object]) -> None:
     """Refuse what is no keyword of a `urllib3.PoolManager`, with TypeError."""
     _refuse_unknown(keywords, _OF_MANAGERS)
     check_context(keywords.get("ssl_context"))
 
 
-def check_connection_keywords(keywords: Mapping[str, Any]) -> None:
+def check_connection_keywords(keywords: Mapping[str, object]) -> None:
     """Refuse what is no keyword of a `urllib3.HTTPSConnectionPool`, with TypeError."""
     _refuse_unknown(keywords, _OF_CONNECTIONS)
     check_context(keywords.get("ssl_context"))
@@ -113,7 +113,7 @@ def check_proxy_config(proxy: Any, config: Any) -> None:
         )
 
 
-def _refuse_unknown(keywords: Mapping[str, Any], known: frozenset[str]) -> None:
+def _refuse_unknown(keywords: Mapping[str, object], known: frozenset[str]) -> None:
     unknown = keywords.keys() - known
     if unknown:
         names = ", ".join(sorted(map(repr, unknown)))
@@ -128,7 +128,7 @@ class PoolOptions(NamedTuple):
 
     max_per_host: int | None = None
     local_address: str | None = None
-    socket_options: tuple[Any, ...] | None = None
+    socket_options: tuple[httpcore.SOCKET_OPTION, ...] | None = None
 
 
 def road_for(maxsize: int, block: bool, keywords: Mapping[str, Any]) -> PoolOptions:
@@ -144,7 +144,7 @@ def road_for(maxsize: int, block: bool, keywords: Mapping[str, Any]) -> PoolOpti
     )
 
 
-def _local_address(source: Any) -> str | None:
+def _local_address(source: object) -> str | None:
     if source is None:
         return None
     if not isinstance(source, (tuple, list)) or len(source) != 2:
@@ -159,7 +159,7 @@ def _local_address(source: Any) -> str | None:
 
 def without_ip(road: PoolOptions) -> PoolOptions:
     """`road` for a Unix socket: no address to come from, no options of TCP and IP."""
-    options: Iterable[Any] = road.socket_options or ()
+    options: Iterable[httpcore.SOCKET_OPTION] = road.socket_options or ()
     kept = tuple(option for option in options if option[0] == socket.SOL_SOCKET)
     return PoolOptions(road.max_per_host, None, kept or None)
 

@@ -74,5 +74,11 @@ class Timeout(urllib3.Timeout):
         return _rebuild, (self.total, self._connect, self._read, self.write, self.pool)
 
 
-def _rebuild(total: Any, connect: Any, read: Any, write: Any, pool: Any) -> Timeout:
+def _rebuild(
+    total: float | None,
+    connect: float | None,
+    read: float | None,
+    write: float | None,
+    pool: float | None,
+) -> Timeout:
     return Timeout(total, connect, read, write=write, pool=pool)

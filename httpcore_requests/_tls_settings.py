@@ -25,6 +25,7 @@ from ._caller_contexts import (
     HTTP2_FIRST,
     HTTP11_ONLY,
     ONE_VERSION,
+    Cert,
     FittedContext,
     TLSRequirements,
     TrustRoots,
@@ -74,7 +75,7 @@ class TLSPlan(NamedTuple):
     settings: TLSSettings
     given: ssl.SSLContext | None
     verify: bool | str
-    cert: Any
+    cert: Cert
     simple: bool
     ask: TLSRequirements
     roots: TrustRoots
@@ -168,7 +169,7 @@ def _expanded(path: str | None) -> str | None:
     return os.path.expanduser(os.fsdecode(path)) if path else None
 
 
-def _cert(settings: TLSSettings) -> Any:
+def _cert(settings: TLSSettings) -> Cert:
     if not settings.cert_file:
         return None
     if settings.key_password is not None:
@@ -227,14 +228,15 @@ def context_for(plan: TLSPlan) -> ssl.SSLContext:
     to do what is asked.
     """
     try:
-        return _make(plan)
+        context: ssl.SSLContext = _make(plan)
+        return context
     except (OSError, ValueError) as exc:  # ssl.SSLError is an OSError
         raise tls_failed(f"cannot prepare TLS: {exc}", exc) from exc
 
 
-def _make(plan: TLSPlan) -> ssl.SSLContext:
+def _make(plan: TLSPlan) -> Any:
     try:
-        context: Any = _choose(plan)
+        context = _choose(plan)
     except OSError as exc:
         if plan.roots.verify is not True or not hasattr(exc, "variable"):
             raise
@@ -243,10 +245,10 @@ def _make(plan: TLSPlan) -> ssl.SSLContext:
         roots = plan.roots._replace(verify=certifi.where())
         verify = roots.verify if plan.verify is True else plan.verify
         context = _choose(plan._replace(verify=verify, roots=roots))
-    return context  # type: ignore[no-any-return]
+    return context
 
 
-def _choose(plan: TLSPlan) -> Any:
+def _choose(plan: TLSPlan) -> ssl.SSLContext | FittedContext:
     if plan.simple:
         return httpcore.create_ssl_context(
             plan.verify, plan.cert, protocols=plan.ask.protocols or HTTP11_ONLY

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import os
 import urllib.parse
-from typing import Any
+from typing import Any, TypeGuard
 from urllib.parse import unquote_to_bytes
 
 from urllib3.exceptions import LocationValueError
@@ -25,7 +25,7 @@ SCHEME = "http+unix"
 HOST = "localhost"
 
 
-def is_unix(url: object) -> bool:
+def is_unix(url: object) -> TypeGuard[str]:
     """Whether `url` is of this scheme."""
     return isinstance(url, str) and url[:10].lower() == "http+unix:"
 

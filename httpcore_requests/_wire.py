@@ -28,6 +28,8 @@ from httpcore import exceptions as finer
 from ._errors import FAILURES, from_body, without_query
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     import httpcore
 
     from ._pool_shape import PoolShape
@@ -132,7 +134,7 @@ class BodyFile:
         self.took(len(data), not data and amt != 0)
         return data
 
-    def readinto(self, buffer: Any) -> int:
+    def readinto(self, buffer: bytearray | memoryview) -> int:
         """Like `read1`, into `buffer`, without a copy."""
         if self.closed:
             return 0
@@ -197,7 +199,7 @@ class BodyFile:
     def readable(self) -> bool:
         return True
 
-    def __iter__(self) -> Any:
+    def __iter__(self) -> Iterator[bytes]:
         return iter(self.read1, b"")
 
     # -- what else an http.client.HTTPResponse has
@@ -289,7 +291,7 @@ _TRANSFERS = frozenset(
 )
 
 
-def _refuse_transfer(name: str, *args: Any, **kwargs: Any) -> NoReturn:
+def _refuse_transfer(name: str, *args: object, **kwargs: object) -> NoReturn:
     raise OSError(
         errno.EOPNOTSUPP,
         f"{name}(): this socket has the bytes of other HTTP/2 responses too; read the response "
@@ -297,7 +299,7 @@ def _refuse_transfer(name: str, *args: Any, **kwargs: Any) -> NoReturn:
     )
 
 
-def _do_nothing(*args: Any, **kwargs: Any) -> None:
+def _do_nothing(*args: object, **kwargs: object) -> None:
     return None
 
 
@@ -502,7 +504,7 @@ class OriginalResponse:
     def read1(self, amt: int | None = None) -> bytes:
         return self._wire.read1(amt)
 
-    def readinto(self, buffer: Any) -> int:
+    def readinto(self, buffer: bytearray | memoryview) -> int:
         return self._wire.readinto(buffer)
 
     def fileno(self) -> int:
