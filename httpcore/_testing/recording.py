@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import copy
 import os
-import threading
 from collections import deque
 from collections.abc import Callable, Iterable
 from functools import partial
@@ -29,6 +28,7 @@ from .._backends.fork import renew_in_child
 from .._backends.sync import SyncBackend
 from .._backends.wrapped import WrappedStream, name_of
 from .._exceptions import MAYBE_PROCESSED, ReadError, ReadTimeout
+from .._sync.deferred import OwnedLock
 from .cassettes.exchange import CassetteError, Exchange
 from .cassettes.file import Contents, header_line, read_contents, to_lines
 from .cassettes.filters import Filters
@@ -68,7 +68,7 @@ class CassetteFile:
         renew_in_child(self)
 
     def _renew_in_child(self) -> None:
-        self.lock: Any = threading.RLock()
+        self.lock = OwnedLock()
         self._left: deque[Callable[[], Iterable[Exchange] | None]] = deque()
 
     def record(self, change: Callable[[], Iterable[Exchange] | None]) -> None:
@@ -80,7 +80,7 @@ class CassetteFile:
 
     def work_off(self) -> None:
         """Make the changes that were left. To be called after the lock was let go."""
-        while self._left and not self.lock._is_owned():
+        while self._left and not self.lock.is_owned():
             with self.lock:
                 if self._left:  # else another thread was here, too
                     self.add(self._left.popleft()() or ())

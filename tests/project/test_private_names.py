@@ -22,16 +22,9 @@ ADAPTER = Path(httpcore_requests.__file__ or "").parent
 DOCUMENTED = {"_replace", "_fields", "_asdict", "_make", "_field_defaults", "_getframe"}
 
 # The exceptions, by module and attribute: how often, and why.
-_LOCK = "only an RLock knows whether this thread holds it, which a signal handler has to ask"
 ALLOWED_IN_CORE = {
-    ("_testing/recording.py", "_is_owned"): (1, _LOCK),
-    ("_sync/connection.py", "_is_owned"): (1, _LOCK),
-    ("_sync/connection_pool.py", "_is_owned"): (4, _LOCK),
-    ("_sync/http11.py", "_is_owned"): (1, _LOCK),
-    ("_sync/http2.py", "_is_owned"): (5, _LOCK),
+    ("_sync/deferred.py", "_is_owned"): (1, "`OwnedLock` gives it a public name, for all others"),
 }
-# Modules that are still being taken apart. It gets shorter; nothing is added to it.
-NOT_YET = {"_sync/connection_pool.py", "_sync/response_body.py"}
 
 _STORE = "filling requests' dict of headers by its methods costs three calls for each field"
 _RETRY = "urllib3's urlopen asks the policy the same, and subclasses override it"
@@ -104,8 +97,7 @@ def test_private_attributes_are_left_to_their_objects(
     root: Path, allowed: dict[tuple[str, str], tuple[int, str]]
 ) -> None:
     most = {key: count for key, (count, _) in allowed.items()}
-    found = {key: n for key, n in counted(root).items() if key[0] not in NOT_YET}
-    too_many = {key: n for key, n in found.items() if n > most.get(key, 0)}
+    too_many = {key: n for key, n in counted(root).items() if n > most.get(key, 0)}
     assert too_many == {}, "give the attribute a public name, or a method that does what is wanted"
 
 
