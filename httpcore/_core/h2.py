@@ -201,7 +201,6 @@ class Stream:
     __slots__ = (
         "_informed",
         "_owed",
-        "_parts",
         "_size",
         "_window",
         "ended",
@@ -212,6 +211,7 @@ class Stream:
         "length",
         "method",
         "owner",
+        "parts",
         "received",
         "sent_all",
         "status",
@@ -239,7 +239,7 @@ class Stream:
         self.taken = 0
         self.length: int | None = None
         self._informed = 0  # interim responses so far
-        self._parts: deque[bytes | bytearray] = deque()
+        self.parts: deque[bytes | bytearray] = deque()
         self._size = STREAM_WINDOW  # bytes that may be under way or unread
         self._window = STREAM_WINDOW  # bytes that the server may still send
         self._owed = 0  # bytes taken whose window was not given back yet
@@ -247,7 +247,7 @@ class Stream:
     @property
     def readable(self) -> bool:
         """Whether a reader need not wait: there are bytes, or there will be no more."""
-        return bool(self._parts) or self.ended or self.failure is not None
+        return bool(self.parts) or self.ended or self.failure is not None
 
     @property
     def is_whole(self) -> bool:
@@ -260,7 +260,7 @@ class Stream:
     @property
     def done(self) -> bool:
         """Whether the reader has the whole body."""
-        return self.ended and not self._parts
+        return self.ended and not self.parts
 
     @property
     def buffered(self) -> int:
@@ -384,6 +384,7 @@ class Codec:
         widened: more may be sent or opened than before, on any stream; the shell clears it.
         pongs: answers to our PINGs so far.
         changes: goes up when `max_streams` or `draining` changes.
+        out: pieces of what has to be sent, in order; `data_to_send` takes them.
     """
 
     def __init__(self, engine: str = ENGINE) -> None:
@@ -404,8 +405,8 @@ class Codec:
         self._for_h2: list[bytes] = []  # frames that h2 was not told yet
         self._allowance = float(CONTROL_BURST)
         self._counted_at = 0.0  # seconds; when the allowance was last looked at
-        self._out: list[bytes] = []
-        self._backlog = 0  # bytes in `_out` that answer frames of the server
+        self.out: list[bytes] = []
+        self._backlog = 0  # bytes in `out` that answer frames of the server
         self._h2 = self._make_h2()
         new_encoder, new_decoder = CODERS[engine]
         self._decoder = new_decoder()
@@ -460,21 +461,17 @@ class Codec:
 
     def data_to_send(self) -> bytes:
         """All that has to be sent, in this order; it is the caller's from now on."""
-        out = self._out
+        out = self.out
         self._backlog = 0
         data = out[0] if len(out) == 1 else b"".join(out)
         out.clear()
         return data
 
-    @property
-    def has_data_to_send(self) -> bool:
-        return bool(self._out)
-
     def _collect(self) -> None:
         """Take over what h2 has written, so that there is one order of everything."""
         data = self._h2.data_to_send()
         if data:
-            self._out.append(data)
+            self.out.append(data)
 
     # Sending
 
@@ -554,7 +551,7 @@ class Codec:
         """End a stream of which nobody wants more; one that has ended is left alone."""
         if self.is_open(stream):
             self._reset(stream, h2.errors.ErrorCodes.CANCEL)
-            stream._parts.clear()
+            stream.parts.clear()
 
     def ping(self, data: bytes) -> None:
         """Ask for a sign of life: eight bytes, that come back."""
@@ -590,7 +587,7 @@ class Codec:
 
     def take(self, stream: Stream, limit: int) -> bytes:
         """Payload that arrived, at most `limit` bytes; its window goes back to the server."""
-        parts = stream._parts
+        parts = stream.parts
         if not parts:
             return b""
         data = parts.popleft()
@@ -609,7 +606,7 @@ class Codec:
 
     def take_into(self, stream: Stream, view: memoryview) -> int:
         """As `take`, into `view`; returns how many bytes."""
-        parts = stream._parts
+        parts = stream.parts
         position, size = 0, len(view)
         while parts and position < size:
             part = parts.popleft()
@@ -631,7 +628,7 @@ class Codec:
         if stream.length is not None and stream.length - stream.received <= stream._window:
             return  # all that is to come fits
         increment = stream._owed
-        if not stream._parts and stream._size < LARGEST_WINDOW:
+        if not stream.parts and stream._size < LARGEST_WINDOW:
             increment += stream._size
             stream._size *= 2
         self._send_window_update(stream.id, increment)
@@ -639,7 +636,7 @@ class Codec:
         stream._owed = 0
 
     def _send_window_update(self, number: int, increment: int) -> None:
-        self._out.append(
+        self.out.append(
             _FRAME_HEADER.pack(4 << 8 | WINDOW_UPDATE, 0, number) + increment.to_bytes(4, "big")
         )
 
@@ -666,7 +663,7 @@ class Codec:
             data = self._rest + data
             self._rest = b""
         position, end = 0, len(data)
-        backlog = len(self._out)
+        backlog = len(self.out)
         streams, touched = self._streams, self.touched
         try:
             while end - position >= _FRAME_SIZE:
@@ -696,7 +693,7 @@ class Codec:
                         self._window -= size
                         stream._window -= size
                         stream.received += size
-                        stream._parts.append(data[start:stop])
+                        stream.parts.append(data[start:stop])
                         touched.append(stream)
                         position = stop
                         continue
@@ -721,12 +718,12 @@ class Codec:
                 # The first byte of SETTINGS is 0, as in every frame of at most MAX_FRAME bytes.
                 # A server of another protocol may send no more than a short line and wait.
                 raise self._overlong(self._rest, MAX_FRAME + 1)
-        if len(self._out) > backlog:
+        if len(self.out) > backlog:
             self._check_backlog(backlog)
 
     def _check_backlog(self, since: int) -> None:
         """The server must read the answers that it makes us write."""
-        self._backlog += sum(map(len, self._out[since:]))
+        self._backlog += sum(map(len, self.out[since:]))
         if self._backlog > MAX_CONTROL_BACKLOG:
             self._terminate(h2.errors.ErrorCodes.ENHANCE_YOUR_CALM)
             raise self._broken(
@@ -831,7 +828,7 @@ class Codec:
         return start + 1, stop - data[start]
 
     def _keep(self, stream: Stream, part: bytes) -> None:
-        parts = stream._parts
+        parts = stream.parts
         last = parts[-1] if parts else None
         if last is None or len(part) >= SMALL_PART or len(last) >= COLLECT_UP_TO:
             parts.append(part)
@@ -989,7 +986,7 @@ class Codec:
         )
         failure.phase = RESPONSE_STARTED
         stream.failure = failure
-        stream._parts.clear()
+        stream.parts.clear()
         self.touched.append(stream)
         self._reset(stream, h2.errors.ErrorCodes.PROTOCOL_ERROR)
 

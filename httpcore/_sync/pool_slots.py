@@ -190,7 +190,7 @@ class PoolSlots:
     def _release_orphan(self, slot: Slot | Share) -> None:
         if type(slot) is Slot and slot.state is ACTIVE and slot.connection is not None:
             slot.connection.close()
-        # Of a connection that others share, only a stream is lost (`Exchange.discard`).
+        # Of a connection that others share, only a stream is lost (`HTTP2Exchange.discard`).
         self._release_now(OrphanOwner(slot), type(slot) is Share, None)
 
     # What is done without the lock

@@ -42,7 +42,7 @@ class ResponseBody(BodyState):
     __slots__ = ()
 
     pool: PoolSlots | None
-    source: Any  # an HTTP11Connection or an Exchange, which import this module
+    source: Any  # an HTTP11Connection or an HTTP2Exchange, which import this module
 
     # What a reader calls
 

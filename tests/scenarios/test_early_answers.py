@@ -19,8 +19,8 @@ from typing import Any
 import pytest
 
 import httpcore
+from httpcore._core import h2_upload
 from httpcore._core import upload as _upload
-from httpcore._sync import http2
 from httpcore.exceptions import Aborted
 from tests.support import MIB
 from tests.support.http2 import Code, Link, ServeH2, Stream
@@ -512,7 +512,7 @@ def test_it_was_asked_and_answers_but_waits_for_the_body_over_http2(
     size: int,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(http2, "CLOSING_PATIENCE", 0.05)
+    monkeypatch.setattr(h2_upload, "CLOSING_PATIENCE", 0.05)
     server = serve_h2(started(status))
     response = h2_pool.request(
         "POST", server.url, headers=EXPECT, content=body(size), extensions={"timeout": TIMEOUTS}

@@ -21,10 +21,14 @@ import pytest
 import httpcore
 from httpcore._backends import clock as backends_clock
 from httpcore._core import h2 as _h2
+from httpcore._core import h2_upload
+from httpcore._core.h2_session import ASSUMED_STREAMS
+from httpcore._core.limits import CONTINUE_PATIENCE
 from httpcore._core.prepared import prepare
 from httpcore._exceptions import IncompleteBody, ServerDisconnected
-from httpcore._sync import deadline, http2, response_body
+from httpcore._sync import http2, http2_exchange, response_body
 from httpcore._sync.http2 import HTTP2Connection
+from httpcore._sync.http2_exchange import HTTP2Exchange
 from httpcore.exceptions import Aborted
 from tests.support import PATIENCE
 from tests.support.http2 import Code, Kind
@@ -48,7 +52,7 @@ def connect(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., HTTP2Conn
     def make(wire: Wire, **options: Any) -> HTTP2Connection:
         clock = SimpleNamespace(monotonic=lambda: wire.now)
         if not wire.patient:
-            for module in (http2, deadline, response_body, backends_clock):
+            for module in (http2, http2_exchange, response_body, backends_clock):
                 monkeypatch.setattr(module, "time", clock)
         wires.append(wire)
         return HTTP2Connection(ORIGIN, wire, **options)
@@ -93,7 +97,7 @@ def opened(connection: HTTP2Connection, wire: Wire, count: int = 1, path: str = 
         streams = len(wire.opened)
         workers.append(Worker(lambda: connection.request("GET", URL + path).content))
         until(lambda streams=streams: len(wire.opened) > streams)
-    until(lambda: len(connection._sleepers) + (connection._reader is not None) >= count)
+    until(lambda: len(connection.sleepers) + (connection.election.reader is not None) >= count)
     return workers
 
 
@@ -129,7 +133,7 @@ def test_what_it_says_about_itself(connect: Connect) -> None:
     name = "'https://example.com:443'"
     assert connection.info() == f"{name}, HTTP/2, IDLE, Request Count: 0"
     assert repr(connection) == f"<HTTP2Connection [{name}, IDLE, Request Count: 0]>"
-    assert (connection.open_streams, connection.max_streams) == (0, http2.ASSUMED_STREAMS)
+    assert (connection.open_streams, connection.max_streams) == (0, ASSUMED_STREAMS)
     assert connection.serving is None and connection.since is None
     wire.head(1, 200)
     response = send(connection)
@@ -270,7 +274,7 @@ def test_a_hook_that_raises_ends_its_request_alone(connect: Connect) -> None:
     assert wire.resets == {3: Code.CANCEL}
     wire.respond(1)
     assert other.result() == b"ok"
-    assert connection._reader is None and connection.is_idle()
+    assert connection.election.reader is None and connection.is_idle()
 
 
 # ---------------------------------------------------------------------------------------------
@@ -281,14 +285,14 @@ def test_one_reads_and_the_others_sleep(connect: Connect) -> None:
     wire = shared()
     connection = connect(wire)
     workers = opened(connection, wire, 5)
-    assert len(connection._sleepers) == 4
+    assert len(connection.sleepers) == 4
     assert len(wire.waits) == 2  # the settings, and then nothing
     for number in (9, 5, 7, 3):
         wire.respond(number, b"%d" % number)
     assert [worker.result() for worker in workers[1:]] == [b"3", b"5", b"7", b"9"]
     wire.respond(1, b"1")
     assert workers[0].result() == b"1"
-    assert connection._reader is None and not connection._sleepers
+    assert connection.election.reader is None and not connection.sleepers
 
 
 def test_a_reader_that_has_its_response_hands_over(connect: Connect) -> None:
@@ -298,14 +302,14 @@ def test_a_reader_that_has_its_response_hands_over(connect: Connect) -> None:
     for index, number in enumerate((1, 3, 5, 7, 9)):
         wire.respond(number, b"%d" % number)
         assert workers[index].result() == b"%d" % number
-        until(lambda rest=4 - index: len(connection._sleepers) == max(0, rest - 1))
+        until(lambda rest=4 - index: len(connection.sleepers) == max(0, rest - 1))
 
 
 def test_what_came_for_several_at_once_wakes_them_all(connect: Connect) -> None:
     wire = shared()
     connection = connect(wire)
     workers = opened(connection, wire, 8)
-    with connection._lock:  # so that one read gets it all
+    with connection.lock:  # so that one read gets it all
         for number in reversed(wire.opened):
             wire.respond(number, b"%d" % number)
     assert [worker.result() for worker in workers] == [b"%d" % n for n in wire.opened]
@@ -375,7 +379,7 @@ def test_a_sleeper_that_is_interrupted(connect: Connect, monkeypatch: pytest.Mon
         with pytest.raises(Stop):
             send(connection)
     assert wire.resets == {3: Code.CANCEL}
-    assert not connection._sleepers
+    assert not connection.sleepers
     wire.respond(1)
     assert workers[0].result() == b"ok"
 
@@ -388,16 +392,16 @@ def test_a_sleeper_whose_time_is_over_when_it_is_to_read(
     connection = connect(wire)
     (first,) = opened(connection, wire)
     late = Worker(lambda: connection.request("GET", URL, extensions=timeouts(read=PATIENCE)))
-    until(lambda: len(connection._sleepers) == 1)
+    until(lambda: len(connection.sleepers) == 1)
     last = Worker(lambda: connection.request("GET", URL).content)
-    until(lambda: len(connection._sleepers) == 2)
+    until(lambda: len(connection.sleepers) == 2)
     clock = SimpleNamespace(monotonic=lambda: 1e9)
-    with connection._lock:
+    with connection.lock:
         wire.respond(1)
         monkeypatch.setattr(http2, "time", clock)
     assert first.result() == b"ok"
     assert isinstance(late.error(), httpcore.ReadTimeout)
-    until(lambda: connection._reader is not None)
+    until(lambda: connection.election.reader is not None)
     wire.respond(5)
     assert last.result() == b"ok"
 
@@ -433,7 +437,7 @@ def test_threads_that_come_and_go(connect: Connect) -> None:
     assert results.count(None) == 80
     assert False not in results
     assert wire.opened == sorted(wire.opened)
-    assert connection._reader is None and not connection._sleepers and connection.is_idle()
+    assert connection.election.reader is None and not connection.sleepers and connection.is_idle()
 
 
 def test_a_reader_tells_the_pool_at_once(connect: Connect) -> None:
@@ -475,14 +479,14 @@ def _interrupt_a_reader(connect: Connect, position: int) -> bool:
     def wait_with_another(write: bool, timeout: float | None) -> bool:
         if threading.get_ident() == main and not others and len(wire.opened) == 2:
             others.append(Worker(lambda: connection.request("GET", URL).content))
-            until(lambda: connection._sleepers)
+            until(lambda: connection.sleepers)
             wire.respond(3)
         return wait(write, timeout)
 
     wire.wait = wait_with_another  # type: ignore[method-assign]
     struck = interrupt_at(position, lambda: connection.request("GET", URL))
-    assert connection._lock.acquire(timeout=5), f"the lock is held, {position}"
-    connection._lock.release()
+    assert connection.lock.acquire(timeout=5), f"the lock is held, {position}"
+    connection.lock.release()
     wire.answer = Wire.respond
     wire.respond(5)
     try:
@@ -491,7 +495,7 @@ def _interrupt_a_reader(connect: Connect, position: int) -> bool:
         assert connection.request("GET", URL).content == b"ok"
     except (httpcore.ReadError, httpcore.ConnectionNotAvailable):
         assert connection.is_draining
-    assert connection._reader is None and not connection._sleepers, position
+    assert connection.election.reader is None and not connection.sleepers, position
     if not connection.is_draining:
         assert wire.left_open == set(), position
     return struck
@@ -528,9 +532,9 @@ def _interrupt(
     connection = connect(wire)
     send(connection).read()
     struck = interrupt_at(position, lambda: action(connection))
-    assert connection._lock.acquire(timeout=5), f"the lock is held, {position}"
-    connection._lock.release()
-    assert connection._reader is None and not connection._sleepers, position
+    assert connection.lock.acquire(timeout=5), f"the lock is held, {position}"
+    connection.lock.release()
+    assert connection.election.reader is None and not connection.sleepers, position
     if not connection.is_draining:
         try:
             assert send(connection).read() == b"onetwo"
@@ -540,7 +544,7 @@ def _interrupt(
             assert wire.left_open == set(), position
             assert len(wire.seen(Kind.SETTINGS)) == 1 + said, position  # each acknowledged
             sent = sum(frame.size for frame in wire.seen(Kind.DATA))
-            at_h2: Any = connection._codec._h2
+            at_h2: Any = connection.codec._h2
             assert at_h2.outbound_flow_control_window == 65535 - sent, position
     return struck
 
@@ -574,7 +578,7 @@ def test_a_reader_that_waits_for_bytes_alone_learns_that_there_are_some_to_send(
     assert wire.opened == [1]
     polls = len(wire.waits)
     third = Worker(lambda: connection.request("GET", URL).content)
-    until(lambda: len(connection._sleepers) == 2)
+    until(lambda: len(connection.sleepers) == 2)
     assert len(wire.waits) == polls  # it was told already
     wire.make_room()
     until(lambda: wire.opened == [1, 3, 5])
@@ -672,7 +676,7 @@ def busy(connect: Connect) -> tuple[Wire, HTTP2Connection, Worker]:
     wire.room = 0
     wire.window(0, 2**30)
     wire.window(3, 2**30)
-    until(lambda: connection._unsent)
+    until(lambda: connection.unsent)
     return wire, connection, busy
 
 
@@ -717,7 +721,7 @@ def test_a_write_timeout_counts_its_own_stream_alone(connect: Connect, credit: i
 def test_the_wait_for_leave_to_send_is_not_stretched(
     connect: Connect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(http2, "CONTINUE_PATIENCE", 0.1)
+    monkeypatch.setattr(h2_upload, "CONTINUE_PATIENCE", 0.1)
     wire, connection, other = busy(connect)
     upload = Worker(
         lambda: connection.request("POST", URL, headers={"Expect": "100-continue"}, content=b"abc")
@@ -847,7 +851,7 @@ def test_streams_are_opened_in_order(connect: Connect) -> None:
         worker.result()
     assert wire.opened == list(range(1, 401, 2))
     assert set(wire.bodies.values()) == {b"x" * 100}
-    assert connection.is_idle() and not connection._unsent
+    assert connection.is_idle() and not connection.unsent
 
 
 def test_the_number_of_streams_is_settled_first(connect: Connect) -> None:
@@ -857,7 +861,7 @@ def test_the_number_of_streams_is_settled_first(connect: Connect) -> None:
     first = Worker(lambda: connection.request("GET", URL).content)
     until(lambda: wire.opened)
     others = [Worker(lambda: connection.request("GET", URL).content) for _ in range(2)]
-    until(lambda: len(connection._sleepers) == 2)
+    until(lambda: len(connection.sleepers) == 2)
     assert wire.opened == [1]
     wire.settings(max_concurrent_streams=2)
     until(lambda: len(wire.opened) == 2)
@@ -875,19 +879,19 @@ def test_another_thread_is_first_before_the_settings_are_there(
     """Both have seen that no stream is open."""
     wire = shared(settings=None)
     connection = connect(wire)
-    await_settings = http2.Exchange._await_settings
+    await_settings = HTTP2Exchange._await_settings
     turns = iter([True])
     first: list[Worker] = []
 
-    def late(exchange: http2.Exchange, timeout: float | None) -> None:
+    def late(exchange: HTTP2Exchange, timeout: float | None) -> None:
         await_settings(exchange, timeout)
         if next(turns, False):
             first.append(Worker(lambda: connection.request("GET", URL).content))
             until(lambda: wire.opened == [1])
 
-    monkeypatch.setattr(http2.Exchange, "_await_settings", late)
+    monkeypatch.setattr(HTTP2Exchange, "_await_settings", late)
     second = Worker(lambda: connection.request("GET", URL).content)
-    until(lambda: len(connection._sleepers) == 1)
+    until(lambda: len(connection.sleepers) == 1)
     wire.settings()
     until(lambda: wire.opened == [1, 3])
     wire.respond(1)
@@ -905,7 +909,7 @@ def test_a_server_that_never_says_its_settings(connect: Connect) -> None:
     assert isinstance(error, httpcore.ReadTimeout)
     assert error.phase == "not_sent"  # type: ignore[attr-defined]
     second = Worker(lambda: connection.request("GET", URL).content)
-    until(lambda: len(connection._sleepers) == 1)
+    until(lambda: len(connection.sleepers) == 1)
     wire.respond(1)
     assert first.result() == b"ok"
     until(lambda: wire.opened == [1, 3])  # after the other: that is allowed without settings
@@ -1154,9 +1158,9 @@ def test_who_looks_wakes_those_for_whom_something_came(connect: Connect) -> None
     connection = connect(wire)
     response = send(connection)
     exchange: Any = response.stream.source
-    connection._reader = exchange  # anybody
-    bell, _ = connection._take_role(exchange, None)
-    connection._reader = None
+    connection.election.reader = exchange  # anybody
+    bell, _ = connection._take_role(exchange, None, 0.0)
+    connection.election.reader = None
     assert bell is not None
     wire.data(1, b"x", end=True)
     assert connection.is_usable(0.0)
@@ -1173,15 +1177,15 @@ def test_a_request_that_is_aborted_ends_alone(role: str, connect: Connect) -> No
     wire = shared()
     connection = connect(wire)
     workers = opened(connection, wire, 2)
-    exchanges = list(connection._exchanges)
-    assert connection._reader is exchanges[0]
+    exchanges = list(connection.exchanges)
+    assert connection.election.reader is exchanges[0]
     ended, other = (0, 1) if role == "reader" else (1, 0)
     exchanges[ended].abort()
     assert isinstance(workers[ended].error(), Aborted)
     assert wire.resets == {2 * ended + 1: Code.CANCEL}
     wire.respond(2 * other + 1)
     assert workers[other].result() == b"ok"
-    assert connection._reader is None and not connection._sleepers
+    assert connection.election.reader is None and not connection.sleepers
 
 
 def test_an_abort_needs_no_lock(connect: Connect) -> None:
@@ -1189,8 +1193,8 @@ def test_an_abort_needs_no_lock(connect: Connect) -> None:
     wire = shared()
     connection = connect(wire)
     workers = opened(connection, wire, 2)
-    exchanges = list(connection._exchanges)
-    with connection._lock:
+    exchanges = list(connection.exchanges)
+    with connection.lock:
         exchanges[1].abort()
         exchanges[0].abort()
     assert [type(worker.error()) for worker in workers] == [Aborted] * 2
@@ -1204,12 +1208,12 @@ def test_an_abort_just_before_the_wait(role: str, connect: Connect) -> None:
     others = opened(connection, wire, 1) if role == "sleeper" else []
 
     def abort_at_once() -> None:
-        for exchange in list(connection._exchanges)[len(others) :]:
+        for exchange in list(connection.exchanges)[len(others) :]:
             exchange.aborted = True  # as `abort` does, which then finds nobody
 
-    with connection._lock:
+    with connection.lock:
         connection.on_change = abort_at_once
-        connection._changes = -1
+        connection.changes_reported = -1
     error = Worker(lambda: send(connection)).error()
     assert isinstance(error, Aborted)
     for worker in others:
@@ -1229,9 +1233,9 @@ def test_an_upload_that_cannot_go_on_is_ended(waiting: str, how: str, connect: C
     if waiting == "flush":
         wire.room = 100
     upload = Worker(lambda: send(connection, "POST", bytes(200_000)))
-    until(lambda: connection._reader is not None and len(wire.waits) > 2)
+    until(lambda: connection.election.reader is not None and len(wire.waits) > 2)
     if how == "abort":
-        next(iter(connection._exchanges)).abort()
+        next(iter(connection.exchanges)).abort()
     elif how == "reset":
         wire.reset(3)
     elif how == "close":
@@ -1245,7 +1249,7 @@ def test_an_upload_that_cannot_go_on_is_ended(waiting: str, how: str, connect: C
         assert isinstance(error, httpcore.ReadError)
     else:
         assert isinstance(error, httpcore.RemoteProtocolError)
-    assert connection._reader is None
+    assert connection.election.reader is None
 
 
 def test_a_request_that_is_aborted_before_it_is_sent(connect: Connect) -> None:
@@ -1257,7 +1261,7 @@ def test_a_request_that_is_aborted_before_it_is_sent(connect: Connect) -> None:
     fields = [("Host", "example.com")]
     prepared = prepare(httpcore.Request("GET", URL, headers=fields))
     waiting = Worker(lambda: connection.exchange(prepared, body))
-    until(lambda: len(connection._sleepers) == 1)
+    until(lambda: len(connection.sleepers) == 1)
     body.abort()
     error = waiting.error()
     assert isinstance(error, Aborted)
@@ -1282,9 +1286,9 @@ def test_all_of_a_connection_is_aborted(connect: Connect) -> None:
     held = send(connection)
     wire.answer = silent
     unsettled = Worker(lambda: connection.request("GET", URL))
-    until(lambda: connection._reader is not None)
+    until(lambda: connection.election.reader is not None)
     sleeping = Worker(lambda: connection.request("GET", URL))
-    until(lambda: len(connection._sleepers) == 1)
+    until(lambda: len(connection.sleepers) == 1)
     connection.abort()
     for worker in (unsettled, sleeping):
         error = worker.error()
@@ -1306,7 +1310,7 @@ def test_closing_while_another_thread_polls(connect: Connect) -> None:
     close = wire.close
 
     def watched() -> None:
-        closed_while_polling.append(connection._reader is not None)
+        closed_while_polling.append(connection.election.reader is not None)
         close()
 
     wire.close = watched  # type: ignore[method-assign]
@@ -1324,7 +1328,7 @@ def test_nobody_waits_on_what_is_closed(connect: Connect) -> None:
     connection = connect(wire)
     connection.close()
     request = httpcore.Request("GET", URL, headers=[("Host", "example.com")])
-    connection.wait_until(http2.Exchange(connection, prepare(request)), lambda: False, None, False)
+    connection.wait_until(HTTP2Exchange(connection, prepare(request)), lambda: False, None, False)
     assert wire.waits == []
 
 
@@ -1409,7 +1413,7 @@ def test_a_response_that_another_thread_closes_in_a_read(role: str, connect: Con
     response = send(connection)
     exchange: Any = response.stream.source
     reading = Worker(lambda: exchange.read(100))
-    until(lambda: connection._reader is exchange or exchange in connection._sleepers)
+    until(lambda: connection.election.reader is exchange or exchange in connection.sleepers)
     exchange.finish(False, False)
     assert isinstance(reading.error(), httpcore.ReadError)
     assert wire.resets == {number: Code.CANCEL}
@@ -1432,7 +1436,7 @@ def test_a_response_that_is_dropped_while_the_lock_is_held(connect: Connect) -> 
     wire = Wire(lambda wire, number: wire.head(number))
     connection = connect(wire)
     responses = [send(connection) for _ in range(2)]
-    with connection._lock:
+    with connection.lock:
         responses.clear()
     assert wire.resets == {}
     wire.answer = Wire.respond
@@ -1472,7 +1476,7 @@ def test_nothing_is_left_to_the_garbage_collector(connect: Connect) -> None:
     connection = connect(wire)
     send(connection).read()
     bodies = []
-    kinds = (http2.Exchange, _h2.Stream, response_body.ResponseBody)
+    kinds = (HTTP2Exchange, _h2.Stream, response_body.ResponseBody)
     gc.collect()
     before = {id(each) for each in gc.get_objects() if type(each) in kinds}
     gc.disable()
@@ -1795,7 +1799,7 @@ def test_a_body_that_is_asked_for(connect: Connect) -> None:
     assert response.read() == b"ok"
     assert wire.bodies[1] == b"body"
     assert seen == [100]
-    assert asked == [(http2.CONTINUE_PATIENCE, {1: b""})]
+    assert asked == [(CONTINUE_PATIENCE, {1: b""})]
 
 
 def test_a_body_that_is_not_asked_for_is_sent_after_a_while(connect: Connect) -> None:
@@ -1803,7 +1807,7 @@ def test_a_body_that_is_not_asked_for_is_sent_after_a_while(connect: Connect) ->
     connection = connect(wire)
     began = wire.now
     assert send(connection, "POST", b"body", EXPECT).read() == b"ok"
-    assert wire.now - began == http2.CONTINUE_PATIENCE
+    assert wire.now - began == CONTINUE_PATIENCE
     assert not wire.seen(Kind.PING)  # the server need not know it
     with pytest.raises(httpcore.WriteTimeout, match=r"total of 0\.5 s is over"):
         send(connection, "POST", b"body", EXPECT, timeout={"total": 0.5})
@@ -2047,15 +2051,15 @@ def test_what_a_blocking_stream_has_read_is_not_lost(
     """The thread that has read it may be interrupted before it could say so."""
     wire, _, connection = blocking(connect, monkeypatch)
     send(connection).close()
-    real: Any = connection._io.wait
+    real: Any = connection.io.wait
 
     def interrupted(write: bool, timeout: float | None) -> bool:
-        connection._io.wait = real
+        connection.io.wait = real
         real(write, timeout)
         raise Stop
 
     wire.answer = lambda wire, number: wire.settings(max_concurrent_streams=5)
-    connection._io.wait = interrupted
+    connection.io.wait = interrupted
     with pytest.raises(Stop):
         send(connection)
     wire.answer = Wire.respond

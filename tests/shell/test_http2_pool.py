@@ -23,6 +23,7 @@ from httpcore._backends.sync import SyncStream
 from httpcore._core import checkout
 from httpcore._core import h2 as _h2
 from httpcore._core.attempts import MAX_MOVES
+from httpcore._core.h2_session import PING_DATA
 from httpcore._sync import http2
 from httpcore._sync.http2 import HTTP2Connection
 from httpcore.exceptions import Aborted
@@ -249,9 +250,10 @@ def test_a_connection_that_cannot_be_joined_for_a_moment(make_pool: MakePool) ->
     def suspect(idle_for: float) -> bool:
         connection.is_usable = look  # type: ignore[method-assign]
         connection.on_change, told = None, connection.on_change
-        with connection._lock:
-            connection._ping()
-        connection._changes = connection._codec.changes
+        with connection.lock:
+            connection.ping(0.0)
+            connection.flush()
+        connection.changes_reported = connection.codec.changes
         connection.on_change = told
         return look(idle_for)
 
@@ -326,7 +328,7 @@ def test_closing_the_pool_ends_those_who_wait_for_settings_too(make_pool: MakePo
     pool = make_pool(wire, other)
     workers = [begin(pool, wire)]
     workers += [Worker(lambda: pool.request("GET", URL).content) for _ in range(3)]
-    until(lambda: pool.stats()["requests"] == 4 and len(one(pool)._sleepers) == 3)
+    until(lambda: pool.stats()["requests"] == 4 and len(one(pool).sleepers) == 3)
     pool.close()
     assert [type(worker.error()) for worker in workers] == [Aborted] * 4
     assert other.frames == []
@@ -357,7 +359,7 @@ def test_a_token_ends_its_request_alone(role: str, make_pool: MakePool) -> None:
     ended, other = {}, {}
     (ended if role == "reader" else other)["extensions"] = {"cancel": token}
     workers = [begin(pool, wire, **options) for options in (ended, other)]
-    until(lambda: len(one(pool)._sleepers) == 1)
+    until(lambda: len(one(pool).sleepers) == 1)
     token.cancel()
     cancelled = 0 if role == "reader" else 1
     assert isinstance(workers[cancelled].error(), Aborted)
@@ -451,12 +453,12 @@ def _use(connection: HTTP2Connection, where: str) -> None:
     if where == "close":
         connection.close()
         return
-    with connection._lock:
+    with connection.lock:
         if where == "read":
-            connection._take_in()
+            connection.take_in()
         else:
-            connection._codec.ping(http2.PING_DATA)  # so that there is something to write
-            connection._flush()
+            connection.codec.ping(PING_DATA)  # so that there is something to write
+            connection.flush()
 
 
 def test_a_connection_that_is_closed_by_the_pool_collects(make_pool: MakePool) -> None:
@@ -529,7 +531,7 @@ def test_the_order_of_locks(serve_h2: ServeH2) -> None:
             def spoken(dialed: Any) -> Any:
                 inner: Any = speak(dialed)
                 locks.append(Watched("connection", forbidden="pool"))
-                inner._lock = locks[-1]
+                inner.lock = locks[-1]
                 return inner
 
             connection._make_connection = spoken  # type: ignore[method-assign]
@@ -659,7 +661,7 @@ def test_a_stream_around_a_socket(
         assert isinstance(held.error(), Aborted)
         connection = one(pool)
     assert backend.mistakes == []
-    assert connection._io._poll is None  # and with it its sockets
+    assert connection.io._poll is None  # and with it its sockets
     assert server.accepted == 1
 
 
@@ -711,7 +713,7 @@ def test_a_peer_that_reads_nothing(
             Worker(lambda: pool.request("POST", url, content=content, extensions=limits))
             for _ in range(3)
         ]
-        until(lambda: one(pool)._unsent)
+        until(lambda: one(pool).unsent)
         polls.clear()
         small = [
             Worker(lambda: pool.request("GET", server.url, extensions=limits)) for _ in range(5)
@@ -765,7 +767,7 @@ def test_through_a_proxy(
                 worker.result()
             token.cancel()
             assert isinstance(held.error(), Aborted)
-            assert one(pool)._reader is None
+            assert one(pool).election.reader is None
     assert server.accepted == 1
 
 
@@ -823,7 +825,7 @@ def test_a_fork(secure: bool, serve_h2: ServeH2, client_tls_context: ssl.SSLCont
         assert server.wait_for(lambda: len(link.opened) == 2)
         response = pool.request("GET", server.url + "/bytes/3000000", stream=True)
         connection = one(pool)
-        until(lambda: connection._reader is not None)
+        until(lambda: connection.election.reader is not None)
         theirs = {server._listener.fileno(), *(peer.sock.fileno() for peer in server._peers)}  # type: ignore[union-attr]
         theirs |= {end.fileno() for end in (link._waker, link._woken)}
         fds = sockets()
@@ -840,7 +842,7 @@ def test_a_fork(secure: bool, serve_h2: ServeH2, client_tls_context: ssl.SSLCont
             connection.close()
             return left, statuses, connection.info(), pool.stats()["requests"]
 
-        with connection._lock:  # as another thread would have it
+        with connection.lock:  # as another thread would have it
             left, statuses, info, requests = in_child(child)
         assert (left, statuses, requests) == (set(), [200, 200], 0)
         assert "CLOSED" in info

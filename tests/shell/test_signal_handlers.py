@@ -159,7 +159,7 @@ def held(world: World, which: str) -> Iterator[None]:
     if which == "connection":
         [connection] = world.pool.connections
         opened: Any = connection.opened  # type: ignore[attr-defined]
-        lock, settle = opened._lock, opened._settle
+        lock, settle = opened.lock, opened.finish_deferred
     with lock:
         yield
     settle()
@@ -207,10 +207,10 @@ def test_a_connection_is_closed_when_its_lock_is_let_go(serve_h2: Callable[..., 
         pool.request("GET", server.url)
         [connection] = pool.connections
         inner: Any = connection.opened  # type: ignore[attr-defined]
-        with inner._lock:
+        with inner.lock:
             pool.close()
             assert pool.connections == [] and not connection.is_closed()
-        inner._settle()
+        inner.finish_deferred()
         assert connection.is_closed()
 
 

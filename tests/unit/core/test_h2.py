@@ -249,7 +249,7 @@ class Wire:
     def is_over(self) -> None:
         with pytest.raises(ConnectionNotAvailable):
             self.open()
-        assert not self.codec.has_data_to_send
+        assert not self.codec.out
 
 
 @pytest.fixture(params=ENGINES)
@@ -316,7 +316,7 @@ def test_the_first_bytes(engine: str) -> None:
         HEADER_LIST: 128 * 1024,
     }
     assert second == Frame(Kind.WINDOW_UPDATE, 0, 0, _long.pack(2**30 - 65535))
-    assert not codec.has_data_to_send
+    assert not codec.out
     assert codec.data_to_send() == b""
 
 
@@ -332,7 +332,7 @@ def test_nothing_but_one_stream_before_the_settings(engine: str) -> None:
     with pytest.raises(ConnectionNotAvailable, match="all of 1 streams are in use") as info:
         wire.open()
     assert info.value.phase == NOT_SENT
-    assert not wire.codec.has_data_to_send
+    assert not wire.codec.out
     wire.send(settings_frame((CONCURRENT, 2)))
     assert (wire.codec.settled, wire.codec.max_streams, wire.codec.widened) == (True, 2, True)
     assert wire.sent() == [Frame(Kind.SETTINGS, ACK, 0, b"")]
@@ -1165,7 +1165,7 @@ def test_what_is_taken_is_bytes(wire: Wire) -> None:
 def test_small_parts_are_collected(wire: Wire) -> None:
     stream = wire.open()
     wire.send(wire.head(stream.id), *[data(stream.id, b"%d" % (n % 10)) for n in range(40000)])
-    assert len(stream._parts) <= 4
+    assert len(stream.parts) <= 4
     assert wire.read(stream) == b"0123456789" * 4000
 
 
@@ -2450,8 +2450,8 @@ def test_memory_is_the_windows(installed: str, sizes: list[tuple[int, int]], tak
     # One that alternates is the worst for whatever joins neighbours.
     wire.send((data(stream.id, bytes(1)) + data(stream.id, bytes(1024))) * 50)
     wire.codec.take(stream, taken)
-    held = sum(sys.getsizeof(part) for part in stream._parts) + sys.getsizeof(stream._parts)
-    assert sum(map(len, stream._parts)) == stream.buffered
+    held = sum(sys.getsizeof(part) for part in stream.parts) + sys.getsizeof(stream.parts)
+    assert sum(map(len, stream.parts)) == stream.buffered
     assert held <= stream.buffered * 1.15 + 8192
 
 

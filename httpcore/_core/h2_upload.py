@@ -1,0 +1,192 @@
+"""What a request on an HTTP/2 connection sends after its head, as scripts.
+
+Owns: in which order the parts of the body are sent, waited for and given up (by the rules of
+`upload`). Must not know: locks, sockets, clocks, where the body comes from.
+
+The scripts are generators that yield what has to be done and get the result; each shell has one
+short driver. They run only for bodies that do not leave together with the head.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from typing import Any, NamedTuple
+
+from .._exceptions import MAYBE_PROCESSED, LocalProtocolError, ReadTimeout, WriteTimeout
+from .._models import describe
+from .h2_exchange import ExchangeState
+from .limits import CONTINUE_PATIENCE
+from .prepared import Prepared, expects_continue
+from .upload import CLOSING_PATIENCE, HAND_OVER, LISTEN, SEND, STOP, UploadPlan, smaller
+
+# What a shell is asked to do.
+NEXT_PART = "next part"  # give the next part of the body; None at its end
+WAIT = "wait"  # wait until `call()`; WriteTimeout after `timeout` seconds without progress
+LISTEN_FOR = "listen for"  # the same, but say whether it is; that time passes is no failure
+CHANGE = "change"  # `call()`, then send what it has left in the codec
+
+
+class Step(NamedTuple):
+    """One thing that a shell is asked to do.
+
+    Attributes:
+        action: NEXT_PART, WAIT, LISTEN_FOR or CHANGE.
+        call: what is to be called with the lock: whether the wait is over, or the change.
+        timeout: seconds that the wait may take; None for any number.
+    """
+
+    action: str
+    call: Callable[[], Any] = bool
+    timeout: float | None = None
+
+
+Script = Generator[Step, Any, None]
+
+
+class BodyUpload:
+    """The body of one request, as far as it did not leave with the head.
+
+    Parameters:
+        exchange: the request whose body it is.
+        prepared: the same.
+        parts: what the shell gives at NEXT_PART.
+    """
+
+    __slots__ = ("_asks_first", "_exchange", "_finished", "_part", "_plan", "_position", "_step",
+                 "_timeout", "parts")  # fmt: skip
+
+    def __init__(self, exchange: ExchangeState, prepared: Prepared, parts: Any) -> None:
+        self.parts = parts
+        self._exchange = exchange
+        self._asks_first = expects_continue(prepared)
+        self._timeout = prepared.timeouts.write
+        self._part = b""
+        self._position = 0  # in the part: what went before it was sent
+        self._finished = False
+        self._step = SEND
+        self._plan = UploadPlan()
+
+    # Scripts
+
+    def begin(self) -> Script:
+        """Send what is left of the head, then the body, or as much of it as the server wants
+        before the caller has to read."""
+        exchange = self._exchange
+        stream = exchange.stream
+        assert stream is not None
+        if exchange.session.unsent:
+            yield self._until(exchange.has_left_us, self._timeout)
+        if stream.sent_all:
+            self._finished = True
+            return
+        if self._asks_first:  # RFC 9110 section 10.1.1
+            yield Step(LISTEN_FOR, exchange.has_news, smaller(CONTINUE_PATIENCE, self._timeout))
+            if stream.status is not None and not stream.informational:
+                self._plan.decline()
+        yield from self.send_on()
+
+    def send_on(self) -> Script:
+        """Send all of the body, or as much as the server wants before the caller has to read."""
+        while not self._finished:
+            self._step = self._look()
+            if self._step in (STOP, HAND_OVER):
+                break
+            try:
+                yield from self._advance(self._has_changed, self._plan.patience(self._timeout))
+            except WriteTimeout:
+                if not self._plan.stalled():
+                    raise
+        if self._step == STOP:
+            yield Step(CHANGE, self._exchange.take_as_whole)
+
+    def send_while_reading(self, timeout: float | None) -> Script:
+        """Send until some of the response can be read. Nothing in either direction is a timeout,
+        of reading (`timeout`) or of writing, whichever is shorter."""
+        exchange, plan = self._exchange, self._plan
+        stream = exchange.stream
+        assert stream is not None
+        limit = smaller(timeout, self._timeout)
+        while not self._finished and not stream.readable:
+            self._step = self._look()
+            if self._step == STOP:
+                yield Step(CHANGE, exchange.take_as_whole)
+                return
+            try:
+                if self._step != LISTEN:
+                    yield from self._advance(self._has_news, plan.patience(limit))
+                elif not (yield Step(LISTEN_FOR, self._has_news, smaller(CLOSING_PATIENCE, limit))):
+                    plan.listened()
+            except WriteTimeout as exc:
+                if plan.complete or limit != timeout:
+                    if not plan.stalled():
+                        raise
+                    continue
+                raise ReadTimeout(
+                    f"{exc}; nor did a byte of the response to {describe(exchange.request)} "
+                    "come while its body was being sent"
+                ) from exc
+
+    def _advance(self, disturbed: Callable[[], bool], timeout: float | None) -> Script:
+        """Send some of the body, and wait until there is room for more, or until `disturbed()`."""
+        exchange = self._exchange
+        while self._position >= len(self._part):
+            try:
+                part = yield Step(NEXT_PART)
+            except LocalProtocolError as exc:
+                exc.phase = MAYBE_PROCESSED
+                raise
+            if part is None:
+                yield Step(CHANGE, self._send_end)
+                return
+            self._part, self._position = part, 0
+        yield Step(CHANGE, self._send_part)
+        if self._plan.stopped:
+            return
+        more = self._position < len(self._part)
+        ready = exchange.may_send if more else exchange.has_left_us
+        yield Step(WAIT, lambda: ready() or disturbed(), timeout)
+
+    def _until(self, ready: Callable[[], bool], timeout: float | None) -> Step:
+        """Return the step that waits for `ready()`, or until what comes from the server changes
+        what is to be done."""
+        return Step(WAIT, lambda: ready() or self._has_changed(), timeout)
+
+    # With the lock
+
+    def _send_part(self) -> None:
+        position = self._exchange.send_part(self._part, self._position, end=False)
+        if position < 0:
+            self._plan.stopped = True
+        else:
+            self._position = position
+
+    def _send_end(self) -> None:
+        self._exchange.send_part(b"", 0, end=True)
+        self._finished = True
+
+    # What follows from what came
+
+    def continue_by_reading(self) -> bool:
+        """Let reads of the response send from now on; False when there is nothing more to send."""
+        self._plan.handed_over = True
+        return not self._finished and self._look() != STOP
+
+    def _look(self) -> str:
+        """Tell the plan what came from the server, and ask what to do next."""
+        stream, plan = self._exchange.stream, self._plan
+        assert stream is not None
+        if self._exchange.is_useless():
+            plan.stopped = True
+        elif stream.status is not None:
+            plan.answer(stream.status, closing=False)
+            plan.complete = stream.is_whole
+            plan.held = stream.buffered
+        return plan.next_step()
+
+    def _has_changed(self) -> bool:
+        return self._look() != self._step
+
+    def _has_news(self) -> bool:
+        stream = self._exchange.stream
+        assert stream is not None
+        return stream.readable or self._look() != self._step
