@@ -44,12 +44,7 @@ class DeadlineStream(ForwardingStream):
 
     def readinto(self, buffer: memoryview, timeout: float | None = None) -> int:
         """As `ReadsInPlace.readinto`."""
-        try:
-            count: int = self._inside.readinto(buffer, self._left(timeout, ReadTimeout))
-            return count
-        except TimeoutException as exc:
-            self._explain(exc)
-            raise
+        return self._timed(ReadTimeout, timeout, self._inside.readinto, buffer)
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
         view = memoryview(buffer)
@@ -75,8 +70,14 @@ class DeadlineStream(ForwardingStream):
 
     def write_some(self, buffer: memoryview, timeout: float | None = None) -> int:
         """As `WritesSome.write_some`."""
+        return self._timed(WriteTimeout, timeout, self._write_piece, buffer)
+
+    def _timed(
+        self, kind: type[TimeoutException], timeout: float | None, call: Any, buffer: memoryview
+    ) -> int:
         try:
-            return self._write_piece(buffer, self._left(timeout, WriteTimeout))
+            count: int = call(buffer, self._left(timeout, kind))
+            return count
         except TimeoutException as exc:
             self._explain(exc)
             raise
