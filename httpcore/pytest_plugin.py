@@ -33,6 +33,7 @@ import pytest
 import httpcore
 
 from ._backends import fork
+from ._sync.pool_slots import PoolSlots
 
 # The name of the mark and of the fixture.
 CASSETTE = "httpcore_cassette"
@@ -207,9 +208,9 @@ def _in_place(backend: httpcore.RecordingBackend | httpcore.ReplayBackend) -> It
 
 def _close_idle() -> None:
     """Close the idle connections of all pools: they lead elsewhere than new ones."""
-    for pool in fork.renewed_in_child():
-        if isinstance(pool, httpcore.ConnectionPool):
-            pool.close_idle()
+    for slots in fork.renewed_in_child():
+        if isinstance(slots, PoolSlots):
+            slots.close_idle(None)
 
 
 @contextlib.contextmanager
