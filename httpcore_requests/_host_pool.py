@@ -212,44 +212,32 @@ class HostPool(PoolShape):
         Raises urllib3's exceptions, see `_errors`.
         """
         if HTTPConnectionPool.urlopen is not _replaced.GENUINE and not _inner:
-            ours = {
-                "retries": retries,
-                "redirect": redirect,
-                "body_pos": body_pos,
-                "assert_same_host": assert_same_host,
-                "pool_timeout": pool_timeout,
-            }
-            replaced: RawResponse = _replaced.through(
-                super().urlopen, method, url, ours, body=body, headers=headers, timeout=timeout,
-                assert_same_host=assert_same_host, pool_timeout=pool_timeout, chunked=chunked,
-                release_conn=release_conn, body_pos=body_pos, preload_content=preload_content,
+            return self._urlopen_replaced(
+                method, url, retries, redirect, body_pos, assert_same_host, pool_timeout,
+                body=body, headers=headers, timeout=timeout, chunked=chunked,
+                release_conn=release_conn, preload_content=preload_content,
                 decode_content=decode_content, **response_kw,
             )  # fmt: skip
-            return replaced
         if not isinstance(retries, Retry):
             retries = Retry.from_int(retries, redirect=redirect, default=self.retries)
         if assert_same_host and not self.is_same_host(url):
             raise HostChangedError(self, without_query(url), retries)
         if type(timeout) is not Timeout:
             timeout = self._get_timeout(timeout)
-        if headers is None:
-            headers = self.headers
+        headers = self.headers if headers is None else headers
         if body is not None and type(body) is not bytes:
             body_pos = set_file_position(body, body_pos)
             refuse_spent(body)
-        again: Retry | None = None
         enforce = response_kw.pop("enforce_content_length", True)
         target = encode_target(url)
         end = None if timeout.total is None else end_of(timeout)
         while True:
-            if again is not None:  # not the first attempt
-                retries = again
             try:
                 response = self._send(
                     method, target, body, headers, timeout, pool_timeout, chunked, end
                 )
             except FAILURES as exc:
-                again = after_failure(exc, self, retries, method, url, body, body_pos, end)
+                retries = after_failure(exc, self, retries, method, url, body, body_pos, end)
                 continue
             raw = RawResponse(self, response, method, url, retries, decode_content, enforce)
             if redirect and raw.get_redirect_location():
@@ -262,10 +250,35 @@ class HostPool(PoolShape):
             elif type(retries) is not Retry or retries.total or retries.status_forcelist:
                 again = after_status(raw, self, retries, method, url, body, body_pos, end)
                 if again is not None:
+                    retries = again
                     continue
             if preload_content:
                 raw.preload()
             return raw
+
+    def _urlopen_replaced(
+        self,
+        method: str,
+        url: str,
+        retries: Retry | bool | int | None,
+        redirect: bool,
+        body_pos: Any,
+        assert_same_host: bool,
+        pool_timeout: float | None,
+        **seen: Any,
+    ) -> RawResponse:
+        """Send by what somebody put in the place of urllib3's ``urlopen``. It sees no retries and
+        no redirects: these are kept for our own loop, to which it is expected to come back."""
+        shared = {
+            "body_pos": body_pos,
+            "assert_same_host": assert_same_host,
+            "pool_timeout": pool_timeout,
+        }
+        ours = {"retries": retries, "redirect": redirect, **shared}
+        response: RawResponse = _replaced.through(
+            super().urlopen, method, url, ours, **shared, **seen
+        )
+        return response
 
     # urllib3's own urlopen comes back by these, see `_replaced`.
 
