@@ -355,3 +355,46 @@ def test_the_table_of_events_is_whole(internet: Internet) -> None:
         with pool.stream("GET", "https://example.com/events"), pytest.raises(httpcore.PoolTimeout):
             pool.request("GET", "https://example.com/", extensions={"timeout": {"pool": 0}})
     assert events.keys() - seen == {"pool.replay"}
+
+
+def named_in_layout() -> set[str]:
+    """Return the paths of all modules in the drawing of the layout."""
+    drawing = text_of("architecture.rst").split("Imports go one way")[0]
+    folders: dict[int, str] = {}
+    found = set()
+    for indent, name in re.findall(r"^( {4,})([\w/]+(?:/|\.py))(?= |$)", drawing, re.M):
+        path = "".join(folders[depth] for depth in sorted(folders) if depth < len(indent)) + name
+        if name.endswith("/"):
+            folders = {depth: kept for depth, kept in folders.items() if depth < len(indent)}
+            folders[len(indent)] = name
+        else:
+            found.add(path)
+    return found
+
+
+def test_the_layout_names_every_module() -> None:
+    """Except the `__init__` of packages inside, which have nothing of their own to say."""
+    modules = {
+        str(path.relative_to(ROOT))
+        for package in ("httpcore", "httpcore_requests")
+        for path in (ROOT / package).rglob("*.py")
+        if path.name != "__init__.py" or path.parent.parent == ROOT
+    }
+    assert named_in_layout() == modules
+
+
+def test_where_each_question_is_decided() -> None:
+    """Each question of the table has one answer, and that exists."""
+    rows = re.findall(r"^   \* - (.*)\n     - (.*)$", text_of("architecture.rst"), re.M)
+    (head, *answers) = rows
+    assert head == ("Question", "Module and name")
+    assert len(answers) > 15
+    assert len({question for question, _ in answers}) == len(answers)
+    for _, answer in answers:
+        module, _, names = answer.strip("`").partition("::")
+        if not module.startswith("httpcore_requests."):
+            module = f"httpcore.{module}"
+        found: Any = importlib.import_module(module)
+        for name in filter(None, names.split(".")):
+            assert hasattr(found, name), answer
+            found = getattr(found, name)
