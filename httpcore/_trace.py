@@ -4,7 +4,7 @@ Owns: how an event is sent, and what is kept about a request and its connection.
 the events mean, nor a clock.
 
 A request carries a callable in ``extensions["trace"]``; without one each phase costs one
-``is None`` test. The names are ``<room>.<phase>.started``, ``.complete`` and ``.failed``; HTTPX's
+``is None`` test. The names are ``<part>.<phase>.started``, ``.complete`` and ``.failed``; HTTPX's
 command line and its users match on them. The times cost one reading of the clock for each phase,
 and are only subtracted when somebody asks.
 
