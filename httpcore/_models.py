@@ -44,7 +44,7 @@ Content = bytes | Iterable[bytes] | AsyncIterable[bytes] | None
 
 
 def to_headers(headers: HeaderTypes) -> HeaderList:
-    """Headers given as a list of pairs or a mapping, as a new list of byte pairs."""
+    """Return headers, given as a list of pairs or a mapping, as a new list of byte pairs."""
     if headers is None:
         return []
     pairs: Any = headers
@@ -65,7 +65,7 @@ def to_headers(headers: HeaderTypes) -> HeaderList:
 
 
 def _explain_field(pairs: Any) -> TypeError | None:
-    """What is wrong with the first field of `pairs` that is a pair and cannot be sent."""
+    """Return what is wrong with the first field of `pairs` that is a pair and cannot be sent."""
     for field in pairs:
         if not isinstance(field, (tuple, list)) or len(field) != 2:
             return None
@@ -107,7 +107,7 @@ EMPTY = ByteStream(b"")
 
 
 def to_stream(content: Content) -> Any:
-    """A request's or response's content as something that can be iterated or read."""
+    """Return a request's or response's content as something that can be iterated or read."""
     if content is None:
         return EMPTY
     if type(content) is bytes:
@@ -128,7 +128,7 @@ def to_stream(content: Content) -> Any:
 
 
 def content_length(content: Any) -> int | None:
-    """How many bytes `content` will give, or None when only reading it can tell."""
+    """Return how many bytes `content` will give, or None when only reading it shows that."""
     if content is None:
         return 0
     if isinstance(content, (bytes, bytearray)):
@@ -147,7 +147,7 @@ def content_length(content: Any) -> int | None:
 
 
 def with_required_headers(headers: HeaderList, url: URL, content: Any) -> HeaderList:
-    """`headers` with Host, and what frames the body, where the caller left them out.
+    """Return `headers` with Host, and what frames the body, where the caller left them out.
 
     RFC 9110 section 7.2 wants Host first; RFC 9112 section 6.1 wants either a
     Content-Length or chunked coding, never both.
@@ -218,7 +218,7 @@ class Request:
 
 
 def describe(request: Request) -> str:
-    """Method and target, for error texts."""
+    """Return method and target, for error texts."""
     method = request.method.decode("ascii", "backslashreplace")
     return f"{method} {redact_target(request.url.target).decode('ascii', 'backslashreplace')}"
 
@@ -264,7 +264,7 @@ class Response:
 
     @property
     def content(self) -> bytes:
-        """The whole body. RuntimeError when it has not been read yet."""
+        """Return the whole body. Raises RuntimeError when it has not been read yet."""
         if self._content is None:
             call = "response.read()" if _is_sync(self.stream) else "await response.aread()"
             raise RuntimeError(
@@ -274,17 +274,17 @@ class Response:
 
     @property
     def status_code(self) -> int:
-        """`status`, as 2019 called it."""
+        """Return `status`, under the name of 2019."""
         return self.status
 
     @property
     def body(self) -> bytes:
-        """`content`, as 2019 called it."""
+        """Return `content`, under the name of 2019."""
         return self.content
 
     @property
     def trailers(self) -> HeaderList:
-        """The trailer fields (RFC 9110 section 6.5); filled once the body has ended."""
+        """Return the trailer fields (RFC 9110 section 6.5); filled once the body has ended."""
         return getattr(self.stream, "trailers", [])
 
     def __repr__(self) -> str:
@@ -305,7 +305,7 @@ class Response:
         return self._content
 
     def iter_stream(self) -> Iterator[bytes]:
-        """The body's pieces as they arrive; once only."""
+        """Yield the body's pieces as they arrive; once only."""
         if not _is_sync(self.stream):
             raise RuntimeError("this response is asynchronous; use 'response.aiter_stream()'")
         if self._consumed:
@@ -320,13 +320,13 @@ class Response:
             close()
 
     async def aread(self) -> bytes:
-        """Asynchronous `read`."""
+        """Read asynchronously; see `read`."""
         if self._content is None:
             self._content = b"".join([part async for part in self.aiter_stream()])
         return self._content
 
     async def aiter_stream(self) -> AsyncIterator[bytes]:
-        """Asynchronous `iter_stream`."""
+        """Iterate asynchronously; see `iter_stream`."""
         if not hasattr(self.stream, "__aiter__"):
             raise RuntimeError("this response is synchronous; use 'response.iter_stream()'")
         if self._consumed:
@@ -336,7 +336,7 @@ class Response:
             yield part
 
     async def aclose(self) -> None:
-        """Asynchronous `close`."""
+        """Close asynchronously; see `close`."""
         close = getattr(self.stream, "aclose", None)
         if close is not None:
             await close()
@@ -408,7 +408,8 @@ class Proxy:
 
 
 def _user_info(url: bytes | str) -> tuple[bytes, bytes] | None:
-    """User and password as they stand in `url`, percent-decoded; None where there is no user."""
+    """Return user and password as they stand in `url`, percent-decoded; None where there is no
+    user."""
     text = url if isinstance(url, str) else to_text(url)
     match = _USER_INFO.match(text)
     if match is None:

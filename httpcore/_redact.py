@@ -69,7 +69,7 @@ MAX_DEPTH = 8
 
 
 def is_secret(name: bytes) -> bool:
-    """Whether the header field `name` may hold a secret."""
+    """Return whether the header field `name` may hold a secret."""
     return name.lower() in SECRET_FIELDS or _may_be_secret(name) is not None
 
 
@@ -141,7 +141,7 @@ SUSPECT: Names = _Suspect()
 
 
 def plain_name(name: str) -> str:
-    """`name` without its encodings, in the one spelling that is compared."""
+    """Return `name` without its encodings, in the one spelling that is compared."""
     for _ in range(MAX_DEPTH):
         plain = _escapes.sub(_unescaped, unquote_plus(name))
         if plain == name:
@@ -171,7 +171,7 @@ _runs = re.compile(r"[^\s\"'<>]+")
 
 
 def hide_user_info(text: str, mark: str) -> str:
-    """`text` with `mark` in place of users and passwords in all URLs in it."""
+    """Return `text` with `mark` in place of users and passwords in all URLs in it."""
     if "@" not in text:
         return text
     text = _user_info.sub(lambda match: f"{match[1]}{mark}@", text)
@@ -185,7 +185,7 @@ def hide_links(
     inner: Callable[[str, int], str] | None = None,
     depth: int = 0,
 ) -> str:
-    """`text` without what is secret in the URLs in it: user information, and the values of
+    """Return `text` without what is secret in the URLs in it: user information, and the values of
     parameters called one of `names`.
 
     Args:
@@ -207,7 +207,7 @@ def hide_pairs(
     inner: Callable[[str, int], str] | None = None,
     depth: int = 0,
 ) -> str:
-    """`text`, one URL or form, without the values of parameters called one of `names`.
+    """Return `text`, one URL or form, without the values of parameters called one of `names`.
 
     A value that is hidden ends at the next ampersand: whether a semicolon separates is up to the
     server.
@@ -222,8 +222,8 @@ def hide_pairs(
 
 
 def _hide_first(piece: str, names: Names, mark: str) -> str | None:
-    """What stands between two ampersands, less the value of the first of `names` and all behind
-    it up to the fragment; None where none of them is in it."""
+    """Return what stands between two ampersands, less the value of the first of `names` and all
+    behind it up to the fragment; None where none of them is in it."""
     start = 0
     for part in re.split(r"([?;#])", piece):
         name, equals, _ = part.partition("=")
@@ -254,7 +254,7 @@ def hide_encoded(
     inner: Callable[[str, int], str] | None = None,
     depth: int = 0,
 ) -> str:
-    """`text`, which is percent-encoded, without what is secret in it once it is decoded."""
+    """Return `text`, which is percent-encoded, without what is secret in it once it is decoded."""
     plain = unquote_plus(text) if inner is not None else unquote(text)
     if plain in (text, text.replace("+", " ")):
         return text
@@ -271,8 +271,8 @@ _encoded_bytes = re.compile(r"%[0-9A-Fa-f]{2}|.", re.DOTALL)
 
 
 def _encoded_like(text: str, hidden: str) -> str:
-    """`hidden`, percent-encoded; where it begins and ends like what `text` decodes to, as it is
-    spelt there. The mark stays as it is, so that it is found."""
+    """Return `hidden` percent-encoded; where it begins and ends like what `text` decodes to, as it
+    is spelt there. The mark stays as it is, so that it is found."""
     units = _encoded_bytes.findall(text)
     old = [unquote_to_bytes(unit.replace("+", " ")) for unit in units]
     new = [bytes([byte]) for byte in hidden.encode("utf-8", "surrogateescape")]
@@ -306,8 +306,8 @@ def redact_url(url: str | bytes) -> str:
 
 
 def _without_user(text: str) -> tuple[str, str, str, str]:
-    """The part before the query, "?" where there is one, the query, "#" where a fragment comes
-    first; without user information."""
+    """Return the part before the query, "?" where there is one, the query, "#" where a fragment
+    comes first; without user information."""
     scheme, slashes, rest = text.partition("://")
     if not slashes:
         scheme, rest = "", text
@@ -343,7 +343,7 @@ def _redact_query(query: str) -> str:
 
 
 def redact_target(target: bytes) -> bytes:
-    """A request target as it may stand in a text, see `redact_url`."""
+    """Return a request target as it may stand in a text, see `redact_url`."""
     return redact_url(target).encode("latin-1")
 
 
@@ -351,7 +351,7 @@ _urls = re.compile(r"(?:[A-Za-z][A-Za-z0-9+.\-]{0,40}:)?//[^\s\"'<>]+|/[^\s\"'<>
 
 
 def redact_text(text: str) -> str:
-    """`text` with each URL and path in it as by `redact_url`."""
+    """Return `text` with each URL and path in it as by `redact_url`."""
     return _urls.sub(lambda match: redact_url(match[0]), text)
 
 
@@ -360,7 +360,7 @@ def redact_text(text: str) -> str:
 
 
 def hide_credentials(value: str, mark: str) -> str:
-    """A value of Authorization: the scheme stays if it is one."""
+    """Return a value of Authorization: the scheme stays if it is one."""
     scheme, space, rest = value.partition(" ")
     if scheme.lower() not in _SCHEMES:
         return mark
@@ -368,12 +368,12 @@ def hide_credentials(value: str, mark: str) -> str:
 
 
 def hide_cookies(value: str, mark: str) -> str:
-    """A value of Cookie: the names stay."""
+    """Return a value of Cookie: the names stay."""
     return "; ".join(_hide_pair(pair.strip(), mark) for pair in value.split(";"))
 
 
 def hide_set_cookie(value: str, mark: str) -> str:
-    """A value of Set-Cookie: the name and the attributes stay."""
+    """Return a value of Set-Cookie: the name and the attributes stay."""
     pair, *attributes = value.split(";")
     shown = [_hide_pair(pair, mark)]
     for attribute in attributes:
@@ -391,7 +391,7 @@ def _hide_pair(pair: str, mark: str) -> str:
 
 
 def hide_field(name: bytes, value: str, mark: str) -> str:
-    """The value of a header field that is secret, with what may stay of it.
+    """Return the value of a header field that is secret, with what may stay of it.
 
     Args:
         name: in lower case.
@@ -406,7 +406,7 @@ def hide_field(name: bytes, value: str, mark: str) -> str:
 
 
 def redact_field(name: bytes, value: bytes) -> bytes:
-    """The value of any header field, as it may stand in a text for people."""
+    """Return the value of any header field, as it may stand in a text for people."""
     if is_secret(name):
         return SECURE.encode("ascii")
     if name in (b":path", b"location", b"content-location", b"referer"):
@@ -418,8 +418,8 @@ _name_begins = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]{0,80}").match
 
 
 def shown_name(name: object) -> str:
-    """The name of a header field for an error: as far as it is one, for a secret may stand behind
-    a colon or a line break that should not be in it."""
+    """Return the name of a header field for an error: as far as it is one, for a secret may stand
+    behind a colon or a line break that should not be in it."""
     data = name.encode("utf-8", "backslashreplace") if isinstance(name, str) else name
     if not isinstance(data, (bytes, bytearray)):
         return f"of type {type(name).__name__}"

@@ -96,7 +96,8 @@ class _Offer:
 
 
 def _renew_lock() -> None:
-    """In the child of a fork, where the thread that holds the lock does not exist."""
+    """Make a new lock in the child of a fork, where the thread that holds the old one does not
+    exist."""
     global _lock
     _lock = threading.RLock()
     for offer_ in list(_offers.values()):
@@ -108,7 +109,7 @@ if hasattr(os, "register_at_fork"):  # not on Windows, which has no fork
 
 
 def default_ssl_context(protocols: tuple[str, ...] = HTTP11_ONLY) -> ssl.SSLContext:
-    """The context of a pool that was given none: verifies against certifi's roots, or those
+    """Return the context of a pool that was given none: verifies against certifi's roots, or those
     that SSL_CERT_FILE and SSL_CERT_DIR name.
 
     Parameters: `protocols`: what to offer, see `create_ssl_context`.
@@ -129,7 +130,7 @@ def create_ssl_context(
     check_hostname: bool = True,
     protocols: tuple[str, ...] = HTTP11_ONLY,
 ) -> ssl.SSLContext:
-    """The shared context for these settings; built on the first call for them.
+    """Return the shared context for these settings; built on the first call for them.
 
     Parameters:
         verify: True verifies against certifi's roots (or SSL_CERT_FILE / SSL_CERT_DIR, or the
@@ -208,8 +209,8 @@ _last = _Last()
 
 
 def offered(context: Any) -> tuple[str, ...] | None:
-    """What this thread has just said by `offer` that `context` is to offer; None where it has not.
-    The next call returns None."""
+    """Return what this thread has just passed to `offer` for `context`; None where it has not. The
+    next call returns None."""
     last, _last.offer = _last.offer, None
     return last[1] if last is not None and last[0]() is context else None
 
@@ -268,7 +269,7 @@ def resume_tls_sessions(context: AnyContext) -> AnyContext:
 
 
 def resumes_tls_sessions(context: object) -> bool:
-    """Whether new connections made with `context` may resume sessions: it was made by
+    """Return whether new connections made with `context` may resume sessions: it was made by
     `create_ssl_context`, or `resume_tls_sessions` was called with it."""
     try:
         return context in _resumable
@@ -356,7 +357,8 @@ def _part_key(part: Any) -> object:
 
 
 def _identity(path: str | None) -> object:
-    """What tells this file from another under the same name; None stands for no file."""
+    """Return what distinguishes this file from another under the same name; None stands for no
+    file."""
     if not path:
         return None
     try:
@@ -434,7 +436,7 @@ def _load_default_roots(context: ssl.SSLContext) -> None:
 
 
 def _bad_variable(name: str, value: str, cause: OSError) -> OSError:
-    """`cause` under its own type, with a text that says where the path comes from.
+    """Return `cause` under its own type, with a text that says where the path comes from.
 
     Its ``variable`` is the name: so the adapter knows it again.
     """
@@ -450,7 +452,8 @@ def _bad_variable(name: str, value: str, cause: OSError) -> OSError:
 
 
 def _trusts_the_system(context: Any) -> bool:
-    """Whether its trust is none that is loaded into it: truststore's says so in this way."""
+    """Return whether the trust of a context is not loaded into it: truststore's says so in this
+    way."""
     stats = getattr(context, "cert_store_stats", None)
     if stats is not None:
         try:
@@ -522,7 +525,7 @@ def _contains(path: Any, mark: bytes) -> bool:
 
 
 def _as_file(part: Any, files: contextlib.ExitStack) -> Any:
-    """A path for PEM bytes, for as long as `files` is open: the ssl module reads only files.
+    """Return a path for PEM bytes, for as long as `files` is open: the ssl module reads only files.
 
     Where the system has it, the file is in memory and has no name; else only we may read it.
     """

@@ -104,7 +104,7 @@ class Timings:
         return _between(self.began, self.ended or self.headed)
 
     def as_dict(self) -> dict[str, float | None]:
-        """All of them by name, in order."""
+        """Return all of them by name, in order."""
         return {name: getattr(self, name) for name in PHASES}
 
     def __repr__(self) -> str:
@@ -164,7 +164,8 @@ class ConnectionInfo:
 
 
 def _ask(tls: Any, name: str, *arguments: Any) -> Any:
-    """What the TLS object says; it may be of any make, and its connection gone already."""
+    """Return what the TLS object reports; it may be of any make, and its connection gone
+    already."""
     method = getattr(tls, name, None)
     try:
         return None if method is None else method(*arguments)

@@ -36,7 +36,7 @@ _DEEPEST = 4  # levels of tuples and lists that are looked into for fields that 
 
 
 def check_hooks(extensions: Any) -> None:
-    """TypeError when a function among the request's extensions cannot be called; asked before
+    """Raise TypeError when a function among the request's extensions cannot be called; asked before
     anything is sent."""
     for name in HOOKS:
         hook = extensions.get(name)
@@ -45,7 +45,8 @@ def check_hooks(extensions: Any) -> None:
 
 
 def check_hook(hook: Any, what: str) -> None:
-    """TypeError, which calls it `what`, unless `hook` is a plain function or another callable."""
+    """Raise TypeError, which calls it `what`, unless `hook` is a plain function or another
+    callable."""
     if not callable(hook):
         raise TypeError(f"{what} must be callable, not {type(hook).__name__}")
     code = getattr(hook, "__code__", None)
@@ -54,7 +55,7 @@ def check_hook(hook: Any, what: str) -> None:
 
 
 def combined(first: Trace | None, second: Trace | None) -> Trace | None:
-    """One hook that calls both, the first one first."""
+    """Return one hook that calls both, the first one first."""
     if first is None or second is None:
         return second if first is None else first
 
@@ -66,7 +67,8 @@ def combined(first: Trace | None, second: Trace | None) -> Trace | None:
 
 
 def naming(hook: Trace, request: Any) -> Trace:
-    """`hook`, told with each event which request it is about: a pool's hears of many at once."""
+    """Return `hook` with the request added to each event: the hook of a pool gets the events of
+    many at once."""
 
     def call(name: str, details: dict[str, Any]) -> None:
         hook(name, details if "request" in details else {**details, "request": request})
@@ -75,7 +77,8 @@ def naming(hook: Trace, request: Any) -> Trace:
 
 
 def log_hook() -> Trace | None:
-    """A hook that logs events at DEBUG, if somebody reads that; None if nobody does."""
+    """Return a hook that logs events at DEBUG, or None while the logger does not log at that
+    level."""
     return log_event if any(map(logs_debug, _LOGGERS.values())) else None
 
 
@@ -105,7 +108,7 @@ def log_event(name: str, details: dict[str, Any]) -> None:
 
 
 def masked(value: Any, depth: int = 0) -> Any:
-    """`value` with the values of secret header fields replaced, wherever they are in it, and
+    """Return `value` with the values of secret header fields replaced, wherever they are in it, and
     everything secret taken out of URLs in others."""
     if type(value) is bytes:
         return redact_text(value.decode("latin-1")).encode("latin-1")

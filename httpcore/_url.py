@@ -67,7 +67,7 @@ _HOST = re.compile(rb"[A-Za-z0-9._~!$&'()*+,;=%:-]+")
 
 
 def to_bytes(value: bytes | str, name: str) -> bytes:
-    """`value` as ASCII bytes; TypeError names `name` when it cannot be."""
+    """Return `value` as ASCII bytes; TypeError names `name` when it cannot be."""
     if type(value) is bytes:
         return value
     if isinstance(value, str):
@@ -81,7 +81,7 @@ def to_bytes(value: bytes | str, name: str) -> bytes:
 
 
 def encode_host(host: str) -> bytes:
-    """A URL's host as it goes to DNS, SNI and the Host header.
+    """Return a URL's host as it goes to DNS, SNI and the Host header.
 
     ASCII hosts are passed as given, in lower case (but for an IPv6 zone); others go through
     IDNA 2008 (with the UTS 46 mapping that browsers apply, which keeps e.g. capital letters
@@ -113,8 +113,9 @@ def encode_host(host: str) -> bytes:
 
 
 def check_host(host: bytes) -> None:
-    """LocalProtocolError unless `host` has only characters that a host may have, and its labels
-    fit into DNS. A NUL, say, would end the name for DNS but not for the certificate's check."""
+    """Raise LocalProtocolError unless `host` has only characters that a host may have, and its
+    labels fit into DNS. A NUL, say, would end the name for DNS but not for the certificate's
+    check."""
     if _HOST.fullmatch(host) is None:
         reason = "has characters that no host may have" if host else "is missing"
     elif b":" not in host and not _labels_fit(host):
@@ -130,12 +131,13 @@ def _labels_fit(host: bytes) -> bool:
 
 
 def shown_path(path: str) -> str:
-    """The path of a Unix socket for people: an abstract one as ``@name``, as ss(8) has it."""
+    """Return the path of a Unix socket for people: an abstract one as ``@name``, as ss(8) has
+    it."""
     return path.replace("\0", "@")
 
 
 def to_server_name(value: Any) -> str:
-    """The ``sni_hostname`` of a request's extensions, checked before anything is opened."""
+    """Return the ``sni_hostname`` of a request's extensions, checked before anything is opened."""
     if not isinstance(value, (str, bytes)):
         raise TypeError(f"sni_hostname must be str or bytes, not {type(value).__name__}")
     try:
@@ -147,7 +149,7 @@ def to_server_name(value: Any) -> str:
 
 @lru_cache(maxsize=CACHED_HOSTS)
 def _encode_authority(scheme: str, host: str, port: str | None) -> tuple[bytes, bytes, int | None]:
-    """The parts of a URL before its path, checked. Without user information, so that no
+    """Return the parts of a URL before its path, checked. Without user information, so that no
     password stays in the cache."""
     encoded = scheme.lower().encode("ascii")
     if host[:1] == "[":
@@ -260,7 +262,7 @@ class URL:
 
     @property
     def origin(self) -> Origin:
-        """Scheme, host and port, the scheme's default port filled in.
+        """Return scheme, host and port, the scheme's default port filled in.
 
         Raises UnsupportedProtocol when the port is missing and the scheme has no default.
         """
@@ -334,7 +336,7 @@ def describe_scheme(scheme: bytes) -> str:
 
 @lru_cache(maxsize=CACHED_HOSTS)
 def host_header(scheme: bytes, host: bytes, port: int | None) -> bytes:
-    """The Host field's value: the port only when it is not the scheme's own."""
+    """Return the Host field's value: the port only when it is not the scheme's own."""
     if b":" in host:
         host = b"[%b]" % host.partition(b"%")[0]  # a zone id is local, RFC 6874 section 4
     if port is None or port == DEFAULT_PORTS.get(scheme):

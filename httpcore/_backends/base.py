@@ -20,7 +20,7 @@ class NetworkStream:
     """A connected byte stream. One thread uses it at a time; `close` may come from any."""
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        """Up to `max_bytes` bytes, at least one, or ``b""`` at the end of the stream.
+        """Return up to `max_bytes` bytes, at least one, or ``b""`` at the end of the stream.
 
         Raises ReadTimeout after `timeout` seconds without a byte, ReadError on failure.
         """
@@ -43,14 +43,15 @@ class NetworkStream:
         server_hostname: str | None = None,
         timeout: float | None = None,
     ) -> NetworkStream:
-        """The stream under TLS, the handshake done within `timeout` seconds.
+        """Begin TLS and return the stream under it, the handshake done within `timeout` seconds.
 
         Raises ConnectTimeout or ConnectError; the stream is closed then.
         """
         raise NotImplementedError(f"{type(self).__name__} does not implement start_tls()")
 
     def get_extra_info(self, info: str) -> Any:
-        """``ssl_object``, ``client_addr``, ``server_addr``, ``socket`` or ``is_readable``."""
+        """Return a fact: ``ssl_object``, ``client_addr``, ``server_addr``, ``socket`` or
+        ``is_readable``; None for what is not known."""
         return None
 
 
@@ -65,7 +66,8 @@ class NetworkBackend:
         local_address: str | None = None,
         socket_options: Iterable[SOCKET_OPTION] | None = None,
     ) -> NetworkStream:
-        """A TCP connection to `host`:`port` within `timeout` seconds, or Connect*."""
+        """Return a TCP connection to `host`:`port`; raise ConnectTimeout after `timeout` seconds,
+        or ConnectError."""
         raise NotImplementedError(f"{type(self).__name__} does not implement connect_tcp()")
 
     def connect_unix_socket(
@@ -74,12 +76,14 @@ class NetworkBackend:
         timeout: float | None = None,
         socket_options: Iterable[SOCKET_OPTION] | None = None,
     ) -> NetworkStream:
-        """A connection to the Unix socket at `path` within `timeout` seconds, or Connect*."""
+        """Return a connection to the Unix socket at `path`; raise ConnectTimeout after `timeout`
+        seconds, or ConnectError."""
         raise NotImplementedError(f"{type(self).__name__} does not implement connect_unix_socket()")
 
     def resolve(self, host: str, port: int, timeout: float | None = None) -> list[str]:
-        """The addresses of `host` within `timeout` seconds, for a proxy that takes addresses
-        only. A backend that cannot say gives the name itself, and the proxy looks it up."""
+        """Return the addresses of `host` within `timeout` seconds, for a proxy that takes addresses
+        only. A backend that cannot look it up returns the name itself, and the proxy looks it
+        up."""
         return [host]
 
     def sleep(self, seconds: float) -> None:

@@ -24,7 +24,7 @@ from typing import Protocol
 
 class ReadsInPlace(Protocol):
     def readinto(self, buffer: memoryview, timeout: float | None = None) -> int:
-        """As `NetworkStream.read`, into `buffer`; 0 at the end of the stream."""
+        """Do as `NetworkStream.read` does, into `buffer`; 0 at the end of the stream."""
 
 
 class WritesSome(Protocol):
@@ -49,7 +49,7 @@ class WritesUntilReadable(Protocol):
 class SendsFiles(Protocol):
     @property
     def sends_files(self) -> bool:
-        """Whether `send_file` can be used on this connection."""
+        """Return whether `send_file` can be used on this connection."""
 
     def send_file(
         self,
@@ -59,7 +59,8 @@ class SendsFiles(Protocol):
         timeout: float | None = None,
         until: float | None = None,
     ) -> int:
-        """As `WritesUntilReadable.write_until_readable`, from `offset` of the open file `file`."""
+        """Do as `WritesUntilReadable.write_until_readable` does, from `offset` of the open file
+        `file`."""
 
 
 class WorksWithoutBlocking(Protocol):

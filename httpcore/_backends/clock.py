@@ -21,22 +21,22 @@ class Deadline(DeadlineMath):
         super().__init__(total, time.monotonic())
 
     def left(self, timeout: float | None = None) -> float:
-        """As `left_at`, now."""
+        """Do as `left_at` does, now."""
         return self.left_at(time.monotonic(), timeout)
 
     @property
     def passed(self) -> bool:
-        """Whether it is over now."""
+        """Return whether it is over now."""
         return self.passed_at(time.monotonic())
 
     def explain(self, exc: TimeoutException) -> None:
-        """As `explain_at`, now."""
+        """Do as `explain_at` does, now."""
         self.explain_at(exc, time.monotonic())
 
     def waited(self, began: float, seconds: float) -> None:
-        """As `count_wait`, now."""
+        """Do as `count_wait` does, now."""
         self.count_wait(began, seconds, time.monotonic())
 
     def timed_out(self, began: float, seconds: float) -> None:
-        """As `count_timeout`, now."""
+        """Do as `count_timeout` does, now."""
         self.count_timeout(began, seconds, time.monotonic())

@@ -46,24 +46,24 @@ _renewables: weakref.WeakValueDictionary[int, Renewable] = weakref.WeakValueDict
 
 
 def close_in_child(sock: socket.socket) -> None:
-    """From now on, the child of a fork closes its copy of `sock`."""
+    """Let the child of a fork close its copy of `sock`, from now on."""
     with contextlib.suppress(TypeError):  # a mock's, that cannot be referred to weakly
         _sockets[id(sock)] = sock
 
 
 def keep_in_child(sock: Any) -> None:
-    """From now on `sock`, whatever it is, is not closed in a child."""
+    """Let the child of a fork keep `sock`, whatever it is, from now on."""
     if is_closed_in_child(sock):
         _sockets.pop(id(sock), None)
 
 
 def is_closed_in_child(sock: Any) -> bool:
-    """Whether a child would close its copy of `sock`."""
+    """Return whether a child would close its copy of `sock`."""
     return _sockets.get(id(sock)) is sock
 
 
 def renew_in_child(thing: Renewable) -> None:
-    """From now on, the child of a fork renews `thing`. Call it when `thing` is complete."""
+    """Let the child of a fork renew `thing`, from now on. Call it when `thing` is complete."""
     _renewables[id(thing)] = thing
 
 
@@ -109,7 +109,7 @@ class ForkedStream(NetworkStream):
         raise WriteError(self._explanation)
 
     def close(self) -> None:
-        """Nothing: it is not ours."""
+        """Do nothing: the connection is the parent's."""
 
     def get_extra_info(self, info: str) -> Any:
         return True if info == "is_readable" else None  # readable while idle means dead

@@ -120,7 +120,7 @@ class _Registry:
         renew_in_child(self)
 
     def _renew_in_child(self) -> None:
-        """In the child of a fork there is none of these threads."""
+        """Begin anew in the child of a fork, which has none of these threads."""
         self.lookups: dict[Hashable, _Lookup] = {}
         self.threads: set[int] = set()
 
@@ -252,7 +252,7 @@ def _explain(found: _Lookup, host: str, seconds: float) -> str:
 
 
 def _copy(failure: BaseException, host: str) -> NameResolutionError:
-    """The failure of a look-up for one more caller, who may change it."""
+    """Return the failure of a look-up for one more caller, who may change it."""
     known = isinstance(failure, NameResolutionError)
     copy = NameResolutionError(str(failure) if known else f"look up {host} failed: {failure!r}")
     copy.__cause__ = failure.__cause__ if known else failure

@@ -46,8 +46,8 @@ class MockSSLObject:
 
 
 def _take(script: Script, timeout: float | None, late: Exception) -> tuple[float, Any]:
-    """How long the next step takes, and what it is: `late` where that is past the timeout, and
-    None where the script has come to its end. What is left of a pause stays in it."""
+    """Return how long the next step takes, and what it is: `late` if that is past the timeout, and
+    None at the end of the script. What is left of a pause stays in it."""
     waited = 0.0
     while script and isinstance(script[0], (int, float)):
         seconds = script.pop(0)
@@ -234,7 +234,7 @@ class _MockBackend:
         return _take(self._connects, timeout, late)
 
     def _script(self, step: Any) -> tuple[Script, dict[str, Any]]:
-        """The script of the connection that `step` leads to, and its other settings."""
+        """Return the script of the connection that `step` leads to, and its other settings."""
         buffer = step if isinstance(step, list) else self._buffer
         if buffer is not step:
             _raise_if_error(step, "the connects of a mock backend")
@@ -290,7 +290,7 @@ class MockBackend(_MockBackend, NetworkBackend):
         return stream
 
     def sleep(self, seconds: float) -> None:
-        """Tells `sleep`, if it was given; nobody waits else."""
+        """Call `sleep`, if it was given; otherwise do not wait."""
         if self._sleep is not None:
             self._sleep(seconds)
 
@@ -362,7 +362,7 @@ class AsyncMockBackend(_MockBackend, AsyncNetworkBackend):
         return stream
 
     async def sleep(self, seconds: float) -> None:
-        """Tells `sleep`, if it was given; nobody waits else."""
+        """Call `sleep`, if it was given; otherwise do not wait."""
         await _sleep(self._sleep, seconds)
 
 

@@ -142,7 +142,7 @@ class SyncStream(NetworkStream):
             return self._end_or_raise(exc, timeout)
 
     def readinto(self, buffer: memoryview, timeout: float | None = None) -> int:
-        """As `read`, straight into `buffer`; 0 at the end of the stream."""
+        """Do as `read` does, straight into `buffer`; 0 at the end of the stream."""
         try:
             if timeout != self._timeout:
                 self._sock.settimeout(timeout)
@@ -243,8 +243,8 @@ class SyncStream(NetworkStream):
         timeout: float | None = None,
         until: float | None = None,
     ) -> int:
-        """As `write_until_readable`, from `offset` of an open file by sendfile(2), which copies
-        nothing into this process.
+        """Do as `write_until_readable` does, from `offset` of an open file by sendfile(2), which
+        copies nothing into this process.
 
         Returns how many bytes were sent: less than `count` means that there is something to read
         or that the file has no more.
@@ -259,8 +259,8 @@ class SyncStream(NetworkStream):
 
     @property
     def sends_files(self) -> bool:
-        """Whether `send_file` can be used: not over TLS, nor where the system has no sendfile(2)
-        and poll(2)."""
+        """Return whether `send_file` can be used: not over TLS, nor where the system has no
+        sendfile(2) and poll(2)."""
         return (
             not self._secured
             and hasattr(os, "sendfile")
@@ -269,8 +269,8 @@ class SyncStream(NetworkStream):
         )
 
     def _can_poll(self) -> bool:
-        """Whether waiting for the descriptor is waiting for the socket. Mocks give what is no
-        socket, and other makes of TLS cannot go on after half a record."""
+        """Return whether waiting for the descriptor is waiting for the socket. Mocks give what is
+        no socket, and other makes of TLS cannot go on after half a record."""
         if self._pollable is None:
             try:
                 is_socket = stat.S_ISSOCK(os.fstat(self._sock.fileno()).st_mode)
@@ -320,7 +320,8 @@ class SyncStream(NetworkStream):
             waiting.wake()
 
     def read_ready(self, max_bytes: int) -> bytes | None:
-        """What is there, ``b""`` at the end of the stream, None when there is nothing now."""
+        """Return what is there, ``b""`` at the end of the stream, None when there is nothing
+        now."""
         self._holds = False
         try:
             # As in `write`: who found the socket may have set a timeout.
@@ -448,7 +449,8 @@ class SyncStream(NetworkStream):
         return None
 
     def _unacknowledged(self) -> int | None:
-        """Bytes sent that the peer's system has not acknowledged; None where nobody can say."""
+        """Return how many bytes were sent that the peer's system has not acknowledged; None where
+        that cannot be known."""
         if sys.platform != "linux":
             return None
         try:
@@ -461,7 +463,8 @@ class SyncStream(NetworkStream):
             return None
 
     def _is_readable(self) -> bool:
-        """Whether something (data, end, error) has arrived; for an idle connection: it is dead."""
+        """Return whether something (data, end, error) has arrived; for an idle connection: it is
+        dead."""
         sock = self._sock
         try:
             fileno = sock.fileno()
@@ -501,7 +504,7 @@ class SyncStream(NetworkStream):
 
 
 def _make_poll(fileno: int) -> Callable[[], Any]:
-    """A function that says, without waiting, whether `fileno` is readable."""
+    """Return a function that says, without waiting, whether `fileno` is readable."""
     if hasattr(select, "poll"):
         poller = select.poll()
         poller.register(fileno, select.POLLIN | select.POLLHUP | select.POLLERR)
@@ -510,7 +513,7 @@ def _make_poll(fileno: int) -> Callable[[], Any]:
 
 
 def _milliseconds(timeout: float | None, until: float | None) -> int | None:
-    """For poll(2), rounded up: until what comes first, or None for ever."""
+    """Return the timeout for poll(2), rounded up: until what comes first, or None for ever."""
     if until is not None:
         left = max(0.0, until - time.monotonic())
         timeout = left if timeout is None else min(left, timeout)
@@ -607,7 +610,8 @@ class SyncBackend(NetworkBackend):
         return stream
 
     def resolve(self, host: str, port: int, timeout: float | None = None) -> list[str]:
-        """The addresses of `host`, best first; raises NameResolutionError, ConnectTimeout."""
+        """Return the addresses of `host`, best first; raises NameResolutionError,
+        ConnectTimeout."""
         return [str(each) for each in look_up(host, port, timeout, None, self._resolver)]
 
     def connect_unix_socket(

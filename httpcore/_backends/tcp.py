@@ -42,7 +42,7 @@ def open_tcp(
     resolver: Resolver | None = None,
     lookup_time: list[float] | None = None,
 ) -> socket.socket:
-    """A socket connected to the first address of `host` that answers.
+    """Return a socket connected to the first address of `host` that answers.
 
     Parameters: as those of `SyncBackend.connect_tcp`; `timeout` covers look-up and race. The
     seconds that the look-up took are added to `lookup_time`.
@@ -91,14 +91,14 @@ class ConnectRace:
         return ", ".join(self._tried)
 
     def wake(self) -> None:
-        """Called by another thread: nobody is to win."""
+        """End the race without a winner. Called by another thread."""
         self._ended = True
         for sock in list(self._sockets.values()):
             shut_down(sock)
 
     def run(self, deadline: float | None) -> socket.socket:
-        """The winner, blocking with what is left until `deadline`. TimeoutError when time is
-        over, else the last failure's OSError."""
+        """Return the winner, blocking with what is left until `deadline`. Raise TimeoutError when
+        time is over, else the last failure's OSError."""
         set_waker(self.wake)
         try:
             while True:
@@ -204,7 +204,7 @@ class ConnectRace:
 
 
 def _writable(sockets: dict[int, socket.socket], timeout: float | None) -> list[int]:
-    """The file numbers of those whose connect has ended, well or badly."""
+    """Return the file numbers of those whose connect has ended, well or badly."""
     if hasattr(select, "poll"):
         poller = select.poll()
         for fileno in sockets:
@@ -227,7 +227,7 @@ def look_up(
     local_address: str | None = None,
     resolver: Resolver | None = None,
 ) -> list[Address]:
-    """The addresses of `host`, at least one.
+    """Return the addresses of `host`, at least one.
 
     Raises NameResolutionError when there is none, ConnectTimeout after `timeout` seconds.
     """

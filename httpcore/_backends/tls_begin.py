@@ -78,7 +78,7 @@ def wrap_bio(
     server_hostname: str | None = None,
     protocols: tuple[str, ...] | None = None,
 ) -> Any:
-    """As `wrap_socket`, for TLS that works on memory: an `ssl.SSLObject`.
+    """Do as `wrap_socket` does, for TLS that works on memory: an `ssl.SSLObject`.
 
     Raises ssl.SSLError where the context has no such thing, and what the context raises.
     """
@@ -94,7 +94,7 @@ def wrap_bio(
 
 
 def _accepted(wrap: Any) -> dict[str, bool]:
-    """Those of the arguments beyond urllib3's that `wrap` takes, as far as it says so."""
+    """Return those of the arguments beyond urllib3's that `wrap` takes, as far as it says so."""
     if getattr(wrap, "__func__", None) is ssl.SSLContext.__dict__.get("wrap_socket"):
         return _WANTED
     import inspect  # slow to import, and few contexts are not the ssl module's
@@ -133,7 +133,7 @@ def _shake_hands_too(
 
 
 def _twin(sock: Any) -> Any:
-    """A second descriptor of the connection that `sock` has; None where it has none."""
+    """Return a second descriptor of the connection that `sock` has; None where it has none."""
     try:
         number = os.dup(sock.fileno())
     except (AttributeError, TypeError, OSError):

@@ -88,7 +88,7 @@ class TLSInTLSStream(NetworkStream):
 
     @property
     def unclean_eof(self) -> bool:
-        """Whether the peer ended without close_notify."""
+        """Return whether the peer ended without close_notify."""
         return self._pump.unclean_eof
 
     def _carry(self, action: Callable[[], Any], timeout: float | None) -> Any:
@@ -124,7 +124,7 @@ class TLSInTLSStream(NetworkStream):
         return data
 
     def readinto(self, buffer: memoryview, timeout: float | None = None) -> int:
-        """As `ReadsInPlace.readinto`."""
+        """Do as `ReadsInPlace.readinto` does."""
         try:
             count: int = self._carry(lambda: self._pump.tls.read(len(buffer), buffer), timeout)
         except ssl.SSLError as exc:
@@ -156,8 +156,8 @@ class TLSInTLSStream(NetworkStream):
     def write_until_readable(
         self, buffer: memoryview, timeout: float | None = None, until: float | None = None
     ) -> int:
-        """As `WritesUntilReadable.write_until_readable`. A record counts when the stream below has
-        all of it; come again with the same bytes first."""
+        """Do as `WritesUntilReadable.write_until_readable` does. A record counts when the stream
+        below has all of it; come again with the same bytes first."""
         listening: Any = getattr(self._below, "write_until_readable", None)
         pump, sent = self._pump, 0
         try:
@@ -181,7 +181,7 @@ class TLSInTLSStream(NetworkStream):
         return sent
 
     def _has_input(self) -> bool:
-        """Whether there is something to read, if only a record of TLS itself."""
+        """Return whether there is something to read, if only a record of TLS itself."""
         try:
             self._pump.feed(self._below.read(RECORD_SIZE, 0))
         except ReadTimeout:
@@ -192,7 +192,7 @@ class TLSInTLSStream(NetworkStream):
 
     @property
     def wait(self) -> Callable[[bool, float | None], bool] | None:
-        """As `WorksWithoutBlocking.wait`; None when the stream below cannot do that."""
+        """Do as `WorksWithoutBlocking.wait` does; None when the stream below cannot do that."""
         return None if getattr(self._below, "wait", None) is None else self._wait
 
     def _wait(self, write: bool, timeout: float | None) -> bool:
@@ -201,11 +201,12 @@ class TLSInTLSStream(NetworkStream):
         return ready
 
     def wake(self) -> None:
-        """As `WorksWithoutBlocking.wake`."""
+        """Do as `WorksWithoutBlocking.wake` does."""
         self._below.wake()
 
     def read_ready(self, max_bytes: int) -> bytes | None:
-        """As `WorksWithoutBlocking.read_ready`. What TLS itself has to say to that is sent, too."""
+        """Do as `WorksWithoutBlocking.read_ready` does. What TLS itself has to say to that is sent,
+        too."""
         pump = self._pump
         while True:
             try:
@@ -225,8 +226,8 @@ class TLSInTLSStream(NetworkStream):
             pump.feed(records)
 
     def write_ready(self, buffer: bytes | memoryview) -> int:
-        """As `WorksWithoutBlocking.write_ready`. A record counts when the stream below has all of
-        it."""
+        """Do as `WorksWithoutBlocking.write_ready` does. A record counts when the stream below has
+        all of it."""
         view = memoryview(buffer)
         sent = 0
         try:
@@ -286,7 +287,8 @@ class TLSInTLSStream(NetworkStream):
         return self._below.get_extra_info(info)
 
     def _is_readable(self) -> bool:
-        """Whether data or an end has arrived; tickets and other records of TLS itself are not."""
+        """Return whether data or an end has arrived; tickets and other records of TLS itself are
+        not."""
         if self._pump.ended or self._pump.tls.pending():
             return True
         # The stream below is read, not asked whether it is readable: it would answer by throwing

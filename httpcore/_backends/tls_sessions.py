@@ -53,8 +53,8 @@ _never_fails = contextlib.suppress(Exception)
 
 
 def session_key(context: Any, name: str | None, peer: str) -> Key | None:
-    """What a session has to be kept under to be resumed by a connection made with `context` as it
-    is now; None where none is to be resumed."""
+    """Return the key under which a session has to be kept to be resumed by a connection made with
+    `context` as it is now; None where none is to be resumed."""
     if not resumes_tls_sessions(context):
         return None
     with _never_fails:
@@ -63,7 +63,7 @@ def session_key(context: Any, name: str | None, peer: str) -> Key | None:
 
 
 def session_for(context: Any, key: Key | None) -> Any:
-    """The session to offer, an `ssl.SSLSession`, or None."""
+    """Return the session to offer, an `ssl.SSLSession`, or None."""
     if key is None:
         return None
     with _never_fails:
@@ -104,7 +104,7 @@ def _keep(sessions: dict[Key, tuple[Any, float]], key: Key, tls: Any) -> None:
 
 
 def forget_session(context: Any, key: Key | None) -> None:
-    """The peer did not like it; the next handshake is a full one."""
+    """Drop a session that the peer did not accept; the next handshake is a full one."""
     if key is not None:
         with _never_fails:
             _kept.get(context, {}).pop(key, None)

@@ -91,24 +91,24 @@ class ForwardingStream(NetworkStream):
         return self.stream.get_extra_info(info)
 
     def keep_session(self) -> None:
-        """As `KeepsSession.keep_session`, where the stream inside has it."""
+        """Do as `KeepsSession.keep_session` does, where the stream inside has it."""
         keep = getattr(self.stream, "keep_session", None)
         if keep is not None:
             keep()
 
     @property
     def sends_files(self) -> bool:
-        """Whether the stream inside sends files, and this one lets it."""
+        """Return whether the stream inside sends files, and this one lets it."""
         return self._passes_files and bool(getattr(self.stream, "sends_files", False))
 
     @property
     def unclean_eof(self) -> bool:
-        """Whether a TLS peer has closed without close_notify."""
+        """Return whether a TLS peer has closed without close_notify."""
         return bool(getattr(self.stream, "unclean_eof", False))
 
     @property
     def peer(self) -> str:
-        """Who is at the other end, where the stream inside says so."""
+        """Return the name of the peer for texts, if the stream inside has one."""
         inside: Any = self.stream
         name: str = inside.peer
         return name
@@ -130,16 +130,17 @@ class WrappedStream(ForwardingStream):
     # What passes
 
     def _sending(self, data: bytes) -> None:
-        """`data` is about to be sent. What this raises, nothing is sent after."""
+        """Look at `data`, which is about to be sent. Nothing is sent after an exception from
+        here."""
 
     def _received(self, data: bytes, max_bytes: int) -> None:
-        """`data` came, ``b""`` at the end."""
+        """Look at `data`, which has arrived; ``b""`` at the end."""
 
     def _failed(self, doing: str, exc: BaseException) -> None:
-        """What was being done ("read", "write", "start_tls") failed."""
+        """Note that an operation ("read", "write", "start_tls") has failed with `exc`."""
 
     def _secured(self, stream: NetworkStream) -> NetworkStream:
-        """The wrapper for `stream`, which is the one inside under TLS."""
+        """Return the wrapper for `stream`, which is the one inside under TLS."""
         raise AssertionError(f"{type(self).__name__} does not say what is around TLS")
 
     # Passing it on
@@ -165,7 +166,7 @@ class WrappedStream(ForwardingStream):
     def write_until_readable(
         self, buffer: memoryview, timeout: float | None = None, until: float | None = None
     ) -> int:
-        """As `WritesUntilReadable.write_until_readable`."""
+        """Do as `WritesUntilReadable.write_until_readable` does."""
         inside: Any = self.stream
         try:
             sent: int = inside.write_until_readable(buffer, timeout, until)
@@ -191,5 +192,5 @@ class WrappedStream(ForwardingStream):
 
 
 def name_of(host: str, port: int) -> str:
-    """Host and port as one writes them."""
+    """Return host and port as they are written in texts."""
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

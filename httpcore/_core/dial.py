@@ -127,7 +127,7 @@ def _attempt(plan: Plan, host: str) -> Generator[Step, Any, Dialed]:
 
 
 def _go_through(hop: ProxyHop, plan: Plan, host: str) -> Generator[Step, Any, Any]:
-    """A stream to `host`, or to the proxy that forwards to it."""
+    """Return a stream to `host`, or to the proxy that forwards to it."""
     target = plan.address or host
     stream = yield from _reach(hop, plan)
     if hop.scheme in SOCKS:
@@ -138,7 +138,8 @@ def _go_through(hop: ProxyHop, plan: Plan, host: str) -> Generator[Step, Any, An
 
 
 def _reach(hop: ProxyHop, plan: Plan) -> Generator[Step, Any, Any]:
-    """A stream to the proxy. Its failures say so: the origin was not even asked for."""
+    """Return a stream to the proxy. Its failures say that the proxy failed: the origin was not even
+    asked for."""
     check_host(hop.host)
     if hop.port > MAX_PORT:
         raise ProxyConnectError(
@@ -163,14 +164,14 @@ def _port_too_high(host: bytes, port: int) -> str:
 
 
 def _to_system(host: bytes) -> str:
-    """A URL's host as the system takes it: the % before an IPv6 zone may be escaped there
+    """Return a URL's host as the system takes it: the % before an IPv6 zone may be escaped there
     (RFC 6874 section 2)."""
     address, escaped, zone = host.decode("ascii").partition("%25")
     return f"{address}%{zone}" if zone and ":" in address else address + escaped + zone
 
 
 def _tls_name(host: str) -> str:
-    """The name to verify and, where it is no address, to put into SNI.
+    """Return the name to verify and, where it is no address, to put into SNI.
 
     A trailing dot says "fully qualified" to DNS and is not part of a certificate's name
     (RFC 6066 section 3); a zone id is local (RFC 6874 section 4).

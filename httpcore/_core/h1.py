@@ -106,7 +106,7 @@ _find_fields = re.compile(rb"(?m)^(" + _TOKEN + rb"): (\S.*)(?<! )\r\n").findall
 
 
 def _beginnings(*steps: bytes) -> bytes:
-    """A pattern for all that may still become `steps`, one after the other."""
+    """Return a pattern for all that may still become `steps`, one after the other."""
     pattern = b""
     for step in reversed(steps):
         pattern = b"(?:%b%b)?" % (step, pattern)
@@ -157,7 +157,7 @@ _BODYLESS = frozenset([204, 304])
 
 
 def _tokens(value: bytes) -> list[bytes]:
-    """The lower-case members of a comma-separated field value."""
+    """Return the lower-case members of a comma-separated field value."""
     return [part for part in (piece.strip() for piece in value.lower().split(b",")) if part]
 
 
@@ -231,7 +231,8 @@ def encode_request(
 
 
 def _combined(name: bytes, first: bytes, second: bytes) -> bytes:
-    """What two request fields of one name amount to, where that is allowed at all."""
+    """Return the one field that two request fields of the same name amount to, where that is
+    allowed at all."""
     if name == b"host":
         raise LocalProtocolError("more than one Host header")
     if name == b"transfer-encoding":
@@ -242,7 +243,7 @@ def _combined(name: bytes, first: bytes, second: bytes) -> bytes:
 
 
 def _without_repeats(headers: Headers) -> Headers:
-    """The fields with one Content-Length where several agree, as h11 sends them."""
+    """Return the fields with one Content-Length where several agree, as h11 sends them."""
     first = next(i for i, field in enumerate(headers) if field[0].lower() == b"content-length")
     return [
         field
@@ -252,7 +253,7 @@ def _without_repeats(headers: Headers) -> Headers:
 
 
 def _request_length(seen: dict[bytes, bytes]) -> int:
-    """The body length of a request that announces one (RFC 9112 section 6)."""
+    """Return the body length of a request that announces one (RFC 9112 section 6)."""
     coding = seen.get(b"transfer-encoding")
     length = seen.get(b"content-length", b"")
     if coding is not None:
@@ -356,12 +357,12 @@ class LengthReader:
 
     @property
     def received(self) -> int:
-        """Payload bytes so far."""
+        """Return how many bytes of payload have arrived."""
         return self.length - self.remaining
 
     @property
     def trailers(self) -> Headers:
-        """Always empty: only a chunked body can have trailers."""
+        """Return no trailers: only a chunked body can have them."""
         return []
 
     def feed(self, data: bytes) -> bytes:
@@ -413,7 +414,7 @@ class CloseReader:
 
     @property
     def trailers(self) -> Headers:
-        """Always empty: only a chunked body can have trailers."""
+        """Return no trailers: only a chunked body can have them."""
         return []
 
     def feed(self, data: bytes) -> bytes:
@@ -542,7 +543,8 @@ class ChunkedReader:
         return payload
 
     def _starts_to_doubt(self, rest: bytes) -> bool:
-        """Whether `rest` can only be read with bare LFs for line ends; then lines are read so."""
+        """Return whether `rest` can only be read with bare LFs for line ends; then lines are read
+        so."""
         if not self.lenient or self.doubtful or b"\n" not in rest:
             return False
         first = self._match_line is _match_first_chunk
@@ -760,9 +762,9 @@ class HeadReader:
 
     @property
     def may_be_final(self) -> bool:
-        """Whether the last thing that came, as a whole, was an interim response of a status that
-        nobody knows. Leniently it is taken for the final one if nothing follows: programs answer
-        with any status, and http.client takes it for the response at once."""
+        """Return whether the last thing that came, as a whole, was an interim response of unknown
+        status. Leniently it is taken for the final one if nothing follows: programs answer with any
+        status, and http.client takes it for the response at once."""
         last = self._last
         return last is not None and last.status not in _KNOWN_INTERIM and not self._section.held
 
@@ -821,7 +823,7 @@ class HeadReader:
         )
 
     def _read_cut(self) -> Head | None:
-        """The final head in what is held, where it ends with a line.
+        """Return the final head in what is held, where it ends with a line.
 
         A line without its end is not believed, unlike by http.client: it may be half a length
         or half a name. Nor is what hands the connection over.
@@ -884,7 +886,7 @@ class HeadReader:
         return self._interpret(event, fields, trusted)
 
     def _read_with_h11(self, block: bytes) -> h11.Response | h11.InformationalResponse:
-        """One complete head as h11 reads it."""
+        """Return one complete head as h11 reads it."""
         import h11
 
         event = _ask_h11(_h11_connection(self._method, self._told), block)
@@ -907,7 +909,7 @@ class HeadReader:
         fields: Headers,
         trusted: bool,
     ) -> Head:
-        """What a head that h11 read means; the same decisions as in `read_head`."""
+        """Return what a head that h11 read means; the same decisions as in `read_head`."""
         length = coding = timeout = None
         keep_alive = self._keep_alive and trusted and event.http_version >= b"1.1"
         for name, value in event.headers:
@@ -956,11 +958,11 @@ class _Section:
 
     @property
     def held(self) -> int:
-        """Bytes waiting."""
+        """Return the bytes that wait."""
         return len(self._buffer) - self._start
 
     def start(self, count: int) -> bytes:
-        """The first `count` bytes waiting, or all of them where there are fewer."""
+        """Return the first `count` bytes that wait, or all of them if there are fewer."""
         return bytes(self._buffer[self._start : self._start + count])
 
     def feed(self, data: bytes) -> bytes | None:
@@ -987,7 +989,7 @@ class _Section:
 
 
 def _keep_alive_timeout(value: bytes) -> float | None:
-    """Seconds in ``Keep-Alive: timeout=N, max=M`` (RFC 2068 section 19.7.1.1)."""
+    """Return the seconds in ``Keep-Alive: timeout=N, max=M`` (RFC 2068 section 19.7.1.1)."""
     match = _search_timeout(value)
     return None if match is None else float(match[1])
 
@@ -997,7 +999,7 @@ _CONFLICTING = "conflicting Content-Length headers"
 
 
 def _broken(reason: str) -> RemoteProtocolError:
-    """The error for a response that began and is not HTTP."""
+    """Return the error for a response that began and is not HTTP."""
     # h11 has no class for this one; a test holds the text in place. It also quotes the whole
     # offending line elsewhere, which may be long.
     kind = RemoteProtocolError
@@ -1021,7 +1023,7 @@ def _incomplete_chunk(received: int) -> IncompleteBody:
 
 
 def _h11_connection(method: bytes, told: Headers) -> h11.Connection:
-    """An h11 connection that has sent the request and waits for the answer.
+    """Return an h11 connection that has sent the request and waits for the answer.
 
     Only the method, Connection and Upgrade change how an answer is read, so only they are told.
     """
@@ -1038,7 +1040,7 @@ def _h11_connection(method: bytes, told: Headers) -> h11.Connection:
 
 
 def _ask_h11(connection: h11.Connection, block: bytes) -> object:
-    """The event that h11 reads in these bytes.
+    """Return the event that h11 reads in these bytes.
 
     h11's field pattern takes quadratic time on a line of spaces that ends in a control
     character: half a minute for one head of 100 KiB. It refuses such a line in the end, so
@@ -1060,12 +1062,12 @@ def _ask_h11(connection: h11.Connection, block: bytes) -> object:
 
 
 def _without_quotation(text: str) -> str:
-    """What h11 says, less the bytes that it quotes."""
+    """Return what h11 says, less the bytes that it quotes."""
     return re.sub(r"[:,]?\s*(?:bytearray\()?b(['\"]).*\1\)?", "", text, flags=re.DOTALL)
 
 
 def _read_trailers(block: bytes, lenient: bool) -> Headers:
-    """The fields of a trailer section, blank line included."""
+    """Return the fields of a trailer section, blank line included."""
     if block in (b"\r\n", b"\n"):
         return []
     import h11
@@ -1096,7 +1098,8 @@ _CONTROLS_TO_SPACES = bytes.maketrans(b"\0\n\v\f\r", b"     ")
 
 
 def _lines(block: bytes) -> list[bytes]:
-    """The lines of a section, without line ends and without the blank one, split as by h11."""
+    """Return the lines of a section, without line ends and without the blank one, split as by
+    h11."""
     return [line[:-1] if line.endswith(b"\r") else line for line in block.split(b"\n")][:-2]
 
 
@@ -1135,7 +1138,7 @@ def _repair(block: bytes) -> tuple[bytes, Headers, bool] | None:
 
 
 def _repair_fields(lines: list[bytes]) -> tuple[Headers, bool]:
-    """The fields that can be read in these lines, and whether the odd ones leave the framing
+    """Return the fields that can be read in these lines, and whether the odd ones leave the framing
     certain. Each kind of oddness is logged once, without values: they may be secrets."""
     fields: list[tuple[bytes, bytearray]] = []
     odd: dict[str, None] = {}
@@ -1172,7 +1175,7 @@ def _repair_fields(lines: list[bytes]) -> tuple[Headers, bool]:
 
 
 def _settle_framing(fields: Headers) -> tuple[Headers, bool]:
-    """The one framing field, or none, that http.client and urllib3 would go by.
+    """Return the one framing field, or none, that http.client and urllib3 would go by.
 
     Chunked wins over a length, as in RFC 9112 section 6.3 rule 3; other codings are passed
     through undecoded; a length that is no number means that the body ends with the connection.

@@ -41,7 +41,7 @@ class Address(NamedTuple):
 
 
 def interleave(addresses: Iterable[Address]) -> list[Address]:
-    """`addresses` with the families taking turns, the first one's family first; each family
+    """Return `addresses` with the families taking turns, the first one's family first; each family
     in its own order. Repeated ones are left out."""
     families: dict[int, deque[Address]] = {}
     for each in dict.fromkeys(addresses):
@@ -72,11 +72,11 @@ class Race(Generic[A]):
 
     @property
     def running(self) -> int:
-        """Attempts that have neither answered nor failed."""
+        """Return how many attempts have neither answered nor failed."""
         return self._running
 
     def next(self, now: float) -> A | None:
-        """The one to begin with at the time `now`, or None to wait first."""
+        """Return the address to try at the time `now`, or None to wait first."""
         if not self._waiting or (self._running and now < self._due):
             return None
         self._running += 1
@@ -84,10 +84,10 @@ class Race(Generic[A]):
         return self._waiting.popleft()
 
     def pause(self, now: float) -> float | None:
-        """Seconds until `next` may give another one; None when there is no other."""
+        """Return the seconds until `next` may give another one; None when there is no other."""
         return max(0.0, self._due - now) if self._waiting else None
 
     def failed(self) -> None:
-        """One attempt failed: the next one need not wait for its turn."""
+        """Note that one attempt failed: the next one need not wait for its turn."""
         self._running -= 1
         self._due = 0.0

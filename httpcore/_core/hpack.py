@@ -68,8 +68,9 @@ class RememberingDecoder:
         return block
 
     def _table(self) -> tuple[object, int, int]:
-        """What tells the table from any that comes after a change of it: its newest entry (each one
-        is an object of its own), how many there are, and for how many bytes there is room."""
+        """Return what distinguishes the table from any that comes after a change of it: its newest
+        entry (each one is an object of its own), how many there are, and for how many bytes there
+        is room."""
         table = self._decoder.header_table
         entries = table.dynamic_entries
         return entries[0] if entries else None, len(entries), table.maxsize
@@ -144,7 +145,8 @@ class CompiledDecoder:
 
 
 def _find_compiled() -> Coders | None:
-    """jh2's coders, if they are there and do what they should: the names are not its promise."""
+    """Return jh2's coders, if they are there and do what they should: their names are not part of
+    its promise."""
     try:
         module = import_module("jh2.connection")
         encoder, decoder = module.Encoder, module.Decoder

@@ -78,11 +78,11 @@ class ProxyHop(NamedTuple):
     on_challenge: Any = None
 
     def unverified(self) -> ProxyHop:
-        """The same without its TLS context."""
+        """Return the same without its TLS context."""
         return self._replace(ssl_context=None)
 
     def verified_by(self, ssl_context: Any) -> ProxyHop:
-        """The same with another TLS context."""
+        """Return the same with another TLS context."""
         return self._replace(ssl_context=ssl_context)
 
     def __str__(self) -> str:
@@ -93,7 +93,7 @@ class ProxyHop(NamedTuple):
 
 
 def to_hop(proxy: Any, scheme: bytes) -> ProxyHop:
-    """The hop that `proxy` is for a request of this `scheme`.
+    """Return `proxy` as a hop for requests of this `scheme`.
 
     Raises:
         TypeError: it is no `Proxy`.
@@ -139,7 +139,7 @@ def _check_socks_auth(scheme: bytes, auth: tuple[bytes, bytes] | None) -> None:
 
 
 def forwarded(request: Request, hop: ProxyHop) -> Request:
-    """`request` as `hop` takes it: to the proxy, with the absolute URL as its target."""
+    """Return `request` as `hop` takes it: to the proxy, with the absolute URL as its target."""
     url = request.url
     target = url.target
     if target[:1] in (b"/", b"?", b"*"):
@@ -242,7 +242,7 @@ def _connect_request(hop: ProxyHop, target: bytes, headers: HeaderList) -> Reque
 
 
 def _answer(hop: ProxyHop, error: ProxyError, head: Head) -> HeaderList | None:
-    """The headers to try again with on the same connection; None to give up."""
+    """Return the headers to try again with on the same connection; None to give up."""
     if hop.on_challenge is None or head.status != 407:
         return None
     if not head.keep_alive or not head.body.done:
@@ -266,7 +266,7 @@ def _exchange(stream: Any, request: Request) -> Generator[Step, Any, Head]:
 def told(
     name: str, details: dict[str, Any], work: Generator[Step, Any, Any]
 ) -> Generator[Step, Any, Any]:
-    """`work`, telling the trace when it begins and how it ends."""
+    """Do `work`; report to the trace when it begins and how it ends."""
     yield Tell(f"{name}.started", details)
     try:
         result = yield from work

@@ -114,11 +114,11 @@ class RetryBudget:
         self.left = self._most
 
     def earn(self) -> None:
-        """A first attempt was made."""
+        """Note that a first attempt was made."""
         self.left = min(self._most, self.left + self._earned)
 
     def spend(self) -> bool:
-        """Whether a retry may be made; it is paid then."""
+        """Pay for a retry; return whether it may be made."""
         if self.left < 1.0:
             return False
         self.left -= 1.0
@@ -135,7 +135,7 @@ class Retries:
         self._by_reason = {"connect": 0, "read": 0, "status": 0}
 
     def after_failure(self, exc: BaseException, random: float) -> float | None:
-        """Seconds to wait before the next attempt, or None when there is none.
+        """Return the seconds to wait before the next attempt, or None when there is none.
 
         Args:
             random: from 0.0 to 1.0.
@@ -148,7 +148,7 @@ class Retries:
     def after_status(
         self, status: int, headers: Any, random: float, wall_clock: float
     ) -> float | None:
-        """As `after_failure`, for a response.
+        """Do as `after_failure` does, for a response.
 
         Args:
             headers: its fields, pairs of bytes.
@@ -187,7 +187,7 @@ class Retries:
 
 
 def retry_after(headers: Any, wall_clock: float) -> float | None:
-    """The seconds that Retry-After asks for, or None where there is none, or nonsense."""
+    """Return the seconds that Retry-After asks for, or None where there is none, or nonsense."""
     value = next((value for name, value in headers if name.lower() == b"retry-after"), None)
     if value is None:
         return None

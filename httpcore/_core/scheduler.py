@@ -217,17 +217,18 @@ class Share:
 
     @property
     def route(self) -> Route:
-        """What the connection leads to."""
+        """Return what the connection leads to."""
         return self.slot.route
 
     @property
     def connection(self) -> Any:
-        """The caller's object, the same for all shares of a slot; None once that was closed."""
+        """Return the caller's object, the same for all shares of a slot; None once that was
+        closed."""
         return self.slot.connection
 
     @property
     def state(self) -> str:
-        """ACTIVE; CLOSED once it was given back."""
+        """Return ACTIVE; CLOSED once it was given back."""
         shares = self.slot.shares
         return self.slot.state if shares is not None and self in shares else CLOSED
 
@@ -398,7 +399,7 @@ class Scheduler:
     def acquire(
         self, route: Route, owner: Owner, now: float, fresh: bool = False
     ) -> Slot | Share | Waiter:
-        """Asks for a slot, or for a share of one.
+        """Ask for a slot, or for a share of one.
 
         Args:
             route: Where to.
@@ -436,7 +437,7 @@ class Scheduler:
     def release(
         self, owner: Owner, now: float, reusable: bool, keep_for: float | None = None
     ) -> None:
-        """Gives the slot back, whatever its state; also withdraws an owner that waits.
+        """Give the slot back, whatever its state; also withdraw an owner that waits.
 
         May be called any number of times, and from any error handler: without a slot it does
         nothing. Afterwards `owner.slot` is None.
@@ -478,7 +479,7 @@ class Scheduler:
         return None
 
     def dialed(self, owner: Owner, connection: Any, now: float, streams: int | None = None) -> None:
-        """The owner's slot has its connection: DIALING becomes ACTIVE.
+        """Note that the owner's slot has its connection: DIALING becomes ACTIVE.
 
         Args:
             owner: The one that was dialing.
@@ -514,7 +515,7 @@ class Scheduler:
         self._mutating = False
 
     def resize(self, slot: Slot | Share, streams: int, now: float) -> None:
-        """The server changed how many requests a connection serves at once.
+        """Note that the server changed how many requests a connection serves at once.
 
         Those that are under way go on, be they more. Of a connection that is closed, that was
         never shared or that this pool does not know, it changes nothing.
@@ -541,8 +542,8 @@ class Scheduler:
         self._mutating = False
 
     def drain(self, slot: Slot | Share, now: float) -> None:
-        """A connection takes no new requests, for good. It is closed when the last that is under
-        way was released; at once if it is idle.
+        """Note that a connection takes no new requests, for good. It is closed when the last that
+        is under way was released; at once if it is idle.
 
         Args:
             slot: The slot of the connection, or any share of it.
@@ -562,7 +563,7 @@ class Scheduler:
         self._mutating = False
 
     def forget(self, owner: Owner) -> None:
-        """The connection leaves the pool with its owner (it speaks another protocol now).
+        """Let the connection leave the pool with its owner (it has changed to another protocol).
 
         Its slot makes room; the connection is not put into `closing`, its user closes it.
         Without a slot it does nothing. One that others share stays with them: a Share is
@@ -578,7 +579,7 @@ class Scheduler:
         return self._give_back(owner, self._latest, _AT_ONCE, True)
 
     def cancel(self, waiter: Waiter, now: float) -> None:
-        """A waiter gives up.
+        """Take a waiter, which gives up, out of the queue.
 
         If it was served meanwhile, the slot goes back: to the idle ones if it came from there,
         with its expiry unchanged. Only for a slot that was not used; else call `release`.
@@ -594,8 +595,8 @@ class Scheduler:
             self._mutating = False
 
     def hand_back(self, owner: Owner, now: float) -> None:
-        """The owner gives back what it got and has not used: to the idle slots if it came from
-        there, with its expiry unchanged. Without a slot it does nothing."""
+        """Give back what the owner got and has not used: to the idle slots if it came from there,
+        with its expiry unchanged. Without a slot, do nothing."""
         if self._mutating:
             self._repair(now)
         slot = owner.slot
@@ -608,8 +609,8 @@ class Scheduler:
         return self._give_back(owner, now, expires)
 
     def discard(self, owner: Owner, now: float) -> None:
-        """What the owner took has died while it was idle: as `release`, not reusable; but it
-        counts as expired, and not as reused."""
+        """Give back what has died while it was idle: as `release`, not reusable; but it counts as
+        expired, and not as reused."""
         if self._mutating:
             self._repair(now)
         slot = owner.slot
@@ -620,8 +621,8 @@ class Scheduler:
         return self._give_back(owner, now, _AT_ONCE)
 
     def close_idle(self, chooses: Any = None) -> None:
-        """Closes all idle slots, or only those whose route's proxy `chooses`, a predicate, is true
-        for. (No waiter can use the room: see invariant 4.)"""
+        """Close all idle slots, or only those for whose route's proxy `chooses`, a predicate, is
+        true. (No waiter can use the room: see invariant 4.)"""
         if self._mutating:
             self._repair(self._latest)
         chosen = [slot for slot in self._idle if chooses is None or chooses(slot.route.proxy)]
@@ -631,7 +632,7 @@ class Scheduler:
         self._mutating = False
 
     def close(self) -> None:
-        """Closes all idle slots now, and those in use when they are released.
+        """Close all idle slots now, and those in use when they are released.
 
         Slots that are made afterwards live as usual: a closed requests session can be used
         again, and so can an httpcore pool.
@@ -646,15 +647,15 @@ class Scheduler:
         self._mutating = False
 
     def abandon(self) -> None:
-        """Ends all slots as they are, whatever operation was under way; none is listed in
-        `closing`. For the child of a fork, which then goes on with a new Scheduler: to that one,
-        releasing a slot of this one is nothing."""
+        """End all slots as they are, whatever operation was under way; none is listed in `closing`.
+        For the child of a fork, which then goes on with a new Scheduler: to that one, releasing a
+        slot of this one is nothing."""
         for slot in list(self._slots):
             slot.state = CLOSED
 
     def stats(self) -> dict[str, int]:
-        """How many: connections (all slots), active, idle, dialing; waiting requests; and requests
-        that have a connection or are dialing one."""
+        """Return how many there are: connections (all slots), active, idle, dialing; waiting
+        requests; and requests that have a connection or are dialing one."""
         states = [slot.state for slot in self._slots]
         busy = [slot.shares for slot in self._slots if slot.state in (ACTIVE, DIALING)]
         return {
@@ -667,7 +668,8 @@ class Scheduler:
         }
 
     def routes(self) -> dict[Route, dict[str, int]]:
-        """As `stats`, for each route that has slots or waiters: active, idle, dialing, queued."""
+        """Return as much as `stats` for each route that has slots or waiters: active, idle,
+        dialing, queued."""
         found: dict[Route, dict[str, int]] = {}
         for slot in self.slots():
             found.setdefault(slot.route, dict(_NO_ROUTE))[slot.state.lower()] += 1
@@ -676,7 +678,7 @@ class Scheduler:
         return found
 
     def totals(self) -> dict[str, int]:
-        """What has happened so far. Connections: opened; failed, which could not be opened;
+        """Return what has happened so far. Connections: opened; failed, which could not be opened;
         expired, which were closed because their time was up while they were idle, or were found
         dead or retired by the server then; evicted, idle ones that were closed to make room.
         Requests: reused, which got a connection that had served another; replayed.
@@ -695,19 +697,19 @@ class Scheduler:
         }
 
     def waiters(self, most: int | None = None) -> list[Waiter]:
-        """The waiters, the oldest first; the first `most` of them."""
+        """Return the waiters, the oldest first; the first `most` of them."""
         return list(islice(self._waiting.values(), most))
 
     def waiter_of(self, owner: Owner) -> Waiter | None:
-        """The place of `owner` in the queue, or None."""
+        """Return the place of `owner` in the queue, or None."""
         return self._waiting.get(id(owner))
 
     def slots(self) -> list[Slot]:
-        """The slots of the pool, the oldest first."""
+        """Return the slots of the pool, the oldest first."""
         return [slot for slot in self._slots if slot.state != CLOSED]
 
     def check(self) -> None:
-        """Asserts the invariants above, as far as one moment shows them. Not O(1); for tests.
+        """Assert the invariants above, as far as one moment shows them. Not O(1); for tests.
 
         Raises:
             AssertionError: One of them does not hold; the number is in the text.
@@ -788,7 +790,7 @@ class Scheduler:
         return waiter
 
     def _take(self, line: RouteState, owner: Owner, now: float, fresh: bool) -> Slot | Share | None:
-        """Gives the owner a stream or an idle slot of the line, or a new one, if the limits
+        """Give the owner a stream or an idle slot of the line, or a new one, if the limits
         allow."""
         self.touched += 1
         found = self._open(line, now) if line.shared else None
@@ -820,7 +822,7 @@ class Scheduler:
         return slot
 
     def _use(self, slot: Slot, owner: Owner, now: float) -> Slot | Share:
-        """Gives the owner an idle slot, or a stream of one that is shared."""
+        """Give the owner an idle slot, or a stream of one that is shared."""
         if slot.state == IDLE:
             del slot.route_state.idle[slot]
             del self._idle[slot]
@@ -836,8 +838,8 @@ class Scheduler:
         return share
 
     def _give_back(self, owner: Owner, now: float, expires: float, used: bool = False) -> None:
-        """Ends the ownership: to the idle slots if `expires` is still to come, else closed; `used`
-        if it served a request that is not counted in `served`."""
+        """End the ownership. The slot becomes idle if `expires` is still to come, else it is
+        closed; `used` if it served a request that is not counted in `served`."""
         if self._mutating:
             self._repair(now)
         slot = owner.slot
@@ -874,7 +876,8 @@ class Scheduler:
     def _hand_over(
         self, slot: Slot, line: RouteState, owner: Owner, now: float, expires: float
     ) -> None:
-        """From its owner straight to the oldest contender of all, which waits for this route.
+        """Pass the slot from its owner straight to the oldest contender of all, which waits for
+        this route.
 
         The same as `_give_back` would do in more steps; a busy pool lives on this.
         """
@@ -942,7 +945,7 @@ class Scheduler:
         self._close(slot)
 
     def _trim(self) -> None:
-        """Closes the oldest idle slots until no more than `max_keepalive` are left."""
+        """Close the oldest idle slots until no more than `max_keepalive` are left."""
         while len(self._idle) > self._max_idle:
             self._evict(next(iter(self._idle)))
 
@@ -951,7 +954,7 @@ class Scheduler:
     # comes. So each costs what it did to put it there.
 
     def _share(self, slot: Slot, owner: Owner, now: float, streams: int) -> None:
-        """Makes a slot that is still DIALING a shared one, with its owner as the first."""
+        """Make a slot that is still DIALING a shared one, with its owner as the first."""
         share = Share(slot, now)
         self._sequence += 1
         slot._number = self._sequence
@@ -971,8 +974,8 @@ class Scheduler:
         keep_for: float | None,
         used: bool = True,
     ) -> None:
-        """Ends a share. The stream goes to who waits for it; after the last the slot is idle, or
-        is closed."""
+        """End a share. The stream goes to the first waiter of the route; after the last the slot is
+        idle, or is closed."""
         if self._mutating:
             self._repair(now)
         slot, shares = share.slot, share.slot.shares
@@ -998,7 +1001,7 @@ class Scheduler:
         self._mutating = False
 
     def _vacate(self, slot: Slot, now: float) -> None:
-        """The last share has gone."""
+        """Let the slot become idle, or close it, after its last share was given back."""
         expires = min(slot.expires, slot._retires)
         if slot.streams and expires > now:
             self._rest(slot, now, expires)
@@ -1008,14 +1011,14 @@ class Scheduler:
         self._trim()
 
     def _offer(self, slot: Slot) -> None:
-        """After a stream may have come free: lists the slot, unless it is."""
+        """List the slot, unless it is, after a stream may have come free."""
         if slot._listed or slot.shares is None or len(slot.shares) >= slot.streams:
             return
         slot._listed = True
         heappush(slot.route_state.open, (slot._number, slot))
 
     def _open(self, line: RouteState, now: float) -> Slot | None:
-        """The oldest slot of a line that is in use and has a free stream."""
+        """Return the oldest slot of a line that is in use and has a free stream."""
         entries = line.open
         while entries:
             self.touched += 1
@@ -1028,7 +1031,7 @@ class Scheduler:
         return None
 
     def _assign_streams(self, line: RouteState, now: float) -> None:
-        """Hands out the free streams of a line, which are of no use to any other."""
+        """Hand out the free streams of a line, which are of no use to any other."""
         while line.waiters:
             slot = self._open(line, now)
             if slot is None:
@@ -1041,7 +1044,7 @@ class Scheduler:
     # The queue.
 
     def _serve(self, now: float) -> None:
-        """Hands out what is free, to the oldest contender first, until the next one must wait."""
+        """Hand out what is free, to the oldest contender first, until the next one must wait."""
         ready = self._ready
         while ready:
             sequence, line = ready[0]
@@ -1078,11 +1081,11 @@ class Scheduler:
             line.queued_as = 0
 
     def _may_dial(self, line: RouteState) -> bool:
-        """As far as the line is concerned."""
+        """Return whether the line itself allows one more connection."""
         return line.count < self._max_per_route and not (line.patient and line.dialing)
 
     def _settle(self, line: RouteState) -> None:
-        """After any change to a line: it contends if it can, and an empty one is dropped."""
+        """Let a line contend if it can, and drop an empty one; after any change to it."""
         if line.waiters:
             head = next(iter(line.waiters))
             if line.queued_as != head and (line.idle or self._may_dial(line)):
@@ -1110,7 +1113,7 @@ class Scheduler:
             heapify(self._expiries)
 
     def _reap(self, now: float) -> None:
-        """Closes each idle slot whose time has come."""
+        """Close each idle slot whose time has come."""
         mutating, self._mutating = self._mutating, True
         while self._expiries and self._expiries[0][0] <= now:
             due, _, slot = heappop(self._expiries)
@@ -1171,7 +1174,7 @@ class Scheduler:
         return kept
 
     def _rebuild(self) -> None:
-        """Computes all that follows from the facts."""
+        """Compute all that follows from the facts."""
         self._lines = self._rebuilt_lines()
         self._idle = OrderedDict()
         self._ready = []
@@ -1217,7 +1220,8 @@ def _limit(name: str, value: int | None, least: int) -> int:
 
 
 def _renewed(slot: Slot) -> Slot:
-    """The same connection under a new identity, so that references to the old one are void."""
+    """Return the same connection under a new identity, so that references to the old one are
+    void."""
     new = Slot(slot.route_state, slot.idle_since)
     new.state = slot.state
     new.connection = slot.connection

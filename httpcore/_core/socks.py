@@ -133,7 +133,7 @@ def _set_up(
 
 
 def _told_apart(what: str, work: Generator[Step, Any, Refusal]) -> Generator[Step, Any, None]:
-    """`work`, its failures told as those of the proxy."""
+    """Do `work`; raise its failures as those of the proxy."""
     try:
         refusal = yield from work
     except TimeoutException as exc:
@@ -145,14 +145,14 @@ def _told_apart(what: str, work: Generator[Step, Any, Refusal]) -> Generator[Ste
 
 
 def _pick(addresses: list[str], hop: ProxyHop) -> str:
-    """The address that the proxy is asked for: the first, and for SOCKS 4 the first IPv4 one."""
+    """Return the address to ask the proxy for: the first, and for SOCKS 4 the first IPv4 one."""
     if hop.scheme in SOCKS_4:
         return next((each for each in addresses if ":" not in each), addresses[0])
     return addresses[0]
 
 
 def _log_in(stream: Any, hop: ProxyHop, answers: Answers) -> Generator[Step, Any, Refusal]:
-    """RFC 1928 section 3, RFC 1929."""
+    """Agree on a method and log in (RFC 1928 section 3, RFC 1929)."""
     offered = [NO_LOGIN] if hop.auth is None else [NO_LOGIN, PASSWORD]
     yield Write(stream, bytes([5, len(offered), *offered]))
     chosen = (yield from answers.read(2, first=5))[1]
@@ -170,7 +170,7 @@ def _log_in(stream: Any, hop: ProxyHop, answers: Answers) -> Generator[Step, Any
 def _ask_5(
     stream: Any, hop: ProxyHop, host: str, port: int, answers: Answers
 ) -> Generator[Step, Any, Refusal]:
-    """RFC 1928 sections 4 to 6."""
+    """Ask a SOCKS 5 proxy for the connection (RFC 1928 sections 4 to 6)."""
     yield Write(stream, b"\x05" + CONNECT + b"\0" + _address_5(host) + port.to_bytes(2, "big"))
     reply = yield from answers.read(5, first=5)
     if reply[1]:

@@ -56,7 +56,7 @@ class Preview:
         self._secret = False  # it has a secret, or goes on from one that had
 
     def show(self, data: bytes) -> str:
-        """How `data` begins, as a literal; "" where that is no text."""
+        """Return how `data` begins, as a literal; "" where that is no text."""
         shown = bytearray()
         *lines, last = data.split(b"\n")
         for line in lines:
@@ -69,11 +69,11 @@ class Preview:
         return repr(bytes(shown[: self._size])) + ("..." if len(shown) > self._size else "")
 
     def skip(self) -> None:
-        """Bytes went by that nobody looked at: what comes may be the end of a secret."""
+        """Note that bytes went by unseen: what comes may be the end of a secret."""
         self._line, self._secret = b" ", True
 
     def _mask(self, piece: bytes, ends: bool) -> bytes:
-        """A piece of a line without its secret; `ends` says that it is its last."""
+        """Return a piece of a line without its secret; `ends` says that it is its last."""
         known = len(self._line)
         line = self._line + piece
         if not line and not ends:
@@ -197,7 +197,7 @@ class LoggingBackend(NetworkBackend):
 
     @property
     def speaks_http2(self) -> bool:
-        """Whether HTTP/2 can be spoken over it: as over the one inside."""
+        """Return whether HTTP/2 can be used over it: as over the backend inside."""
         return bool(getattr(self._backend, "speaks_http2", True))
 
     def _on(self) -> bool:

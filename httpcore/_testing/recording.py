@@ -176,12 +176,12 @@ class RecordingStream(WrappedStream):
 
     @property
     def idle(self) -> bool:
-        """Whether no exchange is under way."""
+        """Return whether no exchange is under way."""
         return self._recorder.idle
 
     @property
     def switched(self) -> bool:
-        """Whether another protocol than HTTP is spoken."""
+        """Return whether the connection has changed to another protocol than HTTP."""
         return self._recorder.switched
 
     def _sending(self, data: bytes) -> None:
@@ -336,7 +336,7 @@ class RecordingBackend(NetworkBackend):
         return record(timeout)
 
     def over(self, backend: NetworkBackend) -> RecordingBackend:
-        """Another backend for the same cassette, over another network."""
+        """Return another backend for the same cassette, over another network."""
         other = copy.copy(self)
         other._backend = backend
         return other
@@ -437,7 +437,7 @@ class ReplayStream(NetworkStream):
 
     @property
     def unclean_eof(self) -> bool:
-        """Whether the peer ended TLS without a goodbye when it was recorded."""
+        """Return whether the peer ended TLS without close_notify when it was recorded."""
         return self._tls is not None and self._player.cut
 
 
@@ -481,7 +481,7 @@ class SplicedStream(ReplayStream):
             self._network(timeout).write(data, timeout)
 
     def _network(self, timeout: float | None) -> RecordingStream:
-        """The connection to the network, opened when it is first needed."""
+        """Return the connection to the network, opened when it is first needed."""
         stream = self._live
         if stream is not None and stream.idle and not self._player.proxied:
             if stream.get_extra_info("is_readable"):  # it died while the cassette gave answers
@@ -592,11 +592,11 @@ class ReplayBackend(NetworkBackend):
         return ReplayStream(Player(place, self._cassette_file.cassette), self._cassette_file)
 
     def sleep(self, seconds: float) -> None:
-        """Nothing: what is waited for was recorded long ago."""
+        """Do nothing: what is waited for was recorded long ago."""
 
     @property
     def unused(self) -> list[str]:
-        """The recorded requests that were not made, as "METHOD URL"."""
+        """Return the recorded requests that were not made, as "METHOD URL"."""
         with self._cassette_file.lock:
             return [str(exchange.asked) for exchange in self._cassette_file.cassette.unused]
 

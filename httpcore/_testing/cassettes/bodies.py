@@ -75,7 +75,7 @@ class Bodies:
         )
 
     def hide(self, body: bytes, kind: str) -> bytes:
-        """`body` without its secrets.
+        """Return `body` without its secrets.
 
         Args:
             kind: its Content-Type.
@@ -106,7 +106,7 @@ class Bodies:
         return hidden.encode(charset, "surrogateescape")
 
     def text(self, text: str, depth: int = 0, form: bool = False) -> str:
-        """`text` without its secrets.
+        """Return `text` without its secrets.
 
         Args:
             depth: how many encodings were undone already.
@@ -129,8 +129,8 @@ class Bodies:
         return text
 
     def _can_match(self, text: str) -> bool:
-        """Whether a name of a rule, or a URL with a user, is in `text` in any reading: most bodies
-        have none, and that is found out quickly."""
+        """Return whether a name of a rule, or a URL with a user, is in `text` in any reading: most
+        bodies have none, and that is found out quickly."""
         for _ in range(_redact.MAX_DEPTH):
             for view in (text, text.replace("\0", ""), _chunk_lines.sub("", text)):
                 folded = view.casefold()
@@ -156,8 +156,8 @@ class Bodies:
     # JSON
 
     def _hide_members(self, text: str) -> str:
-        """Without the values of members, whatever they are: found by the text, so that lines of
-        JSON, event streams and cut-off documents are looked into as well."""
+        """Hide the values of members, whatever they are: found by the text, so that lines of JSON,
+        event streams and cut-off documents are looked into as well."""
         position, parts = 0, []
         for match in self._member.finditer(text):
             if match.start() < position or match[1] not in self._fields:
@@ -169,7 +169,7 @@ class Bodies:
         return "".join(parts) + text[position:]
 
     def _hide_string(self, match: re.Match[str], depth: int) -> str:
-        """A string with escapes, without what is secret in what it says: JSON, or a URL."""
+        """Return a string with escapes, without what is secret in what it says: JSON, or a URL."""
         if "\\" not in match[1]:
             return match[0]
         try:
@@ -184,7 +184,7 @@ class Bodies:
     # Forms and plain text
 
     def _hide_bare(self, text: str) -> str:
-        """Without the values behind ``name=`` and ``name:``."""
+        """Hide the values behind ``name=`` and ``name:``."""
         position, parts = 0, []
         for match in self._pair.finditer(text):
             equals = "=" in match[2]
@@ -217,8 +217,8 @@ class Bodies:
         return f"{match[1]}{FILTERED}</"
 
     def _hide_tag(self, match: re.Match[str]) -> str:
-        """An input whose name or id is one of the fields, without its value; an attribute that is
-        one of them."""
+        """Return an input whose name or id is one of the fields, without its value; an attribute
+        that is one of them."""
         tag = match[0]
         found = {key.lower(): value.strip("\"'") for key, value in _attribute.findall(tag)}
         named = any(found.get(key, "") in self._fields for key in ("name", "id", "key", "property"))
@@ -300,7 +300,7 @@ def _unescape_json(text: str) -> str:
 
 
 def _views(text: str) -> list[str]:
-    """The other ways in which `text` may be read."""
+    """Return the other ways in which `text` may be read."""
     views: list[str] = []
     undo: tuple[Callable[[str], str], ...] = (
         unquote_plus,
@@ -329,8 +329,8 @@ def _end_of_value(text: str, start: int) -> int:
 
 
 def _end_of_bare(text: str, start: int, before: str) -> int:
-    """Where a value ends that begins at `start`: with its quotation mark, where a URL ends, or
-    with its line."""
+    """Return where a value ends that begins at `start`: with its quotation mark, where a URL ends,
+    or with its line."""
     first = text[start : start + 1]
     opening = _opening(text, start)
     if opening is not None:
@@ -349,7 +349,7 @@ def _end_of_bare(text: str, start: int, before: str) -> int:
 
 
 def _charset(body: bytes, kind: str) -> str:
-    """The encoding of a text: one that gives the same bytes again."""
+    """Return the encoding of a text: one that gives the same bytes again."""
     for mark, name in (
         (codecs.BOM_UTF32_LE, "utf-32"), (codecs.BOM_UTF32_BE, "utf-32"),
         (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"),
@@ -371,7 +371,8 @@ def _is_lossless(body: bytes, name: str) -> bool:
 
 
 def _boundary(body: bytes, kind: str) -> bytes | None:
-    """What separates the parts: as Content-Type says, if it occurs, or as the body begins."""
+    """Return what separates the parts: as Content-Type says, if it occurs, or as the body
+    begins."""
     from email.message import Message
 
     described = Message()
@@ -386,7 +387,7 @@ def _boundary(body: bytes, kind: str) -> bytes | None:
 
 
 def _describe(head: bytes) -> tuple[str | None, str, str]:
-    """Name, Content-Type and Content-Transfer-Encoding of a part."""
+    """Return name, Content-Type and Content-Transfer-Encoding of a part."""
     from email.parser import HeaderParser
     from email.utils import collapse_rfc2231_value
 

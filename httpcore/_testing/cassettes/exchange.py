@@ -88,7 +88,7 @@ class Exchange:
 
     @property
     def lost_keepalive_race(self) -> bool:
-        """Whether, on a connection that was used before, this says nothing about the server.
+        """Return whether, on a connection that was used before, this says nothing about the server.
 
         Not a byte came: the connection had died while it was idle. A client that may do so by
         itself then asks again on another one (RFC 9112 section 9.3.1), and that is told apart.
@@ -101,22 +101,23 @@ class Exchange:
 
 
 def to_text(data: bytes) -> str:
-    """Any bytes as text; those that are no UTF-8 as lone surrogates."""
+    """Return any bytes as text; those that are no UTF-8 as lone surrogates."""
     return data.decode("utf-8", "surrogateescape")
 
 
 def to_bytes(text: str) -> bytes:
-    """What `to_text` was given."""
+    """Return what `to_text` was given."""
     return text.encode("utf-8", "surrogateescape")
 
 
 def joined(headers: Headers, name: bytes) -> bytes:
-    """The values of a header field (`name` in lower case) as one, empty where there is none."""
+    """Return the values of a header field (`name` in lower case) as one, empty where there is
+    none."""
     return b", ".join(value for key, value in headers if key.lower() == name)
 
 
 def with_length(headers: Headers, length: int) -> Headers:
-    """The fields with this Content-Length, where they have one."""
+    """Return the fields with this Content-Length, where they have one."""
     return [
         (name, b"%d" % length if name.lower() == b"content-length" else value)
         for name, value in headers
@@ -124,13 +125,13 @@ def with_length(headers: Headers, length: int) -> Headers:
 
 
 def coding_of(headers: Headers) -> bytes:
-    """The content coding of a message, empty where there is none."""
+    """Return the content coding of a message, empty where there is none."""
     coding = joined(headers, b"content-encoding").lower()
     return b"" if coding == b"identity" else coding
 
 
 def decompressed(body: bytes, coding: bytes) -> bytes | None:
-    """`body` without its content codings; None for one that cannot be taken off."""
+    """Return `body` without its content codings; None for one that cannot be taken off."""
     plain: bytes | None = body
     for name in reversed([part.strip() for part in coding.split(b",")]):
         if plain is None or name not in (b"", b"identity", *_INFLATED):
@@ -162,7 +163,7 @@ def _inflated(body: bytes) -> bytes | None:
 
 
 def beginning(body: bytes, coding: bytes) -> bytes:
-    """As much as can be read of a piece of a compressed body."""
+    """Return as much as can be read of a piece of a compressed body."""
     if coding.strip() not in _INFLATED:
         return b""
     for bits in (47, -15):

@@ -49,12 +49,12 @@ _find_lines = re.compile(r"[^\n]*\n|[^\n]+").findall
 
 
 def header_line() -> bytes:
-    """The first line of a cassette."""
+    """Return the first line of a cassette."""
     return _to_line({"cassette": FORMAT, "version": VERSION})
 
 
 def to_lines(exchange: Exchange) -> bytes:
-    """An exchange as it stands in a cassette, filtered or not: whole lines."""
+    """Return an exchange as it stands in a cassette, filtered or not: whole lines."""
     asked, answer = exchange.asked, exchange.answer
     events: list[dict[str, Any]] = [{"request": f"{asked.method} {asked.url}"}]
     events += _fields("header", asked.headers)
@@ -79,7 +79,7 @@ def to_lines(exchange: Exchange) -> bytes:
 
 
 def _to_line(event: dict[str, Any]) -> bytes:
-    """One line. Characters that cannot be seen, or that change how their line looks, are
+    """Return one line. Characters that cannot be seen, or that change how their line looks, are
     escaped: what a reviewer sees is what is there."""
     text = json.dumps(event, ensure_ascii=False)
     if not text.isprintable():
@@ -92,7 +92,7 @@ def _fields(kind: str, headers: Headers) -> list[dict[str, Any]]:
 
 
 def _body_events(body: bytes) -> list[dict[str, Any]]:
-    """A body as JSON where that gives the same bytes again, else as `_data_events`."""
+    """Return a body as JSON where that gives the same bytes again, else as `_data_events`."""
     if body[:1] in (b"{", b"[") and b"\n" not in body[:-1]:  # else it is lines already
         try:
             # Read strictly: NaN is no JSON, and would make a line that others cannot read.
@@ -106,8 +106,9 @@ def _body_events(body: bytes) -> list[dict[str, Any]]:
 
 
 def _json_styles(body: bytes) -> Iterator[dict[str, bool]]:
-    """The ways in which `body` may be written, of those that are common enough to be told apart:
-    a space after commas and colons, letters outside ASCII escaped, a line break at the end."""
+    """Return the ways in which `body` may be written, of those that are common enough to be
+    distinguished: a space after commas and colons, letters outside ASCII escaped, a line break at
+    the end."""
     end = {"newline": True} if body.endswith(b"\n") else {}
     for letters in ({}, {"ascii": True}) if b"\\u" in body else ({},):
         yield {**letters, **end}
@@ -125,7 +126,7 @@ def _write_json(value: Any, style: dict[str, Any]) -> bytes:
 
 
 def _data_events(data: bytes) -> list[dict[str, Any]]:
-    """Bytes as text, a line in each event, where they are clean UTF-8; else as base64."""
+    """Return bytes as text, a line in each event, where they are clean UTF-8; else as base64."""
     try:
         text = data.decode("utf-8")
     except UnicodeDecodeError:
@@ -278,7 +279,7 @@ class _Builder:
     def _goes_on(
         self, section: Headers | None = None, message: Asked | Answer | None = None
     ) -> None:
-        """What came before is over; from here on header lines and a body belong to these."""
+        """End what came before; header lines and a body belong to these from here on."""
         if self._message is not None:
             self._message.body = b"".join(self._body)
         self._body = []

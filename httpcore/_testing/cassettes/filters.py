@@ -82,7 +82,7 @@ class Filters:
         )
 
     def apply(self, exchange: Exchange) -> Exchange:
-        """A copy of `exchange` that can be written.
+        """Return a copy of `exchange` that can be written.
 
         Raises CassetteError where a body cannot be looked into.
         """
@@ -109,20 +109,20 @@ class Filters:
         )
 
     def url(self, url: str) -> str:
-        """`url` without what is secret in it."""
+        """Return `url` without what is secret in it."""
         url = _redact.hide_user_info(url, FILTERED)
         return to_text(self._patterns(to_bytes(self._one_url(url))))
 
     def lines(self, headers: Headers) -> Headers:
-        """Header fields without what is secret in them."""
+        """Return header fields without what is secret in them."""
         return [(name, self.value(name, value)) for name, value in headers]
 
     def hides(self, name: bytes) -> bool:
-        """Whether the header `name` has a secret as its value."""
+        """Return whether the header `name` has a secret as its value."""
         return name.lower() in self._headers
 
     def value(self, name: bytes, value: bytes) -> bytes:
-        """The value of the header `name`, as it may be written."""
+        """Return the value of the header `name`, as it may be written."""
         name, text = name.lower(), to_text(value)
         if name in self._headers:
             return to_bytes(_redact.hide_field(name, text, FILTERED))
@@ -144,7 +144,8 @@ class Filters:
     def _content(
         self, what: str, headers: Headers, body: bytes, whole: bool
     ) -> tuple[Headers, bytes]:
-        """Header fields and body as they may be written; the length of a whole body put right."""
+        """Return header fields and body as they may be written; the length of a whole body put
+        right."""
         shown = self.lines(headers)
         coding = coding_of(headers)
         if body and coding:
@@ -184,7 +185,7 @@ class Filters:
             raise CassetteError(f"{what} cannot be recorded: its body {exc}") from None
 
     def _raw(self, what: str, pieces: list[tuple[str, bytes]]) -> list[tuple[str, bytes]]:
-        """What is no HTTP, or none that could be read. Where a secret goes on from one piece into
+        """Filter what is not HTTP, or could not be read. If a secret goes on from one piece into
         the next, they become one."""
         hidden = [(way, self._raw_data(what, data)) for way, data in pieces]
         merged: list[tuple[str, bytes]] = []
@@ -208,12 +209,12 @@ class Filters:
         return self._hide(what, self._patterns(data), [])
 
     def _hide_line(self, match: re.Match[bytes]) -> bytes:
-        """A line of a head that could not be read, with those that continue it."""
+        """Return a line of a head that could not be read, with those that continue it."""
         return match[1] + self.value(match[2], re.sub(rb"\r?\n[ \t]+", b" ", match[3].strip()))
 
 
 def _names(what: str, given: Any, *, patterns: bool = False) -> list[Any]:
-    """The names as they were given; patterns as bytes."""
+    """Return the names as they were given; patterns as bytes."""
     if isinstance(given, (str, bytes)):
         raise TypeError(f"{what} must be a list of names, not one {type(given).__name__}")
     found = []
@@ -232,7 +233,7 @@ def _compile(pattern: bytes) -> re.Pattern[bytes]:
 
 
 def _hide_groups(match: re.Match[bytes]) -> bytes:
-    """The match without its groups; all of it where it has none."""
+    """Return the match without its groups; all of it where it has none."""
     if not match.re.groups:
         return MARK
     position, parts = match.start(), []

@@ -41,7 +41,7 @@ Matcher = Callable[[Asked, Asked], bool]
 
 
 def fits(recorded: bytes, sent: bytes) -> bool:
-    """Whether they are equal, where FILTERED in what was recorded stands for anything."""
+    """Return whether they are equal, where FILTERED in what was recorded stands for anything."""
     if recorded == sent:
         return True
     # JSON has it in quotes where a number was; escaped ones in a string that is JSON.
@@ -61,7 +61,8 @@ def _same_url(recorded: Asked, sent: Asked) -> bool:
 
 
 def _split(url: str) -> tuple[str, str, str, str]:
-    """Scheme, host with port, path and query, in the one spelling that they all have here."""
+    """Return scheme, host with port, path and query, in the one spelling that they all have
+    here."""
     match = re.match(r"(?:([^/?#]*)://)?([^/?#*]*)([^?#]*)(.*)", url, re.DOTALL)
     assert match is not None
     scheme = (match[1] or "").lower()
@@ -82,7 +83,8 @@ def _same_body(recorded: Asked, sent: Asked) -> bool:
 
 
 def _plain_body(asked: Asked) -> bytes:
-    """The body, uncompressed; a multipart one without its boundary, which is another each time."""
+    """Return the body, uncompressed; a multipart one without its boundary, which is another each
+    time."""
     body = asked.body
     plain = decompressed(body, coding_of(asked.headers))
     if plain is not None:
@@ -119,7 +121,7 @@ _MATCHERS: dict[str, Matcher] = {
 
 
 def read_match(names: Iterable[str]) -> dict[str, Matcher]:
-    """The matchers of these names, "order" left out.
+    """Return the matchers of these names, "order" left out.
 
     Raises TypeError or ValueError for what is no name of one.
     """
@@ -174,7 +176,7 @@ class Cassette:
         self._repeat = repeat
 
     def find(self, asked: Asked, partial: bool = False) -> Exchange | None:
-        """The exchange to answer with, used from now on; None where there is none.
+        """Return the exchange to answer with, used from now on; None where there is none.
 
         Args:
             asked: the request.
@@ -203,11 +205,11 @@ class Cassette:
 
     @property
     def unused(self) -> list[Exchange]:
-        """What nobody has asked for."""
+        """Return the exchanges that were not asked for."""
         return [exchange for exchange in self.exchanges if not exchange.used]
 
     def explain(self, asked: Asked) -> str:
-        """Why there is no answer for `asked`, with the nearest request that there is."""
+        """Return why there is no answer for `asked`, with the nearest request that there is."""
         count, unused = len(self.exchanges), len(self.unused)
         lines = [
             f"{self.name} has no answer for {asked.method} {self._shown(asked.url)}: {unused} of "
@@ -250,7 +252,8 @@ class Cassette:
         return f"\n    recorded {recorded.url}\n    sent     {self._shown(asked.url)}"
 
     def _shown(self, url: str) -> str:
-        """`url` as an error may show it: what is filtered in the cassette is filtered here."""
+        """Return `url` as an error may show it: what is filtered in the cassette is filtered
+        here."""
         recorded = [exchange.asked.url for exchange in self.exchanges]
         found = [name for one in recorded for name in _find_filtered(one)]
         if any(FILTERED in _split(one)[2] for one in recorded):

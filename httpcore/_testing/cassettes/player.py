@@ -81,18 +81,18 @@ class Player:
 
     @property
     def readable(self) -> bool:
-        """Whether there is something to read, be it the end."""
+        """Return whether there is something to read, be it the end."""
         return bool(self._pieces) or self._ending is not None
 
     @property
     def live(self) -> bool:
-        """Whether what is said goes to the network."""
+        """Return whether what is sent goes to the network."""
         if not self._may_live:
             return False
         return self._raw_live or self._preamble > 0 or self._forwarding is not None
 
     def sent(self, data: bytes) -> None:
-        """Bytes from the client. Raises CassetteError for what is not HTTP/1.1."""
+        """Take bytes from the client. Raises CassetteError for what is not HTTP/1.1."""
         is_request = looks_like_request(data)
         if self._tunnel and not is_request and self._may_live:
             self._raw = self._raw_live = True
@@ -122,13 +122,13 @@ class Player:
             self._pieces.append(_SOCKS_5_HELLO if self._preamble == 1 else _SOCKS_5_GRANTED)
 
     def started_tls(self) -> None:
-        """TLS is spoken from here on."""
+        """Note that TLS is used from here on."""
         self.place.tls = self._begun = True
         self._tunnel, self._preamble = False, 0
 
     def next(self, max_bytes: int) -> bytes | Live | None:
-        """What the client reads: up to `max_bytes` bytes, ``b""`` at the end, LIVE, or None while
-        there is nothing.
+        """Return what the client reads: up to `max_bytes` bytes, ``b""`` at the end, LIVE, or None
+        while there is nothing.
 
         Raises NoRecordedAnswer; what was raised when it was recorded; CassetteError where the
         recording ends.
@@ -221,7 +221,7 @@ class Player:
         return data
 
     def heard(self, idle: bool, switched: bool) -> None:
-        """Something was read from the network.
+        """Note that something was read from the network.
 
         Args:
             idle: with it the answer is complete.
@@ -248,7 +248,7 @@ def _head(first: bytes, headers: Headers) -> bytes:
 
 
 def _framed(answer: Answer, method: bytes, whole: bool) -> tuple[bytes, bool]:
-    """An answer as it goes over the wire, and whether its end is that of the connection.
+    """Return an answer as it goes over the wire, and whether its end is that of the connection.
 
     The length is that of the body that is there: who edits a cassette need not count.
     """

@@ -90,7 +90,7 @@ class _Open:
         return True
 
     def finish(self, end: str) -> Exchange:
-        """The exchange, which has come to this end."""
+        """Return the exchange, which has come to this end."""
         body, stopped = bytes(self.written.body), not self.written.complete
         asked = replace(self.asked, body=body, stopped=stopped)
         exchange = Exchange(asked, self.interim, raw=self.raw, end=end)
@@ -133,17 +133,17 @@ class Recorder:
 
     @property
     def idle(self) -> bool:
-        """Whether no exchange is under way."""
+        """Return whether no exchange is under way."""
         return not self._waiting and self._raw is None
 
     @property
     def switched(self) -> bool:
-        """Whether what is said is not HTTP any more."""
+        """Return whether the connection is not HTTP any more."""
         return self._raw is not None
 
     def sent(self, data: bytes) -> list[Exchange]:
-        """Bytes from the client. Call it before they are sent: it refuses what is not HTTP/1.1,
-        with CassetteError."""
+        """Take bytes from the client. Call it before they are sent: it refuses what is not
+        HTTP/1.1, with CassetteError."""
         if self._tunnel is not None:
             if looks_like_request(data):
                 self._tunnel = None
@@ -165,7 +165,7 @@ class Recorder:
         return done
 
     def received(self, data: bytes) -> list[Exchange]:
-        """Bytes from the server."""
+        """Take bytes from the server."""
         if self._tunnel is not None:  # it speaks first, so it is neither HTTP nor TLS
             self._raw, self._tunnel = self._tunnel, None
         if self._raw is not None:
@@ -196,13 +196,13 @@ class Recorder:
             self._raw = current
 
     def started_tls(self) -> None:
-        """TLS is spoken from here on, to the proxy or to the origin."""
+        """Note that TLS is used from here on, to the proxy or to the origin."""
         self._tunnel = None  # a way to the origin, and no exchange with it
         self._begun, self._preamble = True, False
         self.place.tls = True
 
     def ended(self, clean: bool = True) -> list[Exchange]:
-        """The server closed the connection.
+        """Note that the server closed the connection.
 
         Args:
             clean: False under TLS when it did not say goodbye, so that what came may be cut off.
@@ -219,13 +219,13 @@ class Recorder:
         return self._if_telling(current, CUT)
 
     def failed(self, exc: BaseException) -> None:
-        """The network failed, or was too slow for the client."""
+        """Note that the network failed, or was too slow for the client."""
         current = self._raw or (self._waiting[0] if self._waiting else None)
         if current is not None and type(exc).__name__ in FAILURES:
             current.failure = (type(exc).__name__, str(exc))
 
     def closed(self) -> list[Exchange]:
-        """The client closed the connection."""
+        """Note that the client closed the connection."""
         current = self._raw or (self._waiting[0] if self._waiting else None)
         self._raw = self._tunnel = None
         self._waiting.clear()
@@ -238,7 +238,7 @@ class Recorder:
         return [self._finish(current, COMPLETE if current.broken else LEFT)]
 
     def _if_telling(self, current: _Open, end: str) -> list[Exchange]:
-        """An exchange that failed, unless that says nothing about the server."""
+        """Return an exchange that failed, unless that says nothing about the server."""
         before = self._before
         exchange = self._finish(current, end)
         return [] if before and exchange.lost_keepalive_race else [exchange]

@@ -44,7 +44,7 @@ class Place:
         return self.authority
 
     def url(self, written: Written) -> str:
-        """The URL that `written` asks for, whichever way it goes there."""
+        """Return the URL that `written` asks for, whichever way it goes there."""
         target = written.target.decode("ascii")
         if written.method == b"CONNECT":
             return target
@@ -75,11 +75,11 @@ class Written:
 
     @property
     def expects(self) -> bool:
-        """Whether it waits for the server's word before it sends its body."""
+        """Return whether it waits for the server's leave before it sends its body."""
         return not self.granted and joined(self.headers, b"expect").lower() == b"100-continue"
 
     def asked(self, place: Place) -> Asked:
-        """The request, as far as it was written, on a connection to this place."""
+        """Return the request, as far as it was written, on a connection to this place."""
         url = place.url(self)
         return Asked(
             self.method.decode("ascii"), url, self.headers, bytes(self.body), not self.complete
