@@ -7,8 +7,8 @@ class of a shell derives from `ConnectionState` and adds what waits.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, Protocol
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from .._exceptions import (
     NOT_SENT,
@@ -20,14 +20,19 @@ from .._exceptions import (
     RemoteProtocolError,
     TimeoutException,
 )
-from .._models import Request
-from .._settings import ConnectionSettings
+from .._models import Proxy, Request
+from .._settings import PING_TIMEOUT, SOCKET_OPTION, ConnectionSettings, read_protocols
 from .._timings import Opening
 from .._url import Origin, to_server_name
 from .dial import Dialed, Plan
 from .http_proxy import FORWARDED, SOCKS, SOCKS_4, ProxyHop, forwarded, to_hop
 from .prepared import Prepared, prepare
 from .routes import TLS_SCHEMES
+
+if TYPE_CHECKING:
+    import ssl
+
+Backend = TypeVar("Backend")  # what opens sockets; each shell has its own
 
 
 class OpenConnection(Protocol):
@@ -241,3 +246,52 @@ class ConnectionState:
             else:
                 name = "ForwardHTTPConnection" if hop.forwards else "TunnelHTTPConnection"
         return f"<{name} [{self.info()}]>"
+
+
+class ConnectionArguments(Generic[Backend]):
+    """The signature of a connection that is not made by a pool."""
+
+    def __init__(
+        self,
+        origin: Origin,
+        ssl_context: ssl.SSLContext | None = None,
+        keepalive_expiry: float | None = None,
+        http1: bool = True,
+        http2: bool = False,
+        retries: int = 0,
+        local_address: str | None = None,
+        uds: str | None = None,
+        network_backend: Backend | None = None,
+        socket_options: Iterable[SOCKET_OPTION] | None = None,
+        *,
+        proxy: Proxy | None = None,
+        parsing: str = "strict",
+        ping_interval: float | None = None,
+        ping_timeout: float = PING_TIMEOUT,
+    ) -> None:
+        settings = ConnectionSettings(
+            ssl_context=ssl_context,
+            proxy=proxy,
+            keepalive_expiry=keepalive_expiry,
+            protocols=read_protocols(http1, http2),
+            retries=retries,
+            local_address=local_address,
+            uds=uds,
+            network_backend=network_backend,
+            socket_options=socket_options,
+            parsing=parsing,
+            ping_interval=ping_interval,
+            ping_timeout=ping_timeout,
+        )
+        if http2:
+            load_http2()
+        self._set_up(origin, settings)
+
+    def _set_up(self, origin: Origin, settings: ConnectionSettings) -> None:
+        """Become a connection to `origin` that is not open yet."""
+        raise NotImplementedError(f"{type(self).__name__} does not implement _set_up()")
+
+
+def load_http2() -> None:
+    """Import h2 now: it takes a while, which no request should wait for."""
+    from . import h2  # noqa: F401

@@ -9,19 +9,18 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from .._backends.base import SOCKET_OPTION, NetworkBackend
+from .._backends.base import NetworkBackend
 from .._backends.clock import Deadline
 from .._backends.fork import renew_in_child
 from .._backends.interrupt import Attempt, abort, begin, end, interrupt
 from .._backends.sync import SyncBackend
-from .._core.connection_state import ConnectionState
+from .._core.connection_state import ConnectionArguments, ConnectionState
 from .._core.dial import Dialed
 from .._core.prepared import Prepared
-from .._models import Proxy, Request, Response
-from .._settings import PING_TIMEOUT, ConnectionSettings, read_protocols
+from .._models import Request, Response
+from .._settings import ConnectionSettings
 from .._ssl import default_ssl_context
 from .._timings import Opening
 from .._trace import Trace, combined, debug, log_hook
@@ -32,13 +31,10 @@ from .http2 import HTTP2Connection
 from .http11 import HTTP11Connection
 from .interfaces import ConnectionInterface
 
-if TYPE_CHECKING:
-    import ssl
-
 logger = logging.getLogger("httpcore.connection")
 
 
-class HTTPConnection(ConnectionState, ConnectionInterface):
+class HTTPConnection(ConnectionArguments[NetworkBackend], ConnectionState, ConnectionInterface):
     """A connection to `origin` that opens itself with its first request.
 
     Parameters: as those of `ConnectionPool` with the same names. One request at a time over
@@ -47,42 +43,6 @@ class HTTPConnection(ConnectionState, ConnectionInterface):
     """
 
     opened: HTTP11Connection | HTTP2Connection | None
-
-    def __init__(
-        self,
-        origin: Origin,
-        ssl_context: ssl.SSLContext | None = None,
-        keepalive_expiry: float | None = None,
-        http1: bool = True,
-        http2: bool = False,
-        retries: int = 0,
-        local_address: str | None = None,
-        uds: str | None = None,
-        network_backend: NetworkBackend | None = None,
-        socket_options: Iterable[SOCKET_OPTION] | None = None,
-        *,
-        proxy: Proxy | None = None,
-        parsing: str = "strict",
-        ping_interval: float | None = None,
-        ping_timeout: float = PING_TIMEOUT,
-    ) -> None:
-        settings = ConnectionSettings(
-            ssl_context=ssl_context,
-            proxy=proxy,
-            keepalive_expiry=keepalive_expiry,
-            protocols=read_protocols(http1, http2),
-            retries=retries,
-            local_address=local_address,
-            uds=uds,
-            network_backend=network_backend,
-            socket_options=socket_options,
-            parsing=parsing,
-            ping_interval=ping_interval,
-            ping_timeout=ping_timeout,
-        )
-        if http2:
-            load_http2()
-        self._set_up(origin, settings)
 
     @classmethod
     def from_settings(cls, origin: Origin, settings: ConnectionSettings) -> HTTPConnection:
@@ -93,7 +53,8 @@ class HTTPConnection(ConnectionState, ConnectionInterface):
 
     def _set_up(self, origin: Origin, settings: ConnectionSettings) -> None:
         backend = settings.network_backend
-        super().__init__(origin, settings, SyncBackend() if backend is None else backend)
+        backend = SyncBackend() if backend is None else backend
+        ConnectionState.__init__(self, origin, settings, backend)
         self._attempt: Attempt | None = None  # to open it, while that is under way
         self._lock = OwnedLock()
         renew_in_child(self)
@@ -181,8 +142,3 @@ class HTTPConnection(ConnectionState, ConnectionInterface):
             debug(logger, "close.started")  # as 1.0.9 logs it; no hook gets it, there as here
             self.opened.close()
             debug(logger, "close.complete")
-
-
-def load_http2() -> None:
-    """Import h2 now: it takes a while, which no request should wait for."""
-    from .._core import h2  # noqa: F401

@@ -18,17 +18,18 @@ import threading
 import time
 import types
 import weakref
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
-from .._backends.base import SOCKET_OPTION, NetworkBackend
+from .._backends.base import NetworkBackend
 from .._backends.clock import Deadline
 from .._backends.sync import SyncBackend
 from .._backends.tcp import Resolver
 from .._core.attempts import MOVE, RAISE, RAISE_ABORTED, REPLAY, Repeats, Replays
 from .._core.checkout import DISCARD, GO_ASIDE, HAND_BACK, QueueWait, after_unusable
-from .._core.http_proxy import forwarded, to_hop
+from .._core.http_proxy import forwarded
+from .._core.pool_base import PoolBase
 from .._core.pool_report import (
     LISTED_WAITERS,
     describe_pool,
@@ -36,39 +37,24 @@ from .._core.pool_report import (
     report_stats,
 )
 from .._core.prepared import Prepared, prepare
-from .._core.retry import RetryBudget, RetryConfig
+from .._core.retry import RetryConfig
 from .._core.routes import (
-    TLS_SCHEMES,
-    context_of,
     find_route,
     goes_through,
-    hop_of,
-    may_share,
     name_route,
 )
 from .._core.scheduler import DIALING, Slot, Waiter
 from .._exceptions import PoolTimeout, TimeoutException
 from .._models import Proxy, Request, Response
-from .._settings import (
-    PING_TIMEOUT,
-    ConnectionSettings,
-    check_count,
-    read_protocols,
-    read_resolve,
-)
-from .._timeouts import NO_TIMEOUTS, check_timeout, read_timeouts
-from .._trace import Trace, check_hook, combined, debug, log_hook, naming
+from .._trace import Trace, combined, debug, log_hook, naming
 from .._url import Origin
 from .cancel_token import attach
-from .connection import HTTPConnection, load_http2
+from .connection import HTTPConnection
 from .http2 import HTTP2Connection
 from .http11 import HTTP11Connection
 from .interfaces import ConnectionInterface, RequestInterface
 from .pool_slots import PoolSlots
 from .response_body import ResponseBody
-
-if TYPE_CHECKING:
-    import ssl
 
 logger = logging.getLogger("httpcore.pool")
 
@@ -77,7 +63,7 @@ jitter = random.random  # it only spreads retries; nobody has to be unable to gu
 Answer = TypeVar("Answer")
 
 
-class ConnectionPool(RequestInterface):
+class ConnectionPool(PoolBase[NetworkBackend], RequestInterface):
     """Keeps connections and reuses them. Thread-safe: share one among all threads.
 
     All of it may be called by a signal handler or a destructor, wherever that strikes: `close`,
@@ -142,73 +128,13 @@ class ConnectionPool(RequestInterface):
     Raises TypeError or ValueError for an argument that cannot be.
     """
 
-    def __init__(
-        self,
-        ssl_context: ssl.SSLContext | None = None,
-        proxy: Proxy | None = None,
-        max_connections: int | None = 10,
-        max_keepalive_connections: int | None = None,
-        keepalive_expiry: float | None = None,
-        http1: bool = True,
-        http2: bool = False,
-        retries: int | RetryConfig = 0,
-        local_address: str | None = None,
-        uds: str | None = None,
-        network_backend: NetworkBackend | None = None,
-        socket_options: Iterable[SOCKET_OPTION] | None = None,
-        *,
-        max_connections_per_host: int | None = None,
-        max_age: float | None = None,
-        parsing: str = "strict",
-        timeout: Mapping[str, float | None] | None = None,
-        resolver: Resolver | None = None,
-        resolve: Mapping[str, str] | None = None,
-        ping_interval: float | None = None,
-        ping_timeout: float = PING_TIMEOUT,
-        trace: Trace | None = None,
-    ) -> None:
-        if trace is not None:
-            check_hook(trace, "trace")
-        self._log = log_hook()
-        self._trace = combined(trace, self._log)  # None while nobody wants to know
-        if resolver is not None and network_backend is not None:
-            raise ValueError(
-                "resolver and network_backend exclude each other: the backend looks names up"
-            )
-        self._retry_config = retries if isinstance(retries, RetryConfig) else None
-        self._retry_budget = RetryBudget(self._retry_config) if self._retry_config else None
-        self._settings = ConnectionSettings(
-            ssl_context=ssl_context,
-            proxy=proxy,
-            keepalive_expiry=keepalive_expiry,
-            protocols=read_protocols(http1, http2),
-            retries=0 if isinstance(retries, RetryConfig) else retries,
-            local_address=local_address,
-            uds=uds,
-            network_backend=SyncBackend(resolver) if network_backend is None else network_backend,
-            socket_options=socket_options,
-            parsing=parsing,
-            ping_interval=ping_interval,
-            ping_timeout=ping_timeout,
-            addresses=read_resolve(resolve),
-        )
-        if proxy is not None:
-            to_hop(proxy, b"")  # what cannot be is said here, not at the first request
-        if http2:
-            load_http2()
-        self._lenient = self._settings.lenient
-        self._default_timeouts = (
-            NO_TIMEOUTS if timeout is None else read_timeouts(timeout, "timeout")
-        )
-        self._slots = PoolSlots(
-            trace,
-            max_connections=check_count(max_connections, "max_connections", 1),
-            max_keepalive=check_count(max_keepalive_connections, "max_keepalive_connections", 0),
-            max_per_route=check_count(max_connections_per_host, "max_connections_per_host", 1),
-            keepalive_expiry=self._settings.keepalive_expiry,
-            max_age=check_timeout(max_age, "max_age"),
-            shares=partial(may_share, self._settings.protocols) if http2 else None,
-        )
+    _slots: PoolSlots
+
+    def _make_backend(self, resolver: Resolver | None) -> NetworkBackend:
+        return SyncBackend(resolver)
+
+    def _make_slots(self, hook: Trace | None, limits: dict[str, Any]) -> PoolSlots:
+        return PoolSlots(hook, **limits)
 
     # Sending
 
@@ -448,7 +374,8 @@ class ConnectionPool(RequestInterface):
     def _dial(
         self, prepared: Prepared, body: ResponseBody, slot: Slot
     ) -> HTTP11Connection | HTTP2Connection:
-        slot.connection = connection = self._make_connection(prepared)
+        connection: HTTPConnection = self._make_connection(prepared)
+        slot.connection = connection
         if slot.aborted or body.aborted:
             connection.aborted = True
         slots: Any = body.pool
@@ -468,21 +395,6 @@ class ConnectionPool(RequestInterface):
         if slots.hook is not None:
             self._tell_assigned(body, connection)
         return opened
-
-    def _make_connection(self, prepared: Prepared) -> HTTPConnection:
-        route = prepared.route
-        connection = self.create_connection(Origin(route.scheme, route.host, route.port))
-        address = self._settings.addresses.get((route.host, route.port))
-        connection.set_path(hop_of(route), route.uds, address)
-        context = context_of(route)
-        if context is not None:
-            connection.ssl_context = context
-        elif route.scheme in TLS_SCHEMES and connection.ssl_context is None:
-            connection.ssl_context = self._make_ssl_context()
-        return connection
-
-    def _make_ssl_context(self) -> ssl.SSLContext | None:
-        return None  # the connection takes the default
 
     def create_connection(self, origin: Origin) -> HTTPConnection:
         """A new connection to `origin`, not yet open and not part of the pool."""
