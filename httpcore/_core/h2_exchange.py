@@ -9,7 +9,7 @@ stream leave in the codec what has to be sent.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from .._exceptions import (
     MAYBE_PROCESSED,
@@ -23,7 +23,9 @@ from .._exceptions import (
     WriteError,
     WriteTimeout,
 )
-from .._models import describe
+from .._models import Response, describe, received_response
+from .body_state import BodyState
+from .deadline import uncounted
 from .limits import WRITE_SIZE
 from .prepared import Prepared, expects_continue
 
@@ -35,6 +37,13 @@ if TYPE_CHECKING:
 TOO_EARLY = "too early"  # the server has not said yet how many there may be, and there is one
 MORE_TO_SEND = "more to send"
 ALL_SENT = "all sent"
+
+
+class Upload(Protocol):
+    """What an exchange knows of its upload (see `h2_upload.BodyUpload`)."""
+
+    def continue_by_reading(self) -> bool:
+        """Let reads of the response send from now on; False when there is nothing more to send."""
 
 
 class ExchangeState:
@@ -54,11 +63,12 @@ class ExchangeState:
         asks: it waits for the server's leave to send the body, or sends nothing for a while.
         aborted: another thread wants this request to end.
         called: it slept, and was woken because something came for it.
+        upload: the body, when it did not leave with the head.
     """
 
     __slots__ = (
         "aborted", "asks", "called", "deadline", "queued", "request", "reused", "session", "since",
-        "stream",
+        "stream", "upload",
     )  # fmt: skip
 
     def __init__(self, session: Session, prepared: Prepared) -> None:
@@ -72,6 +82,7 @@ class ExchangeState:
         self.asks = False
         self.aborted = False
         self.called = False
+        self.upload: Upload | None = None
 
     @property
     def waits_for_server(self) -> bool:
@@ -163,6 +174,20 @@ class ExchangeState:
         if stream.is_whole and not stream.ended:
             self.session.codec.end_stream(stream)
 
+    # The time
+
+    def left(self, timeout: float | None, now: float) -> float | None:
+        """Return what is left of `timeout` seconds from `now`, and of the total."""
+        return timeout if self.deadline is None else self.deadline.left_at(now, timeout)
+
+    def miss(self, began: float, seconds: float | None, now: float) -> float:
+        """Return how much of a wait that came back empty the clock has not counted; the total of
+        the request has."""
+        missed = 0.0 if seconds is None else uncounted(began, seconds, now)
+        if self.deadline is not None:
+            self.deadline.at -= missed
+        return missed
+
     # What is waited for
 
     def is_settled(self) -> bool:
@@ -206,7 +231,42 @@ class ExchangeState:
         assert stream is not None
         return stream.readable
 
+    # The response
+
+    def respond(self, body: BodyState, timeout: float | None) -> Response:
+        """Return the response, and let `body` read from the stream, with `timeout` seconds each.
+        Called without the lock."""
+        session, stream = self.session, self.stream
+        assert stream is not None and stream.status is not None
+        body.reader = stream
+        body.timeout = timeout
+        body.reusable = True
+        if body.trace is not None:
+            body.told = False
+        if self.upload is not None and self.upload.continue_by_reading():
+            body.upload = self
+            body.reusable = False  # closed now, it ends the stream and reads nothing away
+        extensions = {
+            "http_version": b"HTTP/2",
+            "network_stream": session.network_stream,
+            "stream_id": stream.id,
+            "reused": self.reused,
+            "timings": body.marks,
+            "connection": session.facts,
+        }
+        return received_response(stream.status, stream.headers, body, extensions)
+
     # Failures
+
+    def explain(self, exc: BaseException, body: BodyState, now: float) -> BaseException:
+        """Return what to raise for `exc`, with which the request has failed."""
+        if isinstance(exc, ConnectionNotAvailable):
+            return exc
+        if self.deadline is not None and isinstance(exc, TimeoutException):
+            self.deadline.explain_at(exc, now)
+        if body.aborted or self.session.aborted or self.aborted:
+            return body.explain_abort(exc)
+        return exc
 
     def failure(self) -> BaseException:
         """Return what to raise when the response does not come."""
@@ -234,7 +294,9 @@ class ExchangeState:
         """Note that the request is over. Return whether another thread may be waiting for it that
         `Session.call` does not reach: the reader."""
         session, stream = self.session, self.stream
-        session.leave(self, now)
+        if session.exchanges.pop(self, 0) is None and not session.exchanges:
+            if session.keepalive_expiry is not None:
+                session.expires = now + session.keepalive_expiry
         if stream is None:
             return False
         stream.owner = None

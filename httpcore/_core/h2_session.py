@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from .._exceptions import (
     MAYBE_PROCESSED,
+    ConnectionNotAvailable,
     ReadError,
     ReadTimeout,
     TimeoutException,
@@ -30,8 +31,9 @@ from .._exceptions import (
     without_frames,
 )
 from .._models import Request, describe
+from .._timings import ConnectionInfo
 from .._url import Origin
-from .h2_liveness import Liveness
+from .h2_liveness import PING, Liveness
 
 if TYPE_CHECKING:
     from .h2 import Stream
@@ -50,7 +52,13 @@ class Member(Protocol):
     aborted: bool
     request: Request
     since: float | None
-    stream: Stream | None
+
+    @property
+    def stream(self) -> Stream | None:
+        """Its stream; None until that is open."""
+
+    def leave(self, complete: bool, now: float) -> bool:
+        """Note that the request is over; see `ExchangeState.leave`."""
 
     @property
     def waits_for_server(self) -> bool:
@@ -63,10 +71,12 @@ class Session:
 
     Parameters:
         origin: who is at the other end.
+        network_stream: the stream below, for callers and for what it knows.
         keepalive_expiry: seconds it may be idle before it has expired; None for ever.
         liveness: when the server has to give a sign of life.
 
     Attributes:
+        facts: about the connection, for callers.
         codec: reads and writes the frames.
         exchanges: the requests under way, the oldest first.
         discarded: requests that the garbage collector has dropped, which may not take the lock.
@@ -84,10 +94,19 @@ class Session:
             new requests are possible any more.
     """
 
-    def __init__(self, origin: Origin, keepalive_expiry: float | None, liveness: Liveness) -> None:
+    def __init__(
+        self,
+        origin: Origin,
+        network_stream: Any,
+        keepalive_expiry: float | None,
+        liveness: Liveness,
+    ) -> None:
         from .h2 import Codec, request_fields  # and h2 with it: not before it is needed
 
         self.origin = origin
+        self.network_stream = network_stream
+        # At once: a reset takes the peer's address along.
+        self.facts = ConnectionInfo(network_stream, "HTTP/2")
         self.keepalive_expiry = keepalive_expiry
         self.liveness = liveness
         self.request_fields = request_fields
@@ -163,20 +182,16 @@ class Session:
         connection nobody knows any more."""
         self.codec.abandon(ReadError(f"reading from {self.origin} was interrupted: {exc!r}"))
 
+    def keep_session(self) -> None:
+        """Let the next connection to this peer resume this one's TLS: the peer has answered."""
+        keep = getattr(self.network_stream, "keep_session", None)
+        if keep is not None:
+            keep()
+
     def sweep(self, now: float) -> None:
         """End the streams of requests that nobody holds any more."""
         while self.discarded:
-            exchange = self.discarded.popleft()
-            self.leave(exchange, now)
-            if exchange.stream is not None:
-                exchange.stream.owner = None
-                self.codec.close_stream(exchange.stream)
-
-    def leave(self, exchange: Member, now: float) -> None:
-        """Note that a request is over; harmless when it was over before."""
-        if self.exchanges.pop(exchange, 0) is None and not self.exchanges:
-            if self.keepalive_expiry is not None:
-                self.expires = now + self.keepalive_expiry
+            self.discarded.popleft().leave(False, now)
 
     # Writing
 
@@ -212,6 +227,7 @@ class Session:
         """Note that something was interrupted in the middle of sending: what the server has seen
         nobody knows."""
         self.unsent = b""
+        self.codec.out.clear()
         self.codec.abandon(ReadError(f"sending to {self.origin} was interrupted"))
 
     # Signs of life
@@ -221,6 +237,23 @@ class Session:
         if self.liveness.ping(now):
             self.codec.changes += 1
             self.codec.ping(PING_DATA)
+
+    def act_on_silence(self, missed: float, now: float) -> None:
+        """Do what silence until `now` asks for, after a wait that came back empty.
+
+        Parameters:
+            missed: seconds of that wait which the clock has not counted.
+        """
+        liveness = self.liveness
+        liveness.miss(missed)
+        unacknowledged = liveness.is_ack_overdue(now) and bool(
+            self.network_stream.get_extra_info("unacknowledged")
+        )
+        action = liveness.act(now, self.request_count, unacknowledged)
+        if action == PING:
+            self.ping(now)
+        elif action:
+            self.lose(liveness.explain(action, self.origin))
 
     def time_out(
         self, exchange: Member, timeout: float | None, write: bool, now: float
@@ -259,9 +292,15 @@ class Session:
         for exchange in list(self.exchanges):
             exchange.aborted = True
 
-    def disown(self, why: str) -> None:
-        """Become closed in the child of a fork, also for responses that have arrived whole."""
+    def disown(self) -> str:
+        """Become closed in the child of a fork, also for responses that have arrived whole; return
+        why."""
+        why = (
+            f"the connection to {self.origin} belongs to the parent process, and so do its "
+            "responses; the child of a fork must send a request of its own"
+        )
         self.closed = True
+        self.sleepers = {}
         self.unsent = b""
         self.codec.abandon(ReadError(why))
         for exchange in self.exchanges:
@@ -269,6 +308,7 @@ class Session:
                 exchange.stream.parts.clear()
                 exchange.stream.ended = False
                 exchange.stream.failure = ReadError(f"{why} ({describe(exchange.request)})")
+        return why
 
     # What others ask
 
@@ -317,6 +357,18 @@ class Session:
     def is_idle(self) -> bool:
         """Return whether it is open and between two requests."""
         return not self.exchanges and not self.closed
+
+    def has_expired_at(self, now: float) -> bool:
+        """Return whether it has been idle for too long."""
+        return self.is_idle() and self.expires is not None and now >= self.expires
+
+    def refuse_handler(self) -> ConnectionNotAvailable:
+        """Return what a request raises in a signal handler that has interrupted the code which
+        uses the connection."""
+        return ConnectionNotAvailable(
+            f"the connection to {self.origin} is in use by the code that this signal handler "
+            "has interrupted; nothing was sent"
+        )
 
     def is_closed(self) -> bool:
         """Return whether it is closed for good."""

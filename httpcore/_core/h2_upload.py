@@ -22,7 +22,7 @@ from .upload import CLOSING_PATIENCE, HAND_OVER, LISTEN, SEND, STOP, UploadPlan,
 # What a shell is asked to do.
 NEXT_PART = "next part"  # give the next part of the body; None at its end
 WAIT = "wait"  # wait until `call()`; WriteTimeout after `timeout` seconds without progress
-LISTEN_FOR = "listen for"  # the same, but say whether it is; that time passes is no failure
+NOW = "now"  # look at the clock
 CHANGE = "change"  # `call()`, then send what it has left in the codec
 
 
@@ -30,7 +30,7 @@ class Step(NamedTuple):
     """One thing that a shell is asked to do.
 
     Attributes:
-        action: NEXT_PART, WAIT, LISTEN_FOR or CHANGE.
+        action: NEXT_PART, WAIT, NOW or CHANGE.
         call: what is to be called with the lock: whether the wait is over, or the change.
         timeout: seconds that the wait may take; None for any number.
     """
@@ -80,7 +80,8 @@ class BodyUpload:
             self._finished = True
             return
         if self._asks_first:  # RFC 9110 section 10.1.1
-            yield Step(LISTEN_FOR, exchange.has_news, smaller(CONTINUE_PATIENCE, self._timeout))
+            patience = smaller(CONTINUE_PATIENCE, self._timeout)
+            yield from self._listen(exchange.has_news, patience)
             if stream.status is not None and not stream.informational:
                 self._plan.decline()
         yield from self.send_on()
@@ -114,8 +115,10 @@ class BodyUpload:
             try:
                 if self._step != LISTEN:
                     yield from self._advance(self._has_news, plan.patience(limit))
-                elif not (yield Step(LISTEN_FOR, self._has_news, smaller(CLOSING_PATIENCE, limit))):
-                    plan.listened()
+                else:
+                    patience = smaller(CLOSING_PATIENCE, limit)
+                    if not (yield from self._listen(self._has_news, patience)):
+                        plan.listened()
             except WriteTimeout as exc:
                 if plan.complete or limit != timeout:
                     if not plan.stalled():
@@ -125,6 +128,23 @@ class BodyUpload:
                     f"{exc}; nor did a byte of the response to {describe(exchange.request)} "
                     "come while its body was being sent"
                 ) from exc
+
+    def _listen(
+        self, ready: Callable[[], bool], patience: float | None
+    ) -> Generator[Step, Any, bool]:
+        """Send nothing for so many seconds, or until `ready()`; return whether it is. That they
+        pass is no failure, unless the total does."""
+        exchange = self._exchange
+        exchange.asks = True
+        try:
+            yield Step(WAIT, ready, patience)
+        except WriteTimeout:
+            if exchange.deadline is not None and exchange.deadline.passed_at((yield Step(NOW))):
+                raise
+            return False
+        finally:
+            exchange.asks = False
+        return True
 
     def _advance(self, disturbed: Callable[[], bool], timeout: float | None) -> Script:
         """Send some of the body, and wait until there is room for more, or until `disturbed()`."""

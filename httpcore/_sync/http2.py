@@ -45,7 +45,7 @@ from .._backends.fork import ForkedStream, renew_in_child
 from .._backends.interrupt import abort
 from .._core.h2_election import Election
 from .._core.h2_exchange import Progress
-from .._core.h2_liveness import PING, Liveness
+from .._core.h2_liveness import Liveness
 from .._core.h2_session import Session
 from .._core.limits import ACK_PATIENCE, READ_SIZE
 from .._core.prepared import Prepared, prepare
@@ -56,12 +56,10 @@ from .._exceptions import (
     ProtocolError,
     ReadError,
     RemoteProtocolError,
-    TimeoutException,
     WriteError,
 )
 from .._models import Request, Response
 from .._settings import PING_TIMEOUT, ConnectionSettings
-from .._timings import ConnectionInfo
 from .._trace import debug
 from .._url import Origin
 from .deferred import Deferred, OwnedLock
@@ -117,14 +115,12 @@ class HTTP2Connection(Session, ConnectionInterface):
         ping_timeout: float = PING_TIMEOUT,
     ) -> None:
         liveness = Liveness(ping_interval, ping_timeout, time.monotonic())
-        super().__init__(origin, keepalive_expiry, liveness)
-        self.network_stream = stream
+        super().__init__(origin, stream, keepalive_expiry, liveness)
         # The same stream, used without blocking; and the seconds that one wait of it may take.
         self.io, self._longest = without_blocking(stream)
         self.lock = OwnedLock()
         self.deferred = Deferred()  # what is to be done by whoever lets go of the lock
         self.election = Election()
-        self.facts = ConnectionInfo(stream, "HTTP/2")
         renew_in_child(self)
 
     @classmethod
@@ -158,10 +154,7 @@ class HTTP2Connection(Session, ConnectionInterface):
     def handle_prepared(self, prepared: Prepared) -> Response:
         """As `handle_request`, for a request that was checked and encoded before."""
         if self.is_occupied:
-            raise ConnectionNotAvailable(
-                f"the connection to {self.origin} is in use by the code that this signal handler "
-                "has interrupted; nothing was sent"
-            )
+            raise self.refuse_handler()
         try:
             return self.exchange(prepared, body_by_hand(prepared, logger))
         except RemoteProtocolError as exc:
@@ -179,13 +172,13 @@ class HTTP2Connection(Session, ConnectionInterface):
         except BaseException as exc:
             if not body.closed:
                 body.give_back(False)
-            if isinstance(exc, ConnectionNotAvailable):
-                raise
-            if prepared.deadline is not None and isinstance(exc, TimeoutException):
-                prepared.deadline.explain(exc)
-            if body.aborted or self.aborted or exchange.aborted:
-                raise body.explain_abort(exc) from exc
-            raise
+            error = exchange.explain(exc, body, time.monotonic())
+            try:
+                if error is exc:
+                    raise
+                raise error from exc
+            finally:
+                del error  # its traceback has this frame
 
     # Waiting. `ready` is asked with the lock.
 
@@ -213,7 +206,9 @@ class HTTP2Connection(Session, ConnectionInterface):
                         if came:
                             self.take_in()
                         elif self.liveness.watched:
-                            self._look_after_silence(missed)
+                            self.act_on_silence(missed, time.monotonic())
+                            if self.codec.out:
+                                self.flush()
                         came = None
                     elif bell is not None:
                         self.sleepers.pop(exchange, None)
@@ -224,16 +219,13 @@ class HTTP2Connection(Session, ConnectionInterface):
                         break
                     now = time.monotonic()
                     if progress is not None and progress.was_made():
-                        end = now + (exchange.left(timeout) or 0.0)
+                        end = now + (exchange.left(timeout, now) or 0.0)
                     left = None if end is None else end - now
                     if left is not None and left <= 0:
-                        # A variable would make a cycle of the error and this frame.
-                        raise self._timed_out(exchange, timeout, write, now)
+                        raise self.time_out(exchange, timeout, write, now)
                     bell, patience = self._take_role(exchange, left, now)
-                if self.ringing or self.deferred:
+                if self.ringing or self.deferred or self.codec.changes != self.changes_reported:
                     self.finish_deferred()
-                if self.codec.changes != self.changes_reported:
-                    self.report_changes()
                 # Who aborts it says so first, and then looks who waits.
                 woken: bool = exchange.aborted
                 if bell is None:
@@ -242,22 +234,20 @@ class HTTP2Connection(Session, ConnectionInterface):
                     woken = bell.acquire(timeout=patience)  # type: ignore[arg-type]
                     if exchange.called and not write and ready():
                         return  # who woke us reads on
-                missed = 0.0 if woken else exchange.miss(now, patience)
+                missed = 0.0 if woken else exchange.miss(now, patience, time.monotonic())
                 if missed and end is not None:
                     end -= missed
         except BaseException:
             self._withdraw(exchange)
             raise
-        if self.ringing or self.deferred:
+        if self.ringing or self.deferred or self.codec.changes != self.changes_reported:
             self.finish_deferred()
-        if self.codec.changes != self.changes_reported:
-            self.report_changes()
 
     def _take_role(
         self, exchange: HTTP2Exchange, left: float | None, now: float
     ) -> tuple[threading.Lock | None, float | None]:
-        """For how many seconds its thread should wait, and by which bell it is woken; without one
-        it is the reader. Called with the lock."""
+        """Return the bell by which its thread is woken, or None for the reader, and the seconds
+        that it should wait. Called with the lock."""
         if self.election.enter(exchange, threading.get_ident(), not self.unsent):
             if self.liveness.watched:
                 left = self.liveness.patience(left, now)
@@ -268,24 +258,16 @@ class HTTP2Connection(Session, ConnectionInterface):
         self.sleepers[exchange] = bell
         return bell, MAX_SLEEP if left is None else min(left, MAX_SLEEP)
 
-    def _timed_out(
-        self, exchange: HTTP2Exchange, timeout: float | None, write: bool, now: float
-    ) -> TimeoutException:
-        error = self.time_out(exchange, timeout, write, now)
-        if self.codec.out:
-            self.flush()
-        return error
-
     def _withdraw(self, exchange: HTTP2Exchange) -> None:
         """Neither read nor sleep any more, after an exception."""
         self.election.resign(exchange)
         with self.lock:
             self.sleepers.pop(exchange, None)
+            if self.codec.out and not self.closed:
+                self.flush()  # a PING, after a timeout
             if self.election.reader is None and (self.sleepers or self.closed):
                 self._stop_reading()
         self.finish_deferred()
-        if self.codec.changes != self.changes_reported:
-            self.report_changes()
 
     def _stop_reading(self) -> None:
         """Let somebody else read on. Who reads last closes what was closed meanwhile."""
@@ -294,13 +276,14 @@ class HTTP2Connection(Session, ConnectionInterface):
         self.call_one()
 
     def finish_deferred(self) -> None:
-        """Do what was left to do without the lock: what was deferred, then wake. Where this thread
-        holds the lock, it comes here again when it has let go."""
-        if self.deferred and not self.lock.is_owned():
+        """Do what was left to do without the lock: what was deferred, then wake, then call
+        `on_change`. Where this thread holds the lock, it comes here again when it has let go."""
+        free = not self.lock.is_owned()
+        if self.deferred and free:
             self.deferred.carry_out()
-            if self.codec.changes != self.changes_reported:
-                self.report_changes()
         self.ring()
+        if free and self.codec.changes != self.changes_reported:
+            self.report_changes()
 
     def ring(self) -> None:
         """Wake those who are to be woken."""
@@ -374,11 +357,11 @@ class HTTP2Connection(Session, ConnectionInterface):
             self.cut()
             raise
 
-    def apply(self, change: Callable[..., Any], *arguments: Any) -> Any:
+    def apply(self, change: Callable[[], Any]) -> Any:
         """Call `change` with the lock, send what it leaves in the codec, and return its result."""
         with self.lock:
             try:
-                result = change(*arguments)
+                result = change()
             except BaseException:
                 self.cut()
                 raise
@@ -393,7 +376,7 @@ class HTTP2Connection(Session, ConnectionInterface):
             self.sweep(time.monotonic())
             self.flush()
 
-    def discard(self, exchange: HTTP2Exchange) -> None:
+    def discard_exchange(self, exchange: HTTP2Exchange) -> None:
         """Forget a request that the garbage collector has dropped: at any place, maybe while this
         thread has the lock."""
         self.discarded.append(exchange)
@@ -402,21 +385,6 @@ class HTTP2Connection(Session, ConnectionInterface):
             self.lock.release()
             self.finish_deferred()
         # Else the holder of the lock looks into the queue after it has let go.
-
-    def _look_after_silence(self, missed: float) -> None:
-        """Act on silence that has lasted too long. Called with the lock by the reader, whose wait
-        came back empty; the clock has not counted `missed` seconds of it."""
-        liveness, now = self.liveness, time.monotonic()
-        liveness.miss(missed)
-        unacknowledged = liveness.is_ack_overdue(now) and bool(
-            self.network_stream.get_extra_info("unacknowledged")
-        )
-        action = liveness.act(now, self.request_count, unacknowledged)
-        if action == PING:
-            self.ping(now)
-            self.flush()
-        elif action:
-            self.lose(liveness.explain(action, self.origin))
 
     # State
 
@@ -441,27 +409,20 @@ class HTTP2Connection(Session, ConnectionInterface):
                 while reads < MAX_READS and not self.codec.draining and self.io.wait(False, 0):
                     self.take_in()
                     reads += 1
-        if self.ringing or self.deferred:
+        if self.ringing or self.deferred or self.codec.changes != self.changes_reported:
             self.finish_deferred()
-        if self.codec.changes != self.changes_reported:
-            self.report_changes()
         return self.is_available()
 
     def has_expired(self) -> bool:
-        if self.exchanges or self.closed:
-            return False
-        if self.expires is not None and time.monotonic() >= self.expires:
+        if self.has_expired_at(time.monotonic()):
             return True
-        return not (self.is_occupied or self.is_usable(0.0))
+        return self.is_idle() and not (self.is_occupied or self.is_usable(0.0))
 
     def avoid(self, why: BaseException) -> None:
         """Take no new requests, unless it was only for too many that the server refused one."""
         with self.lock:
             self.be_refused(why)
-        if self.deferred:
-            self.finish_deferred()
-        if self.codec.changes != self.changes_reported:
-            self.report_changes()
+        self.finish_deferred()
 
     def abort(self) -> None:
         """End, from another thread, everything on this connection; it fails there with
@@ -489,12 +450,6 @@ class HTTP2Connection(Session, ConnectionInterface):
             else:
                 self._close_stream()
 
-    def keep_session(self) -> None:
-        """The peer has answered, so the next connection to it may resume this one's TLS."""
-        keep = getattr(self.network_stream, "keep_session", None)
-        if keep is not None:
-            keep()
-
     def _close_stream(self) -> None:
         try:
             self.io.close()
@@ -507,12 +462,6 @@ class HTTP2Connection(Session, ConnectionInterface):
         self.lock = OwnedLock()
         self.deferred = Deferred()
         self.election.reader = None
-        self.sleepers = {}
         if not self.closed:
-            why = (
-                f"the connection to {self.origin} belongs to the parent process, and so do its "
-                "responses; the child of a fork must send a request of its own"
-            )
-            self.network_stream = ForkedStream(self.network_stream, why)
+            self.network_stream = ForkedStream(self.network_stream, self.disown())
             self.io, self._longest = without_blocking(self.network_stream)
-            self.disown(why)

@@ -8,25 +8,23 @@ is sent (`_core.h2_upload`); what becomes of the response's body (`response_body
 from __future__ import annotations
 
 import time
-import types
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
-from .._backends.base import NetworkStream
 from .._backends.blocking import BlockingAdapter
-from .._core.deadline import uncounted
 from .._core.h1 import CHUNKED
 from .._core.h2_election import Election
 from .._core.h2_exchange import MORE_TO_SEND, TOO_EARLY, ExchangeState, not_sent
-from .._core.h2_upload import CHANGE, NEXT_PART, WAIT, BodyUpload, Script
+from .._core.h2_upload import CHANGE, NEXT_PART, NOW, BodyUpload, Step
 from .._core.limits import READ_SIZE
 from .._core.prepared import Prepared, body_parts, framed_parts
-from .._exceptions import NOT_SENT, TimeoutException, WriteTimeout
-from .._models import Response, received_response
-from .._timings import ConnectionInfo
+from .._exceptions import NOT_SENT, TimeoutException
+from .._models import Response
 from .._trace import Trace
 from .deferred import Deferred, OwnedLock
+from .http11 import traced
+from .request_body import run
 from .response_body import ResponseBody
 
 if TYPE_CHECKING:
@@ -41,17 +39,14 @@ class SharedConnection(Protocol):
         deferred: what is to be done by whoever lets go of the lock.
         election: who reads for all.
         io: the stream, used without blocking.
-        network_stream: the stream itself, for the caller.
-        facts: about the connection, for the caller.
         is_occupied: this thread is in the middle of using it.
+        The others: see `HTTP2Connection`.
     """
 
     lock: OwnedLock
     deferred: Deferred
     election: Election
     io: Any
-    network_stream: NetworkStream
-    facts: ConnectionInfo
 
     @property
     def is_occupied(self) -> bool: ...
@@ -60,7 +55,7 @@ class SharedConnection(Protocol):
         self, exchange: HTTP2Exchange, ready: Callable[[], bool], timeout: float | None, write: bool
     ) -> None: ...
 
-    def apply(self, change: Callable[..., Any], *arguments: Any) -> Any: ...
+    def apply(self, change: Callable[[], Any]) -> Any: ...
 
     def flush(self) -> None: ...
 
@@ -68,9 +63,7 @@ class SharedConnection(Protocol):
 
     def ring(self) -> None: ...
 
-    def discard(self, exchange: HTTP2Exchange) -> None: ...
-
-    def keep_session(self) -> None: ...
+    def discard_exchange(self, exchange: HTTP2Exchange) -> None: ...
 
     def close_now(self) -> None: ...
 
@@ -84,17 +77,17 @@ class HTTP2Exchange(ExchangeState):
         connection: the connection that carries it; set by that.
     """
 
-    __slots__ = ("_upload", "connection")
+    __slots__ = ("connection",)
 
     connection: SharedConnection
-    _upload: BodyUpload | None  # the body, when it did not leave with the head
+    stream: Stream  # once it is open
+    upload: BodyUpload | None
 
     protocol = "http2"  # of the names of its trace events
     unclean_eof = False
 
     def perform(self, prepared: Prepared, body: ResponseBody) -> Response:
         """Send the request and wait for its response's head."""
-        self._upload = None
         self.since = body.marks.ready
         if body.aborted:
             self.aborted = True
@@ -109,39 +102,34 @@ class HTTP2Exchange(ExchangeState):
             body.marks.sent = time.monotonic()
             self._receive_head_traced(timeout, trace)
         body.marks.headed = time.monotonic()
-        return self._respond(timeout, body)
-
-    def left(self, timeout: float | None) -> float | None:
-        """Return what is left of `timeout` seconds from now, and of the total."""
-        return timeout if self.deadline is None else self.deadline.left(timeout)
-
-    def miss(self, began: float, seconds: float | None) -> float:
-        """Return how much of a wait that came back empty the clock has not counted; the total of
-        the request has."""
-        missed = 0.0 if seconds is None else uncounted(began, seconds, time.monotonic())
-        if self.deadline is not None:
-            self.deadline.at -= missed
-        return missed
+        connection, stream = self.connection, self.stream
+        response = self.respond(body, timeout)
+        if stream.parts:
+            with connection.lock:
+                body.pending = self.session.codec.take(stream, READ_SIZE)
+            if connection.deferred:
+                connection.finish_deferred()
+        if stream.ended and not stream.parts:
+            body.end()
+        return response
 
     # Sending
 
     def _send_traced(self, prepared: Prepared, trace: Trace) -> None:
-        """Send the request as `perform` does, with events for `trace`."""
-        connection, session = self.connection, self.session
-        if not session.request_count:
-            with _TracedPhase(trace, "send_connection_init", request=self.request):
-                with connection.lock:
-                    connection.flush()
-                if session.write_error is not None:
-                    raise self.explain_write_error(session.write_error, NOT_SENT)
-        # A stream gets its number in one step with being sent, so there is none to tell before.
-        with _TracedPhase(trace, "send_request_headers", request=self.request, stream_id=None):
-            more = self._open(prepared)
-        assert self.stream is not None
-        number = self.stream.id
-        with _TracedPhase(trace, "send_request_body", request=self.request, stream_id=number):
-            if more or session.unsent:
-                self._send_body(prepared)
+        request = {"request": self.request}
+        if not self.session.request_count:
+            traced(trace, "http2.send_connection_init", request, self._send_preface)
+        # A stream gets its number in one step with being sent, so there is none to report before.
+        headed = {**request, "stream_id": None}
+        more = traced(trace, "http2.send_request_headers", headed, partial(self._open, prepared))
+        send = partial(self._send_body, prepared) if more or self.session.unsent else bool
+        traced(trace, "http2.send_request_body", {**request, "stream_id": self.stream.id}, send)
+
+    def _send_preface(self) -> None:
+        with self.connection.lock:
+            self.connection.flush()
+        if self.session.write_error is not None:
+            raise self.explain_write_error(self.session.write_error, NOT_SENT)
 
     def _open(self, prepared: Prepared) -> bool:
         """Send the head, and a small body with it; return whether there is more to send."""
@@ -170,73 +158,48 @@ class HTTP2Exchange(ExchangeState):
     def _await_settings(self, timeout: float | None) -> None:
         """Wait until it is known how many streams there may be. The answer is on its way."""
         try:
-            self.connection.wait_until(self, self.is_settled, self.left(timeout), False)
+            self._wait(self.is_settled, timeout, write=False)
         except TimeoutException as exc:
             raise not_sent(exc)
 
+    def _wait(self, ready: Callable[[], bool], timeout: float | None, write: bool) -> None:
+        self.connection.wait_until(self, ready, self.left(timeout, time.monotonic()), write)
+
     def _send_body(self, prepared: Prepared) -> None:
         parts = body_parts if prepared.length == CHUNKED else framed_parts
-        self._upload = upload = BodyUpload(self, prepared, parts(prepared))
-        self._drive(upload.parts, upload.begin())
+        self.upload = BodyUpload(self, prepared, parts(prepared))
+        run(self.upload.begin(), self._carry_out)
 
-    def _drive(self, parts: Iterator[bytes], script: Script) -> None:
-        """Do what the script of an upload asks for, until its end."""
-        result: Any = None
-        try:
-            step = next(script)
-            while True:
-                try:
-                    if step.action is NEXT_PART:
-                        result = next(parts, None)
-                    elif step.action is CHANGE:
-                        result = self.connection.apply(step.call)
-                    elif step.action is WAIT:
-                        timeout = self.left(step.timeout)
-                        self.connection.wait_until(self, step.call, timeout, True)
-                    else:
-                        result = self._listen(step.call, step.timeout)
-                except BaseException as exc:
-                    step = script.throw(exc)
-                else:
-                    step = script.send(result)
-        except StopIteration:
-            return
-
-    def _listen(self, ready: Callable[[], bool], patience: float | None) -> bool:
-        """Send nothing for so many seconds, or until `ready()`; return whether it is."""
-        self.asks = True
-        try:
-            self.connection.wait_until(self, ready, self.left(patience), True)
-        except WriteTimeout:
-            if self.deadline is not None and self.deadline.passed:
-                raise
-            return False
-        finally:
-            self.asks = False
-        return True
+    def _carry_out(self, step: Step) -> Any:
+        """Carry out a step of the upload's script."""
+        if step.action is NEXT_PART:
+            assert self.upload is not None
+            return next(self.upload.parts, None)
+        if step.action is CHANGE:
+            return self.connection.apply(step.call)
+        if step.action is NOW:
+            return time.monotonic()
+        return self._wait(step.call, step.timeout, write=True)
 
     def conclude(self) -> bool:
         """Send what the server wants of the body now that its response is whole. Return True: the
         connection can carry other requests, whatever becomes of this one."""
-        if self._upload is not None:
-            self._drive(self._upload.parts, self._upload.send_on())
+        if self.upload is not None:
+            run(self.upload.send_on(), self._carry_out)
         return True
 
     # Receiving
 
     def _receive_head_traced(self, timeout: float | None, trace: Trace) -> None:
         stream = self.stream
-        assert stream is not None
-        with _TracedPhase(
-            trace, "receive_response_headers", request=self.request, stream_id=stream.id
-        ) as details:
-            self._receive_head(timeout)
-            details["return_value"] = (stream.status, stream.headers)
+        details = {"request": self.request, "stream_id": stream.id}
+        receive = partial(self._receive_head, timeout)
+        name = "http2.receive_response_headers"
+        traced(trace, name, details, receive, lambda _: (stream.status, stream.headers))
 
     def _receive_head(self, timeout: float | None) -> None:
         """Wait for the head of the final response, and let the caller see the interim ones."""
         connection, stream = self.connection, self.stream
-        assert stream is not None
         while stream.status is None or stream.informational:
             left = timeout if self.deadline is None else self.deadline.left(timeout)
             connection.wait_until(self, self.has_news, left, False)
@@ -252,94 +215,53 @@ class HTTP2Exchange(ExchangeState):
             elif stream.status is None:
                 raise self.failure()
 
-    def _respond(self, timeout: float | None, body: ResponseBody) -> Response:
-        """The response, with as much of its body as has arrived."""
-        connection, stream = self.connection, self.stream
-        assert stream is not None and stream.status is not None
-        body.reader = stream
-        body.timeout = timeout
-        body.reusable = True
-        if body.trace is not None:
-            body.told = False
-        network_stream = connection.network_stream
-        if self._upload is not None and self._upload.continue_by_reading():
-            body.upload = self
-            body.reusable = False  # closed now, it ends the stream and reads nothing away
-        if stream.parts:
-            with connection.lock:
-                body.pending = self.session.codec.take(stream, READ_SIZE)
-            if connection.deferred:
-                connection.finish_deferred()
-        if stream.ended and not stream.parts:
-            body.end()
-        extensions = {
-            "http_version": b"HTTP/2",
-            "network_stream": network_stream,
-            "stream_id": stream.id,
-            "reused": self.reused,
-            "timings": body.marks,
-            "connection": connection.facts,
-        }
-        return received_response(stream.status, stream.headers, body, extensions)
-
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        """Payload that has arrived, at least one byte; ``b""`` at the end of the body."""
-        stream = self._await_payload(timeout)
-        connection, session = self.connection, self.session
-        with connection.lock:
-            data: bytes = session.codec.take(stream, max_bytes)
-            if session.codec.out:
-                connection.flush()
-        if connection.deferred:
-            connection.finish_deferred()
+        """Return payload that has arrived, at least a byte; ``b""`` at the end of the body."""
+        data: bytes = self._take(self.session.codec.take, max_bytes, timeout)
         return data
 
     def readinto(self, buffer: memoryview, timeout: float | None = None) -> int:
         """As `read`, into `buffer`; 0 at the end of the body."""
-        stream = self._await_payload(timeout)
-        connection, session = self.connection, self.session
-        with connection.lock:
-            count: int = session.codec.take_into(stream, buffer)
-            if session.codec.out:
-                connection.flush()
-        if connection.deferred:
-            connection.finish_deferred()
+        count: int = self._take(self.session.codec.take_into, buffer, timeout)
         return count
 
-    def _await_payload(self, timeout: float | None) -> Stream:
-        """Wait until some of the body can be read, or raise why it never will."""
+    def _take(self, take: Callable[[Stream, Any], Any], what: Any, timeout: float | None) -> Any:
+        """Take some of the body, or all that fits, as soon as there is any."""
         connection, stream = self.connection, self.stream
-        assert stream is not None
         if connection.lock.is_owned() or (not stream.readable and connection.is_occupied):
             raise self.refuse_handler()
         if not stream.readable:
-            upload = self._upload
             try:
-                if upload is not None:
-                    self._drive(upload.parts, upload.send_while_reading(timeout))
-                connection.wait_until(self, self.has_payload, self.left(timeout), False)
+                if self.upload is not None:
+                    run(self.upload.send_while_reading(timeout), self._carry_out)
+                self._wait(self.has_payload, timeout, write=False)
             except TimeoutException as exc:
                 if self.deadline is not None:
                     self.deadline.explain(exc)
                 raise
         if not stream.parts and not stream.ended:
             raise self.failure()
-        return stream
+        with connection.lock:
+            taken = take(stream, what)
+            if self.session.codec.out:
+                connection.flush()
+        if connection.deferred:
+            connection.finish_deferred()
+        return taken
 
     # The end
 
     def finish(self, reusable: bool, complete: bool) -> bool:
         """End the request; return whether the connection can take others."""
         connection, session = self.connection, self.session
-        self._upload = None
+        self.upload = None
         if connection.lock.is_owned():
             connection.deferred.append(partial(self._finish_now, complete))
         else:
             self._finish_now(complete)
-            if session.ringing or connection.deferred:
+            changed = session.codec.changes != session.changes_reported
+            if changed or session.ringing or connection.deferred:
                 connection.finish_deferred()
-            if session.codec.changes != session.changes_reported:
-                session.report_changes()
         return not (session.codec.draining or session.closed or session.aborted)
 
     def _finish_now(self, complete: bool) -> None:
@@ -347,7 +269,7 @@ class HTTP2Exchange(ExchangeState):
         with connection.lock:
             wake_reader = self.leave(complete, time.monotonic())
             if complete and self.stream is not None and self.stream.id == 1:
-                connection.keep_session()
+                session.keep_session()
             if session.codec.out:
                 connection.flush()
             if wake_reader and connection.election.reader is self:
@@ -358,7 +280,7 @@ class HTTP2Exchange(ExchangeState):
 
     def discard(self) -> None:
         """Forget the request; called by the garbage collector."""
-        self.connection.discard(self)
+        self.connection.discard_exchange(self)
 
     def abort(self) -> None:
         """End this request, from another thread or from a signal handler, which may have struck a
@@ -369,30 +291,3 @@ class HTTP2Exchange(ExchangeState):
             connection.ring()
         elif connection.election.reader is self:
             connection.io.wake()
-
-
-class _TracedPhase:
-    """A phase of a request, reported to its trace; what is put into it goes with the last event."""
-
-    def __init__(self, trace: Trace, name: str, **details: Any) -> None:
-        self._trace = trace
-        self._name = f"http2.{name}"
-        self._details = details
-
-    def __enter__(self) -> dict[str, Any]:
-        self._trace(f"{self._name}.started", self._details)
-        self._result: dict[str, Any] = {}
-        return self._result
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc_value: BaseException | None,
-        traceback: types.TracebackType | None,
-    ) -> None:
-        if exc_value is not None:
-            self._trace(f"{self._name}.failed", {"exception": exc_value})
-        else:
-            self._trace(
-                f"{self._name}.complete", {"return_value": self._result.get("return_value")}
-            )

@@ -18,8 +18,8 @@ import io
 import os
 import stat
 import time
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Generator
+from typing import Any, TypeVar
 
 from .._backends.base import NetworkStream
 from .._core.limits import WRITE_SIZE
@@ -39,6 +39,8 @@ from .._core.upload import (
     Write,
     WriteAll,
 )
+
+S = TypeVar("S")  # a kind of step
 
 
 class Upload(UploadScript):
@@ -130,7 +132,7 @@ def carry_out(step: Step, stream: NetworkStream) -> Any:
     return stream.get_extra_info("unacknowledged")
 
 
-def run(script: Script[T], carry_out: Callable[[Step], Any]) -> T:
+def run(script: Generator[S, Any, T], carry_out: Callable[[S], Any]) -> T:
     """Carry out all steps of `script`, and return what it returns."""
     try:
         step = next(script)

@@ -15,6 +15,8 @@ import h2.settings
 import pytest
 
 import httpcore
+from httpcore._core.body_state import BodyState
+from httpcore._core.deadline import DeadlineMath
 from httpcore._core.h2_election import Election
 from httpcore._core.h2_exchange import (
     ALL_SENT,
@@ -25,20 +27,35 @@ from httpcore._core.h2_exchange import (
 )
 from httpcore._core.h2_liveness import Liveness
 from httpcore._core.h2_session import ASSUMED_STREAMS, Session
-from httpcore._core.h2_upload import CHANGE, LISTEN_FOR, NEXT_PART, WAIT, BodyUpload, Script
-from httpcore._core.limits import CONTINUE_PATIENCE
+from httpcore._core.h2_upload import CHANGE, NEXT_PART, WAIT, BodyUpload, Script
+from httpcore._core.h2_upload import NOW as LOOK_AT_CLOCK
+from httpcore._core.limits import ACK_PATIENCE, CONTINUE_PATIENCE
 from httpcore._core.prepared import Prepared, prepare
 from httpcore._core.upload import CLOSING_PATIENCE
+from httpcore.exceptions import Aborted
 
 ORIGIN = httpcore.Origin(b"https", b"example.com", 443)
 NOW = 100.0
+
+
+class Below(httpcore.NetworkStream):
+    """What a session is told of the stream below it."""
+
+    unacknowledged: int | None = None
+    kept = 0
+
+    def get_extra_info(self, info: str) -> Any:
+        return self.unacknowledged if info == "unacknowledged" else None
+
+    def keep_session(self) -> None:
+        self.kept += 1
 
 
 class Peer:
     """The server's end of a session: h2, and no stream between them."""
 
     def __init__(self, expiry: float | None = None, settled: bool = True, **limits: int) -> None:
-        self.session = Session(ORIGIN, expiry, Liveness(None, 15.0, NOW))
+        self.session = Session(ORIGIN, Below(), expiry, Liveness(None, 15.0, NOW))
         self.h2 = h2.connection.H2Connection(
             h2.config.H2Configuration(client_side=False, header_encoding=None)
         )
@@ -338,7 +355,112 @@ def test_progress_of_an_upload() -> None:
     assert progress.was_made()
 
 
+# --- silence ---
+
+
+def doubted(unacknowledged: int | None) -> Peer:
+    """The path was silent for long, and a request was sent at NOW."""
+    peer = Peer()
+    peer.session.network_stream.unacknowledged = unacknowledged
+    peer.session.liveness.unproven = True
+    peer.open()
+    return peer
+
+
+def test_what_is_not_acknowledged_ends_the_session() -> None:
+    session = doubted(5).session
+    session.act_on_silence(0.0, NOW + ACK_PATIENCE)
+    assert session.is_closed()
+    assert "has not acknowledged" in session.codec.draining
+
+
+def test_what_another_request_sent_is_followed_by_a_ping() -> None:
+    peer = doubted(5)
+    peer.open()
+    peer.session.act_on_silence(0.0, NOW + ACK_PATIENCE)
+    assert not peer.session.is_closed() and not peer.session.is_available()
+    assert "PingReceived" in peer.names()
+
+
+@pytest.mark.parametrize("unacknowledged", [0, None])
+def test_what_is_acknowledged_proves_the_path(unacknowledged: int | None) -> None:
+    session = doubted(unacknowledged).session
+    session.act_on_silence(1.0, NOW + ACK_PATIENCE - 1.0)  # a second was not counted
+    assert session.is_available() and not session.liveness.watched
+
+
+# --- the response ---
+
+
+def test_a_response_and_its_body() -> None:
+    peer = Peer()
+    exchange = peer.open()
+    peer.exchange()
+    peer.head(exchange, 204, end=True)
+    peer.exchange()
+    body = BodyState(None, exchange.request)
+    response = exchange.respond(body, 5.0)
+    assert response.status == 204
+    assert response.extensions["network_stream"] is peer.session.network_stream
+    assert response.extensions["connection"] is peer.session.facts
+    assert (body.reader, body.timeout, body.reusable) == (exchange.stream, 5.0, True)
+    assert body.upload is None
+
+
+def test_a_response_whose_request_is_still_being_sent() -> None:
+    driver = Driver(Peer(), [b"one", b"two"])
+    driver.answer(200)
+    driver.exchange.upload = driver.upload
+    body = BodyState(None, driver.exchange.request)
+    driver.exchange.respond(body, None)
+    assert body.upload is driver.exchange and not body.reusable
+
+
+def test_what_is_raised_for_a_failure() -> None:
+    peer = Peer()
+    exchange = peer.open()
+    body = BodyState(None, exchange.request)
+    body.source = exchange
+    full = httpcore.ConnectionNotAvailable("full")
+    exchange.aborted = True
+    assert exchange.explain(full, body, NOW) is full
+    late = httpcore.ReadTimeout("read timed out within 5 s")
+    assert isinstance(exchange.explain(late, body, NOW), Aborted)
+    exchange.aborted = False
+    assert exchange.explain(late, body, NOW) is late
+    exchange.deadline = DeadlineMath(1.0, NOW - 1.0)
+    exchange.explain(late, body, NOW)
+    assert str(late).startswith("total of 1 s is over")
+
+
+def test_the_time_of_a_request() -> None:
+    exchange = ExchangeState(Peer().session, get())
+    assert (exchange.left(5.0, NOW), exchange.left(None, NOW)) == (5.0, None)
+    assert exchange.miss(NOW, None, NOW) == 0.0
+    exchange.deadline = DeadlineMath(3.0, NOW)
+    assert exchange.left(5.0, NOW + 1.0) == 2.0
+    assert exchange.miss(NOW, 2.0, NOW + 0.5) == 1.5
+    assert exchange.left(None, NOW) == 1.5
+
+
 # --- the end ---
+
+
+def test_the_tls_session_is_kept() -> None:
+    session = Peer().session
+    session.keep_session()
+    assert session.network_stream.kept == 1
+    session.network_stream = None  # one that keeps none
+    session.keep_session()
+
+
+@pytest.mark.parametrize(("now", "expired"), [(NOW + 4.9, False), (NOW + 5.0, True)])
+def test_it_has_expired_when_idle_for_long(now: float, expired: bool) -> None:
+    peer = Peer(expiry=5.0)
+    exchange = peer.open()
+    assert not peer.session.has_expired_at(1e9)
+    exchange.leave(False, NOW)
+    assert peer.session.has_expired_at(now) is expired
 
 
 def test_a_request_that_ends_in_order_leaves_nothing_to_send() -> None:
@@ -411,8 +533,11 @@ def test_a_session_in_the_child_of_a_fork() -> None:
     peer.exchange()
     peer.head(exchange, end=True)
     peer.exchange()
-    peer.session.disown("it belongs to the parent")
-    assert str(exchange.failure()) == "it belongs to the parent (GET /path)"
+    peer.session.sleepers = {exchange: "bell"}
+    why = peer.session.disown()
+    assert "belongs to the parent process" in why
+    assert str(exchange.failure()) == f"{why} (GET /path)"
+    assert not peer.session.sleepers, "their threads are not in the child"
     assert exchange.stream is not None and not exchange.stream.ended
 
 
@@ -478,13 +603,15 @@ class Driver:
                         result = step.call()
                         self.peer.exchange()
                         self.peer.session.keep(b"")
+                    elif step.action == LOOK_AT_CLOCK:
+                        result = NOW
                     elif isinstance(happens, Exception):
                         raise happens
                     else:
                         if happens is not None:
                             happens(step)
-                        result = step.call()
-                        assert step.action == LISTEN_FOR or result
+                        if not step.call():
+                            raise httpcore.WriteTimeout("nothing happened")
                 except Exception as exc:
                     step = script.throw(exc)
                 else:
@@ -511,23 +638,37 @@ def test_a_body_is_sent_part_by_part() -> None:
 def test_leave_to_send_is_asked_for() -> None:
     seen: list[float | None] = []
     driver = Driver(Peer(), [], Expect="100-continue")
-    steps = driver.run(driver.upload.begin(), listen_for=lambda step: seen.append(step.timeout))
-    assert steps == [LISTEN_FOR, NEXT_PART, CHANGE]
+    steps = driver.run(driver.upload.begin(), wait=lambda step: seen.append(step.timeout))
+    assert steps == [WAIT, NEXT_PART, CHANGE]
     assert seen == [CONTINUE_PATIENCE]
 
 
 def test_the_answer_came_in_place_of_the_leave() -> None:
     """The body is not sent, unless reading the answer shows that the server waits for it."""
     driver = Driver(Peer(), [b"one"], Expect="100-continue")
-    steps = driver.run(driver.upload.begin(), listen_for=lambda step: driver.answer(413))
-    assert steps == [LISTEN_FOR]
+    steps = driver.run(driver.upload.begin(), wait=lambda step: driver.answer(413))
+    assert steps == [WAIT]
     assert driver.upload.continue_by_reading()
     seen: list[float | None] = []
     steps = driver.run(
-        driver.upload.send_while_reading(None), listen_for=lambda step: seen.append(step.timeout)
+        driver.upload.send_while_reading(None), wait=lambda step: seen.append(step.timeout)
     )
-    assert steps == [LISTEN_FOR, NEXT_PART, CHANGE, WAIT, NEXT_PART, CHANGE]
-    assert seen == [CLOSING_PATIENCE]
+    assert steps == [WAIT, NEXT_PART, CHANGE, WAIT, NEXT_PART, CHANGE]
+    assert seen == [CLOSING_PATIENCE, None]
+
+
+@pytest.mark.parametrize(("total", "passes"), [(0.5, True), (5.0, False)])
+def test_the_total_ends_while_nothing_is_sent(total: float, passes: bool) -> None:
+    """That the wait for leave to send takes its time is no failure, that the total does is one."""
+    driver = Driver(Peer(), [], Expect="100-continue")
+    driver.exchange.deadline = DeadlineMath(total, NOW - 1.0)
+    if passes:
+        with pytest.raises(httpcore.WriteTimeout):
+            driver.run(driver.upload.begin())
+    else:
+        steps = driver.run(driver.upload.begin())
+        assert steps == [WAIT, LOOK_AT_CLOCK, NEXT_PART, CHANGE]
+    assert not driver.exchange.asks
 
 
 def test_a_whole_answer_ends_the_upload() -> None:
