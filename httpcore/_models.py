@@ -146,24 +146,6 @@ def content_length(content: Any) -> int | None:
     return max(0, int(end) - int(position)) if isinstance(end, int) else None
 
 
-def with_required_headers(headers: HeaderList, url: URL, content: Any) -> HeaderList:
-    """Return `headers` with Host, and what frames the body, where the caller left them out.
-
-    RFC 9110 section 7.2 wants Host first; RFC 9112 section 6.1 wants either a
-    Content-Length or chunked coding, never both.
-    """
-    names = [name.lower() for name, _ in headers] if headers else ()
-    if b"host" not in names:
-        headers = [(b"Host", host_header(url.scheme, url.host, url.port)), *headers]
-    if content is not None and b"content-length" not in names and b"transfer-encoding" not in names:
-        length = content_length(content)
-        if length is None:
-            headers = [*headers, (b"Transfer-Encoding", b"chunked")]
-        else:
-            headers = [*headers, (b"Content-Length", b"%d" % length)]
-    return headers
-
-
 class Request:
     """An HTTP request, ready to be handed to a pool or a connection.
 
@@ -416,3 +398,42 @@ def _user_info(url: bytes | str) -> tuple[bytes, bytes] | None:
         return None
     user, _, password = match.group(1).partition(":")
     return unquote_to_bytes(user), unquote_to_bytes(password)
+
+
+def build_request(
+    method: bytes | str,
+    url: URL | bytes | str,
+    headers: HeaderTypes,
+    content: Content,
+    body: Content,
+    extensions: Extensions | None,
+) -> Request:
+    """Return a request with Host, and what frames the body, where the caller left them out.
+
+    RFC 9110 section 7.2 wants Host first; RFC 9112 section 6.1 wants either a
+    Content-Length or chunked coding, never both.
+
+    Raises TypeError, LocalProtocolError or UnsupportedProtocol where it cannot be.
+
+    Parameters:
+        body: the name of `content` in 2019.
+        The others: as those of `Request`.
+    """
+    if body is not None:
+        if content is not None:
+            raise TypeError("content and body are two names of one thing; pass only one")
+        content = body
+    request = Request(method, url, headers=headers, content=content, extensions=extensions)
+    names = [name.lower() for name, _ in request.headers] if request.headers else ()
+    if b"host" not in names:
+        request.headers = [
+            (b"Host", host_header(request.url.scheme, request.url.host, request.url.port)),
+            *request.headers,
+        ]
+    if content is not None and b"content-length" not in names and b"transfer-encoding" not in names:
+        length = content_length(content)
+        if length is None:
+            request.headers = [*request.headers, (b"Transfer-Encoding", b"chunked")]
+        else:
+            request.headers = [*request.headers, (b"Content-Length", b"%d" % length)]
+    return request

@@ -10,6 +10,7 @@ Sources: RFC 9112 sections 6 (bodies) and 9.3 (reuse), RFC 9110 sections 6.5 (tr
 
 from __future__ import annotations
 
+import warnings
 from typing import Any, TypeVar
 
 from .._exceptions import (
@@ -282,3 +283,17 @@ class BodyState:
             stream = getattr(source, "stream", None)
             details["stream_id"] = None if stream is None else stream.id
         return details
+
+    def __del__(self) -> None:
+        slot = getattr(self, "slot", None)  # missing when __init__ was interrupted
+        source = getattr(self, "source", None)
+        if source is not None and source.protocol == "http2" and not self.closed:
+            source.discard()
+        if slot is None or self.pool is None:
+            return
+        warning = self.explain_drop()
+        # Releasing it here could deadlock: the garbage collector runs anywhere.
+        self.pool.orphaned(slot)
+        self.slot = None
+        if warning is not None:
+            warnings.warn(warning, ResourceWarning, stacklevel=2, source=self)

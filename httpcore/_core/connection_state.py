@@ -55,6 +55,34 @@ class OpenConnection(Protocol):
     def info(self) -> str: ...
 
 
+class ConnectionFacts:
+    """What every connection says about itself, open or not yet."""
+
+    def info(self) -> str:
+        """Protocol, state and request count, for people."""
+        raise NotImplementedError(f"{type(self).__name__} does not implement info()")
+
+    def can_handle_request(self, origin: Origin) -> bool:
+        """Whether this connection leads to `origin`."""
+        raise NotImplementedError(f"{type(self).__name__} does not implement can_handle_request()")
+
+    def is_available(self) -> bool:
+        """Whether it can take a request now."""
+        raise NotImplementedError(f"{type(self).__name__} does not implement is_available()")
+
+    def has_expired(self) -> bool:
+        """Whether it has been idle for too long, or the server has closed it."""
+        raise NotImplementedError(f"{type(self).__name__} does not implement has_expired()")
+
+    def is_idle(self) -> bool:
+        """Whether it is open and between two requests."""
+        raise NotImplementedError(f"{type(self).__name__} does not implement is_idle()")
+
+    def is_closed(self) -> bool:
+        """Whether it is closed for good."""
+        raise NotImplementedError(f"{type(self).__name__} does not implement is_closed()")
+
+
 class ConnectionState:
     """A connection to one origin that is opened by its first request.
 
@@ -248,6 +276,9 @@ class ConnectionState:
         return f"<{name} [{self.info()}]>"
 
 
+Connection = TypeVar("Connection", bound="ConnectionArguments[Any]")
+
+
 class ConnectionArguments(Generic[Backend]):
     """The signature of a connection that is not made by a pool."""
 
@@ -286,6 +317,15 @@ class ConnectionArguments(Generic[Backend]):
         if http2:
             load_http2()
         self._set_up(origin, settings)
+
+    @classmethod
+    def from_settings(
+        cls: type[Connection], origin: Origin, settings: ConnectionSettings
+    ) -> Connection:
+        """Return a connection to `origin` that is not open yet."""
+        connection = cls.__new__(cls)
+        connection._set_up(origin, settings)
+        return connection
 
     def _set_up(self, origin: Origin, settings: ConnectionSettings) -> None:
         """Become a connection to `origin` that is not open yet."""

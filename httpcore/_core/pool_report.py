@@ -12,7 +12,7 @@ from typing import Any
 from .._models import Request
 from .._redact import redact_target
 from .routes import name_route, name_route_with_path
-from .scheduler import Route, Slot, Waiter
+from .scheduler import Route, Scheduler, Slot, Waiter
 
 # Kinds of holders that a PoolTimeout names; more would not be read.
 NAMED_HOLDERS = 5
@@ -28,6 +28,14 @@ def describe_pool(name: str, stats: Mapping[str, int]) -> str:
         f"<{name} [Requests: {stats['requests']} active, {stats['waiting']} queued | "
         f"Connections: {active} active, {stats['idle']} idle]>"
     )
+
+
+def take_snapshot(
+    scheduler: Scheduler,
+) -> tuple[dict[str, int], dict[Route, dict[str, int]], dict[str, int], list[Waiter]]:
+    """Return what `report_stats` needs, all of one moment: under the pool's lock."""
+    waiters = scheduler.waiters(LISTED_WAITERS)
+    return scheduler.stats(), scheduler.routes(), scheduler.totals(), waiters
 
 
 def report_stats(

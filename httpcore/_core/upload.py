@@ -31,6 +31,9 @@ response that ends before its request); psf/requests#2422.
 from __future__ import annotations
 
 import contextlib
+import io
+import os
+import stat
 from collections.abc import Generator
 from typing import Any, NamedTuple, TypeVar
 
@@ -581,3 +584,13 @@ class UploadScript:
         with contextlib.suppress(WriteError):
             yield from self._send_on()
         return self.all_sent and self.head.keep_alive
+
+
+def is_sendable(source: Any, length: int) -> bool:
+    """Return whether the system can send the body by itself: a regular file of known length."""
+    if type(source) is not io.BufferedReader or length <= WRITE_SIZE:
+        return False
+    try:
+        return stat.S_ISREG(os.fstat(source.fileno()).st_mode)
+    except (OSError, ValueError):
+        return False

@@ -1,6 +1,6 @@
 """The synchronous shells: waiting and locking. They decide nothing."""
 
-from .cancel_token import CancelToken
+from .._backends.cancel_token import CancelToken
 from .connection import HTTPConnection
 from .connection_pool import ConnectionPool
 from .http2 import HTTP2Connection

@@ -44,13 +44,6 @@ class HTTPConnection(ConnectionArguments[NetworkBackend], ConnectionState, Conne
 
     opened: HTTP11Connection | HTTP2Connection | None
 
-    @classmethod
-    def from_settings(cls, origin: Origin, settings: ConnectionSettings) -> HTTPConnection:
-        """Return a connection to `origin` that is not open yet."""
-        connection = cls.__new__(cls)
-        connection._set_up(origin, settings)
-        return connection
-
     def _set_up(self, origin: Origin, settings: ConnectionSettings) -> None:
         backend = settings.network_backend
         backend = SyncBackend() if backend is None else backend

@@ -23,6 +23,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 from .._backends.base import NetworkBackend
+from .._backends.cancel_token import attach
 from .._backends.clock import Deadline
 from .._backends.sync import SyncBackend
 from .._backends.tcp import Resolver
@@ -31,10 +32,10 @@ from .._core.checkout import DISCARD, GO_ASIDE, HAND_BACK, QueueWait, after_unus
 from .._core.http_proxy import forwarded
 from .._core.pool_base import PoolBase
 from .._core.pool_report import (
-    LISTED_WAITERS,
     describe_pool,
     explain_pool_timeout,
     report_stats,
+    take_snapshot,
 )
 from .._core.prepared import Prepared, prepare
 from .._core.retry import RetryConfig
@@ -48,7 +49,6 @@ from .._exceptions import PoolTimeout, TimeoutException
 from .._models import Proxy, Request, Response
 from .._trace import Trace, combined, debug, log_hook, naming
 from .._url import Origin
-from .cancel_token import attach
 from .connection import HTTPConnection
 from .http2 import HTTP2Connection
 from .http11 import HTTP11Connection
@@ -172,10 +172,9 @@ class ConnectionPool(PoolBase[NetworkBackend], RequestInterface):
     def _send(self, prepared: Prepared) -> Response:
         """Send it; more than once where `Replays` finds that safe and useful."""
         request = prepared.request
-        cancel = None
-        trace = self._trace
-        if trace is not None and self._slots.hook is not None:
-            trace = combined(naming(self._slots.hook, request), self._log)
+        cancel, hook, trace = None, self._slots.hook, self._trace
+        if hook is not None and trace is not None:
+            trace = combined(naming(hook, request), self._log)
         if request.extensions:
             cancel = request.extensions.get("cancel")
             own = request.extensions.get("trace")
@@ -205,15 +204,21 @@ class ConnectionPool(PoolBase[NetworkBackend], RequestInterface):
                 if step is RAISE_ABORTED:
                     raise body.explain_abort(exc) from exc
                 failure = exc
-            if isinstance(connection, HTTP2Connection) and step is not REPLAY:
-                if step is MOVE:
-                    connection.avoid(failure)
-                else:  # most likely the pool has heard so by now; else it would give us this again
-                    self._slots.adjust(connection)
-            if step is MOVE or step is REPLAY:
-                self._note_replay(request, failure)
+            self._prepare_next(step, request, connection, failure)
             del failure  # its traceback has this frame, which has the body
             began = body.marks.began
+
+    def _prepare_next(
+        self, step: str, request: Request, connection: Any, failure: BaseException
+    ) -> None:
+        """Before `request` is sent once more: see to the connection that has failed."""
+        if step is not REPLAY and isinstance(connection, HTTP2Connection):
+            if step is MOVE:
+                connection.avoid(failure)
+            else:  # most likely the pool has heard so by now; else it would give us this again
+                self._slots.adjust(connection)
+        if step is MOVE or step is REPLAY:
+            self._note_replay(request, failure)
 
     def _send_repeatedly(self, prepared: Prepared, config: RetryConfig) -> Response:
         """Send it as often as `config`, the pool's budget, the body and the deadline allow."""
@@ -285,16 +290,8 @@ class ConnectionPool(PoolBase[NetworkBackend], RequestInterface):
             if scheduler.closing or scheduler.woken or slots.deferred:
                 slots.settle()
             if waiter is not None:
-                if self._is_checking_out(sys._getframe(1)):
-                    slots.give_up(waiter)
+                if not self._queue(waiter, prepared, body, sys._getframe(1)):
                     return self._check_out_aside(prepared, body)
-                if slots.hook is not None:
-                    slots.hook(
-                        "pool.enqueue", {"request": body.request, "route": name_route(route)}
-                    )
-                self._wait(waiter, prepared)
-                if scheduler.closing:
-                    slots.settle()  # the garbage collector has served us, and left this to us
                 now = time.monotonic()
             if body.aborted:
                 slots.hand_back(body)
@@ -317,6 +314,22 @@ class ConnectionPool(PoolBase[NetworkBackend], RequestInterface):
             slots.hand_back(body)
             if step is GO_ASIDE:
                 return self._check_out_aside(prepared, body)
+
+    def _queue(
+        self, waiter: Waiter, prepared: Prepared, body: ResponseBody, frame: types.FrameType
+    ) -> bool:
+        """Wait until `waiter` is served; whether that could be, `frame` being our caller's."""
+        slots: Any = body.pool
+        if self._is_checking_out(frame):
+            slots.give_up(waiter)
+            return False
+        if slots.hook is not None:
+            details = {"request": body.request, "route": name_route(prepared.route)}
+            slots.hook("pool.enqueue", details)
+        self._wait(waiter, prepared)
+        if slots.scheduler.closing:
+            slots.settle()  # the garbage collector has served us, and left this to us
+        return True
 
     def _is_checking_out(self, frame: types.FrameType | None) -> bool:
         """Return whether this thread, from `frame` outwards, is in the middle of waiting for a
@@ -364,11 +377,9 @@ class ConnectionPool(PoolBase[NetworkBackend], RequestInterface):
             if not waiter.served:
                 slots.give_up(waiter)
         if not waiter.served or waiter.cancelled:
-            held = self._ask(slots.scheduler.slots)
+            held, now = self._ask(slots.scheduler.slots), time.monotonic()
             raise PoolTimeout(
-                explain_pool_timeout(
-                    waiter.route, wait.timeout, held, slots.limits, time.monotonic()
-                )
+                explain_pool_timeout(waiter.route, wait.timeout, held, slots.limits, now)
             )
 
     def _dial(
@@ -405,11 +416,8 @@ class ConnectionPool(PoolBase[NetworkBackend], RequestInterface):
     @property
     def connections(self) -> list[ConnectionInterface]:
         """The connections of the pool, a new list; look at them, do not use them."""
-        return [
-            slot.connection
-            for slot in self._ask(self._slots.scheduler.slots)
-            if slot.connection is not None
-        ]
+        found = (slot.connection for slot in self._ask(self._slots.scheduler.slots))
+        return [connection for connection in found if connection is not None]
 
     def stats(self) -> dict[str, Any]:
         """What the pool is doing. A snapshot that costs some microseconds and nothing in between;
@@ -431,14 +439,9 @@ class ConnectionPool(PoolBase[NetworkBackend], RequestInterface):
                 how often one was sent again.
         """
         slots = self._slots
-        slots.settle_deferred()
-        scheduler = slots.scheduler
-        with slots.lock:
-            figures, by_route = scheduler.stats(), scheduler.routes()
-            totals, waiters = scheduler.totals(), scheduler.waiters(LISTED_WAITERS)
-        if scheduler.closing or scheduler.woken or slots.deferred:
-            slots.settle()  # a thread was interrupted before it could
-        return report_stats(figures, by_route, totals, waiters, time.monotonic())
+        slots.settle()  # a thread may have been interrupted before it could
+        snapshot = self._ask(partial(take_snapshot, slots.scheduler))
+        return report_stats(*snapshot, time.monotonic())
 
     def close_idle(self, proxy: Proxy | None = None) -> None:
         """Close idle connections now: all, or those through `proxy` with its credentials, however
@@ -462,12 +465,7 @@ class ConnectionPool(PoolBase[NetworkBackend], RequestInterface):
     def __enter__(self) -> ConnectionPool:
         return self
 
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None = None,
-        exc_value: BaseException | None = None,
-        traceback: types.TracebackType | None = None,
-    ) -> None:
+    def __exit__(self, *exc_info: object) -> None:
         self.close()
 
     def __repr__(self) -> str:

@@ -18,6 +18,7 @@ from functools import partial
 from typing import Any
 
 from .._backends.base import NetworkStream
+from .._backends.deadline import DeadlineStream
 from .._backends.fork import ForkedStream, keep_in_child, renew_in_child
 from .._backends.interrupt import abort
 from .._core.h1 import Head, read_head
@@ -30,7 +31,6 @@ from .._models import Request, Response, received_response
 from .._timings import ConnectionInfo
 from .._trace import Trace, debug
 from .._url import Origin
-from .deadline import DeadlineStream
 from .deferred import OwnedLock
 from .interfaces import ConnectionInterface
 from .request_body import Upload, carry_out, run

@@ -6,13 +6,13 @@ sockets. Sources: httpcore 1.0.9 (names), the 2019 front door (``body=``, ``stre
 
 from __future__ import annotations
 
-import types
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TypeVar
 
-from .._models import Content, Extensions, HeaderTypes, Request, Response, with_required_headers
-from .._url import URL, Origin
+from .._core.connection_state import ConnectionFacts
+from .._models import Content, Extensions, HeaderTypes, Request, Response, build_request
+from .._url import URL
 
 Connection = TypeVar("Connection", bound="ConnectionInterface")
 
@@ -48,12 +48,7 @@ class RequestInterface:
         Raises: any of the package's exceptions; TypeError for an argument of a wrong type.
         Nothing was sent when it is LocalProtocolError, UnsupportedProtocol or TypeError.
         """
-        if body is not None:
-            if content is not None:
-                raise TypeError("content and body are two names of one thing; pass only one")
-            content = body
-        request = Request(method, url, headers=headers, content=content, extensions=extensions)
-        request.headers = with_required_headers(request.headers, request.url, content)
+        request = build_request(method, url, headers, content, body, extensions)
         response = self.handle_request(request)
         if not stream:
             try:
@@ -82,15 +77,8 @@ class RequestInterface:
 
         The response is closed on leaving.
         """
-        response = self.request(
-            method,
-            url,
-            headers=headers,
-            content=content,
-            body=body,
-            stream=True,
-            extensions=extensions,
-        )
+        request = build_request(method, url, headers, content, body, extensions)
+        response = self.handle_request(request)
         try:
             yield response
         finally:
@@ -101,44 +89,15 @@ class RequestInterface:
         raise NotImplementedError(f"{type(self).__name__} does not implement handle_request()")
 
 
-class ConnectionInterface(RequestInterface):
+class ConnectionInterface(RequestInterface, ConnectionFacts):
     """A connection, open or not yet, that a pool or a user can drive."""
 
     def close(self) -> None:
         """Close the connection."""
         raise NotImplementedError(f"{type(self).__name__} does not implement close()")
 
-    def info(self) -> str:
-        """Protocol, state and request count, for people."""
-        raise NotImplementedError(f"{type(self).__name__} does not implement info()")
-
-    def can_handle_request(self, origin: Origin) -> bool:
-        """Whether this connection leads to `origin`."""
-        raise NotImplementedError(f"{type(self).__name__} does not implement can_handle_request()")
-
-    def is_available(self) -> bool:
-        """Whether it can take a request now."""
-        raise NotImplementedError(f"{type(self).__name__} does not implement is_available()")
-
-    def has_expired(self) -> bool:
-        """Whether it has been idle for too long, or the server has closed it."""
-        raise NotImplementedError(f"{type(self).__name__} does not implement has_expired()")
-
-    def is_idle(self) -> bool:
-        """Whether it is open and between two requests."""
-        raise NotImplementedError(f"{type(self).__name__} does not implement is_idle()")
-
-    def is_closed(self) -> bool:
-        """Whether it is closed for good."""
-        raise NotImplementedError(f"{type(self).__name__} does not implement is_closed()")
-
     def __enter__(self: Connection) -> Connection:
         return self
 
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None = None,
-        exc_value: BaseException | None = None,
-        traceback: types.TracebackType | None = None,
-    ) -> None:
+    def __exit__(self, *exc_info: object) -> None:
         self.close()

@@ -23,7 +23,8 @@ from functools import partial
 from typing import Any
 
 from .._backends.fork import renew_in_child
-from .._core.scheduler import ACTIVE, DIALING, Scheduler, Share, Slot, Waiter
+from .._core.scheduler import ACTIVE, Scheduler, Share, Slot, Waiter
+from .._core.slot_ends import OrphanOwner, adjust, end_all, end_one, is_shared
 from .._trace import Trace
 from .deferred import Deferred, OwnedLock
 
@@ -118,14 +119,7 @@ class PoolSlots:
         self.change(partial(self._adjust_now, connection))
 
     def _adjust_now(self, connection: Any) -> None:
-        with self.lock:
-            for slot in self.scheduler.slots():
-                if slot.connection is not None and slot.connection.opened is connection:
-                    now = time.monotonic()
-                    if connection.is_draining:
-                        self.scheduler.drain(slot, now)
-                    else:
-                        self.scheduler.resize(slot, connection.max_streams, now)
+        self._locked(adjust, self.scheduler, connection, time.monotonic())
 
     def note_replay(self) -> None:
         """Count a request that is sent once more."""
@@ -145,20 +139,11 @@ class PoolSlots:
 
     def close(self) -> None:
         """Close all connections now, and end the requests that are under way."""
-        self.change(self._close_now)
+        self.change(partial(self._locked, end_all, self.scheduler))
         for reference in self.spares.valuerefs():
             spare = reference()
             if spare is not None:
                 spare.close()
-
-    def _close_now(self) -> None:
-        with self.lock:
-            self.scheduler.close()
-            for waiter in self.scheduler.waiters():
-                waiter.owner.aborted = True
-                _wake(waiter)
-            for slot in self.scheduler.slots():
-                _abort(slot)
 
     def interrupt(self, owner: Any) -> None:
         """Let `owner` see, wherever it is, that it is not to go on."""
@@ -166,17 +151,8 @@ class PoolSlots:
         if source is not None and source.protocol == "http2":
             source.abort()  # its stream is nobody else's, ever; the others on it go on
         else:
-            self.change(partial(self._interrupt_now, owner))
-
-    def _interrupt_now(self, owner: Any) -> None:
-        # Under the lock its connection cannot become somebody else's meanwhile.
-        with self.lock:
-            waiter = self.scheduler.waiter_of(owner)
-            if waiter is not None:
-                _wake(waiter)
-            slot = owner.slot
-            if type(slot) is Slot and slot.state in (ACTIVE, DIALING):
-                _abort(slot)
+            # Under the lock its connection cannot become somebody else's meanwhile.
+            self.change(partial(self._locked, end_one, self.scheduler, owner))
 
     def orphaned(self, slot: Slot | Share) -> None:
         """Take `slot` back, whose owner is gone. Called by the garbage collector: at any place,
@@ -228,7 +204,7 @@ class PoolSlots:
             self.deferred.carry_out()
         closing = self.scheduler.closing
         while closing:
-            ours = [each for each in list(closing) if not (collecting and _is_shared(each))]
+            ours = [each for each in list(closing) if not (collecting and is_shared(each))]
             if not ours:
                 break
             connection = ours[-1]
@@ -254,33 +230,3 @@ class PoolSlots:
                 self.hook("pool.evict", {"connection": connection})
         except Exception:
             logger.exception("the trace hook failed at pool.evict")
-
-
-class OrphanOwner:
-    """Holds the slot of an owner that is gone, just long enough to release it."""
-
-    __slots__ = ("aborted", "slot")
-
-    def __init__(self, slot: Slot | Share) -> None:
-        self.slot: Slot | Share | None = slot
-        self.aborted = False
-
-
-def _is_shared(connection: Any) -> bool:
-    opened = getattr(connection, "opened", None)
-    return opened is not None and opened.protocol == "http2"
-
-
-def _wake(waiter: Waiter) -> None:
-    if waiter.event is not None:  # else it has not gone to sleep yet, and will look
-        with contextlib.suppress(RuntimeError):  # it was woken already
-            waiter.event.release()
-
-
-def _abort(slot: Slot) -> None:
-    """End what is going on on this slot's connection."""
-    slot.aborted = True
-    if slot.connection is not None:  # else it is about to be made, and its maker will look
-        # What a stream of somebody's own make raises would meet whoever does what was deferred.
-        with contextlib.suppress(Exception):
-            slot.connection.abort()

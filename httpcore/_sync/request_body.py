@@ -14,15 +14,12 @@ Sources: RFC 9112 sections 9.5 and 9.6 (a final answer while sending), RFC 9110 
 
 from __future__ import annotations
 
-import io
 import os
-import stat
 import time
 from collections.abc import Callable, Generator
 from typing import Any, TypeVar
 
 from .._backends.base import NetworkStream
-from .._core.limits import WRITE_SIZE
 from .._core.prepared import Prepared, body_parts
 from .._core.upload import (
     FileSpan,
@@ -38,6 +35,7 @@ from .._core.upload import (
     UploadScript,
     Write,
     WriteAll,
+    is_sendable,
 )
 
 S = TypeVar("S")  # a kind of step
@@ -65,8 +63,9 @@ class Upload(UploadScript):
     def first(self) -> bytes:
         """Return what is sent first."""
         first = self._run(self.begin())
-        if self._is_sendable(self.prepared.request.stream):
-            self._file = file = self.prepared.request.stream
+        file = self.prepared.request.stream
+        if getattr(self._stream, "sends_files", False) and is_sendable(file, self.prepared.length):
+            self._file = file
             self.span = FileSpan(file.tell(), self.prepared.length, self.given)
         return first
 
@@ -92,17 +91,6 @@ class Upload(UploadScript):
         self._stream = stream
         self._write_listening = stream.write
         self.deaf = True
-
-    def _is_sendable(self, source: Any) -> bool:
-        """Whether the system can send the body by itself: a regular file of known length."""
-        if type(source) is not io.BufferedReader or self.prepared.length <= WRITE_SIZE:
-            return False
-        if not getattr(self._stream, "sends_files", False):
-            return False
-        try:
-            return stat.S_ISREG(os.fstat(source.fileno()).st_mode)
-        except (OSError, ValueError):
-            return False
 
     def _run(self, script: Script[T]) -> T:
         return run(script, self._carry_out)

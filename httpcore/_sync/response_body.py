@@ -10,7 +10,6 @@ from __future__ import annotations
 import io
 import logging
 import time
-import warnings
 from collections.abc import Iterator
 from typing import Any
 
@@ -255,20 +254,6 @@ class ResponseBody(BodyState):
         stream: NetworkStream = self.source.detach()
         self.upgraded = UpgradedStream(stream, leftover) if leftover else stream
         return stream if not leftover else self.upgraded
-
-    def __del__(self) -> None:
-        slot = getattr(self, "slot", None)  # missing when __init__ was interrupted
-        source = getattr(self, "source", None)
-        if source is not None and source.protocol == "http2" and not self.closed:
-            source.discard()
-        if slot is None or self.pool is None:
-            return
-        warning = self.explain_drop()
-        # Releasing it here could deadlock: the garbage collector runs anywhere.
-        self.pool.orphaned(slot)
-        self.slot = None
-        if warning is not None:
-            warnings.warn(warning, ResourceWarning, stacklevel=2, source=self)
 
 
 def body_by_hand(prepared: Prepared, logger: logging.Logger) -> ResponseBody:

@@ -19,11 +19,11 @@ from httpcore._backends import capabilities
 from httpcore._backends.blocking import BlockingAdapter
 from httpcore._backends.capabilities import ABILITIES
 from httpcore._backends.clock import Deadline
+from httpcore._backends.deadline import DeadlineStream
 from httpcore._backends.fork import ForkedStream
 from httpcore._backends.interrupt import abort
 from httpcore._backends.upgraded import UpgradedStream
 from httpcore._backends.wrapped import ForwardingStream
-from httpcore._sync.deadline import DeadlineStream
 from tests.support.proxies import ProxyServer
 from tests.support.servers import Peer, ScriptedServer, pattern
 from tests.support.threads import Worker

@@ -369,7 +369,7 @@ def test_request_content_of_the_wrong_type(content: Any) -> None:
 
 
 def required(url: str, content: Any = None, headers: Any = ()) -> list[tuple[bytes, bytes]]:
-    return _models.with_required_headers(list(headers), httpcore.URL(url), content)
+    return _models.build_request("GET", url, list(headers), content, None, None).headers
 
 
 @pytest.mark.parametrize(

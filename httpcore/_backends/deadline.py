@@ -9,9 +9,6 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from .._backends.base import NetworkStream
-from .._backends.clock import Deadline
-from .._backends.wrapped import ForwardingStream
 from .._exceptions import (
     MAYBE_PROCESSED,
     NetworkError,
@@ -19,6 +16,9 @@ from .._exceptions import (
     TimeoutException,
     WriteTimeout,
 )
+from .base import NetworkStream
+from .clock import Deadline
+from .wrapped import ForwardingStream
 
 # Bytes per write to a stream that cannot say how far it got: small, because the deadline is only
 # looked at in between.

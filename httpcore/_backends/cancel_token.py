@@ -9,10 +9,16 @@ from __future__ import annotations
 import contextlib
 import threading
 import weakref
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
-if TYPE_CHECKING:
-    from .response_body import ResponseBody
+
+class Body(Protocol):
+    """The part of a response's body that ends its request."""
+
+    aborted: bool
+
+    def abort(self) -> None:
+        """End the request, from another thread."""
 
 
 class CancelToken:
@@ -34,7 +40,7 @@ class CancelToken:
         self.cancelled = False
         # Each operation on these two is one step. Who is to be ended puts itself in and then looks
         # at `cancelled`; `cancel` sets that and then looks who is in: neither can miss the other.
-        self._bodies: weakref.WeakValueDictionary[int, ResponseBody] = weakref.WeakValueDictionary()
+        self._bodies: weakref.WeakValueDictionary[int, Body] = weakref.WeakValueDictionary()
         self._sleepers: dict[threading.Lock, None] = {}  # between two attempts; held by each
 
     def cancel(self) -> None:
@@ -48,7 +54,8 @@ class CancelToken:
             if body is not None:
                 body.abort()
 
-    def _attach(self, body: ResponseBody) -> None:
+    def attach(self, body: Body) -> None:
+        """End the request of `body` with the others."""
         self._bodies[id(body)] = body
         if self.cancelled:
             body.aborted = True
@@ -68,12 +75,12 @@ class CancelToken:
         return f"<{type(self).__name__} [{'cancelled' if self.cancelled else 'not cancelled'}]>"
 
 
-def attach(token: Any, body: ResponseBody) -> bool:
+def attach(token: Any, body: Body) -> bool:
     """Let `token` end the request of `body`; whether it has done so already.
 
     Raises TypeError when it is no `CancelToken`.
     """
     if not isinstance(token, CancelToken):
         raise TypeError(f"extensions['cancel'] must be a CancelToken, not {type(token).__name__}")
-    token._attach(body)
+    token.attach(body)
     return token.cancelled

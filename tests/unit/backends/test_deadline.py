@@ -1,6 +1,7 @@
 """The deadline of a request and the stream that keeps to it, without sockets.
 
-Owns: `httpcore._sync.deadline`. Must not know: pools; tests/scenarios/test_deadlines.py has those.
+Owns: `httpcore._backends.deadline`. Must not know: pools; tests/scenarios/test_deadlines.py has
+those.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import pytest
 
 import httpcore
 from httpcore._backends.clock import Deadline
-from httpcore._sync.deadline import PIECE, DeadlineStream
+from httpcore._backends.deadline import PIECE, DeadlineStream
 
 
 @pytest.fixture

@@ -1,0 +1,74 @@
+"""Ending what is under way on the slots of a pool, from outside of its requests.
+
+Owns: who is woken and what is aborted when a pool is closed, or one request ended; what stands for
+an owner that is gone. Must not know: the pool's lock, which the caller holds; how a connection is
+ended.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Any
+
+from .scheduler import ACTIVE, DIALING, Scheduler, Share, Slot, Waiter
+
+
+class OrphanOwner:
+    """Holds the slot of an owner that is gone, just long enough to release it."""
+
+    __slots__ = ("aborted", "slot")
+
+    def __init__(self, slot: Slot | Share) -> None:
+        self.slot: Slot | Share | None = slot
+        self.aborted = False
+
+
+def end_all(scheduler: Scheduler) -> None:
+    """Close the idle connections of `scheduler`, and end all requests that are under way."""
+    scheduler.close()
+    for waiter in scheduler.waiters():
+        waiter.owner.aborted = True
+        _wake(waiter)
+    for slot in scheduler.slots():
+        _abort(slot)
+
+
+def end_one(scheduler: Scheduler, owner: Any) -> None:
+    """Let the request of `owner` end: it waits for a connection, or has one of its own."""
+    waiter = scheduler.waiter_of(owner)
+    if waiter is not None:
+        _wake(waiter)
+    slot = owner.slot
+    if type(slot) is Slot and slot.state in (ACTIVE, DIALING):
+        _abort(slot)
+
+
+def adjust(scheduler: Scheduler, connection: Any, now: float) -> None:
+    """Count how many requests `connection`, of HTTP/2, can carry now."""
+    for slot in scheduler.slots():
+        if slot.connection is not None and slot.connection.opened is connection:
+            if connection.is_draining:
+                scheduler.drain(slot, now)
+            else:
+                scheduler.resize(slot, connection.max_streams, now)
+
+
+def is_shared(connection: Any) -> bool:
+    """Return whether several requests share `connection`."""
+    opened = getattr(connection, "opened", None)
+    return opened is not None and opened.protocol == "http2"
+
+
+def _wake(waiter: Waiter) -> None:
+    if waiter.event is not None:  # else it has not gone to sleep yet, and will look
+        with contextlib.suppress(RuntimeError):  # it was woken already
+            waiter.event.release()
+
+
+def _abort(slot: Slot) -> None:
+    """End what is going on on this slot's connection."""
+    slot.aborted = True
+    if slot.connection is not None:  # else it is about to be made, and its maker will look
+        # What a stream of somebody's own make raises would meet whoever does what was deferred.
+        with contextlib.suppress(Exception):
+            slot.connection.abort()
