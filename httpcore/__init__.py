@@ -216,7 +216,17 @@ _APART = {"_async", "_backends.mock", "_testing.logging_backend", "_testing.reco
 _TOGETHER = [module for module in _NAMES if module not in _APART]
 # Parts that are attributes of the package without an import of their own.
 _SUBMODULES = {
-    *("aio", "exceptions", "_redact", "_timeouts", "_timings", "_trace", "_core", "_testing"),
+    *(
+        "aio",
+        "exceptions",
+        "rules",
+        "_redact",
+        "_timeouts",
+        "_timings",
+        "_trace",
+        "_core",
+        "_testing",
+    ),
     *("_backends", *(name for name in _NAMES if "." not in name)),
 }
 _MODULE_OF = {name: module for module, names in _NAMES.items() for name in names}

@@ -30,7 +30,8 @@ from ._exceptions import (
     explained,
 )
 from ._redact import redact_target
-from ._url import _USER_INFO, URL, host_header, to_bytes, to_text, to_url
+from ._url import URL, USER_INFO, to_bytes, to_text, to_url
+from .rules import host_header
 
 if TYPE_CHECKING:
     import ssl
@@ -393,7 +394,7 @@ def _user_info(url: bytes | str) -> tuple[bytes, bytes] | None:
     """Return user and password as they stand in `url`, percent-decoded; None where there is no
     user."""
     text = url if isinstance(url, str) else to_text(url)
-    match = _USER_INFO.match(text)
+    match = USER_INFO.match(text)
     if match is None:
         return None
     user, _, password = match.group(1).partition(":")

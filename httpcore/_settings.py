@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from ._models import Proxy
 from ._timeouts import check_timeout
 from ._url import check_port, encode_host
+from .rules import HTTP2_FIRST, HTTP11_ONLY
 
 if TYPE_CHECKING:
     import ssl
@@ -42,7 +43,7 @@ class ConnectionSettings:
     ssl_context: ssl.SSLContext | None = None
     proxy: Proxy | None = None
     keepalive_expiry: float | None = None
-    protocols: tuple[str, ...] = ("http/1.1",)
+    protocols: tuple[str, ...] = HTTP11_ONLY
     retries: int = 0
     local_address: str | None = None
     uds: str | None = None
@@ -76,7 +77,7 @@ def read_protocols(http1: bool, http2: bool) -> tuple[str, ...]:
     """Return the protocols to offer by ALPN, best first. Raises ValueError where there is none."""
     if not http1 and not http2:
         raise ValueError("http1 and http2 are both False: set one of them to True")
-    return (("h2",) if http2 else ()) + (("http/1.1",) if http1 else ())
+    return tuple(name for name in HTTP2_FIRST if (http2 if name == "h2" else http1))
 
 
 def check_count(value: Any, name: str, least: int) -> int | None:

@@ -34,6 +34,8 @@ import weakref
 from collections.abc import Iterator
 from typing import Any, TypeVar, Union
 
+from .rules import HTTP11_ONLY, UNTRUSTED
+
 Verify = Union[bool, str, "os.PathLike[str]"]
 Pem = Union[str, bytes, "os.PathLike[str]"]  # a file, or its text
 Cert = Pem | tuple[Pem, Pem] | tuple[Pem, Pem, str] | None
@@ -48,12 +50,6 @@ _VERIFY_FLAGS = (
     ssl.VERIFY_X509_PARTIAL_CHAIN | ssl.VERIFY_X509_STRICT if sys.version_info >= (3, 13) else 0
 )
 
-# What is offered (ALPN, RFC 7301 section 6) unless more is said.
-HTTP11_ONLY = ("http/1.1",)
-
-# OpenSSL's X509_V_ERR numbers for "nobody whom I trust has signed this": where more roots would
-# have helped. X509_verify_cert_error_string(3) lists them.
-UNTRUSTED = frozenset([2, 18, 19, 20, 21])
 
 # OpenSSL's reasons where what came is no TLS record (SSL_R_ in its sslerr.h; which one depends on
 # its version and on the bytes).

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from .rules import host_and_port
+
 
 class Opening:
     """How long it took to open a connection, in seconds.
@@ -175,6 +177,5 @@ def _ask(tls: Any, name: str, *arguments: Any) -> Any:
 
 def _shown(address: Any) -> str:
     if isinstance(address, tuple) and len(address) >= 2:
-        host = f"[{address[0]}]" if ":" in str(address[0]) else address[0]
-        return f"{host}:{address[1]}"
+        return host_and_port(str(address[0]), address[1])
     return str(address)

@@ -16,26 +16,7 @@ from ._exceptions import (
     UnsupportedProtocol,
 )
 from ._redact import redact_target, redact_url
-
-DEFAULT_PORTS = {
-    b"http": 80,
-    b"https": 443,
-    b"ws": 80,
-    b"wss": 443,
-    b"socks5": 1080,
-    b"socks5h": 1080,
-    b"socks4": 1080,
-    b"socks4a": 1080,
-}
-
-
-# How many hosts' encoded names are remembered, about 300 bytes each: programs talk to few hosts
-# many times.
-CACHED_HOSTS = 256
-
-
-MAX_LABEL = 63  # bytes between two dots, RFC 1035 section 2.3.4
-
+from .rules import CACHED_HOSTS, DEFAULT_PORTS, labels_fit
 
 MAX_PORT = 65535  # 16 bits, RFC 9293 section 3.1
 
@@ -58,7 +39,7 @@ _URL = re.compile(
 _ANY_SCHEME = re.compile(r"[^/?#]+://")
 
 
-_USER_INFO = re.compile(r"[^:/?#]+://([^/?#@]+)@")
+USER_INFO = re.compile(r"[^:/?#]+://([^/?#@]+)@")
 
 
 # reg-name of RFC 3986 section 3.2.2, or an IP literal's inside. Deliberately wider than DNS:
@@ -118,16 +99,12 @@ def check_host(host: bytes) -> None:
     check."""
     if _HOST.fullmatch(host) is None:
         reason = "has characters that no host may have" if host else "is missing"
-    elif b":" not in host and not _labels_fit(host):
+    elif b":" not in host and not labels_fit(host):
         reason = "has a part of no or too many characters"
     else:
         return
     shown = host.decode("ascii", "backslashreplace")
     raise LocalProtocolError(f"URL host {shown!r} {reason}")
-
-
-def _labels_fit(host: bytes) -> bool:
-    return all(0 < len(label) <= MAX_LABEL for label in host.removesuffix(b".").split(b"."))
 
 
 def shown_path(path: str) -> str:
@@ -332,16 +309,6 @@ def describe_scheme(scheme: bytes) -> str:
         return "Request URL is missing an 'http://' or 'https://' protocol."
     text = scheme.decode("ascii", "backslashreplace")
     return f"Request URL has an unsupported protocol '{text}://'."
-
-
-@lru_cache(maxsize=CACHED_HOSTS)
-def host_header(scheme: bytes, host: bytes, port: int | None) -> bytes:
-    """Return the Host field's value: the port only when it is not the scheme's own."""
-    if b":" in host:
-        host = b"[%b]" % host.partition(b"%")[0]  # a zone id is local, RFC 6874 section 4
-    if port is None or port == DEFAULT_PORTS.get(scheme):
-        return host
-    return b"%b:%d" % (host, port)
 
 
 def to_url(url: URL | bytes | str) -> URL:

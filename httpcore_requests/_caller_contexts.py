@@ -55,20 +55,13 @@ from urllib3.util.ssl_ import assert_fingerprint
 from urllib3.util.ssl_match_hostname import match_hostname
 
 import httpcore
+from httpcore.rules import HTTP11_ONLY, UNTRUSTED
 
 from ._fork import renew_in_child
-
-# OpenSSL's X509_V_ERR numbers for "nobody whom I trust has signed this": where more roots would
-# have helped. X509_verify_cert_error_string(3) lists them.
-_UNTRUSTED = frozenset([2, 18, 19, 20, 21])
 
 # How many copies of one context are kept, each about 1 MB with a full CA bundle; past it, what is
 # asked gets a new one, and new connections.
 MAX_COPIES = 64
-
-# What an adapter without HTTP/2 offers, and one with it (RFC 7301 section 6).
-HTTP11_ONLY = ("http/1.1",)
-HTTP2_FIRST = ("h2", "http/1.1")
 
 # Contexts of old that speak one version, by protocol; what they say themselves is "any".
 ONE_VERSION = {
@@ -254,7 +247,7 @@ class FittedContext:
 
     def _explain(self, exc: ssl.SSLCertVerificationError) -> None:
         held = _holdings(self._context) if self._alone else None
-        if held is None or exc.verify_code not in _UNTRUSTED:
+        if held is None or exc.verify_code not in UNTRUSTED:
             return
         exc.strerror = f"{exc.strerror}; " + (
             "the ssl_context that was given trusts its own roots only, and verify=True adds none"

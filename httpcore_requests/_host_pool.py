@@ -35,6 +35,7 @@ from urllib3.util.request import set_file_position
 from urllib3.util.retry import Retry
 
 import httpcore
+from httpcore.rules import host_header, labels_fit
 
 from . import _replaced, _unix
 from ._errors import FAILURES, NOT_SENT, LocationParseError, make_error, without_query
@@ -153,7 +154,7 @@ class HostPool(PoolShape):
             )
         port = self.port or DEFAULT_PORTS[scheme]
         self._origin = (scheme.encode(), host.encode("ascii"), port)
-        self._host_header = _host_header(host, port, scheme)
+        self._host_header = host_header(scheme.encode(), host.encode("ascii"), port)
 
     def forwards(self, url: str) -> bool:
         """Whether a proxy sends the request for `url` on itself: not through a tunnel, not SOCKS.
@@ -362,7 +363,7 @@ class HostPool(PoolShape):
             return *here, frozenset()
         extensions["proxy"] = through
         origin, target = split_absolute(target)
-        host = _host_header(origin[1].decode("ascii"), origin[2], FORWARDED)
+        host = host_header(*origin)
         return origin, target, host, self._of_proxy
 
     def _verified_proxy(self, tunnels: bool) -> httpcore.Proxy:
@@ -483,22 +484,14 @@ def _warn_unverified(text: str) -> None:
 
 def check_host(host: str) -> None:
     """Refuse, with `LocationParseError`, a name that DNS cannot have."""
-    # RFC 1035 section 2.3.4: a label has 1 to 63 octets. DNS would say so too, but as a
-    # UnicodeError from deep below (psf/requests#3687).
-    labels = host.removesuffix(".").split(".")
-    if ":" not in host and not all(0 < len(label) < 64 for label in labels):
-        raise _no_host(host, "label empty or too long")
+    # DNS would say so too, but as a UnicodeError from deep below (psf/requests#3687).
     if not host.isascii():
         raise _no_host(host, "cannot be encoded")
+    if ":" not in host and not labels_fit(host.encode("ascii")):
+        raise _no_host(host, "label empty or too long")
 
 
 def _no_host(host: str, why: str) -> LocationParseError:
     return make_error(
         LocationParseError, f"Failed to parse: {host!r}, {why}", NOT_SENT, location=host
     )
-
-
-def _host_header(host: str, port: int, scheme: str) -> bytes:
-    if ":" in host:
-        host = f"[{host.partition('%')[0]}]"  # a zone id is local, RFC 6874 section 4
-    return (host if port == DEFAULT_PORTS[scheme] else f"{host}:{port}").encode("ascii")

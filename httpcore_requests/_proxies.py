@@ -27,6 +27,7 @@ from urllib3.exceptions import LocationValueError
 from urllib3.util import Url, parse_url
 
 import httpcore
+from httpcore import rules
 
 FORWARDED = "http"  # the scheme of origins whose requests a proxy sends on
 HTTP = frozenset(["http", "https"])
@@ -34,7 +35,8 @@ SOCKS = frozenset(["socks4", "socks4a", "socks5", "socks5h"])
 
 _requests: Any = requests.utils  # its stubs leave types out
 
-DEFAULT_PORTS = {"http": 80, "https": 443}
+# Those of the schemes of origins, as urllib3 writes them.
+DEFAULT_PORTS = {scheme: rules.DEFAULT_PORTS[scheme.encode()] for scheme in ("http", "https")}
 
 # Addresses and lists of rules whose reading is kept: more than a program uses at a time.
 _MAX_READ = 1024
@@ -140,10 +142,11 @@ def socks_to_core(url: Url, user: str, password: str) -> httpcore.Proxy:
     Raises InvalidProxyURL for credentials that SOCKS 5 cannot carry.
     """
     auth = (user.encode(), password.encode()) if user else None
-    # RFC 1929 section 2: each has a length of one byte, which is not 0.
-    if auth and str(url.scheme).startswith("socks5") and not all(0 < len(a) < 256 for a in auth):
+    socks5 = str(url.scheme).startswith("socks5")
+    if auth and socks5 and not all(map(rules.fits_socks_field, auth)):
         raise InvalidProxyURL(
-            f"user and password for the proxy {shown(url)} must have 1 to 255 bytes each"
+            f"user and password for the proxy {shown(url)} must have 1 to "
+            f"{rules.MAX_SOCKS_FIELD} bytes each"
         )
     return httpcore.Proxy(_address_of(url), auth=auth)
 

@@ -24,6 +24,8 @@ import urllib3.exceptions
 from urllib3 import HTTPHeaderDict, HTTPResponse
 from urllib3.response import BytesQueueBuffer
 
+from httpcore.rules import BODYLESS
+
 from ._wire import (
     HTTP2,
     HTTP11,
@@ -43,9 +45,6 @@ if TYPE_CHECKING:
     import httpcore
 
     from ._pool_shape import PoolShape
-
-# RFC 9110 section 6.4.1: these never have a body, whatever Content-Length says.
-_BODILESS = frozenset([204, 304])
 
 
 class RawResponse(HTTPResponse):
@@ -109,7 +108,7 @@ class RawResponse(HTTPResponse):
                 name = folded[lower][0]
             folded[lower] = (name, value)
         self.chunked = False
-        if status in _BODILESS or status < 200 or method == "HEAD":
+        if status in BODYLESS or status < 200 or method == "HEAD":
             length: int | None = 0
         elif "transfer-encoding" in folded:
             self.chunked = "chunked" in folded["transfer-encoding"][1].lower()

@@ -20,10 +20,9 @@ import certifi
 from urllib3.util.ssl_ import resolve_cert_reqs, resolve_ssl_version
 
 import httpcore
+from httpcore.rules import HTTP2_FIRST, HTTP11_ONLY
 
 from ._caller_contexts import (
-    HTTP2_FIRST,
-    HTTP11_ONLY,
     ONE_VERSION,
     Cert,
     FittedContext,

@@ -189,8 +189,3 @@ class WrappedStream(ForwardingStream):
             self._failed("start_tls", exc)
             raise
         return self._secured(stream)
-
-
-def name_of(host: str, port: int) -> str:
-    """Return host and port as they are written in texts."""
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
+from ..rules import host_and_port
 from .text import line
 
 
@@ -72,8 +73,7 @@ class Facts:
 def address(value: Any) -> str | None:
     """A socket's address as one writes it."""
     if isinstance(value, tuple):
-        host, port = value[:2]
-        return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        return host_and_port(*value[:2])
     return f"unix:{line(value)}" if isinstance(value, str) else None
 
 

@@ -30,7 +30,9 @@ import httpcore
 from .._backends.sync import SyncStream
 from .._models import content_length
 from .._redact import is_secret
+from .._settings import read_protocols
 from .._url import to_url
+from ..rules import HTTP11_ONLY
 from .decoding import accepted
 from .exits import Exit, Problem
 from .options import (
@@ -213,7 +215,7 @@ class Sender:
             extensions["uds"] = options.unix_socket
         if leg.url.scheme == b"https":
             cert = options.cert if leg.trusted else None
-            offered = (("h2",) if options.http2 else ()) + (("http/1.1",) if options.http1 else ())
+            offered = read_protocols(options.http1, options.http2)
             extensions["ssl_context"] = tls_context(options.verify, cert, offered)
         return extensions
 
@@ -244,7 +246,7 @@ class Sender:
             proxy = environment_proxy(url)
         if proxy is not None and proxy.url.scheme == b"https" and proxy.ssl_context is None:
             trusted = options.verify if isinstance(options.verify, str) else True
-            proxy.ssl_context = tls_context(trusted, None, ("http/1.1",))
+            proxy.ssl_context = tls_context(trusted, None, HTTP11_ONLY)
         return proxy
 
 

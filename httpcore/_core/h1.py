@@ -45,6 +45,7 @@ from .._exceptions import (
     ServerDisconnected,
 )
 from .._redact import redact_target, shown_name
+from ..rules import BODYLESS
 from .greetings import explain_start
 
 if TYPE_CHECKING:
@@ -151,9 +152,6 @@ _RESPONSE_STEERING = frozenset(
 _REQUEST_STEERING = frozenset(
     [b"host", b"content-length", b"transfer-encoding", b"connection", b"upgrade"]
 )
-
-# RFC 9112 section 6.3: these end with their head, whatever their fields say.
-_BODYLESS = frozenset([204, 304])
 
 
 def _tokens(value: bytes) -> list[bytes]:
@@ -708,7 +706,7 @@ def read_head(data: bytes, method: bytes, lenient: bool = False) -> Head | None:
 
     status = int(status_digits)
     body: BodyReader
-    if method == b"HEAD" or status in _BODYLESS:
+    if method == b"HEAD" or status in BODYLESS:
         body = LengthReader(0)
     elif coding is not None:
         body = ChunkedReader(lenient)
@@ -924,7 +922,7 @@ class HeadReader:
         status = event.status_code
         switched = status < 200 or (self._method == b"CONNECT" and 200 <= status < 300)
         body: BodyReader
-        if switched or self._method == b"HEAD" or status in _BODYLESS:
+        if switched or self._method == b"HEAD" or status in BODYLESS:
             body = LengthReader(0)
         elif coding is not None:
             body = ChunkedReader(self._lenient)

@@ -64,6 +64,7 @@ from .._exceptions import (
     explained,
 )
 from .._redact import CREDENTIALS, redact_target, redact_text, shown_name
+from ..rules import BODYLESS
 from .greetings import explain_start
 from .hpack import CODERS, ENGINE
 
@@ -1221,7 +1222,7 @@ def body_length(method: bytes, status: int, headers: Headers) -> int | None:
             if (length is not None and digits != length) or not 1 <= len(digits) <= 20:
                 raise RemoteProtocolError(f"a content-length that is none, {value[:40]!r}")
             length = digits
-    if method == b"HEAD" or status in (204, 304):
+    if method == b"HEAD" or status in BODYLESS:
         return 0
     return None if length is None else int(length)
 

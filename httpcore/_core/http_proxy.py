@@ -28,7 +28,8 @@ from .._exceptions import (
     explained,
 )
 from .._models import HeaderList, Proxy, Request, to_headers
-from .._url import DEFAULT_PORTS, URL, Origin, host_header
+from .._url import URL, Origin
+from ..rules import DEFAULT_PORTS, MAX_SOCKS_FIELD, fits_socks_field, host_header
 from .h1 import Head, HeadReader, encode_request
 
 # Bytes asked for in one read of a proxy's answer; one holds every usual one.
@@ -51,9 +52,6 @@ FORWARDED = b"http"  # the scheme whose requests are forwarded; all others go th
 HTTP = (b"http", b"https")
 SOCKS_4 = (b"socks4", b"socks4a")
 SOCKS = (b"socks5", b"socks5h", *SOCKS_4)
-
-# Bytes of a user name or a password: their length is sent in one (RFC 1929 section 2).
-MAX_SOCKS_FIELD = 255
 
 
 class ProxyHop(NamedTuple):
@@ -131,7 +129,7 @@ def _check_socks_auth(scheme: bytes, auth: tuple[bytes, bytes] | None) -> None:
             raise LocalProtocolError("the user name for a SOCKS 4 proxy has a NUL in it")
         return
     for name, value in zip(("user name", "password"), auth, strict=True):
-        if not 0 < len(value) <= MAX_SOCKS_FIELD:
+        if not fits_socks_field(value):
             raise LocalProtocolError(
                 f"the {name} for a SOCKS 5 proxy has {len(value)} bytes; 1 to {MAX_SOCKS_FIELD} "
                 "can be sent"

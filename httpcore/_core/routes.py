@@ -13,7 +13,8 @@ from typing import Any
 from .._exceptions import UnsupportedProtocol
 from .._models import Proxy, Request
 from .._settings import ConnectionSettings
-from .._url import DEFAULT_PORTS, Origin, describe_scheme, shown_path, to_server_name
+from .._url import Origin, describe_scheme, shown_path, to_server_name
+from ..rules import DEFAULT_PORTS
 from .http_proxy import ProxyHop, to_hop
 from .scheduler import Route
 

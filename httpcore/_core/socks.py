@@ -27,7 +27,8 @@ from .._exceptions import (
     explained,
 )
 from .._redact import SECURE
-from .http_proxy import MAX_SOCKS_FIELD, SOCKS_4, ProxyHop, Read, Rename, Resolve, Step, Write, told
+from ..rules import MAX_SOCKS_FIELD, host_and_port
+from .http_proxy import SOCKS_4, ProxyHop, Read, Rename, Resolve, Step, Write, told
 
 RESOLVED_HERE = (b"socks5", b"socks4")
 
@@ -108,7 +109,7 @@ def connect(stream: Any, hop: ProxyHop, host: str, port: int) -> Generator[Step,
     Raises ProxyError: it refused, ended or broke SOCKS; ProxyConnectTimeout; and what a look-up
     raises.
     """
-    where = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    where = host_and_port(host, port)
     # As httpcore 1.0 tells it, without the password.
     auth = None if hop.auth is None else (hop.auth[0], SECURE.encode("ascii"))
     details = {"stream": stream, "host": host, "port": port, "auth": auth}

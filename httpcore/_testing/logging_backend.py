@@ -23,10 +23,11 @@ from typing import TYPE_CHECKING, Any
 
 from .._backends.base import SOCKET_OPTION, NetworkBackend, NetworkStream
 from .._backends.sync import SyncBackend
-from .._backends.wrapped import WrappedStream, name_of
+from .._backends.wrapped import WrappedStream
 from .._redact import FILTERED, SUSPECT, hide_links, is_secret
 from .._trace import logs_debug
 from .._url import shown_path
+from ..rules import host_and_port
 from .cassettes.exchange import MARK, to_bytes, to_text
 from .cassettes.filters import Filters
 from .cassettes.requests import PREFACE
@@ -218,7 +219,7 @@ class LoggingBackend(NetworkBackend):
         socket_options: Iterable[SOCKET_OPTION] | None = None,
     ) -> NetworkStream:
         return self._connect(
-            name_of(host, port),
+            host_and_port(host, port),
             lambda: self._backend.connect_tcp(host, port, timeout, local_address, socket_options),
         )
 

@@ -26,9 +26,10 @@ from typing import TYPE_CHECKING, Any
 from .._backends.base import SOCKET_OPTION, NetworkBackend, NetworkStream
 from .._backends.fork import renew_in_child
 from .._backends.sync import SyncBackend
-from .._backends.wrapped import WrappedStream, name_of
+from .._backends.wrapped import WrappedStream
 from .._exceptions import MAYBE_PROCESSED, ReadError, ReadTimeout
 from .._sync.deferred import OwnedLock
+from ..rules import host_and_port
 from .cassettes.exchange import CassetteError, Exchange
 from .cassettes.file import Contents, header_line, read_contents, to_lines
 from .cassettes.filters import Filters
@@ -306,7 +307,7 @@ class RecordingBackend(NetworkBackend):
                 socket_options=socket_options,
             ),
             timeout,
-            name_of(host, port),
+            host_and_port(host, port),
         )
 
     def connect_unix_socket(
@@ -577,7 +578,7 @@ class ReplayBackend(NetworkBackend):
         local_address: str | None = None,
         socket_options: Iterable[SOCKET_OPTION] | None = None,
     ) -> NetworkStream:
-        return self._open(Place(name_of(host, port)))
+        return self._open(Place(host_and_port(host, port)))
 
     def connect_unix_socket(
         self,

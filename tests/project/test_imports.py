@@ -20,6 +20,7 @@ import pytest
 
 import httpcore.aio
 import httpcore.exceptions
+import httpcore.rules
 import httpcore_requests
 
 PACKAGE = Path(httpcore.__file__).parent
@@ -28,7 +29,7 @@ ADAPTER = Path(httpcore_requests.__file__ or "").parent
 # Rooms in the order of imports: each may import from those on earlier lines, and a package from
 # itself. `_testing` and `_cli` come after `__init__`, which loads the former when it is asked to.
 ORDER: list[set[str]] = [
-    {"_exceptions"},
+    {"_exceptions", "rules"},
     {"exceptions", "_redact"},  # the public path of the finer ones; what is secret
     {"_url"},
     {"_timeouts", "_models", "_ssl", "_timings", "_no_proxy"},
@@ -57,7 +58,7 @@ ADAPTER_ORDER: list[set[str]] = [
 SANS_IO = ["_core", "_testing/cassettes"]
 IO = {"socket", "ssl", "threading", "_thread", "time", "select", "selectors", "asyncio"}
 # Below the line of I/O as well.
-PURE = ["_exceptions", "_redact", "_url", "_models", "_timeouts", "_timings", "_trace"]
+PURE = ["rules", "_exceptions", "_redact", "_url", "_models", "_timeouts", "_timings", "_trace"]
 
 # `httpcore.__all__` of 1.0.9.
 NAMES_OF_1_0_9 = re.findall(
@@ -218,9 +219,10 @@ def test_httpcore_never_imports_the_adapter() -> None:
 
 # Modules whose path is public, beside the package itself.
 PUBLIC_MODULES = {
-    "httpcore": {*httpcore.__all__, "__version__", "exceptions", "aio"},
+    "httpcore": {*httpcore.__all__, "__version__", "exceptions", "aio", "rules"},
     "httpcore.exceptions": set(httpcore.exceptions.__all__),
     "httpcore.aio": set(httpcore.aio.__all__),
+    "httpcore.rules": set(httpcore.rules.__all__),
 }
 
 
@@ -348,7 +350,7 @@ def test_sending_a_request_loads_no_optional_part() -> None:
 def test_importing_the_adapter_loads_nothing_that_requests_does_not() -> None:
     loaded = loaded_by("import requests; before = set(sys.modules); import httpcore_requests")
     foreign = {name for name in loaded if not name.startswith(("httpcore.", "httpcore_requests."))}
-    assert parts(loaded) <= {"_exceptions", "exceptions"}
+    assert parts(loaded) <= {"_exceptions", "exceptions", "rules"}
     assert not foreign & {*HEAVY, *OPTIONAL}
 
 

@@ -13,6 +13,7 @@ from typing import Protocol
 
 from ... import _redact
 from ..._redact import FILTERED
+from ...rules import DEFAULT_PORTS
 from .bodies import Bodies
 from .exchange import (
     MARK,
@@ -66,7 +67,7 @@ def _split(url: str) -> tuple[str, str, str, str]:
     match = re.match(r"(?:([^/?#]*)://)?([^/?#*]*)([^?#]*)(.*)", url, re.DOTALL)
     assert match is not None
     scheme = (match[1] or "").lower()
-    host = match[2].lower().removesuffix({"http": ":80", "https": ":443"}.get(scheme, " "))
+    host = match[2].lower().removesuffix(f":{DEFAULT_PORTS.get(to_bytes(scheme))}")
     return scheme, host, match[3] or "/", match[4]
 
 

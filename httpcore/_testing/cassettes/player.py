@@ -12,6 +12,7 @@ from collections import deque
 
 from ..._core.h1 import Headers, encode_chunk
 from ..._exceptions import MAYBE_PROCESSED
+from ...rules import BODYLESS
 from .exchange import (
     COMPLETE,
     CUT,
@@ -27,8 +28,6 @@ from .exchange import (
 )
 from .matching import Answers
 from .requests import SOCKS, Place, RequestReader, Written, looks_like_request
-
-_BODYLESS = (204, 304)  # RFC 9112 section 6.3: these end with their head
 
 
 class Live:
@@ -256,7 +255,7 @@ def _framed(answer: Answer, method: bytes, whole: bool) -> tuple[bytes, bool]:
     first = b"%b %d %b" % (answer.version, answer.status, answer.reason)
     coding = joined(headers, b"transfer-encoding").lower()
     length = joined(headers, b"content-length")
-    if answer.status in _BODYLESS or answer.status == 101 or method in (b"HEAD", b"CONNECT"):
+    if answer.status in BODYLESS or answer.status == 101 or method in (b"HEAD", b"CONNECT"):
         if method != b"CONNECT" or answer.status // 100 == 2:
             return _head(first, headers), False
     if coding:
