@@ -62,7 +62,9 @@ TRUST_ITS_CA = (
     "; the certificate was not issued by a CA that is trusted here: "
     "to trust its CA, pass the path of that CA's certificate as verify="
 )
-SPEAK_PLAINLY = "; the answer is no TLS: if plain HTTP is spoken there, write http:// in its URL"
+SPEAK_PLAINLY = (
+    "; the answer is not TLS: for a server that speaks plain HTTP, write http:// in its URL"
+)
 
 # The arguments of `create_ssl_context` after the first two, where they are not given.
 _NOTHING_MORE = (None, None, None, None, True, HTTP11_ONLY)

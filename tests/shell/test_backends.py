@@ -1145,7 +1145,7 @@ def answer_in_http(peer: Peer) -> None:
 def test_https_to_a_server_of_plain_http(serve: Serve) -> None:
     url = serve(answer_in_http).url.replace("http:", "https:")
     with httpcore.ConnectionPool() as pool:
-        with pytest.raises(TLSError, match=r"the answer is no TLS: .* write http:// in its URL"):
+        with pytest.raises(TLSError, match=r"the answer is not TLS: .* write http:// in its URL"):
             pool.request("GET", url)
 
 
@@ -1155,7 +1155,7 @@ def test_an_https_url_of_a_proxy_of_plain_http(serve: Serve, scheme: str) -> Non
     with httpcore.HTTPProxy(url) as pool:
         with pytest.raises(
             httpcore.ProxyError,
-            match=f"cannot reach the proxy {url}: .* if plain HTTP is spoken there, write http://",
+            match=f"cannot reach the proxy {url}: .* for a server that speaks plain HTTP, write http://",
         ):
             pool.request("GET", f"{scheme}://example.test/")
 
