@@ -193,8 +193,9 @@ class BodyState:
 
     # What has happened
 
-    def begin(self, head: Head, timeout: float | None, all_sent: bool) -> None:
-        """Note the `head` of the response, of HTTP/1.1, and take in what came with it.
+    def begin(self, head: Head, timeout: float | None, all_sent: bool) -> dict[str, Any]:
+        """Note the `head` of the response, of HTTP/1.1, and take in what came with it. Return
+        the extensions of the response.
 
         Parameters:
             timeout: seconds that each read may take.
@@ -212,6 +213,15 @@ class BodyState:
             except RemoteProtocolError as exc:
                 # There is a response, and its body is broken: reading that raises this.
                 self.failure = without_frames(exc)
+        source = self.source
+        return {
+            "http_version": head.http_version,
+            "reason_phrase": head.reason,
+            "network_stream": source.plain,
+            "reused": source.request_count > 1,
+            "timings": self.marks,
+            "connection": source.facts,
+        }
 
     def was_closed(self) -> ReadError:
         """Return what reading from a body raises that was closed."""

@@ -6,6 +6,7 @@ is passed in), how usability is found out.
 
 from __future__ import annotations
 
+import types
 from typing import Any
 
 from .deadline import DeadlineMath, uncounted
@@ -25,6 +26,17 @@ def after_unusable(connection: Any) -> str:
     if connection.protocol != "http2" or connection.is_draining:
         return DISCARD  # no other request is served on it, or those that are end it
     return GO_ASIDE if connection.is_occupied else HAND_BACK
+
+
+def is_running(code: types.CodeType, owner: object, frame: types.FrameType | None) -> bool:
+    """Return whether this thread, from `frame` outwards, is in the middle of `code`, a method of
+    `owner`: of waiting for a connection of a pool, or of opening one. Then whoever has interrupted
+    it must not wait for that. Only asked of those that would have to wait."""
+    while frame is not None:
+        if frame.f_code is code and frame.f_locals.get("self") is owner:
+            return True
+        frame = frame.f_back
+    return False
 
 
 class QueueWait:

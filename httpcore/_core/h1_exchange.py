@@ -33,7 +33,7 @@ from .._models import Request, describe, name_request
 from .._url import Origin
 from .h1 import Head, HeadReader
 from .limits import ACK_PATIENCE, READ_SIZE
-from .prepared import Prepared
+from .prepared import Prepared, prepare
 from .upload import Read, Script, Unacknowledged
 
 # Seconds of silence after which a path may be gone without a sign (a NAT that forgot it, a laptop
@@ -136,6 +136,13 @@ class H1State:
         )
 
     # What happens to it
+
+    def to_prepared(self, request: Request) -> Prepared:
+        """Return `request` as it goes out. Raises RuntimeError for a request to elsewhere, and
+        what `prepare` raises."""
+        if not self.can_handle_request(request.url.origin):
+            raise RuntimeError(f"request to {request.url.origin} on a connection to {self.origin}")
+        return prepare(request, self.lenient)
 
     def claim(self) -> None:
         """Take it for a request. Raises ConnectionNotAvailable while it has another, or when it

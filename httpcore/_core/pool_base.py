@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Any, Generic
+from typing import TYPE_CHECKING, Any, ClassVar, Generic
 
 from .._config import PoolLimits, SSLConfig, TimeoutConfig
 from .._exceptions import UnsupportedProtocol
@@ -40,7 +40,15 @@ Resolver = Callable[[str, int, "float | None"], Iterable[str]]
 
 
 class PoolBase(Generic[Backend]):
-    """The arguments of a pool, and what each new connection gets of them."""
+    """The arguments of a pool, and what each new connection gets of them.
+
+    Attributes:
+        _make_backend: returns the backend for a pool that was given none, from its resolver.
+        _make_slots: returns a Scheduler with a lock around it, from the pool's hook and limits.
+    """
+
+    _make_backend: ClassVar[Callable[..., Any]]
+    _make_slots: ClassVar[Callable[..., Any]]
 
     def __init__(
         self,
@@ -109,15 +117,15 @@ class PoolBase(Generic[Backend]):
             max_age=check_timeout(max_age, "max_age"),
             shares=partial(may_share, self._settings.protocols) if http2 else None,
         )
-        self._slots: Any = self._make_slots(trace, limits)
+        self._slots: Any = self._make_slots(trace, **limits)
 
-    def _make_backend(self, resolver: Resolver | None) -> Backend:
-        """Return the backend for a pool that was given none."""
-        raise NotImplementedError(f"{type(self).__name__} does not implement _make_backend()")
-
-    def _make_slots(self, hook: Trace | None, limits: dict[str, Any]) -> Any:
-        """Return the slots: a Scheduler with `limits`, and a lock around it."""
-        raise NotImplementedError(f"{type(self).__name__} does not implement _make_slots()")
+    def _look_for_log(self, body: Any) -> None:
+        """Log from now on, if logging was set up since the pool was made; also for `body`."""
+        before = self._trace
+        self._log = log_hook()
+        self._trace = combined(body.pool.hook, self._log)
+        if before is None and body.trace is None:
+            body.trace = self._trace
 
     def create_connection(self, origin: Origin) -> Any:
         """A new connection to `origin`, not yet open and not part of the pool."""

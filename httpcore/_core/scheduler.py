@@ -315,7 +315,7 @@ class Scheduler:
         woken: Waiters that were served, to be woken; their `owner.slot` is set. Likewise.
         touched: Slots and queue entries looked at off the warm path so far (for tests).
         opened, failed, expired, evicted: see `totals`.
-        replayed: The caller's; not looked at here.
+        replayed: see `count_replay`.
 
     Raises:
         ValueError: A limit is too low.
@@ -676,6 +676,10 @@ class Scheduler:
         for waiter in self.waiters():
             found.setdefault(waiter.route, dict(_NO_ROUTE))["queued"] += 1
         return found
+
+    def count_replay(self) -> None:
+        """Count a request that is sent once more."""
+        self.replayed += 1
 
     def totals(self) -> dict[str, int]:
         """Return what has happened so far. Connections: opened; failed, which could not be opened;

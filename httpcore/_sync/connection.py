@@ -45,8 +45,7 @@ class HTTPConnection(ConnectionArguments[NetworkBackend], ConnectionState, Conne
     opened: HTTP11Connection | HTTP2Connection | None
 
     def _set_up(self, origin: Origin, settings: ConnectionSettings) -> None:
-        backend = settings.network_backend
-        backend = SyncBackend() if backend is None else backend
+        backend = SyncBackend() if settings.network_backend is None else settings.network_backend
         ConnectionState.__init__(self, origin, settings, backend)
         self._attempt: Attempt | None = None  # to open it, while that is under way
         self._lock = OwnedLock()

@@ -18,17 +18,15 @@ import threading
 import time
 import types
 import weakref
-from collections.abc import Callable
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any
 
 from .._backends.base import NetworkBackend
 from .._backends.cancel_token import attach
 from .._backends.clock import Deadline
 from .._backends.sync import SyncBackend
-from .._backends.tcp import Resolver
 from .._core.attempts import MOVE, RAISE, RAISE_ABORTED, REPLAY, Repeats, Replays
-from .._core.checkout import DISCARD, GO_ASIDE, HAND_BACK, QueueWait, after_unusable
+from .._core.checkout import GO_ASIDE, QueueWait, is_running
 from .._core.http_proxy import forwarded
 from .._core.pool_base import PoolBase
 from .._core.pool_report import (
@@ -47,7 +45,7 @@ from .._core.routes import (
 from .._core.scheduler import DIALING, Slot, Waiter
 from .._exceptions import PoolTimeout, TimeoutException
 from .._models import Proxy, Request, Response
-from .._trace import Trace, combined, debug, log_hook, naming
+from .._trace import combined, debug, naming
 from .._url import Origin
 from .connection import HTTPConnection
 from .http2 import HTTP2Connection
@@ -59,8 +57,6 @@ from .response_body import ResponseBody
 logger = logging.getLogger("httpcore.pool")
 
 jitter = random.random  # it only spreads retries; nobody has to be unable to guess it
-
-Answer = TypeVar("Answer")
 
 
 class ConnectionPool(PoolBase[NetworkBackend], RequestInterface):
@@ -130,11 +126,8 @@ class ConnectionPool(PoolBase[NetworkBackend], RequestInterface):
 
     _slots: PoolSlots
 
-    def _make_backend(self, resolver: Resolver | None) -> NetworkBackend:
-        return SyncBackend(resolver)
-
-    def _make_slots(self, hook: Trace | None, limits: dict[str, Any]) -> PoolSlots:
-        return PoolSlots(hook, **limits)
+    _make_slots = PoolSlots
+    _make_backend = SyncBackend
 
     # Sending
 
@@ -225,20 +218,20 @@ class ConnectionPool(PoolBase[NetworkBackend], RequestInterface):
         request, deadline = prepared.request, prepared.deadline
         repeats, budget = Repeats(config, prepared), self._retry_budget
         assert budget is not None
-        self._ask(budget.earn)
+        self._slots.ask(budget.earn)
         while True:
             failure: Exception | None = None
             try:
                 response = self._send(prepared)
             except Exception as exc:
                 delay = repeats.after_failure(exc, jitter(), time.monotonic())
-                if delay is None or not self._ask(budget.spend):
+                if delay is None or not self._slots.ask(budget.spend):
                     raise
                 failure = exc
             else:
                 clocks = time.time(), time.monotonic()
                 delay = repeats.after_status(response.status, response.headers, jitter(), *clocks)
-                if delay is None or not self._ask(budget.spend):
+                if delay is None or not self._slots.ask(budget.spend):
                     return response
             debug(logger, "retry %d in %.3g s after %s", repeats.made, delay, repeats.reason)
             if failure is None:
@@ -252,15 +245,9 @@ class ConnectionPool(PoolBase[NetworkBackend], RequestInterface):
             if deadline is not None:
                 deadline.timed_out(now, delay)
 
-    def _ask(self, question: Callable[[], Answer]) -> Answer:
-        with self._slots.lock:
-            answer = question()
-        self._slots.settle_deferred()
-        return answer
-
     def _note_replay(self, request: Request, failure: BaseException | None) -> None:
         """It is sent once more, for this failure or for its status."""
-        self._slots.note_replay()
+        self._slots.ask(self._slots.scheduler.count_replay)
         self._tell("pool.replay", {"request": request, "exception": failure})
 
     def _tell(self, name: str, details: dict[str, Any]) -> None:
@@ -305,14 +292,7 @@ class ConnectionPool(PoolBase[NetworkBackend], RequestInterface):
                 if slots.hook is not None:
                     self._tell_assigned(body, slot.connection)
                 return connection
-            step = after_unusable(connection)
-            if step is DISCARD:
-                slots.discard(body)
-                continue
-            if step is HAND_BACK:
-                slots.adjust(connection)  # for a moment: it owes an answer
-            slots.hand_back(body)
-            if step is GO_ASIDE:
+            if slots.refuse(body, connection) is GO_ASIDE:
                 return self._check_out_aside(prepared, body)
 
     def _queue(
@@ -320,7 +300,7 @@ class ConnectionPool(PoolBase[NetworkBackend], RequestInterface):
     ) -> bool:
         """Wait until `waiter` is served; whether that could be, `frame` being our caller's."""
         slots: Any = body.pool
-        if self._is_checking_out(frame):
+        if is_running(_CHECK_OUT, self, frame):
             slots.give_up(waiter)
             return False
         if slots.hook is not None:
@@ -330,16 +310,6 @@ class ConnectionPool(PoolBase[NetworkBackend], RequestInterface):
         if slots.scheduler.closing:
             slots.settle()  # the garbage collector has served us, and left this to us
         return True
-
-    def _is_checking_out(self, frame: types.FrameType | None) -> bool:
-        """Return whether this thread, from `frame` outwards, is in the middle of waiting for a
-        connection of this pool, or of opening one: then whoever has interrupted it must not wait
-        for that. Only asked of those that would have to wait."""
-        while frame is not None:
-            if frame.f_code is _CHECK_OUT and frame.f_locals.get("self") is self:
-                return True
-            frame = frame.f_back
-        return False
 
     def _check_out_aside(
         self, prepared: Prepared, body: ResponseBody
@@ -377,7 +347,7 @@ class ConnectionPool(PoolBase[NetworkBackend], RequestInterface):
             if not waiter.served:
                 slots.give_up(waiter)
         if not waiter.served or waiter.cancelled:
-            held, now = self._ask(slots.scheduler.slots), time.monotonic()
+            held, now = self._slots.ask(slots.scheduler.slots), time.monotonic()
             raise PoolTimeout(
                 explain_pool_timeout(waiter.route, wait.timeout, held, slots.limits, now)
             )
@@ -390,11 +360,7 @@ class ConnectionPool(PoolBase[NetworkBackend], RequestInterface):
         if slot.aborted or body.aborted:
             connection.aborted = True
         slots: Any = body.pool
-        trace = self._trace
-        self._log = log_hook()  # logging may have been set up since
-        self._trace = combined(slots.hook, self._log)
-        if trace is None and body.trace is None:
-            body.trace = self._trace
+        self._look_for_log(body)
         opened = connection.connect(prepared, body.trace)
         body.marks.ready = time.monotonic()
         body.marks.opening = connection.opening
@@ -416,7 +382,7 @@ class ConnectionPool(PoolBase[NetworkBackend], RequestInterface):
     @property
     def connections(self) -> list[ConnectionInterface]:
         """The connections of the pool, a new list; look at them, do not use them."""
-        found = (slot.connection for slot in self._ask(self._slots.scheduler.slots))
+        found = (slot.connection for slot in self._slots.ask(self._slots.scheduler.slots))
         return [connection for connection in found if connection is not None]
 
     def stats(self) -> dict[str, Any]:
@@ -438,9 +404,8 @@ class ConnectionPool(PoolBase[NetworkBackend], RequestInterface):
                 Requests: ``reused``, which got a connection that others had used; ``replayed``,
                 how often one was sent again.
         """
-        slots = self._slots
-        slots.settle()  # a thread may have been interrupted before it could
-        snapshot = self._ask(partial(take_snapshot, slots.scheduler))
+        self._slots.settle()  # a thread may have been interrupted before it could
+        snapshot = self._slots.ask(partial(take_snapshot, self._slots.scheduler))
         return report_stats(*snapshot, time.monotonic())
 
     def close_idle(self, proxy: Proxy | None = None) -> None:
@@ -462,15 +427,9 @@ class ConnectionPool(PoolBase[NetworkBackend], RequestInterface):
         """
         self._slots.close()
 
-    def __enter__(self) -> ConnectionPool:
-        return self
-
-    def __exit__(self, *exc_info: object) -> None:
-        self.close()
-
     def __repr__(self) -> str:
         self._slots.settle_deferred()
-        return describe_pool(self.__class__.__name__, self._ask(self._slots.scheduler.stats))
+        return describe_pool(self.__class__.__name__, self._slots.ask(self._slots.scheduler.stats))
 
 
 # By this a thread finds out what it was doing when a signal handler interrupted it.

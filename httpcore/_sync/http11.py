@@ -24,7 +24,7 @@ from .._backends.interrupt import abort
 from .._core.h1 import Head, read_head
 from .._core.h1_exchange import H1State, details_of, read_on
 from .._core.limits import READ_SIZE
-from .._core.prepared import Prepared, prepare
+from .._core.prepared import Prepared
 from .._core.upload import Script, T
 from .._exceptions import ReadError, WriteError
 from .._models import Request, Response, received_response
@@ -73,9 +73,7 @@ class HTTP11Connection(H1State, ConnectionInterface):
         """Send `request` and return its response, the body unread. Raises ConnectionNotAvailable
         while the connection is busy or closed, and LocalProtocolError for a request that cannot be
         expressed: nothing was sent then. After any other error the connection is closed."""
-        if not self.can_handle_request(request.url.origin):
-            raise RuntimeError(f"request to {request.url.origin} on a connection to {self.origin}")
-        return self.handle_prepared(prepare(request, self.lenient))
+        return self.handle_prepared(self.to_prepared(request))
 
     def handle_prepared(self, prepared: Prepared) -> Response:
         """As `handle_request`, for a request that was checked and encoded before."""
@@ -181,25 +179,16 @@ class HTTP11Connection(H1State, ConnectionInterface):
     def _respond(
         self, head: Head, timeout: float | None, body: ResponseBody, all_sent: bool
     ) -> Response:
-        upload, stream = self._upload, self.plain
-        reused = self.request_count > 1
+        upload = self._upload
         if upload is not None:
             all_sent = upload.answered(all_sent)
-        body.begin(head, timeout, all_sent)
+        extensions = body.begin(head, timeout, all_sent)
         if upload is not None and upload.head is not None:
             upload.hand_over(body)
         if head.switched:
-            stream = body.hand_over()
+            extensions["network_stream"] = body.hand_over()
         elif head.body.done:
             body.end()
-        extensions = {
-            "http_version": head.http_version,
-            "reason_phrase": head.reason,
-            "network_stream": stream,
-            "reused": reused,
-            "timings": body.marks,
-            "connection": self.facts,
-        }
         return received_response(head.status, head.headers, body, extensions)
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:

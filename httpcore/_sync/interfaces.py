@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from .._core.connection_state import ConnectionFacts
 from .._models import Content, Extensions, HeaderTypes, Request, Response, build_request
 from .._url import URL
 
-Connection = TypeVar("Connection", bound="ConnectionInterface")
+Sender = TypeVar("Sender", bound="RequestInterface")
 
 
 class RequestInterface:
@@ -88,16 +88,16 @@ class RequestInterface:
         """Send `request` as it is and return the response, its body unread."""
         raise NotImplementedError(f"{type(self).__name__} does not implement handle_request()")
 
+    def close(self) -> None:
+        """Close it, with all connections."""
+        raise NotImplementedError(f"{type(self).__name__} does not implement close()")
+
+    def __enter__(self: Sender) -> Sender:
+        return self
+
+    def __exit__(self, exc_type: Any = None, exc_value: Any = None, traceback: Any = None) -> None:
+        self.close()
+
 
 class ConnectionInterface(RequestInterface, ConnectionFacts):
     """A connection, open or not yet, that a pool or a user can drive."""
-
-    def close(self) -> None:
-        """Close the connection."""
-        raise NotImplementedError(f"{type(self).__name__} does not implement close()")
-
-    def __enter__(self: Connection) -> Connection:
-        return self
-
-    def __exit__(self, *exc_info: object) -> None:
-        self.close()

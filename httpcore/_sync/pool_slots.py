@@ -20,15 +20,18 @@ import time
 import weakref
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 from .._backends.fork import renew_in_child
+from .._core.checkout import DISCARD, HAND_BACK, after_unusable
 from .._core.scheduler import ACTIVE, Scheduler, Share, Slot, Waiter
 from .._core.slot_ends import OrphanOwner, adjust, end_all, end_one, is_shared
 from .._trace import Trace
 from .deferred import Deferred, OwnedLock
 
 logger = logging.getLogger("httpcore.pool")
+
+Answer = TypeVar("Answer")
 
 
 class PoolSlots:
@@ -74,8 +77,7 @@ class PoolSlots:
 
     def dialed(self, owner: Any, connection: Any, streams: int | None) -> None:
         """The connection for the slot of `owner` is open."""
-        self._locked(self.scheduler.dialed, owner, connection, time.monotonic(), streams)
-        self.settle()
+        self._settled(self.scheduler.dialed, owner, connection, time.monotonic(), streams)
 
     def release(self, owner: Any, reusable: bool, keep_for: float | None) -> None:
         """Give back the slot of `owner`, whose connection was used; see `Scheduler.release`."""
@@ -94,18 +96,23 @@ class PoolSlots:
 
     def hand_back(self, owner: Any) -> None:
         """Give back what `owner` has not used."""
-        self._locked(self.scheduler.hand_back, owner, time.monotonic())
-        self.settle()
+        self._settled(self.scheduler.hand_back, owner, time.monotonic())
 
     def discard(self, owner: Any) -> None:
         """Give back a connection that has died while it was idle."""
-        self._locked(self.scheduler.discard, owner, time.monotonic())
-        self.settle()
+        self._settled(self.scheduler.discard, owner, time.monotonic())
+
+    def refuse(self, owner: Any, connection: Any) -> str:
+        """Give back `connection`, which is not usable; returns what `after_unusable` does."""
+        step = after_unusable(connection)
+        if step is HAND_BACK:
+            self.adjust(connection)  # for a moment: it owes an answer
+        (self.discard if step is DISCARD else self.hand_back)(owner)
+        return step
 
     def forget(self, owner: Any) -> None:
         """Let the connection of `owner` go: it is no longer HTTP and no longer the pool's."""
-        self._locked(self.scheduler.forget, owner)
-        self.settle()
+        self._settled(self.scheduler.forget, owner)
 
     def give_up(self, waiter: Waiter) -> None:
         """Leave the queue; a slot that came in the last moment goes back."""
@@ -121,11 +128,12 @@ class PoolSlots:
     def _adjust_now(self, connection: Any) -> None:
         self._locked(adjust, self.scheduler, connection, time.monotonic())
 
-    def note_replay(self) -> None:
-        """Count a request that is sent once more."""
+    def ask(self, question: Callable[[], Answer]) -> Answer:
+        """Return what `question`, of the Scheduler, returns under the lock."""
         with self.lock:
-            self.scheduler.replayed += 1
+            answer = question()
         self.settle_deferred()
+        return answer
 
     # Ending
 
@@ -180,6 +188,10 @@ class PoolSlots:
     def _locked(self, operation: Callable[..., None], *arguments: Any) -> None:
         with self.lock:
             operation(*arguments)
+
+    def _settled(self, operation: Callable[..., None], *arguments: Any) -> None:
+        self._locked(operation, *arguments)
+        self.settle()
 
     def settle_deferred(self) -> None:
         """To be called after the lock was let go, where nothing else has to be done then."""

@@ -429,9 +429,7 @@ def test_only_who_would_have_to_wait_looks_who_was_interrupted(
     server: LocalServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     looks: list[object] = []
-    monkeypatch.setattr(
-        connection_pool.ConnectionPool, "_is_checking_out", lambda *_: bool(looks.append(1))
-    )
+    monkeypatch.setattr(connection_pool, "is_running", lambda *_: bool(looks.append(1)))
     with httpcore.ConnectionPool(max_connections=1) as pool:
         for _ in range(3):
             pool.request("GET", server.url)

@@ -6,6 +6,7 @@ connection. Must not know: sockets, clocks.
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -122,7 +123,7 @@ def test_a_path_that_acknowledges_nothing_is_dead() -> None:
 def test_what_is_worth_reading_away(length: int, reusable: bool, budget: int) -> None:
     body = BodyState(None, httpcore.Request("GET", URL))
     assert body.drain_budget() == 0
-    body.source = object()
+    body.source = SimpleNamespace(protocol="http11")
     body.reader = LengthReader(length)
     body.reusable = reusable
     assert body.drain_budget() == budget
