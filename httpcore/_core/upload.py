@@ -185,11 +185,17 @@ class Read(NamedTuple):
     timeout: float | None
 
 
-class Write:
-    """Write `data`, or as much as goes before there is something to be read: how many bytes.
-    There is one for each upload, since there may be many short parts."""
+class Write(NamedTuple):
+    """Write `data`, or as much as goes before there is something to be read: how many bytes."""
 
-    __slots__ = ("data", "timeout")
+    data: memoryview
+    timeout: float | None
+
+
+class WriteParts(NamedTuple):
+    """As `Write`; and while all of it went, go on with what `UploadScript.put` makes of the next
+    part, up to the last: how many bytes of the last block went. One step for all, since there may
+    be many short parts."""
 
     data: memoryview
     timeout: float | None
@@ -235,7 +241,18 @@ class Unacknowledged(NamedTuple):
     """Ask the system for what its peer has not acknowledged: bytes, or None where nobody knows."""
 
 
-Step = Read | Write | WriteAll | SendFile | ReadFile | SeekFile | NextPart | Now | Unacknowledged
+Step = (
+    Read
+    | Write
+    | WriteParts
+    | WriteAll
+    | SendFile
+    | ReadFile
+    | SeekFile
+    | NextPart
+    | Now
+    | Unacknowledged
+)
 T = TypeVar("T")
 Script = Generator[Step, Any, T]
 
@@ -290,6 +307,7 @@ class UploadScript:
     Attributes:
         deaf: nothing is to be listened for, or there is nothing more to be heard.
         failure: what went wrong with the response's body, when it came so early.
+        framing: how the parts go on the wire, and whether the last one did.
         given: bytes of the body that were sent with the head.
         head: the final response's head, when it came before the body was sent.
         plan: what to do next.
@@ -298,23 +316,22 @@ class UploadScript:
         timeout: seconds in which the server has to take something.
     """
 
-    __slots__ = ("_asks", "_early", "_ended", "_finished", "_framing", "_lenient", "_may_send",
-                 "_part", "_position", "_write", "deaf", "failure", "given", "head", "plan",
-                 "prepared", "reader", "span", "timeout")  # fmt: skip
+    __slots__ = ("_asks", "_early", "_ended", "_finished", "_lenient", "_may_send", "_part",
+                 "_position", "deaf", "failure", "framing", "given", "head", "plan", "prepared",
+                 "reader", "span", "timeout")  # fmt: skip
 
     def __init__(self, prepared: Prepared, lenient: bool, deaf: bool) -> None:
         self._asks = prepared.length != 0 and expects_continue(prepared)
         self._early: list[bytes] = []  # of the response's body
         self._ended = False  # the server has closed
         self._finished = False  # all of the body was sent
-        self._framing = Framing(prepared.length)
         self._lenient = lenient
         self._may_send = False
         self._part = b""  # the current block, as it goes on the wire
         self._position = 0  # in it: what went before was sent
-        self._write = Write()
         self.deaf = deaf
         self.failure: RemoteProtocolError | NetworkError | None = None
+        self.framing = Framing(prepared.length)
         self.given = 0
         self.head: Head | None = None
         self.plan = UploadPlan()
@@ -330,7 +347,7 @@ class UploadScript:
             return True
         if self.span is not None:
             return not self.span.left
-        return self._framing.complete and self._position >= len(self._part)
+        return self.framing.complete and self._position >= len(self._part)
 
     @property
     def goes_on(self) -> bool:
@@ -345,9 +362,8 @@ class UploadScript:
         head = self.prepared.head
         if self._asks:
             return head
-        while not self._part and not self._framing.ended:
-            part = yield NEXT_PART
-            self._part = self._framing.end() if part is None else self._framing.frame(part)
+        while not self._part and not self.framing.ended:
+            self.put((yield NEXT_PART))
         # Nobody listens while it is written, so it must be what the system takes at once.
         block = self._part[: WRITE_SIZE + CHUNK_FRAME]
         self.given = self._position = len(block)
@@ -372,8 +388,12 @@ class UploadScript:
             step = self.plan.next_step()
             if step in (STOP, HAND_OVER):
                 return
+            patience = self.plan.patience(self.timeout)
             try:
-                heard = yield from self._advance(self.plan.patience(self.timeout))
+                if self.deaf or self.span is not None:
+                    heard = yield from self._advance(patience)
+                else:
+                    heard = yield from self._send_parts(patience)
             except WriteTimeout:
                 if not self.plan.stalled():
                     raise
@@ -381,26 +401,36 @@ class UploadScript:
             if heard:
                 yield from self._listen(0)
 
+    def _send_parts(self, timeout: float | None) -> Script[bool]:
+        """Send all of the body; whether something may have come from the server before its end."""
+        count: int = yield WriteParts(memoryview(self._part)[self._position :], timeout)
+        self._position += count  # `put` has changed it meanwhile
+        heard = self._position < len(self._part)
+        self._finished = not heard
+        return heard
+
+    def put(self, part: bytes | None) -> bytes:
+        """Take the next part of the body, None after the last, now that the one before was sent.
+        Return the block that goes on the wire, which may be empty."""
+        self._position = 0  # first: after an interrupt, what is there does not count as sent
+        self._part = self.framing.end() if part is None else self.framing.frame(part)
+        return self._part
+
     def _advance(self, timeout: float | None) -> Script[bool]:
         """Send some of the body; whether something may have come from the server."""
         if self.span is not None:
             return (yield from self._advance_file(self.span, timeout))
-        deaf = self.deaf
         while self._position >= len(self._part):
-            if self._framing.ended:
+            if self.framing.ended:
                 self._finished = True
                 return False
-            part = yield NEXT_PART
-            self._part = self._framing.end() if part is None else self._framing.frame(part)
-            self._position = 0
+            self.put((yield NEXT_PART))
         part, position = self._part, self._position
-        if deaf:
+        if self.deaf:
             self._position = len(part)
             yield WriteAll(part[position:], timeout)
             return False
-        step = self._write
-        step.data, step.timeout = memoryview(part)[position:], timeout
-        count: int = yield step
+        count: int = yield Write(memoryview(part)[position:], timeout)
         self._position = position + count
         return self._position < len(part)
 

@@ -35,6 +35,7 @@ from .._core.upload import (
     UploadScript,
     Write,
     WriteAll,
+    WriteParts,
     is_sendable,
 )
 
@@ -96,8 +97,10 @@ class Upload(UploadScript):
         return run(script, self._carry_out)
 
     def _carry_out(self, step: Step) -> Any:
+        if type(step) is WriteParts:
+            return self._write_parts(*step)
         if type(step) is Write:
-            return self._write_listening(step.data, step.timeout)
+            return self._write_listening(*step)
         if type(step) is NextPart:
             return next(self._parts, None)
         if type(step) is WriteAll:
@@ -109,6 +112,16 @@ class Upload(UploadScript):
         if type(step) is SeekFile:
             return self._file.seek(step.offset)
         return carry_out(step, self._stream)
+
+    def _write_parts(self, data: memoryview, timeout: float | None) -> int:
+        sent, size = 0, len(data)
+        while True:
+            if size:
+                sent = self._write_listening(data, timeout)
+            if sent < size or self.framing.ended:
+                return sent
+            block = self.put(next(self._parts, None))
+            data, sent, size = memoryview(block), 0, len(block)
 
 
 def carry_out(step: Step, stream: NetworkStream) -> Any:

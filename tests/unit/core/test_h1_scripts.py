@@ -17,7 +17,14 @@ from httpcore._core.h1 import LengthReader
 from httpcore._core.h1_exchange import H1State
 from httpcore._core.limits import ACK_PATIENCE, READ_SIZE
 from httpcore._core.prepared import Prepared, prepare
-from httpcore._core.upload import NEXT_PART, NOW, Read, Unacknowledged, UploadScript, Write
+from httpcore._core.upload import (
+    NEXT_PART,
+    NOW,
+    Read,
+    Unacknowledged,
+    UploadScript,
+    WriteParts,
+)
 
 URL = "http://example.com/"
 SILENCE = httpcore.ReadTimeout("nothing came")
@@ -32,20 +39,37 @@ def prepared(*headers: tuple[bytes, bytes], read: float | None = None) -> Prepar
     )
 
 
-def drive(script: Any, *answers: Any) -> tuple[list[Any], Any]:
-    """Return the steps of `script`, which are answered in turn, and what it returns."""
+def drive(script: Any, *answers: Any, upload: UploadScript | None = None) -> tuple[list[Any], Any]:
+    """Return the steps of `script`, which are answered in turn, and what it returns. Of writes
+    the bytes are shown, and what is taken from the body between them."""
     step = next(script)
     steps = []
     waiting = list(answers)
     while True:
-        steps.append(step if type(step) is not Write else bytes(step.data))
-        answer = waiting.pop(0)
+        if type(step) is WriteParts:
+            assert upload is not None
+            answer = write_parts(bytes(step.data), upload, steps, waiting)
+        else:
+            steps.append(step)
+            answer = waiting.pop(0)
         try:
             is_failure = isinstance(answer, BaseException)
             step = script.throw(answer) if is_failure else script.send(answer)
         except StopIteration as end:
             assert not waiting
             return steps, end.value
+
+
+def write_parts(data: bytes, upload: UploadScript, steps: list[Any], waiting: list[Any]) -> int:
+    sent = 0
+    while True:
+        if data:
+            steps.append(data)
+            sent = waiting.pop(0)
+        if sent < len(data) or upload.framing.ended:
+            return sent
+        steps.append(NEXT_PART)
+        data, sent = upload.put(waiting.pop(0)), 0
 
 
 CHUNKED = (b"Transfer-Encoding", b"chunked")
@@ -55,7 +79,7 @@ EXPECT = (b"Expect", b"100-continue")
 def test_an_upload_sends_its_parts_and_listens_where_one_was_not_taken_as_a_whole() -> None:
     upload = UploadScript(prepared(CHUNKED), lenient=False, deaf=False)
     assert drive(upload.begin(), b"abc")[1].endswith(b"\r\n\r\n3\r\nabc\r\n")
-    steps, _ = drive(upload.send(None), b"de", 3, SILENCE, 4, None, 5)
+    steps, _ = drive(upload.send(None), b"de", 3, SILENCE, 4, None, 5, upload=upload)
     assert steps == [
         NEXT_PART, b"2\r\nde\r\n", Read(READ_SIZE, 0), b"de\r\n", NEXT_PART, b"0\r\n\r\n"
     ]  # fmt: skip
@@ -68,7 +92,7 @@ def test_an_upload_that_asks_first_waits_for_leave() -> None:
     )
     assert drive_nothing(upload.begin()).endswith(b"\r\n\r\n")
     leave = b"HTTP/1.1 100 Continue\r\n\r\n"
-    steps, _ = drive(upload.send(None), 10.0, 10.25, leave, None, 5)
+    steps, _ = drive(upload.send(None), 10.0, 10.25, leave, None, 5, upload=upload)
     assert steps == [NOW, NOW, Read(READ_SIZE, 0.75), NEXT_PART, b"0\r\n\r\n"]
 
 
