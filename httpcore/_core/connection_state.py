@@ -157,29 +157,29 @@ class ConnectionState:
         settings, hop = self.settings, self.hop
         if hop is not None and hop.scheme == b"https" and hop.ssl_context is None:
             hop = hop.verified_by(make_context())
-        plan = Plan(
-            host=self.origin.host,
-            port=self.origin.port,
-            ssl_context=None,
-            local_address=settings.local_address,
-            socket_options=settings.socket_options,
-            retries=settings.retries,
-            hop=hop,
-        )
+        server: Origin | ProxyHop = self.origin
+        uds, address = self._uds, self._address
+        context = protocols = None
         if hop is not None and hop.forwards:
-            return plan._replace(host=hop.host, port=hop.port)
-        context = None
-        protocols = self._offered()
-        if self.origin.scheme in TLS_SCHEMES:
-            context = make_context(protocols) if self.ssl_context is None else self.ssl_context
-        if server_hostname is not None:
-            server_hostname = to_server_name(server_hostname)
-        return plan._replace(
-            ssl_context=context,
-            server_hostname=server_hostname,
-            uds=self._uds,
-            address=self._address,
-            protocols=protocols,
+            server, server_hostname, uds, address = hop, None, None, None
+        else:
+            protocols = settings.protocols if self._carries_http2 else self._without_http2()
+            if self.origin.scheme in TLS_SCHEMES:
+                context = make_context(protocols) if self.ssl_context is None else self.ssl_context
+            if server_hostname is not None:
+                server_hostname = to_server_name(server_hostname)
+        return Plan(
+            server.host,
+            server.port,
+            context,
+            server_hostname,
+            uds,
+            settings.local_address,
+            settings.socket_options,
+            settings.retries,
+            hop,
+            address,
+            protocols,
         )
 
     @property
@@ -187,12 +187,9 @@ class ConnectionState:
         """Whether the network can carry HTTP/2: one that records exchanges cannot."""
         return bool(getattr(self.backend, "speaks_http2", True))
 
-    def _offered(self) -> tuple[str, ...]:
-        """Return the protocols to offer."""
-        protocols = self.settings.protocols
-        if self._carries_http2:
-            return protocols
-        offered = tuple(protocol for protocol in protocols if protocol != "h2")
+    def _without_http2(self) -> tuple[str, ...]:
+        """Return the protocols to offer on a network that cannot carry HTTP/2."""
+        offered = tuple(protocol for protocol in self.settings.protocols if protocol != "h2")
         if not offered:
             raise ConnectError(f"{self.backend!r} cannot carry HTTP/2, and http1=False")
         return offered

@@ -96,7 +96,7 @@ class DialAttempts:
             left = step.patience if left is None else min(left, step.patience)
         self._is_fresh = type(step) is Sleep
         self._began, self._granted = now, step.seconds if type(step) is Sleep else left or 0.0
-        call = to_call(step, left)
+        call = to_opening_call(step, left) if type(step) in OPENING else to_call(step, left)
         if type(step) is Sleep and self.stream is not None:
             # The attempt before this pause failed in a proxy, after its stream was opened.
             call, self.stream = call._replace(closes=self.stream), None
