@@ -71,6 +71,10 @@ class BodyUpload:
     def begin(self) -> Script:
         """Send what is left of the head, then the body, or as much of it as the server wants
         before the caller has to read."""
+        return self.send_on(begins=True)  # no generator around the other: each step would pass it
+
+    def _wait_to_begin(self) -> Script:
+        """Send what is left of the head, and ask whether the server wants the body."""
         exchange = self._exchange
         stream = exchange.stream
         assert stream is not None
@@ -78,16 +82,20 @@ class BodyUpload:
             yield self._until(exchange.has_left_us, self._timeout)
         if stream.sent_all:
             self._finished = True
-            return
-        if self._asks_first:  # RFC 9110 section 10.1.1
+        elif self._asks_first:  # RFC 9110 section 10.1.1
             patience = smaller(CONTINUE_PATIENCE, self._timeout)
             yield from self._listen(exchange.has_news, patience)
             if stream.status is not None and not stream.informational:
                 self._plan.decline()
-        yield from self.send_on()
 
-    def send_on(self) -> Script:
-        """Send all of the body, or as much as the server wants before the caller has to read."""
+    def send_on(self, begins: bool = False) -> Script:
+        """Send all of the body, or as much as the server wants before the caller has to read.
+
+        Parameters:
+            begins: nothing of it was sent yet.
+        """
+        if begins:
+            yield from self._wait_to_begin()
         while not self._finished:
             self._step = self._look()
             if self._step in (STOP, HAND_OVER):
