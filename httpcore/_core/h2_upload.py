@@ -10,6 +10,7 @@ short driver. They run only for bodies that do not leave together with the head.
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
+from functools import partial
 from typing import Any, NamedTuple
 
 from .._exceptions import MAYBE_PROCESSED, LocalProtocolError, ReadTimeout, WriteTimeout
@@ -24,13 +25,14 @@ NEXT_PART = "next part"  # give the next part of the body; None at its end
 WAIT = "wait"  # wait until `call()`; WriteTimeout after `timeout` seconds without progress
 NOW = "now"  # look at the clock
 CHANGE = "change"  # `call()`, then send what it has left in the codec
+SEND_PART = "send part"  # the same, then WAIT for what `call` has returned, unless it is None
 
 
 class Step(NamedTuple):
     """One thing that a shell is asked to do.
 
     Attributes:
-        action: NEXT_PART, WAIT, NOW or CHANGE.
+        action: NEXT_PART, WAIT, NOW, CHANGE or SEND_PART.
         call: what is to be called with the lock: whether the wait is over, or the change.
         timeout: seconds that the wait may take; None for any number.
     """
@@ -41,6 +43,8 @@ class Step(NamedTuple):
 
 
 Script = Generator[Step, Any, None]
+
+TAKE_NEXT_PART = Step(NEXT_PART)
 
 
 class BodyUpload:
@@ -156,10 +160,9 @@ class BodyUpload:
 
     def _advance(self, disturbed: Callable[[], bool], timeout: float | None) -> Script:
         """Send some of the body, and wait until there is room for more, or until `disturbed()`."""
-        exchange = self._exchange
         while self._position >= len(self._part):
             try:
-                part = yield Step(NEXT_PART)
+                part = yield TAKE_NEXT_PART
             except LocalProtocolError as exc:
                 exc.phase = MAYBE_PROCESSED
                 raise
@@ -167,12 +170,7 @@ class BodyUpload:
                 yield Step(CHANGE, self._send_end)
                 return
             self._part, self._position = part, 0
-        yield Step(CHANGE, self._send_part)
-        if self._plan.stopped:
-            return
-        more = self._position < len(self._part)
-        ready = exchange.may_send if more else exchange.has_left_us
-        yield Step(WAIT, lambda: ready() or disturbed(), timeout)
+        yield Step(SEND_PART, partial(self._send_part, disturbed), timeout)
 
     def _until(self, ready: Callable[[], bool], timeout: float | None) -> Step:
         """Return the step that waits for `ready()`, or until what comes from the server changes
@@ -181,12 +179,17 @@ class BodyUpload:
 
     # With the lock
 
-    def _send_part(self) -> None:
-        position = self._exchange.send_part(self._part, self._position, end=False)
+    def _send_part(self, disturbed: Callable[[], bool]) -> Callable[[], bool] | None:
+        """Send some of the part. Return what to wait for, which is over as well when
+        `disturbed()`; None when the server wants no more."""
+        exchange = self._exchange
+        position = exchange.send_part(self._part, self._position, end=False)
         if position < 0:
             self._plan.stopped = True
-        else:
-            self._position = position
+            return None
+        self._position = position
+        ready = exchange.may_send if position < len(self._part) else exchange.has_left_us
+        return lambda: ready() or disturbed()
 
     def _send_end(self) -> None:
         self._exchange.send_part(b"", 0, end=True)

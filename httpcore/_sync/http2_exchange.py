@@ -16,7 +16,7 @@ from .._backends.blocking import BlockingAdapter
 from .._core.h1 import CHUNKED
 from .._core.h2_election import Election
 from .._core.h2_exchange import MORE_TO_SEND, TOO_EARLY, ExchangeState, not_sent
-from .._core.h2_upload import CHANGE, NEXT_PART, NOW, BodyUpload, Step
+from .._core.h2_upload import CHANGE, NEXT_PART, NOW, SEND_PART, BodyUpload, Step
 from .._core.limits import READ_SIZE
 from .._core.prepared import Prepared, body_parts, framed_parts
 from .._exceptions import NOT_SENT, TimeoutException
@@ -175,6 +175,9 @@ class HTTP2Exchange(ExchangeState):
         if step.action is NEXT_PART:
             assert self.upload is not None
             return next(self.upload.parts, None)
+        if step.action is SEND_PART:
+            ready = self.connection.apply(step.call)
+            return None if ready is None else self._wait(ready, step.timeout, write=True)
         if step.action is CHANGE:
             return self.connection.apply(step.call)
         if step.action is NOW:

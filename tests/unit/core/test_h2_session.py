@@ -27,7 +27,7 @@ from httpcore._core.h2_exchange import (
 )
 from httpcore._core.h2_liveness import Liveness
 from httpcore._core.h2_session import ASSUMED_STREAMS, Session
-from httpcore._core.h2_upload import CHANGE, NEXT_PART, WAIT, BodyUpload, Script
+from httpcore._core.h2_upload import CHANGE, NEXT_PART, SEND_PART, WAIT, BodyUpload, Script, Step
 from httpcore._core.h2_upload import NOW as LOOK_AT_CLOCK
 from httpcore._core.limits import ACK_PATIENCE, CONTINUE_PATIENCE
 from httpcore._core.prepared import Prepared, prepare
@@ -594,15 +594,20 @@ class Driver:
         try:
             step = next(script)
             while True:
+                if step.action == SEND_PART:  # a change, and a wait for what it returns
+                    steps.append(CHANGE)
+                    ready = self.change(step)
+                    if ready is None:
+                        step = script.send(None)
+                        continue
+                    step = Step(WAIT, ready, step.timeout)
                 steps.append(step.action)
                 happens = during.get(step.action.replace(" ", "_"))
                 try:
                     if step.action == NEXT_PART:
                         result = next(self.parts, None)
                     elif step.action == CHANGE:
-                        result = step.call()
-                        self.peer.exchange()
-                        self.peer.session.keep(b"")
+                        result = self.change(step)
                     elif step.action == LOOK_AT_CLOCK:
                         result = NOW
                     elif isinstance(happens, Exception):
@@ -618,6 +623,12 @@ class Driver:
                     step = script.send(result)
         except StopIteration:
             return steps
+
+    def change(self, step: Step) -> Any:
+        result = step.call()
+        self.peer.exchange()
+        self.peer.session.keep(b"")
+        return result
 
     def answer(self, status: int, end: bool = False) -> None:
         self.peer.head(self.exchange, status, end)
