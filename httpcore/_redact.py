@@ -1,15 +1,15 @@
 """What is secret, and how it is kept out of every text.
 
 Owns: every rule about it: header fields, user information in URLs, parameters of queries, the parts
-of Authorization and Set-Cookie. Must not know: who shows a text or writes a file. Errors, reprs,
-statistics, the log, cassettes and the command line all ask here.
+of Authorization and Set-Cookie. Must not know: which code shows a text or writes a file. Errors,
+reprs, statistics, the log, cassettes and the command line all ask here.
 
 Two marks, because they mean two things. SECURE stands in texts for people; httpcore 1.0 writes the
 same. FILTERED stands in cassettes, where it matches anything when they are played.
 
 The rule for URLs in errors, reprs, events and figures: scheme, host, port, path and the names of
 the query's parameters are shown. User information, fragment and all values of the query are not: no
-list of names would be complete, and a text may be about a request of somebody else. What shows
+list of names would be complete, and a text may be about another caller's request. What shows
 the wire because it was asked to (``LoggingBackend``, ``-v``) hides the values of names that sound
 like a secret.
 
@@ -338,7 +338,7 @@ def _redact_query(query: str) -> str:
         if equals:
             shown.append(f"{name}={SECURE}" if value else pair)
         else:
-            shown.append(SECURE if name else "")  # a name or a value, nobody knows
+            shown.append(SECURE if name else "")  # a name or a value: unknown
     return "&".join(shown) + (f"#{SECURE}" if sharp else "")
 
 

@@ -5,7 +5,7 @@ context offers. Must not know: connections or requests.
 
 Loading a CA bundle costs milliseconds and a megabyte on OpenSSL 3 (python/cpython#95031), so
 a context is built when the first TLS connection needs it and then shared. Changing a shared
-context was the cause of wrong client certificates and crashes (psf/requests#6726), so nobody
+context was the cause of wrong client certificates and crashes (psf/requests#6726), so nothing
 does. A file that is rewritten in place has a new identity and so gets a new context.
 
 Which protocols are offered (ALPN) belongs to a context in Python, not to a connection, and a
@@ -13,7 +13,7 @@ context cannot be copied. So each set of protocols has contexts of its own. One 
 made is changed in this alone, and only when HTTP/2 is to be offered: see `offering`. This module
 alone keeps what each context offers, for both packages.
 
-TLS sessions are resumed on the contexts that are made here, because nobody changes them; on one
+TLS sessions are resumed on the contexts that are made here, because they never change; on one
 that the caller made only if he says that he will not change it: see `resume_tls_sessions`.
 
 `ssl.SSLContext` is looked up at each call, because truststore.inject_into_ssl() replaces it.
@@ -41,8 +41,8 @@ Pem = Union[str, bytes, "os.PathLike[str]"]  # a file, or its text
 Cert = Pem | tuple[Pem, Pem] | tuple[Pem, Pem, str] | None
 Directory = Union[str, "os.PathLike[str]", None]
 
-# How many contexts are kept for nobody, each about 1 MB with a full CA bundle. A process that
-# rotates certificates for ever must not keep them all; the oldest goes first.
+# How many contexts are kept that are not in use, each about 1 MB with a full CA bundle. A process
+# that rotates certificates for ever must not keep them all; the oldest goes first.
 MAX_CONTEXTS = 64
 
 # What `ssl.create_default_context` sets beyond OpenSSL's own defaults, since Python 3.13.
@@ -62,7 +62,7 @@ TRUST_ITS_CA = (
     "; the certificate was not issued by a CA that is trusted here: "
     "to trust its CA, pass the path of that CA's certificate as verify="
 )
-SPEAK_PLAINLY = (
+USE_PLAIN_HTTP = (
     "; the answer is not TLS: for a server that speaks plain HTTP, write http:// in its URL"
 )
 
@@ -70,7 +70,7 @@ SPEAK_PLAINLY = (
 _NOTHING_MORE = (None, None, None, None, True, HTTP11_ONLY)
 
 _contexts: dict[object, ssl.SSLContext] = {}
-# All that somebody uses, so that past MAX_CONTEXTS too equal settings find the same context, and
+# All that are in use, so that past MAX_CONTEXTS too equal settings find the same context, and
 # by it the connections that were made with it.
 _in_use: weakref.WeakValueDictionary[object, ssl.SSLContext] = weakref.WeakValueDictionary()
 # What each context offers, as far as we have set it.
@@ -84,7 +84,7 @@ AnyContext = TypeVar("AnyContext")
 
 
 class _Offer:
-    """What one context offers since we last said it: None before, () while that is being done."""
+    """What one context offers since we last set it: None before, () while that is being done."""
 
     __slots__ = ("lock", "protocols")
 
@@ -182,8 +182,8 @@ def offer(context: Any, protocols: tuple[str, ...] | None) -> None:
     Parameters:
         context: of whatever make. One of ours offers them already. One that the caller made is
             changed where it has to offer HTTP/2, or did for us and now must not; it is left as it
-            is as long as nobody asks for more than HTTP/1.1. So is one that has no
-            `set_alpn_protocols`: the server is then asked for nothing, and speaks HTTP/1.1.
+            is as long as no more than HTTP/1.1 is asked for. So is one that has no
+            `set_alpn_protocols`: the server is then offered nothing, and uses HTTP/1.1.
         protocols: best first; None for HTTP/1.1.
 
     Thread-safe. Two pools that share a context and offer different things may dial at the same
@@ -215,8 +215,8 @@ def offered(context: Any) -> tuple[str, ...] | None:
 
 @contextlib.contextmanager
 def offering(context: Any, protocols: tuple[str, ...] | None) -> Iterator[None]:
-    """Make `context` offer `protocols`, as `offer` does, and let nobody change it inside the block:
-    what a connection offers is settled when its socket is wrapped.
+    """Make `context` offer `protocols`, as `offer` does, and let no other thread change it inside
+    the block: what a connection offers is settled when its socket is wrapped.
 
     Parameters: as of `offer`; None changes nothing and holds no lock.
     """
@@ -255,7 +255,7 @@ def resume_tls_sessions(context: AnyContext) -> AnyContext:
         context: one that you made, for a pool, a request, a proxy or an adapter. Those from
             `create_ssl_context` and `default_ssl_context` are resumed without this.
 
-    Returns `context`. Raises TypeError when it is of a make that cannot be told from others.
+    Returns `context`. Raises TypeError when it is of a make whose objects cannot be distinguished.
     """
     try:
         _resumable.add(context)
@@ -278,14 +278,14 @@ def resumes_tls_sessions(context: object) -> bool:
 def explain_handshake(exc: BaseException) -> str:
     """Return what to try after the failed handshake `exc`, to be put behind its text; or nothing.
 
-    Where somebody knew more and said so in its text, that sets ``explained`` on `exc`.
+    Code that knew more and added it to the text sets ``explained`` on `exc`.
     """
     if not isinstance(exc, ssl.SSLError) or getattr(exc, "explained", False):
         return ""
     if getattr(exc, "verify_code", None) in UNTRUSTED:
         return TRUST_ITS_CA
     # One that was made by hand has no reason.
-    return SPEAK_PLAINLY if getattr(exc, "reason", None) in _NOT_TLS else ""
+    return USE_PLAIN_HTTP if getattr(exc, "reason", None) in _NOT_TLS else ""
 
 
 def load_roots(
@@ -298,7 +298,7 @@ def load_roots(
     """Make `context`, which the caller made, trust what `create_ssl_context` would.
 
     Parameters: see `create_ssl_context`. Roots add up to those that `context` has. Where `verify`
-    is True and nothing else is said, a context that has the system's trust (truststore's) is left
+    is True and nothing else is given, a context that has the system's trust (truststore's) is left
     as it is.
 
     Raises OSError and ssl.SSLError as `create_ssl_context` does. Thread-safe unless `context`
@@ -363,7 +363,7 @@ def _identity(path: str | None) -> object:
         status = os.stat(path)
     except OSError:
         return path  # building will say what is wrong
-    # The last one tells a rewrite whose writer put the old time back.
+    # The last one shows a rewrite whose writer put the old time back.
     return (
         path, status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
     )  # fmt: skip
@@ -393,7 +393,7 @@ def _build(
     else:
         context.check_hostname = check_hostname
         load_roots(context, verify, ca_dir=ca_dir, ca_data=ca_data)
-    # RFC 7301: without it, servers that speak more than HTTP/1.1 have to guess.
+    # RFC 7301: without it, servers that support more than HTTP/1.1 have to guess.
     context.set_alpn_protocols(list(protocols))
     _offers[context] = _Offer(protocols)
     # RFC 8446 section 4.6.2: servers that ask for a certificate for some paths only.
@@ -519,7 +519,7 @@ def _contains(path: Any, mark: bytes) -> bool:
         with open(path, "rb") as file:
             return mark in file.read()
     except OSError:
-        return True  # nobody can say
+        return True  # that cannot be known
 
 
 def _as_file(part: Any, files: contextlib.ExitStack) -> Any:

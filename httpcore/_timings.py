@@ -16,8 +16,8 @@ class Opening:
     """How long it took to open a connection, in seconds.
 
     Attributes:
-        dns: the look-up; None where there was none, or nobody measured it.
-        connect: TCP or the Unix socket, and what was said to a proxy.
+        dns: the look-up; None where there was none, or it was not measured.
+        connect: TCP or the Unix socket, and the dialogue with a proxy.
         tls: handshakes; None without TLS.
     """
 

@@ -1,14 +1,13 @@
-"""What a request tells about itself: trace events, how long each phase took, by which connection.
+"""Trace events: the hooks that get them, and the log.
 
-Owns: how an event is sent, and what is kept about a request and its connection. Must not know: what
-the events mean, nor a clock.
+Owns: how an event is sent, and what of it is logged. Must not know: what the events mean, nor a
+clock.
 
 A request carries a callable in ``extensions["trace"]``; without one each phase costs one
 ``is None`` test. The names are ``<part>.<phase>.started``, ``.complete`` and ``.failed``; HTTPX's
-command line and its users match on them. The times cost one reading of the clock for each phase,
-and are only subtracted when somebody asks.
+command line and its users match on them.
 
-Sources: httpcore 1.0.9 (names of events), curl's ``--write-out`` (which times people want).
+Sources: httpcore 1.0.9 (names of events).
 """
 
 from __future__ import annotations
@@ -23,12 +22,12 @@ Trace = Callable[[str, dict[str, Any]], Any]
 
 HOOKS = ("trace", "informational")
 
-# The rooms that events are named after, each with a logger of its own: ``httpcore.http11``.
-ROOMS = ("connection", "http11", "http2", "proxy", "socks")
+# The parts that events are named after, each with a logger of its own: ``httpcore.http11``.
+PARTS = ("connection", "http11", "http2", "proxy", "socks")
 
 # Looked up once: `logging.getLogger` takes a lock that belongs to all of the program, and an
 # interrupt (Ctrl-C) in there may leave it taken for ever.
-_LOGGERS = {room: logging.getLogger(f"httpcore.{room}") for room in ROOMS}
+_LOGGERS = {part: logging.getLogger(f"httpcore.{part}") for part in PARTS}
 
 CO_COROUTINE = 0x80  # of `inspect`, which takes as long to import as all of our shells
 
@@ -97,8 +96,8 @@ def debug(logger: logging.Logger, text: str, *arguments: object) -> None:
 
 def log_event(name: str, details: dict[str, Any]) -> None:
     """Log one event, without passwords and cookies."""
-    room, _, event = name.partition(".")
-    logger = _LOGGERS.get(room)
+    part, _, event = name.partition(".")
+    logger = _LOGGERS.get(part)
     if logger is not None and logs_debug(logger):
         if details.get("return_value", event) is None:  # as in 1.0.9: nothing to show
             logger.debug("%s", event)

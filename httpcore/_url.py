@@ -153,7 +153,7 @@ def _encode_target(target: str) -> bytes:
 
 
 class Origin:
-    """Scheme, host and port: who a connection talks to. Hashable and immutable by custom."""
+    """Scheme, host and port: what a connection leads to. Hashable and immutable by custom."""
 
     __slots__ = ("host", "port", "scheme")
 

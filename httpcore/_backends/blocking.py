@@ -16,11 +16,11 @@ from .._exceptions import NetworkError, ReadTimeout, WriteError, WriteTimeout, w
 from .base import NetworkStream
 from .sync import MAX_POLL, SyncStream, WakeablePoll
 
-# Seconds that one wait may take where nobody can wake the thread: so late it sees that a request
+# Seconds that one wait may take where the thread cannot be woken: so late it sees that a request
 # was cancelled.
 MAX_BLOCKED = 1.0
 
-# Bytes read in advance, where nothing but a read tells that there are some.
+# Bytes read in advance, where nothing but a read shows that there are some.
 READ_AHEAD = 65536
 
 
@@ -29,7 +29,7 @@ class BlockingAdapter:
 
     If the stream says which socket is under it, that is waited on; the stream itself is used by one
     thread at a time, as OpenSSL wants it. Else what is waited for is read in advance, while others
-    may write; and nobody can be woken, so `wait` comes back now and then. That is for tests and
+    may write; and `wait` cannot be ended, so it returns now and then. That is for tests and
     special networks.
 
     Attributes:

@@ -1,7 +1,7 @@
 """What a stream may offer beyond `NetworkStream`.
 
 Owns: the list of abilities, as Protocols, and which methods of `NetworkStream` each stands in for.
-Must not know: which streams have them, who uses them.
+Must not know: which streams have them, which code uses them.
 
 All of them are optional. A stream offers a Protocol as a whole or not at all; "not" is a missing
 attribute, or None (where it depends on the system, or on the stream inside). Users ask for them
@@ -13,8 +13,8 @@ would go past that are not offered, unless it brings its own.
 
 Beside these there are the keys of `get_extra_info`: ``ssl_object``, ``client_addr``,
 ``server_addr``, ``socket`` and ``is_readable`` (whether data or an end has arrived), as in httpcore
-1.0.9; ``unacknowledged`` (bytes sent that the peer's system has not acknowledged; None where nobody
-can say) and ``lookup_time`` (seconds that the look-up took). What is not known is None.
+1.0.9; ``unacknowledged`` (bytes sent that the peer's system has not acknowledged; None where that
+cannot be known) and ``lookup_time`` (seconds that the look-up took). What is not known is None.
 """
 
 from __future__ import annotations
@@ -64,7 +64,8 @@ class SendsFiles(Protocol):
 
 
 class WorksWithoutBlocking(Protocol):
-    """For a connection that threads share: one waits, and whoever has the lock reads or writes."""
+    """For a connection that threads share: one waits, and the holder of the lock reads or
+    writes."""
 
     def wait(self, write: bool, timeout: float | None) -> bool:
         """Wait until there is something to read, until there is room if `write`, or until `wake`.
@@ -95,7 +96,7 @@ class NotesUncleanEnd(Protocol):
 
 
 class NamesPeer(Protocol):
-    peer: str  # who is at the other end, for error texts
+    peer: str  # the name of the other end, for error texts
 
 
 # The methods of each ability, and those of `NetworkStream` that it stands in for.

@@ -15,9 +15,9 @@ any of its own code runs:
   only the one that forked is in the child, so a lock that another one held would be held for
   ever. Hence nothing here waits for a lock, or believes that an operation was finished.
 
-No request pays for this: nobody compares process ids. The price is that a fork that Python does
+No request pays for this: process ids are not compared. The price is that a fork that Python does
 not see (in uWSGI: without ``py-call-osafterfork``) is not noticed. And a socket that another thread
-has made, but not yet listed here, stays open in the child, where nobody can use it.
+has made, but not yet listed here, stays open in the child, where nothing can use it.
 
 Sources: fork(2), close(2), `os.register_at_fork`.
 """
@@ -39,7 +39,7 @@ class Renewable(Protocol):
         """Become as good as new: called in the child of a fork, where there is no other thread."""
 
 
-# By id; both forget what nobody else refers to. A store into either is one step, which another
+# By id; both forget what nothing else refers to. A store into either is one step, which another
 # thread has done or not at the moment of the fork.
 _sockets: weakref.WeakValueDictionary[int, socket.socket] = weakref.WeakValueDictionary()
 _renewables: weakref.WeakValueDictionary[int, Renewable] = weakref.WeakValueDictionary()
@@ -80,7 +80,7 @@ def _in_child() -> None:
         if sock is not None:
             with contextlib.suppress(
                 Exception
-            ):  # a mock's; or somebody closed the descriptor by its number
+            ):  # a mock's; or the descriptor was closed by its number
                 sock.close()
     for thing in renewed_in_child():
         thing._renew_in_child()
@@ -95,7 +95,7 @@ class ForkedStream(NetworkStream):
 
     Parameters:
         stream: that stream, never touched again: its destructor might say goodbye to the peer.
-        explanation: what to say to those who still want to use it.
+        explanation: the text of the errors that its use raises.
     """
 
     def __init__(self, stream: NetworkStream, explanation: str) -> None:

@@ -3,10 +3,11 @@
 Owns: what each thread waits on while it opens a connection. Must not know: pools, HTTP.
 
 An open connection is woken by shutting it down (`SyncStream.abort`). Before there is one, a thread
-waits for a look-up, for several sockets at once, or in a handshake. It says here how it can be
-woken, then looks whether it was to be; who wakes it does so in the other order: first leaves word,
-then looks how. So neither can miss the other. Nothing here takes a lock: a signal handler may call
-all of it, and may open a connection of its own while the thread it interrupted opens another.
+waits for a look-up, for several sockets at once, or in a handshake. It registers here how it can be
+woken, then looks whether it was to be. The thread that wakes it acts in the other order: it first
+notes that the wait is to end, then looks how. So neither can miss the other. Nothing here takes a
+lock: a signal handler may call all of it, and may open a connection of its own while the thread it
+interrupted opens another.
 
 Closing a socket would not do: a thread that waits on it is not woken by that, and the number of
 the descriptor may be another file's when it is.
@@ -98,6 +99,6 @@ def shut_down(sock: Any) -> None:
     if isinstance(sock, ssl.SSLSocket):
         # Its own method would drop the TLS state that a reader is using.
         of = super(ssl.SSLSocket, sock)
-    # Mocks may raise anything; a wake that is not possible must not fail who closes.
+    # Mocks may raise anything; a failure to wake must not become one of the caller that closes.
     with contextlib.suppress(Exception):
         of.shutdown(socket.SHUT_RDWR)

@@ -1,13 +1,13 @@
 """Look-ups with a time limit: each in a thread of its own, shared and bounded in number.
 
-Owns: those threads, and who waits for which. Must not know: names, addresses, sockets.
+Owns: those threads, and which callers wait for which. Must not know: names, addresses, sockets.
 
 getaddrinfo(3) has no time limit and cannot be ended. So where there is a limit it runs in a
 thread, and when time is over the caller goes on without it. Name servers that never answer must
 not make such threads pile up:
 
 - For the same question there is one at a time. Other callers that ask it meanwhile wait for that
-  one, each with its own limit. No answer is kept: who comes after the end asks anew.
+  one, each with its own limit. No answer is kept: a caller after its end asks anew.
 - Of all questions, `MAX_LOOKUPS` are asked at a time; the others wait for their turn, in order.
 - Where no thread can be started, the question is asked in the calling thread, without a limit.
 - A look-up inside a look-up (of a resolver that sends requests) stays in its thread: it has its
@@ -50,16 +50,16 @@ class _Waiter:
     """A thread that waits. Unlike with `threading.Event`, a signal handler may wake the thread that
     it interrupted, at any place."""
 
-    __slots__ = ("_bell", "ended")
+    __slots__ = ("_wakeup", "ended")
 
     def __init__(self) -> None:
-        self._bell = threading.Lock()
-        self._bell.acquire()
+        self._wakeup = threading.Lock()
+        self._wakeup.acquire()
         self.ended = False  # another thread wants it to wait no longer
 
     def wake(self) -> None:
         with contextlib.suppress(RuntimeError):  # it was woken already
-            self._bell.release()
+            self._wakeup.release()
 
     def end(self) -> None:
         self.ended = True
@@ -67,11 +67,11 @@ class _Waiter:
 
     def wait(self, seconds: float) -> bool:
         """Return whether it was woken within `seconds`."""
-        return self._bell.acquire(timeout=seconds)
+        return self._wakeup.acquire(timeout=seconds)
 
 
 class _Lookup:
-    """One question, and those who wait for the answer.
+    """One question, and the callers that wait for the answer.
 
     Attributes:
         seconds: the limit of the caller that began it.
@@ -218,7 +218,7 @@ def _start(lookup: _Lookup, name: str) -> None:
         thread.start()
     except (RuntimeError, MemoryError):
         # The process may have no more threads, or none any more: the interpreter shuts down. From
-        # now on nobody joins, for it could be a handler in this very thread.
+        # now on no caller joins, for it could be a handler in this very thread.
         _remove(lookup)
         lookup.run()
     lookup.started = True

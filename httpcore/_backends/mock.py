@@ -8,7 +8,7 @@ A script is a list, taken from its beginning:
 - bytes arrive, all in one read, however few it asks for, as in 1.0.9; ``read_size`` makes reads
   short; ``b""`` is the end of the stream;
 - a number is so many seconds in which nothing happens: past the timeout of a call, they are a
-  timeout. Nobody waits for them, unless `sleep` is given;
+  timeout. They are not waited for, unless `sleep` is given;
 - an exception, or the class of one, is raised;
 - None is what goes well: for what gives no bytes.
 """
@@ -160,7 +160,7 @@ class MockStream(_MockStream, NetworkStream):
             is written past its end is taken.
         handshakes: the same for `start_tls`.
         read_size: bytes that one read gives at most, and never more than it asked for.
-        sleep: called with the seconds of each pause; by default nobody waits.
+        sleep: called with the seconds of each pause; by default there is no wait.
 
     Attributes:
         written: what was written, an item for each call.

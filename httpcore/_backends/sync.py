@@ -90,11 +90,11 @@ class SyncStream(NetworkStream):
 
     Parameters:
         sock: the socket; the stream owns it from now on.
-        peer: who is at the other end, for error texts.
+        peer: the name of the other end, for error texts.
 
     Attributes:
         unclean_eof: True once a TLS peer closed without close_notify: what came before may
-            have been cut short by somebody else (RFC 8446 section 6.1).
+            have been cut short by a third party (RFC 8446 section 6.1).
     """
 
     __slots__ = (
@@ -104,13 +104,13 @@ class SyncStream(NetworkStream):
         "_pollable",
         "_recv",
         "_resumable",
-        "_rung",
         "_secured",
         "_send",
         "_sock",
         "_timeout",
         "_tls",
         "_waiting",
+        "_woken",
         "peer",
         "unclean_eof",
     )
@@ -128,7 +128,7 @@ class SyncStream(NetworkStream):
         self._lookup_time: float | None = None
         self._holds = False  # OpenSSL has data that was read and not asked for
         self._waiting: WakeablePoll | None = None  # once it is waited on without blocking
-        self._rung = False  # somebody was to be woken, maybe before there was that
+        self._woken = False  # `wake` was called, maybe before there was a poll to end
         self.peer = peer
         self.unclean_eof = False
 
@@ -163,8 +163,8 @@ class SyncStream(NetworkStream):
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
         try:
-            # Asked of the socket itself: whoever reads a response may find the socket and set a
-            # timeout of their own, which must end with that response.
+            # Ask the socket itself: the reader of a response may find the socket and set a timeout
+            # of its own, which must end with that response.
             if timeout != self._sock.gettimeout():
                 self._sock.settimeout(timeout)
             self._timeout = timeout
@@ -210,7 +210,8 @@ class SyncStream(NetworkStream):
         timeout: float | None,
         until: float | None,
     ) -> int:
-        """Call `send` with how much went so far, until `size` bytes did or the peer speaks."""
+        """Call `send` with how much went so far, until `size` bytes did or the peer sends
+        something."""
         sent = 0
         try:
             if self._timeout != 0:
@@ -304,7 +305,7 @@ class SyncStream(NetworkStream):
                 waiting = self._waiting = WakeablePoll(self._sock)
             except (OSError, ValueError) as exc:
                 raise ReadError(f"waiting for {self.peer} failed: {exc}") from exc
-            if self._rung:
+            if self._woken:
                 return True
         return waiting.wait(write, timeout)
 
@@ -314,7 +315,7 @@ class SyncStream(NetworkStream):
     def wake(self) -> None:
         """Let `wait` return, in whatever thread it is; or the next one, if none is. Also from a
         signal handler."""
-        self._rung = True
+        self._woken = True
         waiting = self._waiting  # which has its descriptors as long as we have it
         if waiting is not None:
             waiting.wake()
@@ -324,7 +325,7 @@ class SyncStream(NetworkStream):
         now."""
         self._holds = False
         try:
-            # As in `write`: who found the socket may have set a timeout.
+            # As in `write`: a reader that found the socket may have set a timeout.
             if self._sock.gettimeout() != 0:
                 self._sock.settimeout(0)
             self._timeout = 0
@@ -523,8 +524,8 @@ def _milliseconds(timeout: float | None, until: float | None) -> int | None:
 class WakeablePoll:
     """Waits on a socket until it is ready, or until another thread says so.
 
-    Its own sockets are closed when nobody refers to it any more: whoever is about to ring must not
-    meet the descriptor of somebody else.
+    Its own sockets are closed when nothing refers to it any more, and not before: a thread that is
+    about to wake it must not write to a descriptor that belongs to another file by then.
     """
 
     __slots__ = ("_number", "_read", "_wake_reader", "_wake_writer", "_write")
@@ -554,7 +555,7 @@ class WakeablePoll:
         return True
 
     def wake(self) -> None:
-        with contextlib.suppress(OSError):  # full: it was rung already
+        with contextlib.suppress(OSError):  # full: it was woken already
             self._wake_writer.send(b"!")
 
     def __del__(self) -> None:

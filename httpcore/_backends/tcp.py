@@ -54,16 +54,16 @@ def open_tcp(
     addresses = interleave(look_up(host, port, timeout, local_address, resolver))
     if lookup_time is not None:
         lookup_time.append(time.monotonic() - began)
-    heat = ConnectRace(addresses, local_address, options)
+    race = ConnectRace(addresses, local_address, options)
     try:
-        return heat.run(deadline)
+        return race.run(deadline)
     except OSError as exc:
         # Without a limit of ours, a TimeoutError is the system's answer like any other.
         if timeout is not None and isinstance(exc, (TimeoutError, BlockingIOError)):
             raise ConnectTimeout(
-                f"connect to {host}:{port} ({heat.tried}) timed out after {seconds(timeout)}"
+                f"connect to {host}:{port} ({race.tried}) timed out after {seconds(timeout)}"
             ) from exc
-        raise ConnectError(f"connect to {host}:{port} ({heat.tried}) failed: {exc}") from exc
+        raise ConnectError(f"connect to {host}:{port} ({race.tried}) failed: {exc}") from exc
 
 
 def seconds(timeout: float | None) -> str:
@@ -162,8 +162,8 @@ class ConnectRace:
     def _connect_first(
         self, sock: socket.socket, address: Address, left: float | None
     ) -> socket.socket | None:
-        """Connect while nobody else does, until it is the next one's turn: as cheap as if there
-        were no race, as long as the first address answers."""
+        """Connect while no other attempt does, until it is the next one's turn: as cheap as if
+        there were no race, as long as the first address answers."""
         if not self._alone:
             left = ATTEMPT_DELAY if left is None else min(ATTEMPT_DELAY, left)
         sock.settimeout(left)

@@ -43,7 +43,7 @@ def wrap_socket(
         sock: the socket; `ssl` takes its descriptor over, other makes may keep using it.
         server_hostname: for SNI and the check of the certificate.
         protocols: what the context has to offer by ALPN for this connection, best first; None
-            for what this thread has just told it by `offer`, or else leaves it to the context.
+            for what this thread has just passed to `offer`, or else leaves it to the context.
 
     Returns what the context made of the socket. Its `do_handshake` has to be called; where the
     context did the handshake already, that does nothing.

@@ -47,7 +47,7 @@ class TLSInTLSStream(NetworkStream):
         timeout: seconds for the handshake; None for ever.
 
     Attributes:
-        peer: who is at the other end, for error texts.
+        peer: the name of the other end, for error texts.
 
     Raises ConnectTimeout, TLSError; the stream below is closed then.
     """
@@ -292,7 +292,7 @@ class TLSInTLSStream(NetworkStream):
         if self._pump.ended or self._pump.tls.pending():
             return True
         # The stream below is read, not asked whether it is readable: it would answer by throwing
-        # a byte away, since nobody reads an idle connection on.
+        # a byte away, since nothing reads an idle connection.
         try:
             self.read(1, 0)
         except ReadTimeout:

@@ -4,7 +4,7 @@ Owns: the sessions of each context. Must not know: sockets, pools, HTTP.
 
 A resumed session skips the certificates of both sides: they were checked when it was made. So it
 is offered only where all that decided on them is the same: the context and its settings, the name,
-and the road. A context that somebody may change in what cannot be read from it, such as the client
+and the path. A context that its owner may change in what cannot be read from it, such as the client
 certificate, is none to resume on: see `httpcore.resume_tls_sessions`.
 
 Sources: RFC 8446 section 2.2 (TLS 1.3: a ticket comes after the handshake), RFC 5077 and RFC
@@ -26,8 +26,8 @@ MAX_SESSIONS = 256
 
 # Seconds for which one session serves all new connections. Reading a session costs CPython as much
 # as half a handshake: it writes the whole of it out and reads it in again. RFC 8446 appendix C.4
-# would rather have each ticket used once, lest somebody tells that two connections are of one
-# client; within a minute, from one address, he can tell anyhow.
+# would rather have each ticket used once, so that an observer cannot see that two connections are
+# of one client; within a minute, from one address, that can be seen anyhow.
 REFRESH = 60.0
 
 # What of a context decides how a server is checked, and can be read from it.
@@ -41,7 +41,7 @@ _SETTINGS = (
     "hostname_checks_common_name",
 )
 
-# The name that was checked, who is at the other end, and the settings at that time.
+# The name that was checked, the name of the other end, and the settings at that time.
 Key = tuple[Any, ...]
 
 # Every step here is one operation on a dict, so there is no lock to be held over a fork.

@@ -1,6 +1,6 @@
 """A stream that was taken over from HTTP: after a CONNECT, or a 101.
 
-Owns: the bytes that came with the response. Must not know: the protocol that is spoken on it.
+Owns: the bytes that came with the response. Must not know: the protocol that is used on it.
 
 Sources: RFC 9110 sections 7.8 (Upgrade) and 9.3.6 (CONNECT).
 """

@@ -120,7 +120,7 @@ class ForwardingStream(NetworkStream):
 
 
 class WrappedStream(ForwardingStream):
-    """Passes on what it is told, and lets its subclass see it. Subclasses fill in the methods that
+    """Passes on every call, and lets its subclass see it. Subclasses fill in the methods that
     begin with an underscore.
 
     It offers to listen while it writes where the stream inside can; it sends no files and reads

@@ -26,7 +26,7 @@ from .http_proxy import SOCKS, ProxyHop, Read, Rename, Resolve, Tell, Write
 # The same ladder as httpcore 1.0 and urllib3's backoff_factor=0.5.
 BACKOFF_FACTOR = 0.5
 
-# What `Plan.protocols` is where nothing else may be spoken.
+# What `Plan.protocols` is where nothing else may be used.
 HTTP2_ONLY = ("h2",)
 
 
@@ -71,14 +71,14 @@ class Plan(NamedTuple):
     retries: int = 0
     hop: ProxyHop | None = None  # the proxy; when it forwards, host and port are its own
     address: str | None = None  # where `host` is to be found, instead of looking it up
-    protocols: tuple[str, ...] | None = None  # to speak with the origin; None: HTTP/1.1
+    protocols: tuple[str, ...] | None = None  # to offer to the origin; None: HTTP/1.1
 
 
 class Dialed(NamedTuple):
     """An open stream and what was agreed on it."""
 
     stream: Any
-    protocol: str | None  # what ALPN chose, or "h2" by prior knowledge; None: nothing was said
+    protocol: str | None  # what ALPN chose, or "h2" by prior knowledge; None: nothing was agreed on
 
 
 def dial(plan: Plan) -> Generator[Step, Any, Dialed]:
@@ -92,7 +92,7 @@ def dial(plan: Plan) -> Generator[Step, Any, Dialed]:
         raise ConnectError(_port_too_high(plan.host, plan.port))
     host = _to_system(plan.host)
     for attempt in range(plan.retries + 1):
-        if attempt:  # the first comes at once, and is told to the trace like the others
+        if attempt:  # the first comes at once; the trace gets it like the others
             yield Sleep(BACKOFF_FACTOR * 2 ** (attempt - 2) if attempt > 1 else 0.0)
         try:
             return (yield from _attempt(plan, host))
@@ -117,12 +117,13 @@ def _attempt(plan: Plan, host: str) -> Generator[Step, Any, Dialed]:
     if plan.ssl_context is None:
         return Dialed(stream, known)
     name = plan.server_hostname or _tls_name(host)
-    # The trace tells TLS inside a tunnel apart, as httpcore 1.0 does.
+    # The trace has another name for TLS inside a tunnel, as in httpcore 1.0.
     room = "connection" if hop is None else "socks" if hop.scheme in SOCKS else "proxy"
     stream = yield StartTLS(stream, plan.ssl_context, name, room, plan.protocols)
     ssl_object = stream.get_extra_info("ssl_object")
     chosen = None if ssl_object is None else ssl_object.selected_alpn_protocol()
-    # A server that knows no ALPN is taken at the word of who said HTTP/2 only, as in httpcore 1.0.
+    # If the caller allows HTTP/2 only, a server without ALPN is taken to use it, as in httpcore
+    # 1.0.
     return Dialed(stream, chosen or known)
 
 

@@ -11,7 +11,7 @@ Two readers stand behind each other:
 - *Plain* messages, nearly all of them, are read here: `read_head`, then one of the body
   readers. A head is plain when it is ``HTTP/1.x NNN reason``, then lines ending in CRLF with
   nothing odd in them, at most one Content-Length or ``Transfer-Encoding: chunked``.
-- Anything else goes, bytes untouched, to a fresh `h11.Connection` that was told the same
+- Anything else goes, bytes untouched, to a fresh `h11.Connection` that was given the same
   request. The fast reader may decline; it may never differ.
 
 Where this file is stricter than h11, it is on purpose: a head longer than MAX_HEAD is refused
@@ -77,7 +77,7 @@ LAST_CHUNK = b"0\r\n\r\n"
 
 MAX_STATUS_START = 256
 """Bytes of an answer in which its first bytes are checked; more than any status line needs to be
-told from something else, and few enough to look at again with each byte that arrives."""
+distinguished from something else, and few enough to look at again with each byte that arrives."""
 
 _MAX_LENGTH_DIGITS = 20
 """Digits of a Content-Length, as h11 limits it: enough for 2**64, and int() stays cheap."""
@@ -133,7 +133,7 @@ _find_bad_control = re.compile(rb"[\0\v\f]|\r(?!\n)").search
 # Where a head or a trailer section ends; bare LF counts, as it does for h11.
 _find_blank_line = re.compile(rb"\n\r?\n").search
 
-# A chunk line: the size, then extensions nobody reads or white space some servers add.
+# A chunk line: the size, then extensions that are not read, or white space some servers add.
 _CHUNK_LINE = rb"([0-9A-Fa-f]{1,20})(?:;.*|[ \t]*)\r\n"
 _match_first_chunk = re.compile(_CHUNK_LINE).match
 _match_next_chunk = re.compile(rb"\r\n" + _CHUNK_LINE).match
@@ -799,7 +799,7 @@ class HeadReader:
         Returns:
             When reading leniently, the head of a server that closed after a whole line, as if
             the blank line had come: http.client takes the end of the data for it. Its body was
-            not read, and tells by its framing whether anything is missing. Where nothing at all
+            not read, and its framing shows whether anything is missing. Where nothing at all
             followed an interim response, that one, with the connection handed over.
 
         Raises:
@@ -1023,7 +1023,7 @@ def _incomplete_chunk(received: int) -> IncompleteBody:
 def _h11_connection(method: bytes, told: Headers) -> h11.Connection:
     """Return an h11 connection that has sent the request and waits for the answer.
 
-    Only the method, Connection and Upgrade change how an answer is read, so only they are told.
+    Only the method, Connection and Upgrade change how an answer is read, so only they are passed.
     """
     import h11
 

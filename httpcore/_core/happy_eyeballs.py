@@ -62,7 +62,7 @@ class Race(Generic[A]):
         runners: in the order in which they are to be tried.
 
     Take one with `next` whenever it gives one, wait `pause` seconds for an answer, and call
-    `failed` for each that failed. The race is lost when `next` gives none and nobody runs.
+    `failed` for each that failed. The race is lost when `next` gives none and no attempt runs.
     """
 
     def __init__(self, runners: Iterable[A]) -> None:

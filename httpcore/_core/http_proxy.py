@@ -55,7 +55,7 @@ SOCKS = (b"socks5", b"socks5h", *SOCKS_4)
 
 
 class ProxyHop(NamedTuple):
-    """A proxy on the way. Hashable: as part of a route it tells connections apart.
+    """A proxy on the way. Hashable: as part of a route it keeps connections apart.
 
     Attributes:
         scheme, host, port: of the proxy.
@@ -95,7 +95,7 @@ def to_hop(proxy: Any, scheme: bytes) -> ProxyHop:
 
     Raises:
         TypeError: it is no `Proxy`.
-        UnsupportedProtocol: no kind of proxy that we speak to.
+        UnsupportedProtocol: the scheme is none of a proxy.
         LocalProtocolError: credentials that do not fit into SOCKS.
     """
     if not isinstance(proxy, Proxy):
@@ -121,7 +121,7 @@ def to_hop(proxy: Any, scheme: bytes) -> ProxyHop:
 
 
 def _check_socks_auth(scheme: bytes, auth: tuple[bytes, bytes] | None) -> None:
-    """Refuse what cannot be said, without showing it."""
+    """Refuse credentials that SOCKS cannot carry, without showing them."""
     if auth is None:
         return
     if scheme in SOCKS_4:
@@ -178,8 +178,8 @@ class Read(NamedTuple):
 
 
 class Resolve(NamedTuple):
-    """Asks for the addresses of a name, as text; or for the name itself, where nobody here can
-    look it up."""
+    """Asks for the addresses of a name, as text; or for the name itself, where it cannot be looked
+    up here."""
 
     host: str
     port: int
@@ -193,7 +193,7 @@ class Tell(NamedTuple):
 
 
 class Rename(NamedTuple):
-    """From here on the stream's errors are to speak of `peer`."""
+    """Name `peer` in the stream's errors from here on."""
 
     stream: Any
     peer: str

@@ -1,6 +1,6 @@
 """Which request gets which connection, decided in one place.
 
-Owns: the state of every slot of a pool, who shares it, the queue for them, and the limits.
+Owns: the state of every slot of a pool, its shares, the queue for them, and the limits.
 Must not know: sockets, locks, the time of day, and what a connection is. The caller passes
 `now`, calls under its own lock, and acts outside of it on what `closing` and `woken` list.
 Sources: RFC 9112 section 9 (persistent connections; 9.4 leaves their number to the client,
@@ -31,8 +31,8 @@ one. A free stream of an ACTIVE slot is of use to its own line only: it needs no
 it goes to the first waiter of the line. Only when the last share is given back does the connection
 become idle, and with that room for any line.
 
-Which protocol a connection speaks is known when it is up. A line that may be shared is *patient*:
-while it has a slot that is DIALING it does not contend for another, because one may do for all who
+Which protocol a connection uses is known when it is up. A line that may be shared is *patient*:
+while it has a slot that is DIALING it does not contend for another, because one may do for all that
 wait. Whenever a dial ends, the line learns: it was shared, then the line is patient; it was not, or
 it failed, then all its waiters dial, as the limits allow.
 
@@ -50,7 +50,7 @@ finds it raised first computes everything else anew. The order of the stores mak
 - Taking: the owner refers to the slot first, then the slot changes its state (or, a new one,
   enters `_slots`). Cut in between, the slot is still IDLE and the reference is worth nothing; and
   the repair replaces each idle slot by a new object, so that a worthless reference can never come
-  to mean a slot that somebody else has taken since.
+  to mean a slot that another owner has taken since.
 - Taking a stream likewise: the owner refers to a new Share first, which then enters the `shares`.
   A reference to one that never did is worth nothing for ever, so a shared slot stays the same
   object when it is idle. Whether it is ACTIVE or IDLE follows from its shares.
@@ -75,9 +75,9 @@ from itertools import islice
 from sys import maxsize
 from typing import Any, NamedTuple, Protocol
 
-DIALING = "DIALING"  # reserved for its owner, who is opening the connection
+DIALING = "DIALING"  # reserved for its owner, which is opening the connection
 ACTIVE = "ACTIVE"  # its owner is using the connection
-IDLE = "IDLE"  # nobody's: open, and waiting for the next request
+IDLE = "IDLE"  # without an owner: open, and waiting for the next request
 CLOSED = "CLOSED"  # no longer part of the pool; final
 
 _FOREVER = float("inf")  # seconds; an expiry that never comes
@@ -108,7 +108,7 @@ class Route(NamedTuple):
 
 class Owner(Protocol):
     """Anything that may hold a slot, or a share of one. The pool refers to an owner only while it
-    waits, and does not ask who it is: whoever has taken over `slot` may release it."""
+    waits, and does not compare owners: any owner that has taken over `slot` may release it."""
 
     slot: Slot | Share | None
     aborted: bool  # the caller's; not looked at here
@@ -131,7 +131,7 @@ class RouteState:
 
     def __init__(self, route: Route, patient: bool) -> None:
         self.route = route
-        self.patient = patient  # a fact: one dial at a time, for it may do for all who wait
+        self.patient = patient  # a fact: one dial at a time, for it may do for all that wait
         self.shared = False  # some of its slots are or were shared: `acquire` must look closer
         self.count = 0
         self.dialing = 0  # of `count`
@@ -153,7 +153,7 @@ class Slot:
         idle_since: When it became idle last (before that: when dialing began), in seconds.
         served: Requests that it has carried and that are over.
         aborted: Free for the caller: its owner is to give up.
-        shares: Who uses it, when several may at once; None when it serves one after the other.
+        shares: Its users, when several may use it at once; None when it serves one after the other.
         streams: How many may at once, as the server said last; more may, from before.
     """
 
@@ -292,7 +292,7 @@ class Waiter:
 #  7. A route without slots and without waiters leaves no trace.
 #  8. An operation looks at O(1) slots and waiters, amortised, however many there are. (The two
 #     heaps add a logarithm of comparisons in C, and not on the warm path.)
-#  9. No slot is handed out past its expiry; and nobody joins one that is past `max_age`, was
+#  9. No slot is handed out past its expiry; and no owner joins one that is past `max_age`, was
 #     drained, met `close`, was once released as not reusable, or has no free stream.
 
 
@@ -392,9 +392,9 @@ class Scheduler:
         return f"<Scheduler [{figures or 'empty'}]>"
 
     # The operations. Those that only look (`stats`, `routes`, `totals`, `waiters`, `waiter_of` and
-    # `slots`) go by the facts, change nothing, and may be called in the middle of any other, by
-    # who has interrupted it in the same thread. The first lines of `acquire` and `release` are the
-    # warm path, and on purpose call nothing that is written in Python.
+    # `slots`) go by the facts, change nothing, and may be called in the middle of any other, by a
+    # signal handler that has interrupted it in the same thread. The first lines of `acquire` and
+    # `release` are the warm path, and on purpose call nothing that is written in Python.
 
     def acquire(
         self, route: Route, owner: Owner, now: float, fresh: bool = False
@@ -446,7 +446,7 @@ class Scheduler:
             owner: The one that holds it.
             now: Monotonic time in seconds.
             reusable: May another request use the connection? Ignored while DIALING. Of a Share
-                whose connection is not reusable the others go on; nobody joins them.
+                whose connection is not reusable the others go on; no other joins them.
             keep_for: Seconds that the server said it will keep it (`Keep-Alive: timeout=`).
         """
         slot = owner.slot
@@ -522,7 +522,7 @@ class Scheduler:
 
         Args:
             slot: The slot of the connection, or any share of it.
-            streams: >= 0; with 0 nobody joins for now (and if it is idle, it is closed).
+            streams: >= 0; with 0 no owner joins for now (and if it is idle, it is closed).
             now: Monotonic time in seconds.
         """
         if isinstance(slot, Share):
@@ -727,7 +727,7 @@ class Scheduler:
         _must(set(idle) == set(self._idle), "3: the idle ones are known")
         for slot in slots:
             if slot.shares is not None and slot.state != DIALING:
-                _must(bool(slot.shares) == (slot.state == ACTIVE), "3: who shares")
+                _must(bool(slot.shares) == (slot.state == ACTIVE), "3: shares")
                 _must(all(share.slot is slot for share in slot.shares), "3: what they share")
         ages = [slot.idle_since for slot in self._idle]
         _must(ages == sorted(ages), "5: the order of the idle ones")
@@ -748,7 +748,7 @@ class Scheduler:
         busy = [slot for slot in mine if slot.shares is not None and slot.state == ACTIVE]
         free = [s for s in busy if len(s.shares or ()) < s.streams and s._retires > self._latest]
         _must(len(mine) == line.count <= self._max_per_route, "1: max_per_route")
-        _must(line.dialing == [slot.state for slot in mine].count(DIALING), "3: who dials")
+        _must(line.dialing == [slot.state for slot in mine].count(DIALING), "3: dials")
         _must(all(slot.route == route for slot in mine), "3: the route of a slot")
         _must(line.shared or not busy, "3: a line knows that it has shares")
         _must(list(line.idle) == [s for s in self._idle if s.route_state is line], "5: newest last")
@@ -804,7 +804,7 @@ class Scheduler:
             return self._use(found, owner, now)
         if line.patient and line.dialing:
             # The caller will join the one that is coming. If it wants none of the idle ones, they
-            # are of no use either to those who wait behind it.
+            # are of no use either to those that wait behind it.
             while line.idle:
                 self._evict(next(iter(line.idle)))
             return None
@@ -910,9 +910,8 @@ class Scheduler:
         self.touched += 1
         dialing = slot.state == DIALING
         if dialing:
-            slot.route_state.patient = (
-                False  # it has failed: who waited for it is not to wait again
-            )
+            # It has failed: the requests that waited for it do not wait for another one.
+            slot.route_state.patient = False
         slot.state = CLOSED
         slot._due = _FOREVER
         self._hang_up(slot)

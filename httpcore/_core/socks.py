@@ -66,7 +66,8 @@ Refusal = str
 
 
 class _Broken(Exception):
-    """SOCKS cannot say it, or the proxy does not speak SOCKS, or it ended in the middle."""
+    """The proxy's answer is not SOCKS, or ended in the middle, or SOCKS cannot express the
+    request."""
 
 
 class Answers:
@@ -110,7 +111,7 @@ def connect(stream: Any, hop: ProxyHop, host: str, port: int) -> Generator[Step,
     raises.
     """
     where = host_and_port(host, port)
-    # As httpcore 1.0 tells it, without the password.
+    # As httpcore 1.0 reports it, without the password.
     auth = None if hop.auth is None else (hop.auth[0], SECURE.encode("ascii"))
     details = {"stream": stream, "host": host, "port": port, "auth": auth}
     name = f"socks.setup_socks{4 if hop.scheme in SOCKS_4 else 5}_connection"
@@ -124,16 +125,16 @@ def _set_up(
     what = f"connect to {where} at the proxy {hop}"
     answers = Answers(stream)
     if hop.scheme not in SOCKS_4:
-        yield from _told_apart(what, _log_in(stream, hop, answers))
+        yield from _as_proxy_errors(what, _log_in(stream, hop, answers))
     # Not before: a proxy that is none need not wait for a name that cannot be found.
     if hop.scheme in RESOLVED_HERE and _ip(host) is None:
         host = _pick((yield Resolve(host, port)), hop)
     ask = _ask_4 if hop.scheme in SOCKS_4 else _ask_5
-    yield from _told_apart(what, ask(stream, hop, host, port, answers))
+    yield from _as_proxy_errors(what, ask(stream, hop, host, port, answers))
     return stream
 
 
-def _told_apart(what: str, work: Generator[Step, Any, Refusal]) -> Generator[Step, Any, None]:
+def _as_proxy_errors(what: str, work: Generator[Step, Any, Refusal]) -> Generator[Step, Any, None]:
     """Do `work`; raise its failures as those of the proxy."""
     try:
         refusal = yield from work

@@ -3,11 +3,11 @@
 Owns: what is logged, and what of it must not be seen. Must not know: pools, what the bytes mean
 beyond where a line with a secret begins.
 
-Each operation is one DEBUG record: what, with whom, how many bytes, how long it took, and how the
-bytes begin. A preview is text: bytes that do not begin as text (compressed bodies, HTTP/2 frames,
-the messages of SOCKS, of which one is a password) are counted only. Which header line it is in, a
-`Preview` knows over the ends of reads and writes, so no value is shown because its name came with
-the bytes before.
+Each operation is one DEBUG record: what, with which peer, how many bytes, how long it took, and how
+the bytes begin. A preview is text: bytes that do not begin as text (compressed bodies, HTTP/2
+frames, the messages of SOCKS, of which one is a password) are counted only. Which header line it is
+in, a `Preview` knows over the ends of reads and writes, so no value is shown because its name came
+with the bytes before.
 
 Sources: RFC 9112 section 5 (field lines), RFC 9113 section 3.4 (how HTTP/2 begins).
 """

@@ -1,4 +1,4 @@
-"""Recording what is said over a network, and giving it again without one.
+"""Recording what passes over a network, and replaying it without one.
 
 Owns: the file of a cassette, the lock around it, and the streams. Must not know: the format, what
 is secret, what matches, HTTP (all that is `_testing.cassettes`).
@@ -50,7 +50,7 @@ class CassetteFile:
     """A cassette and its file, for any number of connections.
 
     Attributes:
-        lock: held by whoever uses `cassette`, a recorder or a player.
+        lock: held by the user of `cassette`, a recorder or a player.
         cassette: what was recorded.
         failure: why something could not be recorded.
         closed: nothing more is recorded or played.
@@ -87,10 +87,10 @@ class CassetteFile:
                     self.add(self._left.popleft()() or ())
 
     def check(self) -> None:
-        """Raise what kept something from being recorded: who goes on would end up with half a
-        cassette. Refuse once it is closed."""
+        """Raise what kept something from being recorded: a program that goes on would end up with
+        half a cassette. Refuse once it is closed."""
         if self.failure is not None:
-            raise self.failure.with_traceback(None)  # not with all who were told before
+            raise self.failure.with_traceback(None)  # not with the frames of earlier callers
         if self.closed:
             raise CassetteError(f"the cassette {self.path} is closed: no connection is opened")
 
@@ -192,7 +192,7 @@ class RecordingStream(WrappedStream):
         recorder = self._recorder
         if data:
             self._cassette_file.record(partial(recorder.received, data))
-        elif not self._aborted:  # else it was we who ended it
+        elif not self._aborted:  # else we ended it ourselves
             self._cassette_file.record(partial(recorder.ended, not self.unclean_eof))
 
     def _failed(self, doing: str, exc: BaseException) -> None:
@@ -227,7 +227,7 @@ class RecordingStream(WrappedStream):
 
 
 class RecordingBackend(NetworkBackend):
-    """Writes all that is said over another network layer into a cassette. Thread-safe.
+    """Writes all that passes over another network layer into a cassette. Thread-safe.
 
     Over TLS too: what is recorded is what HTTP says, and the certificate is verified as ever. It
     records HTTP/1.1: a pool with ``http2=True`` raises `httpcore.ConnectError` where a server

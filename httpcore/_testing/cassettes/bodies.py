@@ -276,7 +276,7 @@ class Bodies:
             return head + codecs.encode(hidden, "quopri")
         return head + hidden
 
-    # Compression that no header field speaks of
+    # Compression that no header field names
 
     def _hide_gzip(self, body: bytes, kind: str) -> bytes:
         inflate = zlib.decompressobj(47)
@@ -322,7 +322,7 @@ def _end_of_value(text: str, start: int) -> int:
         return _json_decoder.raw_decode(text, start)[1]
     except (ValueError, RecursionError):
         if text[start : start + 1] in ('"', "{", "["):
-            return len(text)  # it has no end: nothing that follows can be told from it
+            return len(text)  # it has no end: nothing that follows can be separated from it
         match = _match_scalar(text, start)
         assert match is not None
         return match.end()

@@ -91,8 +91,8 @@ class Exchange:
         """Return whether, on a connection that was used before, this says nothing about the server.
 
         Not a byte came: the connection had died while it was idle. A client that may do so by
-        itself then asks again on another one (RFC 9112 section 9.3.1), and that is told apart.
-        """
+        itself then asks again on another one (RFC 9112 section 9.3.1), and that is a case of its
+        own."""
         if self.answer is not None or self.raw or self.interim:
             return False
         if self.asked.method.encode() not in IDEMPOTENT:

@@ -5,7 +5,7 @@ header field or a URL (`_redact` does), the shapes of bodies (`bodies`), where e
 or go to.
 
 A secret is replaced, in place, by FILTERED, which in a recorded request then matches anything: so
-whoever plays a cassette need not know by which rules it was filtered.
+playing a cassette needs no knowledge of the rules by which it was filtered.
 """
 
 from __future__ import annotations
@@ -164,7 +164,7 @@ class Filters:
                 )
             piece = beginning(body, coding)
             if self._must_see or self._hide(what, piece, headers) != piece:
-                return shown, b""  # a piece of it, which nobody can look into
+                return shown, b""  # a piece of it, which cannot be looked into
             return shown, body
         return self._finish(what, headers, shown, body, whole)
 

@@ -1,6 +1,6 @@
 """Which recorded exchange is the answer to a request.
 
-Owns: what "the same request" means, and what is said when there is none. Must not know: how
+Owns: what "the same request" means, and the error when there is none. Must not know: how
 exchanges are read, or played.
 """
 
@@ -79,7 +79,7 @@ def _same_query(recorded: Asked, sent: Asked) -> bool:
 
 
 def _same_body(recorded: Asked, sent: Asked) -> bool:
-    # Where the answer came before the body was sent, nobody knows the rest of it.
+    # Where the answer came before the body was sent, the rest of it is unknown.
     return recorded.stopped or fits(_plain_body(recorded), _plain_body(sent))
 
 
@@ -141,7 +141,7 @@ def read_match(names: Iterable[str]) -> dict[str, Matcher]:
 
 
 class Answers(Protocol):
-    """Where a `Player` finds its answers: a `Cassette`, or who holds a lock around one."""
+    """Where a `Player` finds its answers: a `Cassette`, or an object with a lock around one."""
 
     def find(self, asked: Asked, partial: bool = False) -> Exchange | None: ...
 

@@ -49,7 +49,7 @@ class Player:
 
     Args:
         place: where the connection leads.
-        answers: who knows the answers.
+        answers: where the answers are found.
         live: what they do not know may be asked of the network: `next` gives LIVE then, and the
             shell sends what `forward` gives, reads, and says `heard`.
 
@@ -73,7 +73,7 @@ class Player:
         self._tunnel = False  # CONNECT has succeeded; what follows is not known yet
         self._begun = False  # something was sent
         self._before = False  # something was answered
-        self._preamble = 0  # how often a SOCKS proxy was told something
+        self._preamble = 0  # messages that the client has sent to a SOCKS proxy
         self._forward = bytearray()
         self._forwarding: Written | None = None  # the request whose answer is live
         self._heard_all = False  # and whether it is complete
@@ -149,7 +149,7 @@ class Player:
     def _answer_next(self) -> bool:
         """Answer the request that is due; False when there is none, or none that can be yet."""
         if not self._queue:
-            if self._tunnel and self._may_live:  # the other end speaks first
+            if self._tunnel and self._may_live:  # the other end sends first
                 self._raw = self._raw_live = True
             return self.live
         written = self._queue[0]
@@ -195,7 +195,7 @@ class Player:
             if (ends or switched) and whole:
                 self._ending = b""
         if exchange.lost_keepalive_race and self._before:
-            exchange.used = False  # who asks again elsewhere is told the same
+            exchange.used = False  # a client that asks again elsewhere gets the same
         self._before = True
         self._raw = switched
         self._pieces.extend(data for way, data in exchange.raw if way == "received" and data)
@@ -233,7 +233,7 @@ class Player:
             self._settle()
 
     def _settle(self) -> None:
-        """Note the end of an exchange with the network, where both sides have said all."""
+        """Note the end of an exchange with the network, where both sides have sent all."""
         written = self._forwarding
         if written is not None and self._heard_all and written.complete:
             self._forwarding, self._heard_all = None, False
@@ -249,7 +249,7 @@ def _head(first: bytes, headers: Headers) -> bytes:
 def _framed(answer: Answer, method: bytes, whole: bool) -> tuple[bytes, bool]:
     """Return an answer as it goes over the wire, and whether its end is that of the connection.
 
-    The length is that of the body that is there: who edits a cassette need not count.
+    The length is that of the body that is there: an editor of a cassette need not count.
     """
     headers, body = answer.headers, answer.body
     first = b"%b %d %b" % (answer.version, answer.status, answer.reason)

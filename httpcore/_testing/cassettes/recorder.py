@@ -166,7 +166,7 @@ class Recorder:
 
     def received(self, data: bytes) -> list[Exchange]:
         """Take bytes from the server."""
-        if self._tunnel is not None:  # it speaks first, so it is neither HTTP nor TLS
+        if self._tunnel is not None:  # it sends first, so it is neither HTTP nor TLS
             self._raw, self._tunnel = self._tunnel, None
         if self._raw is not None:
             self._raw.failure = None
@@ -174,7 +174,7 @@ class Recorder:
             return []
         done = []
         rest: bytes | None = data
-        while rest and self._waiting:  # unasked bytes are nobody's answer
+        while rest and self._waiting:  # unasked bytes are no answer
             current = self._waiting[0]
             rest = current.receive(rest)
             if rest is None:

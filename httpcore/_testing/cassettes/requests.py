@@ -62,7 +62,7 @@ class Written:
 
     Attributes:
         raw: its bytes so far, as they are on the wire.
-        granted: it was told to continue, by us.
+        granted: we sent "100 Continue".
     """
 
     method: bytes
