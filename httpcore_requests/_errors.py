@@ -67,7 +67,7 @@ class Attempt(NamedTuple):
         return complete(text, f"{plain_start(self.method)} {without_query(self.url)}", *words)
 
 
-Teller = Callable[[Exception, str, str, Attempt], Exception]
+Translator = Callable[[Exception, str, str, Attempt], Exception]
 
 _E = TypeVar("_E", bound="_PicklableError")
 
@@ -242,7 +242,7 @@ def from_request(exc: Exception, attempt: Attempt) -> Exception:
         attempt: its pool and URL go onto the exception, as urllib3 does it.
     """
     phase = getattr(exc, "phase", MAYBE_PROCESSED)
-    error: Exception = _teller(exc)(exc, finer.explain(exc), phase, attempt)
+    error: Exception = _translator_for(exc)(exc, finer.explain(exc), phase, attempt)
     error.__cause__ = exc
     return error
 
@@ -462,14 +462,14 @@ def _bad_scheme(exc: Exception, text: str, phase: str, attempt: Attempt) -> Exce
     return theirs.LocationValueError(text)
 
 
-def _teller(exc: Exception) -> Teller:
+def _translator_for(exc: Exception) -> Translator:
     for classes, told_by in _BY_CLASS:
         if isinstance(exc, classes):
             return told_by
     return _network_failed
 
 
-_BY_CLASS: list[tuple[type[Exception], Teller]] = [
+_BY_CLASS: list[tuple[type[Exception], Translator]] = [
     (httpcore.ProxyError, _proxy_failed),  # first: some are ConnectErrors or timeouts too
     (httpcore.ConnectError, _connect_failed),
     (httpcore.TimeoutException, _timed_out),

@@ -58,7 +58,7 @@ from ._retry_policy import (
     without,
     without_body,
 )
-from ._settings import Transports, check_connection_keywords, road_for, without_ip
+from ._settings import Transports, check_connection_keywords, pool_options, without_ip
 from ._timeout import Timeout as OurTimeout
 from ._tls_settings import TLSPlan, TLSSettings, context_for, plan
 from ._wire import FIRST_FINAL
@@ -126,7 +126,7 @@ class HostPool(PoolShape):
         self._transports = transports
         self._tls_plan: TLSPlan | None = None
         self._tls_context: ssl.SSLContext | None = None  # that of the last request
-        self._road = road_for(maxsize, block, conn_kw)
+        self._pool_options = pool_options(maxsize, block, conn_kw)
         self._through = _socks
         if _proxy is not None:
             hook = transports.settings.on_proxy_challenge
@@ -143,7 +143,7 @@ class HostPool(PoolShape):
         else:
             scheme, self.host, self.port = FORWARDED, self._uds, None
             self.peer = "unix:" + self._uds.replace("\0", "@")  # an abstract one, as ss(8) shows it
-            self._road = without_ip(self._road)
+            self._pool_options = without_ip(self._pool_options)
         self._direct = self._uds is None and self._through is None
         if self._through is not None and not self._through.url.host:
             raise LocationValueError("the URL of the proxy has no host")
@@ -331,9 +331,9 @@ class HostPool(PoolShape):
             content=encode_body(body),
             extensions=extensions,
         )
-        pool = transports.open.get(self._road) or transports.pool(self._road)
+        pool = transports.open.get(self._pool_options) or transports.pool(self._pool_options)
         response = pool.handle_request(request)
-        if transports.open.get(self._road) is not pool:
+        if transports.open.get(self._pool_options) is not pool:
             pool.retire()  # the session was closed meanwhile, by a signal handler or a thread
         known: Any = response.extensions
         if response.status < FIRST_FINAL and not any(n.lower() == b"upgrade" for n, _ in lines):

@@ -1,4 +1,4 @@
-"""What comes after an attempt: the policy for another one, or the error that is told.
+"""What comes after an attempt: the policy for another one, or the error that is reported.
 
 Owns: how a urllib3 `Retry` policy is asked, how far what it counts got, and what of a body may be
 sent again. Must not know: how a request is sent, connections, requests.
@@ -117,15 +117,15 @@ def after_failure(
         raise error from exc  # it was meant
     in_place = isinstance(exc, _BEFORE_THE_BODY)
     if not in_place and not is_replayable(body, body_pos):
-        raise _told(error, pool, url, retries) from exc
+        raise _reported(error, pool, url, retries) from exc
     again = _asked(lambda: _count(error, exc, pool, retries, method, url))
     if isinstance(again, HTTPError):
         cause = again.reason if isinstance(again, MaxRetryError) else exc
-        raise _told(again, pool, url, retries, error.phase) from cause
+        raise _reported(again, pool, url, retries, error.phase) from cause
     if not in_place and not _rewound(body, body_pos):
-        raise _told(error, pool, url, retries) from exc
+        raise _reported(error, pool, url, retries) from exc
     if end is not None and time.monotonic() + again.get_backoff_time() >= end:
-        raise _told(error, pool, url, retries) from exc
+        raise _reported(error, pool, url, retries) from exc
     again.sleep()
     log.warning(
         "Retrying (%r) after connection broken by '%r': %s",
@@ -200,7 +200,7 @@ def after_status(
         if not retries.raise_on_status:
             return None
         _put_away(raw)
-        raise _told(again, pool, url, retries, RESPONSE_STARTED) from again.reason
+        raise _reported(again, pool, url, retries, RESPONSE_STARTED) from again.reason
     if isinstance(again, HTTPError):
         raise again
     if end is not None:
@@ -234,7 +234,7 @@ def after_redirect(
         if not retries.raise_on_redirect:
             return None
         _put_away(raw)
-        raise _told(again, pool, url, retries, RESPONSE_STARTED) from again.reason
+        raise _reported(again, pool, url, retries, RESPONSE_STARTED) from again.reason
     if isinstance(again, HTTPError):
         raise again
     _put_away(raw)
@@ -289,7 +289,7 @@ def _rewound(body: Any, body_pos: Any) -> bool:
     return True
 
 
-def _told(
+def _reported(
     failure: Exception, pool: PoolShape, url: str, retries: Retry, phase: str | None = None
 ) -> Exception:
     """`failure` as requests' `send` can sort it, and no word of retries if there was none.

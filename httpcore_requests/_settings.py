@@ -131,8 +131,8 @@ class PoolOptions(NamedTuple):
     socket_options: tuple[httpcore.SOCKET_OPTION, ...] | None = None
 
 
-def road_for(maxsize: int, block: bool, keywords: Mapping[str, Any]) -> PoolOptions:
-    """The road that urllib3's `keywords` ask for.
+def pool_options(maxsize: int, block: bool, keywords: Mapping[str, Any]) -> PoolOptions:
+    """Return the options that urllib3's `keywords` ask for.
 
     Raises ValueError for a `source_address` that is no (host, port), or has a fixed port.
     """

@@ -741,10 +741,12 @@ class HeadReader:
         self._method = method
         self._lenient = lenient
         self._informational = informational
-        self._told = [field for field in headers if field[0].lower() in (b"connection", b"upgrade")]
+        self._passed = [
+            field for field in headers if field[0].lower() in (b"connection", b"upgrade")
+        ]
         self._plain = method != b"CONNECT"
         self._keep_alive = True
-        for name, value in self._told:
+        for name, value in self._passed:
             if name.lower() == b"upgrade":
                 self._plain = False
             elif b"close" in _tokens(value):
@@ -756,7 +758,7 @@ class HeadReader:
         self._last: Head | None = None
         self._accepts_any = lenient and method != b"CONNECT"
         if self._accepts_any and self._plain:
-            self._told.append((b"Upgrade", b"any"))  # to h11 alone, which then lets a 101 pass
+            self._passed.append((b"Upgrade", b"any"))  # to h11 alone, which then lets a 101 pass
 
     @property
     def may_be_final(self) -> bool:
@@ -887,7 +889,7 @@ class HeadReader:
         """Return one complete head as h11 reads it."""
         import h11
 
-        event = _ask_h11(_h11_connection(self._method, self._told), block)
+        event = _ask_h11(_h11_connection(self._method, self._passed), block)
         assert isinstance(event, (h11.Response, h11.InformationalResponse))
         if event.http_version[:2] != b"1.":
             version = event.http_version.decode("ascii")
@@ -1020,7 +1022,7 @@ def _incomplete_chunk(received: int) -> IncompleteBody:
 # h11, brought to the same point
 
 
-def _h11_connection(method: bytes, told: Headers) -> h11.Connection:
+def _h11_connection(method: bytes, passed: Headers) -> h11.Connection:
     """Return an h11 connection that has sent the request and waits for the answer.
 
     Only the method, Connection and Upgrade change how an answer is read, so only they are passed.
@@ -1029,7 +1031,7 @@ def _h11_connection(method: bytes, told: Headers) -> h11.Connection:
 
     connection = h11.Connection(h11.CLIENT, max_incomplete_event_size=MAX_HEAD)
     try:
-        request = h11.Request(method=method, target=b"/", headers=[(b"Host", b"peer"), *told])
+        request = h11.Request(method=method, target=b"/", headers=[(b"Host", b"peer"), *passed])
         connection.send(request)
         connection.send(h11.EndOfMessage())
     except h11.LocalProtocolError as error:

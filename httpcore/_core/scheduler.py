@@ -429,7 +429,7 @@ class Scheduler:
         self._mutating = True
         slot = line.idle.popitem()[0]
         del self._idle[slot]
-        owner.slot = slot
+        owner.slot = slot  # before the state: a slot that is ACTIVE always has its owner
         slot.state = ACTIVE
         self._mutating = False
         return slot
@@ -464,17 +464,17 @@ class Scheduler:
             line = slot.route_state
             if line.queued_as and not self._mutating and expires > now:
                 if self._ready[0][0] == line.queued_as and not line.waiters[line.queued_as].fresh:
-                    return self._hand_over(slot, line, owner, now, expires)
+                    return self._pass_on(slot, line, owner, now, expires)
             return self._give_back(owner, now, expires)
         self._mutating = True
-        slot.expires = expires
+        slot.expires = expires  # before the state: the repair goes by it once the slot is IDLE
         slot.idle_since = now
         slot.state = IDLE
         slot.route_state.idle[slot] = None
         self._idle[slot] = None
         if expires < slot._due:
             self._watch(slot)
-        owner.slot = None
+        owner.slot = None  # after the state: cut in between, a second release only drops the slot
         self._mutating = False
         return None
 
@@ -789,7 +789,7 @@ class Scheduler:
         line.waiters[waiter.sequence] = waiter
         self._lines[line.route] = line
         if len(line.waiters) == 1:  # else its head contends already, or cannot
-            self._settle(line)
+            self._update_contender(line)
         self._mutating = False
         return waiter
 
@@ -818,7 +818,7 @@ class Scheduler:
             else:
                 return None
         slot = Slot(line, now)
-        owner.slot = slot
+        owner.slot = slot  # first: a slot that is listed and has no owner would stay for ever
         self._slots[slot] = None
         line.count += 1
         line.dialing += 1
@@ -831,11 +831,11 @@ class Scheduler:
             del slot.route_state.idle[slot]
             del self._idle[slot]
         if slot.shares is None:
-            owner.slot = slot
+            owner.slot = slot  # before the state, as in `acquire`
             slot.state = ACTIVE
             return slot
         share = Share(slot, slot.idle_since if slot.state == IDLE else now)
-        owner.slot = share
+        owner.slot = share  # first: a share that the slot does not list is worth nothing
         slot.shares[share] = None
         slot.state = ACTIVE
         self._offer(slot)
@@ -875,9 +875,9 @@ class Scheduler:
         self._idle[slot] = None
         if expires < slot._due:
             self._watch(slot)
-        self._settle(slot.route_state)
+        self._update_contender(slot.route_state)
 
-    def _hand_over(
+    def _pass_on(
         self, slot: Slot, line: RouteState, owner: Owner, now: float, expires: float
     ) -> None:
         """Pass the slot from its owner straight to the oldest contender of all, which waits for
@@ -890,6 +890,8 @@ class Scheduler:
         self._mutating = True
         slot.expires = expires
         slot.idle_since = now
+        # Giving back and taking, in their usual orders. Cut in between, the slot is IDLE, and the
+        # repair serves the waiter with it.
         slot.state = IDLE
         owner.slot = None
         waiter.owner.slot = slot
@@ -912,7 +914,7 @@ class Scheduler:
         if dialing:
             # It has failed: the requests that waited for it do not wait for another one.
             slot.route_state.patient = False
-        slot.state = CLOSED
+        slot.state = CLOSED  # before anything else: from here on no request can get it
         slot._due = _FOREVER
         self._hang_up(slot)
         if slot not in self._slots:  # the `acquire` that made it was interrupted
@@ -926,7 +928,7 @@ class Scheduler:
         if slot in self._idle:
             del self._idle[slot]
             del line.idle[slot]
-        self._settle(line)
+        self._update_contender(line)
         self._sweep()
         if len(line.open) > 2 * line.count + _SLACK:
             line.open[:] = [entry for entry in line.open if entry[1].state != CLOSED]
@@ -964,7 +966,7 @@ class Scheduler:
         slot.streams = streams
         slot.expires = _AT_ONCE  # until it has served once
         slot.shares = {share: None}
-        owner.slot = share
+        owner.slot = share  # while the slot is DIALING: whichever it refers to, a release ends it
         slot.route_state.shared = True
         self._offer(slot)
 
@@ -993,6 +995,7 @@ class Scheduler:
         elif used:
             slot.expires = now + self._keep if keep_for is None else now + min(self._keep, keep_for)
         slot.idle_since = now
+        # What becomes of the connection is noted by now: without shares the slot counts as idle.
         del shares[share]
         owner.slot = None
         if not shares:
@@ -1042,7 +1045,7 @@ class Scheduler:
             waiter = next(iter(line.waiters.values()))
             self._use(slot, waiter.owner, now)
             self._served(waiter)
-        self._settle(line)
+        self._update_contender(line)
 
     # The queue.
 
@@ -1074,7 +1077,7 @@ class Scheduler:
         self.touched += 1
         waiter.cancelled = True
         self._dequeue(waiter)
-        self._settle(waiter.route_state)
+        self._update_contender(waiter.route_state)
 
     def _dequeue(self, waiter: Waiter) -> None:
         del self._waiting[id(waiter.owner)]
@@ -1087,7 +1090,7 @@ class Scheduler:
         """Return whether the line itself allows one more connection."""
         return line.count < self._max_per_route and not (line.patient and line.dialing)
 
-    def _settle(self, line: RouteState) -> None:
+    def _update_contender(self, line: RouteState) -> None:
         """Let a line contend if it can, and drop an empty one; after any change to it."""
         if line.waiters:
             head = next(iter(line.waiters))
@@ -1191,7 +1194,7 @@ class Scheduler:
             if slot.expires < _FOREVER:
                 self._watch(slot)
         for line in self._lines.values():
-            self._settle(line)
+            self._update_contender(line)
 
     def _rebuilt_lines(self) -> dict[Route, RouteState]:
         lines: dict[Route, RouteState] = {}

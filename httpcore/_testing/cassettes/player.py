@@ -108,7 +108,7 @@ class Player:
         self._queue.extend(self._requests.feed(data))
         if self._forwarding is not None:
             self._forward += self._forwarding.raw[known:]
-            self._settle()
+            self._end_if_done()
 
     def _greet_proxy(self, data: bytes) -> None:
         self._preamble += 1
@@ -230,9 +230,9 @@ class Player:
             self._raw = self._raw_live = True
         elif self._forwarding is not None:
             self._heard_all = idle
-            self._settle()
+            self._end_if_done()
 
-    def _settle(self) -> None:
+    def _end_if_done(self) -> None:
         """Note the end of an exchange with the network, where both sides have sent all."""
         written = self._forwarding
         if written is not None and self._heard_all and written.complete:
