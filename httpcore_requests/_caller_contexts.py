@@ -7,7 +7,7 @@ pools, requests.
 There are two doors for a caller's context, and urllib3 is the reason.
 
 ``HTTPAdapter(ssl_context=...)`` is ours. What comes in there is never changed and nothing is
-loaded into it; a request that contradicts it is refused (by `_tls`).
+loaded into it; a request that contradicts it is refused (by `_tls_settings`).
 
 The keyword ``ssl_context`` of pool managers is urllib3's, and urllib3 changes the context at each
 connection: mode and name check, the roots of `verify`, the certificate of `cert`, one on top of

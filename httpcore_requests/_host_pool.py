@@ -1,8 +1,8 @@
 """Where requests' `send` expects a urllib3 pool.
 
 Owns: the pool-shaped object that runs one request under a urllib3 `Retry` policy. Must not know:
-requests' sessions and responses, HTTP framing, what the policy is asked (that is `_retries`), how
-the object is found (that is `_managers`).
+requests' sessions and responses, HTTP framing, what the policy is asked (that is `_retry_policy`),
+how the object is found (that is `_pool_managers`).
 
 A `HostPool` holds no connections. It is a view on the adapter's one `httpcore.ConnectionPool`
 for one (scheme, host, port, TLS settings, proxy) or one Unix socket, kept in a dict as urllib3

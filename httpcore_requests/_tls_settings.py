@@ -1,7 +1,7 @@
 """From urllib3's TLS settings to one TLS context.
 
 Owns: what `cert_reqs`, `ca_certs`, `assert_hostname` and their kin mean. Must not know: pools,
-requests, how contexts are built (that is httpcore) or fitted (that is `_contexts`).
+requests, how contexts are built (that is httpcore) or fitted (that is `_caller_contexts`).
 
 A context is part of a connection's route, so two requests share a connection only when all
 settings behind their contexts are equal: equal settings find the same context, and a file that

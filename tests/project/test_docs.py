@@ -398,3 +398,20 @@ def test_where_each_question_is_decided() -> None:
         for name in filter(None, names.split(".")):
             assert hasattr(found, name), answer
             found = getattr(found, name)
+
+
+def test_modules_that_texts_name_exist() -> None:
+    """In pages, docstrings and comments: `_core.h1` and ``_sync/http11`` name files of today."""
+    texts = [ROOT / "README.rst", *DOCS.rglob("*.rst")]
+    texts += [
+        path for name in ("httpcore", "httpcore_requests") for path in (ROOT / name).rglob("*.py")
+    ]
+    missing = set()
+    for path in texts:
+        for room, name in re.findall(
+            r"`(?:httpcore[./])?(_core|_sync|_backends|_testing|_cli)[./](\w+)", path.read_text()
+        ):
+            folder = ROOT / "httpcore" / room
+            if not ((folder / f"{name}.py").exists() or (folder / name).is_dir()):
+                missing.add(f"{path.name}: {room}.{name}")
+    assert missing == set()
