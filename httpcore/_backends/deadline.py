@@ -43,7 +43,7 @@ class DeadlineStream(ForwardingStream):
             raise
 
     def readinto(self, buffer: memoryview, timeout: float | None = None) -> int:
-        """As `ReadsInPlace.readinto`."""
+        """Do as `ReadsInPlace.readinto` does."""
         return self._timed(ReadTimeout, timeout, self._inside.readinto, buffer)
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
@@ -69,7 +69,7 @@ class DeadlineStream(ForwardingStream):
         return min(PIECE, len(view))
 
     def write_some(self, buffer: memoryview, timeout: float | None = None) -> int:
-        """As `WritesSome.write_some`."""
+        """Do as `WritesSome.write_some` does."""
         return self._timed(WriteTimeout, timeout, self._write_piece, buffer)
 
     def _timed(
@@ -85,7 +85,7 @@ class DeadlineStream(ForwardingStream):
     def write_until_readable(
         self, buffer: memoryview, timeout: float | None = None, until: float | None = None
     ) -> int:
-        """As `WritesUntilReadable.write_until_readable`."""
+        """Do as `WritesUntilReadable.write_until_readable` does."""
         return self._send_until(self._inside.write_until_readable, (buffer,), timeout, until)
 
     def send_file(
@@ -96,7 +96,7 @@ class DeadlineStream(ForwardingStream):
         timeout: float | None = None,
         until: float | None = None,
     ) -> int:
-        """As `SendsFiles.send_file`."""
+        """Do as `SendsFiles.send_file` does."""
         return self._send_until(self._inside.send_file, (file, offset, count), timeout, until)
 
     def _send_until(
