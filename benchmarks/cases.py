@@ -314,6 +314,18 @@ CASES = (
         (Contestant(OURS, OURS), Contestant(STOCK, STOCK, variant=HTTP1), OVER_HTTP1),
         http2=True,
     ),
+    Case(
+        "import", "import httpcore, a process each", "import", "", 0, 5, _core(OURS, HTTPCORE_109)
+    ),
+    Case(
+        "import-adapter",
+        "import requests and the adapter, a process each, beside requests alone",
+        "import-adapter",
+        "",
+        0,
+        4,
+        _UNDER_REQUESTS,
+    ),
 )
 
 #: Growth allowed while a body of any size streams through: buffers, and what the allocator
@@ -405,6 +417,8 @@ TARGETS = (
     # At least 0.9 of the rate.
     Target("h2-far-100m", "wall", 1.11, OVER_HTTP1.label),
     Target("h2-far-100m-1g", "wall", 1.11, OVER_HTTP1.label),
+    Target("import", "cpu", 1.0, HTTPCORE_109),
+    Target("import-adapter", "cpu", 1.15, STOCK),
 )
 
 NAMES = tuple(case.name for case in (*CASES, *MEMORY_CASES))

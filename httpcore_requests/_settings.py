@@ -14,7 +14,6 @@ from __future__ import annotations
 import socket
 import ssl
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from urllib3.poolmanager import PoolKey
@@ -42,8 +41,7 @@ _OF_MANAGERS = frozenset(
 )
 
 
-@dataclass(frozen=True)
-class Settings:
+class Settings(NamedTuple):
     """What an adapter was told about its connections; see `HTTPAdapter`."""
 
     ssl_context: ssl.SSLContext | None = None
@@ -62,22 +60,24 @@ class Settings:
     ping_interval: float | None = None
     ping_timeout: float = 15.0
 
-    def __post_init__(self) -> None:
+    def check(self) -> Settings:
+        """Return these settings; raise TypeError for one that cannot be."""
         check_context(self.ssl_context)
         for name in ("resolver", "on_proxy_challenge", "trace"):
             hook = getattr(self, name)
             if hook is not None and not callable(hook):
                 raise TypeError(f"{name} must be callable, not {type(hook).__name__}")
+        return self
 
-    def __getstate__(self) -> dict[str, object]:
-        """Asked for by pickle and deepcopy, of the adapter too."""
+    def __reduce__(self) -> tuple[type[Settings], tuple[object, ...]]:
+        """Tell pickle and deepcopy how to make it anew; they ask for the adapter, too."""
         if self.ssl_context is not None:
             raise TypeError(
                 "an HTTPAdapter with an ssl_context cannot be pickled or deep-copied, because an "
                 "SSLContext cannot: pass verify= and cert= paths instead, or make the context in "
                 "an overridden init_poolmanager(), which every copy calls anew"
             )
-        return self.__dict__
+        return Settings, tuple(self)
 
 
 def check_context(context: object) -> None:

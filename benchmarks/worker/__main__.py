@@ -101,6 +101,12 @@ def _prepare_timing(job: Job) -> tuple[Round, str]:
 def _prepare(job: Job) -> tuple[Round, str]:
     if job.kind.partition("-")[0] in _MEMORY_CHECKS:
         return _prepare_memory_check(job)
+    if job.kind.startswith("import"):
+        import imports
+
+        program = imports.Import(job)
+        program.run(1)  # compiles what is not compiled yet
+        return program.run, program.version
     return _prepare_timing(job)
 
 

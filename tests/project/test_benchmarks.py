@@ -75,6 +75,16 @@ def test_every_contestant_is_measured_in_every_round(outcome: tuple[str, dict[st
         assert set(case["ratios"]) == {*case["contestants"]} - {"ours"}
 
 
+def test_imports_are_measured_in_processes_of_their_own(tmp_path: Path) -> None:
+    peers = ("ours", "stock")
+    document = measure(tmp_path, "embedded", peers, "import", "import-adapter", scale=0.01)[1]
+    alone, adapter = document["cases"]
+    assert tuple(alone["contestants"]) == ("ours",)
+    assert tuple(adapter["contestants"]) == peers
+    for contestant in adapter["contestants"].values():
+        assert all(turn["requests"] == 1 for turn in contestant["rounds"])
+
+
 def test_http2_is_left_out_without_nginx_and_says_so(outcome: tuple[str, dict[str, Any]]) -> None:
     printed, document = outcome
     case, check = document["cases"][-1], document["memory"][-1]
