@@ -28,7 +28,7 @@ class SSLConfig:
     verify: Verify = True
 
     def __repr__(self) -> str:
-        cert: Any = self.cert
+        cert: object = self.cert
         if isinstance(cert, (tuple, list)) and len(cert) > 2:
             cert = (*cert[:2], "[secure]")  # the key's password
         return f"{type(self).__name__}(cert={cert!r}, verify={self.verify!r})"

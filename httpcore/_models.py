@@ -26,6 +26,7 @@ from urllib.parse import unquote_to_bytes
 
 from ._exceptions import (
     DISCONNECTED,
+    ProxyError,
     explain,
     explained,
 )
@@ -65,7 +66,7 @@ def to_headers(headers: HeaderTypes) -> HeaderList:
         raise _explain_field(pairs) or TypeError(f"{what}: {exc}") from exc
 
 
-def _explain_field(pairs: Any) -> TypeError | None:
+def _explain_field(pairs: Iterable[object]) -> TypeError | None:
     """Return what is wrong with the first field of `pairs` that is a pair and cannot be sent."""
     for field in pairs:
         if not isinstance(field, (tuple, list)) or len(field) != 2:
@@ -326,7 +327,7 @@ class Response:
 
 
 def received_response(
-    status: int, headers: HeaderList, body: Any, extensions: Extensions
+    status: int, headers: HeaderList, body: object, extensions: Extensions
 ) -> Response:
     """Return the response that a connection has received, its `body` still unread. Nothing is
     checked or converted: the codecs have done that."""
@@ -340,7 +341,7 @@ def received_response(
     return response
 
 
-def _is_sync(stream: Any) -> bool:
+def _is_sync(stream: object) -> bool:
     return hasattr(stream, "__iter__")
 
 
@@ -369,7 +370,7 @@ class Proxy:
         headers: HeaderTypes = None,
         ssl_context: ssl.SSLContext | None = None,
         *,
-        on_challenge: Callable[[Any], HeaderTypes] | None = None,
+        on_challenge: Callable[[ProxyError], HeaderTypes] | None = None,
     ) -> None:
         self.url = to_url(url)
         self.headers = to_headers(headers)

@@ -11,17 +11,19 @@ from __future__ import annotations
 import functools
 import ipaddress
 import re
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 # Lists of rules whose reading is kept: more than a program uses at a time.
 _MAX_READ = 1024
+
+_Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
 class _Rule(NamedTuple):
     """One entry: a name with all below it, or a network; and a port, or None for all."""
 
     name: str
-    network: Any  # ipaddress.IPv4Network | ipaddress.IPv6Network | None
+    network: ipaddress.IPv4Network | ipaddress.IPv6Network | None
     port: int | None
 
 
@@ -43,7 +45,7 @@ def bypasses_proxy(no_proxy: str, host: str, port: int | None) -> bool:
     return any(_matches(rule, name, address, port) for rule in _read(no_proxy))
 
 
-def _matches(rule: _Rule, name: str, address: Any, port: int | None) -> bool:
+def _matches(rule: _Rule, name: str, address: _Address | None, port: int | None) -> bool:
     if rule.port is not None and rule.port != port:
         return False
     if rule.name == "*":
@@ -76,7 +78,7 @@ def _split_port(entry: str) -> tuple[str, int | None]:
     return _bare_host(entry), None
 
 
-def _network(text: str) -> Any:
+def _network(text: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network | None:
     try:
         network = ipaddress.ip_network(text, strict=False)
     except ValueError:
@@ -84,7 +86,7 @@ def _network(text: str) -> Any:
     return network
 
 
-def _address(name: str) -> Any:
+def _address(name: str) -> _Address | None:
     try:
         address = ipaddress.ip_address(name.partition("%")[0])
     except ValueError:

@@ -80,7 +80,7 @@ def read_protocols(http1: bool, http2: bool) -> tuple[str, ...]:
     return tuple(name for name in HTTP2_FIRST if (http2 if name == "h2" else http1))
 
 
-def check_count(value: Any, name: str, least: int) -> int | None:
+def check_count(value: object, name: str, least: int) -> int | None:
     """Return `value` if it is None or an integer from `least` on; raise TypeError or ValueError."""
     if value is None:
         return None
@@ -92,7 +92,7 @@ def check_count(value: Any, name: str, least: int) -> int | None:
     return value
 
 
-def read_resolve(resolve: Any) -> dict[tuple[bytes, int], str]:
+def read_resolve(resolve: object) -> dict[tuple[bytes, int], str]:
     """A pool's ``resolve`` as {(host, port): address}, checked.
 
     Raises TypeError, ValueError or LocalProtocolError, naming the entry.

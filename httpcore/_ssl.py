@@ -31,7 +31,7 @@ import ssl
 import sys
 import threading
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, TypeVar, Union
 
 from .rules import HTTP11_ONLY, UNTRUSTED
@@ -74,9 +74,9 @@ _contexts: dict[object, ssl.SSLContext] = {}
 # by it the connections that were made with it.
 _in_use: weakref.WeakValueDictionary[object, ssl.SSLContext] = weakref.WeakValueDictionary()
 # What each context offers, as far as we have set it.
-_offers: weakref.WeakKeyDictionary[Any, _Offer] = weakref.WeakKeyDictionary()
+_offers: weakref.WeakKeyDictionary[object, _Offer] = weakref.WeakKeyDictionary()
 # Contexts on which sessions may be resumed: all of ours, and those whose owner said so.
-_resumable: weakref.WeakSet[Any] = weakref.WeakSet()
+_resumable: weakref.WeakSet[object] = weakref.WeakSet()
 # Both kinds of lock may be taken again by their own thread: a signal handler may make a request.
 _lock = threading.RLock()
 
@@ -176,7 +176,7 @@ def create_ssl_context(
     return context
 
 
-def offer(context: Any, protocols: tuple[str, ...] | None) -> None:
+def offer(context: object, protocols: tuple[str, ...] | None) -> None:
     """Make `context` offer `protocols` from its next handshake on. Call it right before one.
 
     Parameters:
@@ -198,7 +198,7 @@ def offer(context: Any, protocols: tuple[str, ...] | None) -> None:
 
 
 class _Last(threading.local):
-    offer: tuple[Any, tuple[str, ...]] | None = None
+    offer: tuple[Callable[[], object], tuple[str, ...]] | None = None
 
 
 # Of each thread: what `offer` was called with, until a stream has asked. A stream's `start_tls`,
@@ -206,7 +206,7 @@ class _Last(threading.local):
 _last = _Last()
 
 
-def offered(context: Any) -> tuple[str, ...] | None:
+def offered(context: object) -> tuple[str, ...] | None:
     """Return what this thread has just passed to `offer` for `context`; None where it has not. The
     next call returns None."""
     last, _last.offer = _last.offer, None
@@ -214,7 +214,7 @@ def offered(context: Any) -> tuple[str, ...] | None:
 
 
 @contextlib.contextmanager
-def offering(context: Any, protocols: tuple[str, ...] | None) -> Iterator[None]:
+def offering(context: object, protocols: tuple[str, ...] | None) -> Iterator[None]:
     """Make `context` offer `protocols`, as `offer` does, and let no other thread change it inside
     the block: what a connection offers is settled when its socket is wrapped.
 
@@ -234,7 +234,7 @@ def offering(context: Any, protocols: tuple[str, ...] | None) -> Iterator[None]:
         yield
 
 
-def _set_protocols(context: Any, held: _Offer, protocols: tuple[str, ...]) -> None:
+def _set_protocols(context: object, held: _Offer, protocols: tuple[str, ...]) -> None:
     set_protocols = getattr(context, "set_alpn_protocols", None)
     if set_protocols is not None:
         held.protocols = ()  # or a fork or an interrupt in between would leave a lie
@@ -345,7 +345,7 @@ def _cert_key(cert: Cert) -> object:
     raise TypeError("cert must be a path or PEM bytes, (cert, key) or (cert, key, password)")
 
 
-def _part_key(part: Any) -> object:
+def _part_key(part: str | bytes | os.PathLike[str] | None) -> object:
     # A digest, so that no private key stays in memory for being a key of the cache.
     if isinstance(part, bytes):
         import hashlib  # few certificates are bytes
@@ -449,7 +449,7 @@ def _bad_variable(name: str, value: str, cause: OSError) -> OSError:
     return error  # type: ignore[no-any-return]
 
 
-def _trusts_the_system(context: Any) -> bool:
+def _trusts_the_system(context: object) -> bool:
     """Return whether the trust of a context is not loaded into it: truststore's says so in this
     way."""
     stats = getattr(context, "cert_store_stats", None)
@@ -522,7 +522,7 @@ def _contains(path: Any, mark: bytes) -> bool:
         return True  # that cannot be known
 
 
-def _as_file(part: Any, files: contextlib.ExitStack) -> Any:
+def _as_file(part: object, files: contextlib.ExitStack) -> Any:
     """Return a path for PEM bytes, for as long as `files` is open: the ssl module reads only files.
 
     Where the system has it, the file is in memory and has no name; else only we may read it.

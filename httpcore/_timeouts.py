@@ -5,12 +5,13 @@ Owns: `Timeouts`. Must not know: clocks, deadlines, connections.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from ._exceptions import InvalidTimeout
 
 
-def check_timeout(value: Any, name: str) -> float | None:
+def check_timeout(value: object, name: str) -> float | None:
     """`value` if it is None or a number of seconds that can be waited."""
     if value is None:
         return None
@@ -86,7 +87,7 @@ def read_timeouts(timeout: Any, argument: str = "extensions['timeout']") -> Time
     return tuple.__new__(Timeouts, values)
 
 
-def _explain_key(timeout: Any, argument: str) -> str:
+def _explain_key(timeout: Iterable[object], argument: str) -> str:
     """Name the first key of `timeout` that has no meaning, and those that have one."""
     wrong = next(key for key in timeout if key not in TIMEOUT_NAMES)
     return f"{argument} has the unknown key {wrong!r}; known are {', '.join(TIMEOUT_NAMES)}"

@@ -7,9 +7,15 @@ Sources: curl's ``--write-out`` (which times people want).
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Protocol
 
 from .rules import host_and_port
+
+
+class _Stream(Protocol):
+    """The part of a stream that is asked here, of either world."""
+
+    def get_extra_info(self, info: str, /) -> Any: ...
 
 
 class Opening:
@@ -145,7 +151,7 @@ class ConnectionInfo:
         "tls_version",
     )
 
-    def __init__(self, stream: Any, protocol: str) -> None:
+    def __init__(self, stream: _Stream, protocol: str) -> None:
         self.protocol = protocol
         self.local_address = stream.get_extra_info("client_addr")
         self.remote_address = stream.get_extra_info("server_addr")
@@ -165,7 +171,7 @@ class ConnectionInfo:
         return f"<{type(self).__name__} [{', '.join(parts)}]>"
 
 
-def _ask(tls: Any, name: str, *arguments: Any) -> Any:
+def _ask(tls: object, name: str, *arguments: object) -> Any:
     """Return what the TLS object reports; it may be of any make, and its connection gone
     already."""
     method = getattr(tls, name, None)
@@ -175,7 +181,7 @@ def _ask(tls: Any, name: str, *arguments: Any) -> Any:
         return None
 
 
-def _shown(address: Any) -> str:
+def _shown(address: object) -> str:
     if isinstance(address, tuple) and len(address) >= 2:
         return host_and_port(str(address[0]), address[1])
     return str(address)

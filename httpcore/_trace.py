@@ -13,12 +13,13 @@ Sources: httpcore 1.0.9 (names of events).
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from ._redact import redact_field, redact_text
 
-Trace = Callable[[str, dict[str, Any]], Any]
+Details = dict[str, Any]  # of an event
+Trace = Callable[[str, Details], object]
 
 HOOKS = ("trace", "informational")
 
@@ -34,7 +35,7 @@ CO_COROUTINE = 0x80  # of `inspect`, which takes as long to import as all of our
 _DEEPEST = 4  # levels of tuples and lists that are looked into for fields that are secret
 
 
-def check_hooks(extensions: Any) -> None:
+def check_hooks(extensions: Mapping[str, object]) -> None:
     """Raise TypeError when a function among the request's extensions cannot be called; asked before
     anything is sent."""
     for name in HOOKS:
@@ -43,7 +44,7 @@ def check_hooks(extensions: Any) -> None:
             check_hook(hook, f"extensions[{name!r}]")
 
 
-def check_hook(hook: Any, what: str) -> None:
+def check_hook(hook: object, what: str) -> None:
     """Raise TypeError, which calls it `what`, unless `hook` is a plain function or another
     callable."""
     if not callable(hook):
@@ -58,18 +59,18 @@ def combined(first: Trace | None, second: Trace | None) -> Trace | None:
     if first is None or second is None:
         return second if first is None else first
 
-    def call_both(name: str, details: dict[str, Any]) -> None:
+    def call_both(name: str, details: Details) -> None:
         first(name, details)
         second(name, details)
 
     return call_both
 
 
-def naming(hook: Trace, request: Any) -> Trace:
+def naming(hook: Trace, request: object) -> Trace:
     """Return `hook` with the request added to each event: the hook of a pool gets the events of
     many at once."""
 
-    def call(name: str, details: dict[str, Any]) -> None:
+    def call(name: str, details: Details) -> None:
         hook(name, details if "request" in details else {**details, "request": request})
 
     return call
@@ -94,7 +95,7 @@ def debug(logger: logging.Logger, text: str, *arguments: object) -> None:
         logger.debug(text, *arguments)
 
 
-def log_event(name: str, details: dict[str, Any]) -> None:
+def log_event(name: str, details: Details) -> None:
     """Log one event, without passwords and cookies."""
     part, _, event = name.partition(".")
     logger = _LOGGERS.get(part)
@@ -106,7 +107,7 @@ def log_event(name: str, details: dict[str, Any]) -> None:
         logger.debug("%s %s" if shown else "%s%s", event, shown)
 
 
-def masked(value: Any, depth: int = 0) -> Any:
+def masked(value: Any, depth: int = 0) -> object:
     """Return `value` with the values of secret header fields replaced, wherever they are in it, and
     everything secret taken out of URLs in others."""
     if type(value) is bytes:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
-from typing import Any
 
 from ._exceptions import (
     LocalProtocolError,
@@ -113,7 +112,7 @@ def shown_path(path: str) -> str:
     return path.replace("\0", "@")
 
 
-def to_server_name(value: Any) -> str:
+def to_server_name(value: object) -> str:
     """Return the ``sni_hostname`` of a request's extensions, checked before anything is opened."""
     if not isinstance(value, (str, bytes)):
         raise TypeError(f"sni_hostname must be str or bytes, not {type(value).__name__}")
@@ -278,7 +277,7 @@ class URL:
         )
 
 
-def _to_port(port: Any) -> int:
+def _to_port(port: object) -> int:
     if isinstance(port, bool) or not isinstance(port, int):
         raise TypeError(f"port must be a number or None, not {type(port).__name__}")
     if port < 0:
@@ -293,7 +292,7 @@ def check_port(port: int) -> int:
     return port
 
 
-def to_text(url: Any) -> str:
+def to_text(url: object) -> str:
     if not isinstance(url, (bytes, bytearray)):
         raise TypeError(f"url must be bytes or str, but got {type(url).__name__}.")
     try:

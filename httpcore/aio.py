@@ -6,14 +6,14 @@ are there one clear error.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import NoReturn
 
 from ._async import AsyncConnectionPool as ConnectionPool
 from ._async import AsyncPoolManager as PoolManager
 from ._exceptions import NotBuiltYet
 
 
-async def request(*args: Any, **kwargs: Any) -> Any:
+async def request(*args: object, **kwargs: object) -> NoReturn:
     """Not built yet: raises NotImplementedError."""
     raise NotBuiltYet("httpcore.aio.request: the asynchronous side is not built yet")
 

@@ -6,13 +6,11 @@ clear error for code that uses them.
 
 from __future__ import annotations
 
-from typing import Any
-
 from .._exceptions import NotBuiltYet
 
 
 class _NotBuiltYet:
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    def __init__(self, *args: object, **kwargs: object) -> None:
         raise NotBuiltYet(
             f"httpcore.{type(self).__name__}: the asynchronous side is not built yet in this "
             "version"

@@ -15,7 +15,7 @@ A pause comes before it where the pool has a `RetryConfig`. Body and deadline ha
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Protocol
 
 from .._exceptions import (
     NOT_SENT,
@@ -27,6 +27,7 @@ from .._exceptions import (
     NetworkError,
     RemoteProtocolError,
 )
+from .._models import HeaderList
 from .prepared import Prepared
 from .retry import IDEMPOTENT, Retries, RetryConfig
 
@@ -147,7 +148,7 @@ class Repeats:
         return delay if self._fits(delay, now, untouched) else None
 
     def after_status(
-        self, status: int, headers: Any, random: float, wall_clock: float, now: float
+        self, status: int, headers: HeaderList, random: float, wall_clock: float, now: float
     ) -> float | None:
         """As `after_failure`, for a response.
 

@@ -25,7 +25,7 @@ from .._exceptions import (
 )
 from .._models import Request, describe, name_request
 from .._timings import Timings
-from .._trace import Trace
+from .._trace import Details, Trace
 from .h1 import Head
 from .limits import READ_SIZE
 from .scheduler import CLOSED
@@ -193,7 +193,7 @@ class BodyState:
 
     # What has happened
 
-    def begin(self, head: Head, timeout: float | None, all_sent: bool) -> dict[str, Any]:
+    def begin(self, head: Head, timeout: float | None, all_sent: bool) -> Details:
         """Note the `head` of the response, of HTTP/1.1, and take in what came with it. Return
         the extensions of the response.
 
@@ -286,7 +286,7 @@ class BodyState:
         what = describe(self.request)
         return f"unread response to {what} was dropped: read it to the end or close it"
 
-    def with_stream(self, details: dict[str, Any]) -> dict[str, Any]:
+    def with_stream(self, details: Details) -> Details:
         """Add the number of the stream to the `details` of an event, where there is one."""
         source = self.source
         if source is not None and source.protocol == "http2":

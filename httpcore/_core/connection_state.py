@@ -112,7 +112,7 @@ class ConnectionState:
         self.opened = None
         self.opening: Opening | None = None
         self.aborted = False
-        self.stream_so_far: Any = None
+        self.stream_so_far: object = None
         self._uds = settings.uds
         self._address: str | None = None  # where to find the origin, instead of looking it up
         self._failed = False
@@ -147,7 +147,7 @@ class ConnectionState:
             "handler has interrupted; nothing was sent"
         )
 
-    def plan(self, server_hostname: Any, make_context: Callable[..., Any]) -> Plan:
+    def plan(self, server_hostname: object, make_context: Callable[..., ssl.SSLContext]) -> Plan:
         """Return what the dial script is to do.
 
         Parameters:
@@ -212,7 +212,7 @@ class ConnectionState:
             )
         return False
 
-    def watch(self, stream: Any) -> None:
+    def watch(self, stream: object) -> None:
         """Note the stream so far, before each step of dialling. Raises ConnectError when another
         thread has aborted this connection."""
         self.stream_so_far = stream

@@ -13,14 +13,17 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Generator, Iterable
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .._exceptions import ConnectError, ConnectTimeout, ProxyConnectError, ProxyConnectTimeout
 from .._settings import SOCKET_OPTION
 from .._url import MAX_PORT, check_host
 from . import http_proxy as _proxy
 from . import socks as _socks
-from .http_proxy import SOCKS, ProxyHop, Read, Rename, Resolve, Tell, Write
+from .http_proxy import SOCKS, ProxyHop, Read, Rename, Resolve, T, Tell, Write
+
+if TYPE_CHECKING:
+    import ssl
 
 # Seconds before the second retry, doubled for each one after; the first retry comes at once.
 # The same ladder as httpcore 1.0 and urllib3's backoff_factor=0.5.
@@ -44,8 +47,8 @@ class OpenUnix(NamedTuple):
 
 
 class StartTLS(NamedTuple):
-    stream: Any
-    ssl_context: Any  # an ssl.SSLContext, handed on unseen
+    stream: object
+    ssl_context: ssl.SSLContext
     server_hostname: str
     room: str = "connection"
     protocols: tuple[str, ...] | None = None  # to offer by ALPN; None: HTTP/1.1
@@ -56,6 +59,7 @@ class Sleep(NamedTuple):
 
 
 Step = OpenTCP | OpenUnix | StartTLS | Resolve | Sleep | Read | Write | Tell | Rename
+Script = Generator[Step, Any, T]  # each step has a result of its own type
 
 
 class Plan(NamedTuple):
@@ -63,7 +67,7 @@ class Plan(NamedTuple):
 
     host: bytes
     port: int
-    ssl_context: Any  # an ssl.SSLContext, handed on unseen; None: plain
+    ssl_context: ssl.SSLContext | None  # None: plain
     server_hostname: str | None = None  # None: the host
     uds: str | None = None
     local_address: str | None = None
@@ -81,7 +85,7 @@ class Dialed(NamedTuple):
     protocol: str | None  # what ALPN chose, or "h2" by prior knowledge; None: nothing was agreed on
 
 
-def dial(plan: Plan) -> Generator[Step, Any, Dialed]:
+def dial(plan: Plan) -> Script[Dialed]:
     """Open what `plan` says, retrying failed connects up to ``plan.retries`` times.
 
     Yields steps, returns `Dialed`. Raises LocalProtocolError for a host that cannot be one,
@@ -102,7 +106,7 @@ def dial(plan: Plan) -> Generator[Step, Any, Dialed]:
     raise AssertionError("unreachable")  # pragma: no cover
 
 
-def _attempt(plan: Plan, host: str) -> Generator[Step, Any, Dialed]:
+def _attempt(plan: Plan, host: str) -> Script[Dialed]:
     hop = plan.hop
     if plan.uds is not None:
         stream = yield OpenUnix(plan.uds, plan.socket_options)
@@ -127,7 +131,7 @@ def _attempt(plan: Plan, host: str) -> Generator[Step, Any, Dialed]:
     return Dialed(stream, chosen or known)
 
 
-def _go_through(hop: ProxyHop, plan: Plan, host: str) -> Generator[Step, Any, Any]:
+def _go_through(hop: ProxyHop, plan: Plan, host: str) -> Script[Any]:
     """Return a stream to `host`, or to the proxy that forwards to it."""
     target = plan.address or host
     stream = yield from _reach(hop, plan)
@@ -138,7 +142,7 @@ def _go_through(hop: ProxyHop, plan: Plan, host: str) -> Generator[Step, Any, An
     return stream
 
 
-def _reach(hop: ProxyHop, plan: Plan) -> Generator[Step, Any, Any]:
+def _reach(hop: ProxyHop, plan: Plan) -> Script[Any]:
     """Return a stream to the proxy. Its failures say that the proxy failed: the origin was not even
     asked for."""
     check_host(hop.host)

@@ -102,14 +102,14 @@ class DialAttempts:
             call, self.stream = call._replace(closes=self.stream), None
         return call
 
-    def broken(self, result: Any) -> list[Any]:
+    def broken(self, result: object) -> list[Any]:
         """Return the streams to close after a failure of this step, which has given `result`."""
         if type(self._step) not in OPENING:
             return []
         streams = (result, getattr(self._step, "stream", None))
         return [stream for stream in streams if stream is not None]
 
-    def succeeded(self, result: Any, now: float) -> None:
+    def succeeded(self, result: object, now: float) -> None:
         """Go on with the result of the call."""
         step = self._step
         if type(step) in OPENING:
@@ -119,7 +119,7 @@ class DialAttempts:
             self._deadline.count_timeout(self._began, self._granted, now)
         self._go_on(result)
 
-    def _go_on(self, result: Any) -> None:
+    def _go_on(self, result: object) -> None:
         try:
             self._step = self._script.send(result)
             while type(self._step) is Rename:  # nothing that a shell has to do

@@ -39,6 +39,7 @@ from __future__ import annotations
 
 import re
 from collections import deque
+from collections.abc import Callable
 from struct import Struct
 from typing import Any
 
@@ -66,7 +67,7 @@ from .._exceptions import (
 from .._redact import CREDENTIALS, redact_target, redact_text, shown_name
 from ..rules import BODYLESS
 from .greetings import explain_start
-from .hpack import CODERS, ENGINE
+from .hpack import CODERS, ENGINE, HeaderDecoder, HeaderEncoder
 
 Headers = list[tuple[bytes, bytes]]
 
@@ -296,7 +297,7 @@ class StatusOnlyDecoder:
 
     __slots__ = ("_decoder", "block")
 
-    def __init__(self, decoder: Any) -> None:
+    def __init__(self, decoder: HeaderDecoder) -> None:
         self._decoder = decoder
         self.block: list[tuple[bytes, bytes]] = []
 
@@ -316,7 +317,7 @@ class CachingEncoder:
 
     __slots__ = ("_encoder", "_known", "_size", "_smallest", "fields")
 
-    def __init__(self, encoder: Any) -> None:
+    def __init__(self, encoder: HeaderEncoder) -> None:
         self._encoder = encoder
         self._known: dict[tuple[tuple[bytes, bytes], ...], bytes] = {}
         # What the server allows its copy of the table now, and allowed at the least since the last
@@ -968,16 +969,16 @@ class Codec:
             failure.phase = NOT_SENT  # RFC 9113 section 8.7
         stream.failure = failure
 
-    def _on_settings(self, event: Any, now: float) -> None:
+    def _on_settings(self, event: object, now: float) -> None:
         self.settled = True
         self.max_streams = min(self._h2.remote_settings.max_concurrent_streams, MAX_STREAMS)
         self.widened = True
         self.changes += 1
 
-    def _on_window(self, event: Any, now: float) -> None:
+    def _on_window(self, event: object, now: float) -> None:
         self.widened = True
 
-    def _on_pong(self, event: Any, now: float) -> None:
+    def _on_pong(self, event: object, now: float) -> None:
         self.pongs += 1
 
     def _refuse(self, stream: Stream, what: str) -> None:
@@ -1198,7 +1199,7 @@ def read_fields(block: Headers) -> Headers:
     return _read_block([(b"", b""), *block], _are_names)[1:]
 
 
-def _read_block(block: Headers, are_names: Any) -> Headers:
+def _read_block(block: Headers, are_names: Callable[[bytes], object]) -> Headers:
     names, values = zip(*block, strict=True)
     lines = b"\n".join(names)
     if are_names(lines) is None or lines.count(b"\n") != len(names) - 1:

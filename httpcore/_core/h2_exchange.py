@@ -9,7 +9,7 @@ stream leave in the codec what has to be sent.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from .._exceptions import (
     MAYBE_PROCESSED,
@@ -23,7 +23,7 @@ from .._exceptions import (
     WriteError,
     WriteTimeout,
 )
-from .._models import Response, describe, received_response
+from .._models import HeaderList, Response, describe, received_response
 from .body_state import BodyState
 from .deadline import uncounted
 from .limits import WRITE_SIZE
@@ -95,7 +95,7 @@ class ExchangeState:
 
     # Sending
 
-    def open(self, prepared: Prepared, fields: Any, now: float) -> str:
+    def open(self, prepared: Prepared, fields: HeaderList, now: float) -> str:
         """Open the stream with the request's head, and a small body with it; return TOO_EARLY,
         MORE_TO_SEND or ALL_SENT.
 

@@ -46,6 +46,12 @@ PING_DATA = b"httpcore"
 """Eight bytes that come back (RFC 9113 section 6.7)."""
 
 
+class Bell(Protocol):
+    """What a shell wakes a request by: a lock that the request waits to take."""
+
+    def release(self) -> None: ...
+
+
 class Member(Protocol):
     """One of the requests on a connection: what its session knows of it (see `ExchangeState`)."""
 
@@ -113,8 +119,8 @@ class Session:
         self.codec = Codec()
         self.exchanges: dict[Member, None] = {}
         self.discarded: deque[Member] = deque()
-        self.sleepers: dict[Member, Any] = {}
-        self.ringing: list[Any] = []
+        self.sleepers: dict[Member, Bell] = {}
+        self.ringing: list[Bell] = []
         self.unsent: bytes | memoryview = b""
         self.parts_taken = 0
         self.times_emptied = 0

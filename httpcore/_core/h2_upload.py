@@ -9,7 +9,7 @@ short driver. They run only for bodies that do not leave together with the head.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -18,7 +18,7 @@ from .._models import describe
 from .h2_exchange import ExchangeState
 from .limits import CONTINUE_PATIENCE
 from .prepared import Prepared, expects_continue
-from .upload import CLOSING_PATIENCE, HAND_OVER, LISTEN, SEND, STOP, UploadPlan, smaller
+from .upload import CLOSING_PATIENCE, HAND_OVER, LISTEN, SEND, STOP, T, UploadPlan, smaller
 
 # What a shell is asked to do.
 NEXT_PART = "next part"  # give the next part of the body; None at its end
@@ -42,7 +42,7 @@ class Step(NamedTuple):
     timeout: float | None = None
 
 
-Script = Generator[Step, Any, None]
+Script = Generator[Step, Any, T]  # each step has a result of its own type
 
 TAKE_NEXT_PART = Step(NEXT_PART)
 
@@ -59,7 +59,7 @@ class BodyUpload:
     __slots__ = ("_asks_first", "_exchange", "_finished", "_part", "_plan", "_position", "_step",
                  "_timeout", "parts")  # fmt: skip
 
-    def __init__(self, exchange: ExchangeState, prepared: Prepared, parts: Any) -> None:
+    def __init__(self, exchange: ExchangeState, prepared: Prepared, parts: Iterator[bytes]) -> None:
         self.parts = parts
         self._exchange = exchange
         self._asks_first = expects_continue(prepared)
@@ -72,12 +72,12 @@ class BodyUpload:
 
     # Scripts
 
-    def begin(self) -> Script:
+    def begin(self) -> Script[None]:
         """Send what is left of the head, then the body, or as much of it as the server wants
         before the caller has to read."""
         return self.send_on(begins=True)  # no generator around the other: each step would pass it
 
-    def _wait_to_begin(self) -> Script:
+    def _wait_to_begin(self) -> Script[None]:
         """Send what is left of the head, and ask whether the server wants the body."""
         exchange = self._exchange
         stream = exchange.stream
@@ -92,7 +92,7 @@ class BodyUpload:
             if stream.status is not None and not stream.informational:
                 self._plan.decline()
 
-    def send_on(self, begins: bool = False) -> Script:
+    def send_on(self, begins: bool = False) -> Script[None]:
         """Send all of the body, or as much as the server wants before the caller has to read.
 
         Parameters:
@@ -112,7 +112,7 @@ class BodyUpload:
         if self._step == STOP:
             yield Step(CHANGE, self._exchange.take_as_whole)
 
-    def send_while_reading(self, timeout: float | None) -> Script:
+    def send_while_reading(self, timeout: float | None) -> Script[None]:
         """Send until some of the response can be read. Nothing in either direction is a timeout,
         of reading (`timeout`) or of writing, whichever is shorter."""
         exchange, plan = self._exchange, self._plan
@@ -141,9 +141,7 @@ class BodyUpload:
                     "come while its body was being sent"
                 ) from exc
 
-    def _listen(
-        self, ready: Callable[[], bool], patience: float | None
-    ) -> Generator[Step, Any, bool]:
+    def _listen(self, ready: Callable[[], bool], patience: float | None) -> Script[bool]:
         """Send nothing for so many seconds, or until `ready()`; return whether it is. That they
         pass is no failure, unless the total does."""
         exchange = self._exchange
@@ -158,7 +156,7 @@ class BodyUpload:
             exchange.asks = False
         return True
 
-    def _advance(self, disturbed: Callable[[], bool], timeout: float | None) -> Script:
+    def _advance(self, disturbed: Callable[[], bool], timeout: float | None) -> Script[None]:
         """Send some of the body, and wait until there is room for more, or until `disturbed()`."""
         while self._position >= len(self._part):
             try:

@@ -23,7 +23,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from importlib import import_module
-from typing import Any
+from typing import Any, Protocol
 
 from hpack import (
     Decoder,
@@ -37,7 +37,24 @@ from hpack import (
 _MOST_KNOWN = 64  # blocks that are kept with their fields
 _LONGEST_KNOWN = 1024  # bytes of a block that is kept
 
-Coders = tuple[Callable[[], Any], Callable[[], Any]]
+
+class HeaderEncoder(Protocol):
+    """What writes header blocks."""
+
+    header_table_size: int
+
+    def encode(self, headers: Iterable[tuple[bytes, bytes]], /) -> bytes: ...
+
+
+class HeaderDecoder(Protocol):
+    """What reads header blocks."""
+
+    max_header_list_size: int
+
+    def decode(self, data: bytes, raw: bool = True) -> list[tuple[bytes, bytes]]: ...
+
+
+Coders = tuple[Callable[[], HeaderEncoder], Callable[[], HeaderDecoder]]
 
 _FIELD_OVERHEAD = 32  # bytes that a field counts beyond its name and value
 _SAMPLE = [(b":status", b"200"), (b"x-sample", b"a value"), (b"x-sample", b"a value")]

@@ -13,8 +13,8 @@ Sources: RFC 9112 section 3.2.2 (absolute-form), RFC 9110 sections 9.3.6 (CONNEC
 
 from __future__ import annotations
 
-from collections.abc import Generator
-from typing import Any, NamedTuple
+from collections.abc import Callable, Generator
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from .._exceptions import (
     LocalProtocolError,
@@ -27,10 +27,16 @@ from .._exceptions import (
     UnsupportedProtocol,
     explained,
 )
-from .._models import HeaderList, Proxy, Request, to_headers
+from .._models import HeaderList, HeaderTypes, Proxy, Request, to_headers
+from .._trace import Details
 from .._url import URL, Origin
 from ..rules import DEFAULT_PORTS, MAX_SOCKS_FIELD, fits_socks_field, host_header
 from .h1 import Head, HeadReader, encode_request
+
+if TYPE_CHECKING:
+    import ssl
+
+T = TypeVar("T")
 
 # Bytes asked for in one read of a proxy's answer; one holds every usual one.
 READ_SIZE = 4096
@@ -72,14 +78,14 @@ class ProxyHop(NamedTuple):
     headers: tuple[tuple[bytes, bytes], ...]
     forwards: bool
     auth: tuple[bytes, bytes] | None = None
-    ssl_context: Any = None
-    on_challenge: Any = None
+    ssl_context: ssl.SSLContext | None = None
+    on_challenge: Callable[[ProxyError], HeaderTypes] | None = None
 
     def unverified(self) -> ProxyHop:
         """Return the same without its TLS context."""
         return self._replace(ssl_context=None)
 
-    def verified_by(self, ssl_context: Any) -> ProxyHop:
+    def verified_by(self, ssl_context: ssl.SSLContext) -> ProxyHop:
         """Return the same with another TLS context."""
         return self._replace(ssl_context=ssl_context)
 
@@ -90,7 +96,7 @@ class ProxyHop(NamedTuple):
         return f"<ProxyHop [{self}]>"  # without the headers: they hold a password
 
 
-def to_hop(proxy: Any, scheme: bytes) -> ProxyHop:
+def to_hop(proxy: Proxy, scheme: bytes) -> ProxyHop:
     """Return `proxy` as a hop for requests of this `scheme`.
 
     Raises:
@@ -161,7 +167,7 @@ def forwarded(request: Request, hop: ProxyHop) -> Request:
 
 
 class Write(NamedTuple):
-    stream: Any
+    stream: object
     data: bytes
 
 
@@ -172,7 +178,7 @@ class Read(NamedTuple):
         patience: the most seconds to wait, where that is less than there are left.
     """
 
-    stream: Any
+    stream: object
     max_bytes: int
     patience: float | None = None
 
@@ -189,20 +195,21 @@ class Tell(NamedTuple):
     """Something for the trace, by its full name."""
 
     event: str
-    details: dict[str, Any]
+    details: Details
 
 
 class Rename(NamedTuple):
     """Name `peer` in the stream's errors from here on."""
 
-    stream: Any
+    stream: object
     peer: str
 
 
 Step = Write | Read | Resolve | Tell | Rename
+Script = Generator[Step, Any, T]  # each step has a result of its own type
 
 
-def connect(stream: Any, hop: ProxyHop, host: bytes, port: int) -> Generator[Step, Any, None]:
+def connect(stream: object, hop: ProxyHop, host: bytes, port: int) -> Script[None]:
     """Ask the proxy at the other end of `stream` for a tunnel to `host`:`port`.
 
     Raises ProxyError: it refused (`status`, `headers` and `body` say how), ended or broke HTTP;
@@ -249,21 +256,17 @@ def _answer(hop: ProxyHop, error: ProxyError, head: Head) -> HeaderList | None:
     return None if answer is None else to_headers(answer)
 
 
-def _exchange(stream: Any, request: Request) -> Generator[Step, Any, Head]:
+def _exchange(stream: object, request: Request) -> Script[Head]:
     """Send `request` and read the head of the answer, telling the trace as for any other."""
     details = {"request": request}
     head, _, _ = encode_request(request.method, request.url.target, request.headers)
     yield from told("http11.send_request_headers", details, _send(stream, head))
     yield from told("http11.send_request_body", details, _send(stream, b""))
-    answer: Head = yield from told(
-        "http11.receive_response_headers", details, _receive(stream, request)
-    )
+    answer = yield from told("http11.receive_response_headers", details, _receive(stream, request))
     return answer
 
 
-def told(
-    name: str, details: dict[str, Any], work: Generator[Step, Any, Any]
-) -> Generator[Step, Any, Any]:
+def told(name: str, details: Details, work: Script[T]) -> Script[T]:
     """Do `work`; report to the trace when it begins and how it ends."""
     yield Tell(f"{name}.started", details)
     try:
@@ -271,19 +274,19 @@ def told(
     except Exception as exc:
         yield Tell(f"{name}.failed", {"exception": exc})
         raise
-    value = result
+    value: object = result
     if isinstance(result, Head):
         value = (result.http_version, result.status, result.reason, result.headers)
     yield Tell(f"{name}.complete", {"return_value": value})
     return result
 
 
-def _send(stream: Any, data: bytes) -> Generator[Step, Any, None]:
+def _send(stream: object, data: bytes) -> Script[None]:
     if data:
         yield Write(stream, data)
 
 
-def _receive(stream: Any, request: Request) -> Generator[Step, Any, Head]:
+def _receive(stream: object, request: Request) -> Script[Head]:
     # Leniently: a proxy that writes a field badly has refused or agreed all the same.
     reader = HeadReader(request.method, request.headers, lenient=True)
     while True:
@@ -295,7 +298,7 @@ def _receive(stream: Any, request: Request) -> Generator[Step, Any, Head]:
             return head
 
 
-def _read_refusal(stream: Any, head: Head) -> Generator[Step, Any, bytes]:
+def _read_refusal(stream: object, head: Head) -> Script[bytes]:
     """Return the body of a refusal as far as it comes soon, MAX_REFUSAL bytes at most."""
     reader = head.body
     try:

@@ -35,6 +35,8 @@ from .routes import TLS_SCHEMES, context_of, hop_of, may_share
 if TYPE_CHECKING:
     import ssl
 
+    from .body_state import BodyState
+
 # As `Resolver` of the backends.
 Resolver = Callable[[str, int, "float | None"], Iterable[str]]
 
@@ -109,7 +111,7 @@ class PoolBase(Generic[Backend]):
         self._default_timeouts = (
             NO_TIMEOUTS if timeout is None else read_timeouts(timeout, "timeout")
         )
-        limits = dict[str, Any](
+        limits = dict[str, object](
             max_connections=check_count(max_connections, "max_connections", 1),
             max_keepalive=check_count(max_keepalive_connections, "max_keepalive_connections", 0),
             max_per_route=check_count(max_connections_per_host, "max_connections_per_host", 1),
@@ -119,7 +121,7 @@ class PoolBase(Generic[Backend]):
         )
         self._slots: Any = self._make_slots(trace, **limits)
 
-    def _look_for_log(self, body: Any) -> None:
+    def _look_for_log(self, body: BodyState) -> None:
         """Log from now on, if logging was set up since the pool was made; also for `body`."""
         before = self._trace
         self._log = log_hook()

@@ -44,7 +44,7 @@ def report_stats(
     totals: dict[str, int],
     waiters: Sequence[Waiter],
     now: float,
-) -> dict[str, Any]:
+) -> dict[str, object]:
     """Return what `ConnectionPool.stats` does, from what the Scheduler says.
 
     Parameters:
@@ -65,7 +65,7 @@ def report_stats(
     }
 
 
-def _describe_waiter(waiter: Waiter, now: float) -> dict[str, Any]:
+def _describe_waiter(waiter: Waiter, now: float) -> dict[str, object]:
     owner: Any = waiter.owner
     return {
         "method": _method(owner.request),
@@ -78,7 +78,7 @@ def explain_pool_timeout(
     route: Route,
     timeout: float | None,
     slots: Sequence[Slot],
-    limits: Mapping[str, Any],
+    limits: Mapping[str, int | None],
     now: float,
 ) -> str:
     """Return the text of a PoolTimeout: what was waited for, which limit held it up, and what the

@@ -36,6 +36,7 @@ from .._exceptions import (
     TimeoutException,
     TLSError,
 )
+from .._models import HeaderList
 
 # RFC 9110 section 9.2.2: repeating these has the effect of doing them once.
 IDEMPOTENT = frozenset({b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"PUT", b"DELETE"})
@@ -146,7 +147,7 @@ class Retries:
         return self._delay(random)
 
     def after_status(
-        self, status: int, headers: Any, random: float, wall_clock: float
+        self, status: int, headers: HeaderList, random: float, wall_clock: float
     ) -> float | None:
         """Do as `after_failure` does, for a response.
 
@@ -186,7 +187,7 @@ class Retries:
         return random * min(self._config.max_backoff, ceiling)
 
 
-def retry_after(headers: Any, wall_clock: float) -> float | None:
+def retry_after(headers: HeaderList, wall_clock: float) -> float | None:
     """Return the seconds that Retry-After asks for, or None where there is none, or nonsense."""
     value = next((value for name, value in headers if name.lower() == b"retry-after"), None)
     if value is None:

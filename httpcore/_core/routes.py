@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from .._exceptions import UnsupportedProtocol
-from .._models import Proxy, Request
+from .._models import Extensions, Proxy, Request
 from .._settings import ConnectionSettings
 from .._url import Origin, describe_scheme, shown_path, to_server_name
 from ..rules import DEFAULT_PORTS
@@ -55,7 +55,7 @@ def find_route(request: Request, settings: ConnectionSettings) -> Route:
     return Route(scheme, url.host, port, context, None, uds)
 
 
-def _tls_settings(extensions: Any, context: object) -> object:
+def _tls_settings(extensions: Extensions, context: object) -> object:
     """Return what of the TLS settings makes a connection reusable: the context, and the name when
     it is not the host's, because the certificate was checked against it."""
     own = extensions.get("ssl_context")

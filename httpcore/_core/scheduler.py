@@ -478,7 +478,9 @@ class Scheduler:
         self._mutating = False
         return None
 
-    def dialed(self, owner: Owner, connection: Any, now: float, streams: int | None = None) -> None:
+    def dialed(
+        self, owner: Owner, connection: object, now: float, streams: int | None = None
+    ) -> None:
         """Note that the owner's slot has its connection: DIALING becomes ACTIVE.
 
         Args:

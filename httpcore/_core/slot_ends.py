@@ -8,9 +8,8 @@ ended.
 from __future__ import annotations
 
 import contextlib
-from typing import Any
 
-from .scheduler import ACTIVE, DIALING, Scheduler, Share, Slot, Waiter
+from .scheduler import ACTIVE, DIALING, Owner, Scheduler, Share, Slot, Waiter
 
 
 class OrphanOwner:
@@ -33,7 +32,7 @@ def end_all(scheduler: Scheduler) -> None:
         _abort(slot)
 
 
-def end_one(scheduler: Scheduler, owner: Any) -> None:
+def end_one(scheduler: Scheduler, owner: Owner) -> None:
     """Let the request of `owner` end: it waits for a connection, or has one of its own."""
     waiter = scheduler.waiter_of(owner)
     if waiter is not None:
@@ -43,7 +42,7 @@ def end_one(scheduler: Scheduler, owner: Any) -> None:
         _abort(slot)
 
 
-def adjust(scheduler: Scheduler, connection: Any, now: float) -> None:
+def adjust(scheduler: Scheduler, connection: object, now: float) -> None:
     """Count how many requests `connection`, of HTTP/2, can carry now."""
     for slot in scheduler.slots():
         if slot.connection is not None and slot.connection.opened is connection:
@@ -53,7 +52,7 @@ def adjust(scheduler: Scheduler, connection: Any, now: float) -> None:
                 scheduler.resize(slot, connection.max_streams, now)
 
 
-def is_shared(connection: Any) -> bool:
+def is_shared(connection: object) -> bool:
     """Return whether several requests share `connection`."""
     opened = getattr(connection, "opened", None)
     return opened is not None and opened.protocol == "http2"

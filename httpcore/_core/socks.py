@@ -16,8 +16,6 @@ Sources: RFC 1928 (SOCKS 5), RFC 1929 (user name and password), the memos of SOC
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Generator
-from typing import Any
 
 from .._exceptions import (
     NetworkError,
@@ -28,7 +26,7 @@ from .._exceptions import (
 )
 from .._redact import SECURE
 from ..rules import MAX_SOCKS_FIELD, host_and_port
-from .http_proxy import SOCKS_4, ProxyHop, Read, Rename, Resolve, Step, Write, told
+from .http_proxy import SOCKS_4, ProxyHop, Read, Rename, Resolve, Script, Write, told
 
 RESOLVED_HERE = (b"socks5", b"socks4")
 
@@ -73,11 +71,11 @@ class _Broken(Exception):
 class Answers:
     """What the proxy says, message by message."""
 
-    def __init__(self, stream: Any) -> None:
+    def __init__(self, stream: object) -> None:
         self._stream = stream
         self._held = b""  # came with the last message, and is the beginning of the next
 
-    def read(self, count: int, first: int | None = None) -> Generator[Step, Any, bytes]:
+    def read(self, count: int, first: int | None = None) -> Script[bytes]:
         """Return exactly `count` bytes, of which the first is to be `first`."""
         data = self._held
         while len(data) < count:
@@ -101,7 +99,7 @@ class Answers:
             raise _Broken("it sent data before anything was asked for")
 
 
-def connect(stream: Any, hop: ProxyHop, host: str, port: int) -> Generator[Step, Any, None]:
+def connect(stream: object, hop: ProxyHop, host: str, port: int) -> Script[None]:
     """Ask the proxy at the other end of `stream` for a connection to `host`:`port`.
 
     Parameters:
@@ -119,9 +117,7 @@ def connect(stream: Any, hop: ProxyHop, host: str, port: int) -> Generator[Step,
     yield Rename(stream, f"{where} through the proxy {hop}")
 
 
-def _set_up(
-    stream: Any, hop: ProxyHop, host: str, port: int, where: str
-) -> Generator[Step, Any, Any]:
+def _set_up(stream: object, hop: ProxyHop, host: str, port: int, where: str) -> Script[object]:
     what = f"connect to {where} at the proxy {hop}"
     answers = Answers(stream)
     if hop.scheme not in SOCKS_4:
@@ -134,7 +130,7 @@ def _set_up(
     return stream
 
 
-def _as_proxy_errors(what: str, work: Generator[Step, Any, Refusal]) -> Generator[Step, Any, None]:
+def _as_proxy_errors(what: str, work: Script[Refusal]) -> Script[None]:
     """Do `work`; raise its failures as those of the proxy."""
     try:
         refusal = yield from work
@@ -153,7 +149,7 @@ def _pick(addresses: list[str], hop: ProxyHop) -> str:
     return addresses[0]
 
 
-def _log_in(stream: Any, hop: ProxyHop, answers: Answers) -> Generator[Step, Any, Refusal]:
+def _log_in(stream: object, hop: ProxyHop, answers: Answers) -> Script[Refusal]:
     """Agree on a method and log in (RFC 1928 section 3, RFC 1929)."""
     offered = [NO_LOGIN] if hop.auth is None else [NO_LOGIN, PASSWORD]
     yield Write(stream, bytes([5, len(offered), *offered]))
@@ -170,8 +166,8 @@ def _log_in(stream: Any, hop: ProxyHop, answers: Answers) -> Generator[Step, Any
 
 
 def _ask_5(
-    stream: Any, hop: ProxyHop, host: str, port: int, answers: Answers
-) -> Generator[Step, Any, Refusal]:
+    stream: object, hop: ProxyHop, host: str, port: int, answers: Answers
+) -> Script[Refusal]:
     """Ask a SOCKS 5 proxy for the connection (RFC 1928 sections 4 to 6)."""
     yield Write(stream, b"\x05" + CONNECT + b"\0" + _address_5(host) + port.to_bytes(2, "big"))
     reply = yield from answers.read(5, first=5)
@@ -187,8 +183,8 @@ def _ask_5(
 
 
 def _ask_4(
-    stream: Any, hop: ProxyHop, host: str, port: int, answers: Answers
-) -> Generator[Step, Any, Refusal]:
+    stream: object, hop: ProxyHop, host: str, port: int, answers: Answers
+) -> Script[Refusal]:
     user = hop.auth[0] if hop.auth is not None else b""
     address = _ip(host)
     if address is not None and address.version == 6:

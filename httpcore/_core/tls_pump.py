@@ -14,7 +14,10 @@ and 6.1 (close_notify).
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import ssl
 
 # Bytes of payload in one record, at most (RFC 8446 section 5.1).
 RECORD_PAYLOAD = 16384
@@ -57,9 +60,9 @@ class TLSPump:
 
     def __init__(
         self,
-        tls: Any,
-        incoming: Any,
-        outgoing: Any,
+        tls: ssl.SSLObject,
+        incoming: ssl.MemoryBIO,
+        outgoing: ssl.MemoryBIO,
         wants_input: type[Exception],
         ends: tuple[type[Exception], ...],
     ) -> None:
@@ -109,7 +112,7 @@ class TLSPump:
 
     # Steps of TLS
 
-    def try_step(self, action: Callable[[], Any]) -> tuple[bool, Any]:
+    def try_step(self, action: Callable[[], object]) -> tuple[bool, Any]:
         """Do `action`, a step of the TLS object; return whether it was done, and its result. If it
         was not, send what is to be sent, and feed more records."""
         try:

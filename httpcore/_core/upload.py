@@ -254,7 +254,7 @@ Step = (
     | Unacknowledged
 )
 T = TypeVar("T")
-Script = Generator[Step, Any, T]
+Script = Generator[Step, Any, T]  # each step has a result of its own type
 
 NEXT_PART = NextPart()
 NOW = Now()
@@ -616,7 +616,7 @@ class UploadScript:
         return self.all_sent and self.head.keep_alive
 
 
-def is_sendable(source: Any, length: int) -> bool:
+def is_sendable(source: object, length: int) -> bool:
     """Return whether the system can send the body by itself: a regular file of known length."""
     if type(source) is not io.BufferedReader or length <= WRITE_SIZE:
         return False
