@@ -23,7 +23,7 @@ import importlib
 import re
 import types
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partialmethod
 from pathlib import Path
 from typing import Any
@@ -43,6 +43,12 @@ REPLAY, RECORD, NEW, OFF = MODES = ("replay", "record", "new", "off")
 
 # Characters of a file name that is made of a test's: file systems take 255 bytes.
 MAX_NAME = 150
+
+# Keywords of `RecordingBackend`, each of its own type.
+Settings = dict[str, Any]
+
+# Functions of a `SyncBackend`, by name.
+Methods = dict[str, Callable[..., object]]
 
 _recorded = pytest.StashKey[set[Path]]()
 
@@ -100,14 +106,14 @@ class Cassette:
 
 
 @pytest.fixture
-def httpcore_cassette_settings() -> dict[str, Any]:
+def httpcore_cassette_settings() -> Settings:
     """Keywords of `RecordingBackend` for every cassette; override it in a conftest.py."""
     return {}
 
 
 @pytest.fixture
 def httpcore_cassette(
-    request: pytest.FixtureRequest, httpcore_cassette_settings: dict[str, Any]
+    request: pytest.FixtureRequest, httpcore_cassette_settings: Settings
 ) -> Iterator[Cassette]:
     """The test's cassette, in place of the network until the test has ended."""
     mark = request.node.get_closest_marker(CASSETTE)
@@ -127,7 +133,7 @@ def httpcore_cassette(
         yield Cassette(file, mode, backend)
 
 
-def _read_mark(args: tuple[Any, ...], keywords: dict[str, Any]) -> tuple[Any, Any, dict[str, Any]]:
+def _read_mark(args: tuple[object, ...], keywords: Settings) -> tuple[Any, Any, Settings]:
     settings = dict(keywords)
     if len(args) > 1 or (args and "path" in settings):
         raise pytest.UsageError(f"the mark `{CASSETTE}` takes one path, not {args!r}")
@@ -146,7 +152,7 @@ def _file_of(item: pytest.Item) -> Path:
 
 
 def _open(
-    file: Path, mode: str, settings: dict[str, Any], request: pytest.FixtureRequest
+    file: Path, mode: str, settings: Settings, request: pytest.FixtureRequest
 ) -> httpcore.RecordingBackend | httpcore.ReplayBackend:
     if mode == REPLAY:
         if not file.exists():
@@ -173,12 +179,12 @@ def _open(
 class _Network(httpcore.NetworkBackend):
     """The network as a `SyncBackend` would use it if it were left alone."""
 
-    def __init__(self, backend: httpcore.SyncBackend, methods: dict[str, Any]) -> None:
+    def __init__(self, backend: httpcore.SyncBackend, methods: Methods) -> None:
         for name, method in methods.items():
             setattr(self, name, types.MethodType(method, backend))
 
 
-def _methods() -> dict[str, Any]:
+def _methods() -> Methods:
     """What a `SyncBackend` can do; to be asked for before a cassette is put in its place."""
     names = ("connect_tcp", "connect_unix_socket", "resolve", "sleep")
     return {name: getattr(httpcore.SyncBackend, name) for name in names}
@@ -189,7 +195,9 @@ def _in_place(backend: httpcore.RecordingBackend | httpcore.ReplayBackend) -> It
     """Have every `SyncBackend`, and requests' own adapters, use `backend` meanwhile."""
     methods = _methods()
 
-    def stand_in(self: httpcore.SyncBackend, name: str, *args: Any, **keywords: Any) -> Any:
+    def stand_in(
+        self: httpcore.SyncBackend, name: str, *args: object, **keywords: object
+    ) -> object:
         used: httpcore.NetworkBackend = backend
         if isinstance(backend, httpcore.RecordingBackend):
             used = backend.over(_Network(self, methods))
@@ -223,9 +231,9 @@ def _under_requests(patch: pytest.MonkeyPatch) -> Iterator[None]:
         return
     stock = next(kind for kind in ours.__mro__ if kind.__module__ == "requests.adapters")
     genuine = stock.send
-    stand_ins: weakref.WeakKeyDictionary[Any, Any] = weakref.WeakKeyDictionary()
+    stand_ins: weakref.WeakKeyDictionary[object, Any] = weakref.WeakKeyDictionary()
 
-    def send(self: Any, *args: Any, **keywords: Any) -> Any:
+    def send(self: Any, *args: object, **keywords: object) -> object:
         if isinstance(self, ours):
             return genuine(self, *args, **keywords)
         if self not in stand_ins:

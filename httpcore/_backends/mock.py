@@ -31,8 +31,9 @@ from .base import (
 if TYPE_CHECKING:
     import ssl
 
-Script = list[Any]  # of bytes, numbers, exceptions and None
-Sleep = Callable[[float], Any]
+# Of bytes, numbers, exceptions and None; those of connecting have lists of them too.
+Script = list[Any]
+Sleep = Callable[[float], object]
 
 
 class MockSSLObject:
@@ -45,7 +46,7 @@ class MockSSLObject:
         return "h2" if self._http2 else "http/1.1"
 
 
-def _take(script: Script, timeout: float | None, late: Exception) -> tuple[float, Any]:
+def _take(script: Script, timeout: float | None, late: Exception) -> tuple[float, object]:
     """Return how long the next step takes, and what it is: `late` if that is past the timeout, and
     None at the end of the script. What is left of a pause stays in it."""
     waited = 0.0
@@ -58,7 +59,7 @@ def _take(script: Script, timeout: float | None, late: Exception) -> tuple[float
     return waited, script.pop(0) if script else None
 
 
-def _raise_if_error(step: Any, what: str) -> None:
+def _raise_if_error(step: object, what: str) -> None:
     if isinstance(step, BaseException) or (
         isinstance(step, type) and issubclass(step, BaseException)
     ):
@@ -86,8 +87,8 @@ class _MockStream:
         buffer: Script,
         http2: bool = False,
         *,
-        writes: Iterable[Any] = (),
-        handshakes: Iterable[Any] = (),
+        writes: Iterable[object] = (),
+        handshakes: Iterable[object] = (),
         read_size: int | None = None,
         sleep: Sleep | None = None,
     ) -> None:
@@ -99,16 +100,16 @@ class _MockStream:
         self._sleep = sleep
         self.closed = False
         self.written: list[bytes] = []
-        self.log: list[tuple[str, Any]] = []
+        self.log: list[tuple[str, object]] = []
 
-    def _begin_read(self, max_bytes: int, timeout: float | None) -> tuple[float, Any]:
+    def _begin_read(self, max_bytes: int, timeout: float | None) -> tuple[float, object]:
         self.log.append(("read", max_bytes))
         if self.closed:
             raise ReadError("read from a mock stream that is closed")
         late = ReadTimeout(f"read from a mock stream timed out: {_seconds(timeout)}")
         return _take(self._buffer, timeout, late)
 
-    def _end_read(self, step: Any, max_bytes: int) -> bytes:
+    def _end_read(self, step: object, max_bytes: int) -> bytes:
         if not isinstance(step, (bytes, bytearray)):
             _raise_if_error(step, "the buffer of a mock stream")
             return b""
@@ -120,21 +121,21 @@ class _MockStream:
             self._buffer.insert(0, data[size:])
         return data[:size]
 
-    def _begin_write(self, data: bytes, timeout: float | None) -> tuple[float, Any]:
+    def _begin_write(self, data: bytes, timeout: float | None) -> tuple[float, object]:
         self.log.append(("write", data))
         late = WriteTimeout(f"write to a mock stream timed out: {_seconds(timeout)}")
         return _take(self._writes, timeout, late)
 
-    def _end_write(self, step: Any, data: bytes) -> None:
+    def _end_write(self, step: object, data: bytes) -> None:
         _raise_if_error(step, "the writes of a mock stream")
         self.written.append(data)
 
-    def _begin_tls(self, name: str | None, timeout: float | None) -> tuple[float, Any]:
+    def _begin_tls(self, name: str | None, timeout: float | None) -> tuple[float, object]:
         self.log.append(("start_tls", name))
         late = ConnectTimeout(f"TLS handshake with a mock stream timed out: {_seconds(timeout)}")
         return _take(self._handshakes, timeout, late)
 
-    def _end_tls(self, step: Any) -> None:
+    def _end_tls(self, step: object) -> None:
         try:
             _raise_if_error(step, "the handshakes of a mock stream")
         except BaseException:
@@ -212,9 +213,9 @@ class _MockBackend:
         buffer: Script,
         http2: bool = False,
         *,
-        connects: Iterable[Any] = (),
-        writes: Iterable[Any] = (),
-        handshakes: Iterable[Any] = (),
+        connects: Iterable[object] = (),
+        writes: Iterable[object] = (),
+        handshakes: Iterable[object] = (),
         read_size: int | None = None,
         sleep: Sleep | None = None,
     ) -> None:
@@ -228,12 +229,12 @@ class _MockBackend:
         self.opened: list[str] = []
         self.streams: list[Any] = []
 
-    def _begin(self, where: str, timeout: float | None) -> tuple[float, Any]:
+    def _begin(self, where: str, timeout: float | None) -> tuple[float, object]:
         self.opened.append(where)
         late = ConnectTimeout(f"connect to {where} timed out: {_seconds(timeout)}")
         return _take(self._connects, timeout, late)
 
-    def _script(self, step: Any) -> tuple[Script, dict[str, Any]]:
+    def _script(self, step: object) -> tuple[Script, dict[str, Any]]:
         """Return the script of the connection that `step` leads to, and its other settings."""
         buffer = step if isinstance(step, list) else self._buffer
         if buffer is not step:

@@ -19,7 +19,7 @@ import logging
 import re
 import time
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypeVar
 
 from .._backends.base import SOCKET_OPTION, NetworkBackend, NetworkStream
 from .._backends.sync import SyncBackend
@@ -34,6 +34,8 @@ from .cassettes.requests import PREFACE
 
 if TYPE_CHECKING:
     import ssl
+
+T = TypeVar("T")  # what an action returns
 
 # Bytes of an unfinished line that are remembered: no header with a secret has a longer name.
 MAX_NAME = 256
@@ -239,7 +241,7 @@ class LoggingBackend(NetworkBackend):
         stream = self._timed(f"{name} connect", connect)
         return LoggingStream(stream, name, self)
 
-    def _timed(self, what: str, action: Callable[[], Any]) -> Any:
+    def _timed(self, what: str, action: Callable[[], T]) -> T:
         started = time.perf_counter()
         try:
             result = action()

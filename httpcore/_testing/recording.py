@@ -454,7 +454,7 @@ class SplicedStream(ReplayStream):
     ) -> None:
         super().__init__(player, tape)
         self._record = record
-        self._handshakes: list[tuple[Any, str | None]] = []  # to be made up for
+        self._handshakes: list[tuple[ssl.SSLContext, str | None]] = []  # to be made up for
         self._live: RecordingStream | None = None
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
@@ -533,7 +533,7 @@ class SplicedStream(ReplayStream):
 
 
 def _secure(
-    stream: RecordingStream, context: Any, name: str | None, timeout: float | None
+    stream: RecordingStream, context: ssl.SSLContext, name: str | None, timeout: float | None
 ) -> RecordingStream:
     secured = stream.start_tls(context, name, timeout)
     assert isinstance(secured, RecordingStream)

@@ -15,7 +15,7 @@ import base64
 import binascii
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
@@ -33,6 +33,9 @@ from .exchange import (
     to_bytes,
     to_text,
 )
+
+# A line that was read, or is to be written: a JSON object, of values that are yet to be checked.
+Event = dict[str, Any]
 
 FORMAT = "httpcore"
 VERSION = 1
@@ -56,7 +59,7 @@ def header_line() -> bytes:
 def to_lines(exchange: Exchange) -> bytes:
     """Return an exchange as it stands in a cassette, filtered or not: whole lines."""
     asked, answer = exchange.asked, exchange.answer
-    events: list[dict[str, Any]] = [{"request": f"{asked.method} {asked.url}"}]
+    events: list[Event] = [{"request": f"{asked.method} {asked.url}"}]
     events += _fields("header", asked.headers)
     events += _body_events(asked.body)
     if asked.stopped:
@@ -72,13 +75,13 @@ def to_lines(exchange: Exchange) -> bytes:
         events += _fields("trailer", answer.trailers)
     for direction, data in exchange.raw:
         events += [{"raw": direction, **event} for event in _data_events(data)]
-    end: dict[str, Any] = {"end": exchange.end}
+    end: Event = {"end": exchange.end}
     if exchange.end == FAILED:
         end["error"], end["text"] = exchange.error
     return b"".join(map(_to_line, [*events, end]))
 
 
-def _to_line(event: dict[str, Any]) -> bytes:
+def _to_line(event: Event) -> bytes:
     """Return one line. Characters that cannot be seen, or that change how their line looks, are
     escaped: what a reviewer sees is what is there."""
     text = json.dumps(event, ensure_ascii=False)
@@ -87,11 +90,11 @@ def _to_line(event: dict[str, Any]) -> bytes:
     return text.encode("utf-8") + b"\n"
 
 
-def _fields(kind: str, headers: Headers) -> list[dict[str, Any]]:
+def _fields(kind: str, headers: Headers) -> list[Event]:
     return [{kind: to_text(b"%b: %b" % line).rstrip(" ")} for line in headers]
 
 
-def _body_events(body: bytes) -> list[dict[str, Any]]:
+def _body_events(body: bytes) -> list[Event]:
     """Return a body as JSON where that gives the same bytes again, else as `_data_events`."""
     if body[:1] in (b"{", b"[") and b"\n" not in body[:-1]:  # else it is lines already
         try:
@@ -119,13 +122,13 @@ def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(name)
 
 
-def _write_json(value: Any, style: dict[str, Any]) -> bytes:
+def _write_json(value: object, style: Mapping[str, object]) -> bytes:
     separators = (", ", ": ") if style.get("spaces") else (",", ":")
     text = json.dumps(value, ensure_ascii=bool(style.get("ascii")), separators=separators)
     return (text + ("\n" if style.get("newline") else "")).encode("utf-8", "surrogatepass")
 
 
-def _data_events(data: bytes) -> list[dict[str, Any]]:
+def _data_events(data: bytes) -> list[Event]:
     """Return bytes as text, a line in each event, where they are clean UTF-8; else as base64."""
     try:
         text = data.decode("utf-8")
@@ -204,7 +207,7 @@ def _broken(name: str, line: int, what: str) -> CassetteError:
     return CassetteError(f"{name}, line {line}: {what}")
 
 
-def _read_line(line: bytes) -> dict[str, Any]:
+def _read_line(line: bytes) -> Event:
     event = json.loads(line.decode("utf-8"))
     if not isinstance(event, dict):
         raise ValueError("not an object in braces")
@@ -245,7 +248,7 @@ class _Builder:
         self._message: Asked | Answer | None = None  # whose body comes
         self._body: list[bytes] = []
 
-    def add(self, line: int, event: dict[str, Any]) -> Exchange | None:
+    def add(self, line: int, event: Event) -> Exchange | None:
         """Take one event; the exchange, when this was its end."""
         self._line = line
         kind = next((kind for kind in _EVENTS if kind in event), None)
@@ -260,13 +263,12 @@ class _Builder:
                 if self.open is not None
                 else f"{kind} outside of an exchange: a request has to come before"
             )
-        result: Exchange | None = _EVENTS[kind](self, event)
-        return result
+        return _EVENTS[kind](self, event)
 
     def _refuse(self, what: str) -> NoReturn:
         raise _broken(self._name, self._line, what)
 
-    def _string(self, event: dict[str, Any], kind: str) -> str:
+    def _string(self, event: Event, kind: str) -> str:
         value = event[kind]
         if not isinstance(value, str):
             self._refuse(f"the {kind} must be a string, not {value!r:.40}")
@@ -285,31 +287,31 @@ class _Builder:
         self._body = []
         self._section, self._message = section, message
 
-    def _request(self, event: dict[str, Any]) -> None:
+    def _request(self, event: Event) -> None:
         match = _match_request(self._string(event, "request"))
         if match is None:
             self._refuse('a request is "METHOD URL"')
         self.open = Exchange(Asked(match[1], match[2]), line=self._line)
         self._goes_on(self.open.asked.headers, self.open.asked)
 
-    def _header(self, event: dict[str, Any]) -> None:
+    def _header(self, event: Event) -> None:
         if self._section is None:
             self._refuse("a header after the body")
         self._section.append(self._field(event, "header"))
 
-    def _field(self, event: dict[str, Any], kind: str) -> tuple[bytes, bytes]:
+    def _field(self, event: Event, kind: str) -> tuple[bytes, bytes]:
         match = _match_field(self._string(event, kind))
         if match is None:
             self._refuse(f'a {kind} is "Name: value", on one line')
         return to_bytes(match[1]), to_bytes(match[2].rstrip(" \t"))
 
-    def _add_body(self, event: dict[str, Any]) -> None:
+    def _add_body(self, event: Event) -> None:
         if self._message is None:
             self._refuse("a body where none can be")
         self._section = None
         self._body.append(self._data(event))
 
-    def _data(self, event: dict[str, Any]) -> bytes:
+    def _data(self, event: Event) -> bytes:
         if "json" in event:
             style = {name: event.get(name, False) for name in ("spaces", "ascii", "newline")}
             return _write_json(event["json"], style)
@@ -322,12 +324,12 @@ class _Builder:
         except (binascii.Error, ValueError) as exc:
             self._refuse(f"this is no base64: {exc}")
 
-    def _stopped(self, event: dict[str, Any]) -> None:
+    def _stopped(self, event: Event) -> None:
         assert self.open is not None
         self._goes_on()
         self.open.asked.stopped = bool(event["stopped"])
 
-    def _interim(self, event: dict[str, Any]) -> None:
+    def _interim(self, event: Event) -> None:
         assert self.open is not None
         match = _match_interim(self._string(event, "interim"))
         if match is None:
@@ -336,7 +338,7 @@ class _Builder:
         self.open.interim.append((int(match[1]), headers))
         self._goes_on(headers)
 
-    def _response(self, event: dict[str, Any]) -> None:
+    def _response(self, event: Event) -> None:
         assert self.open is not None
         match = _match_status(self._string(event, "response"))
         if match is None or (match[2] < "200" and match[2] != "101"):
@@ -345,21 +347,21 @@ class _Builder:
         answer = self.open.answer = Answer(version, int(match[2]), reason)
         self._goes_on(answer.headers, answer)
 
-    def _trailer(self, event: dict[str, Any]) -> None:
+    def _trailer(self, event: Event) -> None:
         assert self.open is not None
         if self.open.answer is None:
             self._refuse("a trailer before the response")
         self._goes_on()
         self.open.answer.trailers.append(self._field(event, "trailer"))
 
-    def _raw(self, event: dict[str, Any]) -> None:
+    def _raw(self, event: Event) -> None:
         assert self.open is not None
         if event["raw"] not in ("sent", "received"):
             self._refuse('raw is "sent" or "received"')
         self._goes_on()
         self.open.raw.append((event["raw"], self._data(event)))
 
-    def _end(self, event: dict[str, Any]) -> Exchange:
+    def _end(self, event: Event) -> Exchange:
         assert self.open is not None
         exchange, self.open = self.open, None
         exchange.end = self._string(event, "end")
@@ -376,7 +378,7 @@ class _Builder:
 
 
 # By the name of an event; `raw` and `end` may have a text of their own, so they come first.
-_EVENTS: dict[str, Any] = {
+_EVENTS: dict[str, Callable[[_Builder, Event], Exchange | None]] = {
     "raw": _Builder._raw,
     "end": _Builder._end,
     "request": _Builder._request,

@@ -213,7 +213,7 @@ class Filters:
         return match[1] + self.value(match[2], re.sub(rb"\r?\n[ \t]+", b" ", match[3].strip()))
 
 
-def _names(what: str, given: Any, *, patterns: bool = False) -> list[Any]:
+def _names(what: str, given: Iterable[object], *, patterns: bool = False) -> list[Any]:
     """Return the names as they were given; patterns as bytes."""
     if isinstance(given, (str, bytes)):
         raise TypeError(f"{what} must be a list of names, not one {type(given).__name__}")
