@@ -28,6 +28,9 @@ from .options import (
 from .run import STDOUT, run
 from .terminal import ALWAYS, AUTO, NEVER, Terminal
 
+# What click has read, each value of its own type, by the names of the parameters.
+Values = dict[str, Any]
+
 _SECONDS = click.FloatRange(min=0, min_open=True)
 
 SHORT = """\
@@ -224,7 +227,7 @@ def run_command(arguments: Sequence[str] | None) -> int:
     return code
 
 
-def read_options(urls: Sequence[str], values: dict[str, Any]) -> Options:
+def read_options(urls: Sequence[str], values: Values) -> Options:
     """What the texts of the command line mean.
 
     Raises Problem where they mean nothing.
@@ -273,7 +276,7 @@ EXCLUSIVE = (
 )
 
 
-def _check(values: dict[str, Any]) -> None:
+def _check(values: Values) -> None:
     for one, other in EXCLUSIVE:
         if values[one] and values[other]:
             raise usage(f"{_spelled(one)} and {_spelled(other)} exclude each other")
@@ -285,7 +288,7 @@ def _spelled(name: str) -> str:
     return "--http1.1" if name == "http1_1" else "--" + name.replace("_", "-")
 
 
-def _only(urls: Sequence[str], values: dict[str, Any]) -> str:
+def _only(urls: Sequence[str], values: Values) -> str:
     if len(urls) == 1:
         return urls[0]
     if not urls:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import importlib
 import zlib
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, Protocol
 
 from .._core.h1 import Headers
 from .exits import Exit, Problem
@@ -31,6 +31,15 @@ _GZIP_BEGINS = b"\x1f"  # RFC 1952 section 2.3.1
 
 class Undecodable(Exception):
     """There is no decoder; the text says for what, and what would help."""
+
+
+class Decoder(Protocol):
+    @property
+    def complete(self) -> bool:
+        """Return whether what was fed may end here."""
+
+    def feed(self, data: bytes) -> Iterator[bytes]:
+        """Decode the next piece of a body."""
 
 
 class Inflate:
@@ -150,14 +159,14 @@ def decoded(parts: Iterator[bytes], names: list[str]) -> Iterator[bytes]:
     return parts
 
 
-def _decoder(name: str) -> Any:
+def _decoder(name: str) -> Decoder:
     make = _DECODERS.get(name)
     if make is None:
         raise Undecodable(f"the content encoding {name!r} is not known")
     return make()
 
 
-def _through(parts: Iterator[bytes], name: str, decoder: Any) -> Iterator[bytes]:
+def _through(parts: Iterator[bytes], name: str, decoder: Decoder) -> Iterator[bytes]:
     for part in parts:
         try:
             yield from decoder.feed(part)
@@ -188,7 +197,7 @@ def _gzip() -> Inflate:
     return Inflate(_GZIP)
 
 
-_DECODERS: dict[str, Callable[[], Any]] = {
+_DECODERS: dict[str, Callable[[], Decoder]] = {
     "gzip": _gzip,
     "x-gzip": _gzip,
     "deflate": Deflate,

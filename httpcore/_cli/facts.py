@@ -13,6 +13,9 @@ from typing import Any
 from ..rules import host_and_port
 from .text import line
 
+# What a trace event is about, under names that depend on the event.
+Details = dict[str, Any]
+
 
 @dataclass
 class TLSFacts:
@@ -56,7 +59,7 @@ class Facts:
     received: int = 0
     written: int = 0
 
-    def note(self, now: float, event: str, details: dict[str, Any]) -> None:
+    def note(self, now: float, event: str, details: Details) -> None:
         """A trace event."""
         stream: Any = details.get("return_value")
         if event.endswith(".connect_tcp.complete"):
@@ -70,7 +73,7 @@ class Facts:
             self.tls = read_tls(stream.get_extra_info("ssl_object"))
 
 
-def address(value: Any) -> str | None:
+def address(value: object) -> str | None:
     """A socket's address as one writes it."""
     if isinstance(value, tuple):
         return host_and_port(*value[:2])

@@ -14,9 +14,8 @@ import os
 import re
 import sys
 from base64 import b64encode
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 from urllib.parse import unquote_to_bytes
 
 import httpcore
@@ -139,7 +138,7 @@ def read_headers(
     return fields, frozenset(without)
 
 
-def read_auth(text: str, ask: Any) -> Auth:
+def read_auth(text: str, ask: Callable[[str], str]) -> Auth:
     """``user:password``; without a colon, `ask(user)` is called for the password."""
     user, colon, password = text.partition(":")
     return to_bytes(user), to_bytes(password if colon else ask(user))

@@ -7,7 +7,7 @@ not know: where it is printed.
 from __future__ import annotations
 
 import json
-from typing import Any
+from collections.abc import Iterable
 
 import httpcore
 
@@ -28,7 +28,7 @@ def report(
     """The object as text: one line, ASCII, no control characters."""
     leg = timeline.legs[-1] if timeline.legs else Leg("")
     url = facts.urls[-1] if facts.urls else str(options.url)
-    found: dict[str, Any] = {
+    found: dict[str, object] = {
         "url": url,
         "method": facts.method or options.method,
         **_response(response),
@@ -51,7 +51,7 @@ def report(
     return json.dumps(found).replace("\x7f", "\\u007f")
 
 
-def _response(response: httpcore.Response | None) -> dict[str, Any]:
+def _response(response: httpcore.Response | None) -> dict[str, object]:
     if response is None:
         return {"status": None, "reason": None, "http_version": None, "headers": [], "trailers": []}
     reason = response.extensions.get("reason_phrase")
@@ -64,11 +64,11 @@ def _response(response: httpcore.Response | None) -> dict[str, Any]:
     }
 
 
-def _pairs(headers: Any) -> list[list[str]]:
+def _pairs(headers: Iterable[tuple[bytes, bytes]]) -> list[list[str]]:
     return [[of_bytes(name), of_bytes(value)] for name, value in headers]
 
 
-def _tls(facts: Facts) -> dict[str, Any] | None:
+def _tls(facts: Facts) -> dict[str, object] | None:
     tls = facts.tls
     if tls is None:
         return None
@@ -89,7 +89,7 @@ def _timings(leg: Leg, timeline: Timeline) -> dict[str, float | None]:
     return {name: None if value is None else round(value, 6) for name, value in found.items()}
 
 
-def _error(problem: Problem | None) -> dict[str, Any] | None:
+def _error(problem: Problem | None) -> dict[str, object] | None:
     if problem is None or problem.code is Exit.OK:
         return None
     cause = problem.cause

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from typing import Any
 
 import httpcore
 
@@ -16,7 +15,7 @@ from .._redact import redact_url
 from . import output
 from .decoding import Undecodable, codings, decoded
 from .exits import Exit, Problem, explain
-from .facts import Facts
+from .facts import Details, Facts
 from .options import Options
 from .report import report
 from .sending import MAX_REDIRECTS, Leg, Sender, first_leg, next_leg
@@ -108,7 +107,7 @@ class Run:
             text = report(self._options, self._response, self._facts, self.timeline, problem)
             self._terminal.write(text.encode("ascii") + b"\n")
 
-    def _trace(self, event: str, details: dict[str, Any]) -> None:
+    def _trace(self, event: str, details: Details) -> None:
         now = self.timeline.clock()
         for note in self._listeners:
             note(now, event, details)

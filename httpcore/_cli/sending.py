@@ -21,13 +21,14 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from time import monotonic
-from typing import Any
+from typing import Any, BinaryIO
 from urllib.parse import urljoin
 from urllib.request import getproxies_environment
 
 import httpcore
 
 from .._backends.sync import SyncStream
+from .._core.h1 import Headers
 from .._models import content_length
 from .._redact import is_secret
 from .._settings import read_protocols
@@ -35,6 +36,7 @@ from .._url import to_url
 from ..rules import HTTP11_ONLY
 from .decoding import accepted
 from .exits import Exit, Problem
+from .facts import Details
 from .options import (
     STDIN,
     UNREADABLE,
@@ -65,7 +67,7 @@ ABOUT_BODIES = frozenset({b"content-type", b"content-length", b"content-encoding
 _AUTHORITY = re.compile(rb"(?:(?:[A-Za-z][A-Za-z0-9+.-]*:)?//[^/?#]*)?")
 _ESCAPED = re.compile(rb"[^!-~]")
 
-Trace = Callable[[str, dict[str, Any]], None]
+Trace = Callable[[str, Details], None]
 
 
 @dataclass(frozen=True)
@@ -95,7 +97,7 @@ class Sender:
     options: Options
     terminal: Terminal
     trace: Trace
-    informational: Callable[[int, Any], None] | None
+    informational: Callable[[int, Headers], None] | None
     sent: int = 0
     _files: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
     _end: float | None = None
@@ -121,7 +123,7 @@ class Sender:
         self._files.close()
         self._pool.close()
 
-    def send(self, leg: Leg, extensions: dict[str, Any]) -> httpcore.Response:
+    def send(self, leg: Leg, extensions: dict[str, object]) -> httpcore.Response:
         """The response to `leg`, its body unread; `extensions` are those of `prepare`."""
         request = httpcore.Request(
             to_bytes(leg.method),
@@ -149,7 +151,7 @@ class Sender:
         file = self._open(path)
         name = "standard input" if path == STDIN else os.path.basename(path)
         meter = Meter(self.terminal, name, content_length(file))
-        content: Any = MeteredFile(file, meter)
+        content: BinaryIO | MeteredFile = MeteredFile(file, meter)
         if path != STDIN and self._system_sends(request):
             self._backend.on_file = meter.at
             content = file
@@ -175,7 +177,7 @@ class Sender:
         )
         return straight or not self.terminal.has_progress
 
-    def _open(self, path: str) -> Any:
+    def _open(self, path: str) -> BinaryIO:
         if path == STDIN:
             return sys.stdin.buffer
         try:

@@ -16,7 +16,7 @@ import httpcore
 
 from .._core.h1 import Headers
 from .._exceptions import explain
-from .facts import TLSFacts
+from .facts import Details, TLSFacts
 from .text import line, masked, of_bytes, target
 
 Say = Callable[[Text | str], None]
@@ -39,7 +39,7 @@ class Verbose:
         self._say = say
         self._tls = tls
 
-    def note(self, now: float, event: str, details: dict[str, Any]) -> None:
+    def note(self, now: float, event: str, details: Details) -> None:
         """A trace event."""
         room, _, what = event.partition(".")
         if "exception" in details:
@@ -101,7 +101,7 @@ class Trace:
         self._say = say
         self._start: float | None = None
 
-    def note(self, now: float, event: str, details: dict[str, Any]) -> None:
+    def note(self, now: float, event: str, details: Details) -> None:
         """A trace event."""
         if self._start is None:
             self._start = now
@@ -117,7 +117,7 @@ class Trace:
             self._say(f"{_INDENT}{name}: {value}")
 
 
-def _describe(event: str, details: dict[str, Any]) -> tuple[str, Headers]:
+def _describe(event: str, details: Details) -> tuple[str, Headers]:
     """An event's details in short, and the header fields among them."""
     if "exception" in details:
         return _failure(details), []
@@ -140,13 +140,13 @@ def _describe(event: str, details: dict[str, Any]) -> tuple[str, Headers]:
     return " ".join(shown), []
 
 
-def _show(value: Any) -> str:
+def _show(value: object) -> str:
     if isinstance(value, ssl.SSLContext):
         return type(value).__name__  # its repr says no more
     return line(f"{value:g}" if isinstance(value, float) else str(value))
 
 
-def _failure(details: dict[str, Any]) -> str:
+def _failure(details: Details) -> str:
     exc = details["exception"]
     text = explain(exc)
     return line(f"{type(exc).__name__}: {text}" if text else type(exc).__name__)

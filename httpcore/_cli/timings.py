@@ -15,9 +15,11 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from httpcore.exceptions import NameResolutionError
+
+from .facts import Details
 
 DNS, CONNECT, PROXY_TLS, TUNNEL, TLS = "dns", "connect", "proxy tls", "tunnel", "tls"
 SEND, WAIT, RECEIVE = "send", "wait", "receive"
@@ -109,7 +111,7 @@ class Timeline:
         self.legs.append(Leg(title, proxied))
         return self.legs[-1]
 
-    def note(self, now: float, event: str, details: dict[str, Any]) -> None:
+    def note(self, now: float, event: str, details: Details) -> None:
         """A trace event."""
         room, _, what = event.partition(".")
         if not self.legs or room == "pool":
@@ -121,9 +123,7 @@ class Timeline:
         else:
             self._note_opening(now, room, step, state, details)
 
-    def _note_opening(
-        self, now: float, room: str, step: str, state: str, details: dict[str, Any]
-    ) -> None:
+    def _note_opening(self, now: float, room: str, step: str, state: str, details: Details) -> None:
         leg = self.legs[-1]
         if state == "failed":
             leg.attempts += 1
@@ -151,7 +151,7 @@ class Timeline:
             self.legs[-1].phases.append(Phase(DNS, start, start + looked_up))
             self._open = (name, start + looked_up)
 
-    def _note_exchange(self, now: float, step: str, state: str, details: dict[str, Any]) -> None:
+    def _note_exchange(self, now: float, step: str, state: str, details: Details) -> None:
         if step == "send_request_headers" and state == "started":
             self._tunnels = details["request"].method == b"CONNECT"
             if not self._tunnels:
