@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import threading
 import weakref
-from typing import Any, Protocol
+from typing import Protocol
 
 
 class Body(Protocol):
@@ -75,7 +75,7 @@ class CancelToken:
         return f"<{type(self).__name__} [{'cancelled' if self.cancelled else 'not cancelled'}]>"
 
 
-def attach(token: Any, body: Body) -> bool:
+def attach(token: object, body: Body) -> bool:
     """Let `token` end the request of `body`; whether it has done so already.
 
     Raises TypeError when it is no `CancelToken`.

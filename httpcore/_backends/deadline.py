@@ -7,6 +7,7 @@ Owns: the stream that keeps to a deadline. Must not know: HTTP, pools, the arith
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import Any
 
 from .._exceptions import (
@@ -73,11 +74,14 @@ class DeadlineStream(ForwardingStream):
         return self._timed(WriteTimeout, timeout, self._write_piece, buffer)
 
     def _timed(
-        self, kind: type[TimeoutException], timeout: float | None, call: Any, buffer: memoryview
+        self,
+        kind: type[TimeoutException],
+        timeout: float | None,
+        call: Callable[[memoryview, float], int],
+        buffer: memoryview,
     ) -> int:
         try:
-            count: int = call(buffer, self._left(timeout, kind))
-            return count
+            return call(buffer, self._left(timeout, kind))
         except TimeoutException as exc:
             self._explain(exc)
             raise
@@ -100,13 +104,16 @@ class DeadlineStream(ForwardingStream):
         return self._send_until(self._inside.send_file, (file, offset, count), timeout, until)
 
     def _send_until(
-        self, send: Any, arguments: tuple[Any, ...], timeout: float | None, until: float | None
+        self,
+        send: Callable[..., int],
+        arguments: tuple[object, ...],
+        timeout: float | None,
+        until: float | None,
     ) -> int:
         at = self._deadline.at
         try:
             self._left(timeout, WriteTimeout)
-            sent: int = send(*arguments, timeout, at if until is None else min(at, until))
-            return sent
+            return send(*arguments, timeout, at if until is None else min(at, until))
         except TimeoutException as exc:
             self._explain(exc)
             raise

@@ -51,13 +51,13 @@ def close_in_child(sock: socket.socket) -> None:
         _sockets[id(sock)] = sock
 
 
-def keep_in_child(sock: Any) -> None:
+def keep_in_child(sock: object) -> None:
     """Let the child of a fork keep `sock`, whatever it is, from now on."""
     if is_closed_in_child(sock):
         _sockets.pop(id(sock), None)
 
 
-def is_closed_in_child(sock: Any) -> bool:
+def is_closed_in_child(sock: object) -> bool:
     """Return whether a child would close its copy of `sock`."""
     return _sockets.get(id(sock)) is sock
 

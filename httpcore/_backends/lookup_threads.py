@@ -26,7 +26,7 @@ import contextlib
 import threading
 import time
 from collections.abc import Callable, Hashable
-from typing import Any
+from typing import Any, TypeVar
 
 from .._core.deadline import uncounted
 from .._exceptions import ConnectError, ConnectTimeout, NameResolutionError
@@ -41,6 +41,8 @@ MAX_LOOKUPS = 100
 # Seconds. A waiter is woken; should the thread that was to wake it be interrupted before it could,
 # the waiter looks by itself.
 MAX_SLEEP = 1.0
+
+T = TypeVar("T")
 
 # The result of a look-up that was given up before it began.
 _ABANDONED: Any = object()
@@ -82,7 +84,7 @@ class _Lookup:
 
     __slots__ = ("key", "owner", "results", "seconds", "started", "waiters", "work")
 
-    def __init__(self, key: Hashable, work: Callable[[], Any], seconds: float) -> None:
+    def __init__(self, key: Hashable, work: Callable[[], object], seconds: float) -> None:
         self.key = key
         self.work = work
         self.seconds = seconds
@@ -100,7 +102,7 @@ class _Lookup:
             result = exc.with_traceback(exc.__traceback__ and exc.__traceback__.tb_next)
         self.end(result)
 
-    def end(self, result: Any) -> None:
+    def end(self, result: object) -> None:
         """Hand `result` to all that wait. Whoever comes from now on asks anew."""
         self.results.append(result)
         _remove(self)
@@ -128,7 +130,7 @@ class _Registry:
 _registry = _Registry()
 
 
-def in_time(work: Callable[[], Any], key: Hashable, host: str, seconds: float) -> Any:
+def in_time(work: Callable[[], T], key: Hashable, host: str, seconds: float) -> T:
     """Return `work()`, or what it returns to another caller that began it for the same `key`.
 
     Parameters:
@@ -140,7 +142,7 @@ def in_time(work: Callable[[], Any], key: Hashable, host: str, seconds: float) -
     """
     if threading.get_ident() in _registry.threads:
         return work()
-    result = _ask(work, key, host, seconds)
+    result: T | BaseException = _ask(work, key, host, seconds)
     if not isinstance(result, BaseException):
         return result
     try:
@@ -149,7 +151,7 @@ def in_time(work: Callable[[], Any], key: Hashable, host: str, seconds: float) -
         del result  # it refers to this frame
 
 
-def _ask(work: Callable[[], Any], key: Hashable, host: str, seconds: float) -> Any:
+def _ask(work: Callable[[], object], key: Hashable, host: str, seconds: float) -> Any:
     """Return what `work` returned or raised, here or for another caller."""
     end = time.monotonic() + seconds
     while True:

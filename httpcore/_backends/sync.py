@@ -117,12 +117,13 @@ class SyncStream(NetworkStream):
 
     def __init__(self, sock: socket.socket, peer: str) -> None:
         self._sock = sock
-        self._resumable: tuple[Any, Key | None] | None = None  # context and key of its TLS session
+        # Context and key of its TLS session.
+        self._resumable: tuple[object, Key | None] | None = None
         self._tls = self._secured = isinstance(sock, ssl.SSLSocket)
         self._pollable: bool | None = None  # once it was asked
         # SSLSocket.recv and .send are Python functions around these two.
         self._recv: Callable[[int], bytes] = sock.read if self._tls else sock.recv  # type: ignore[attr-defined]
-        self._send: Callable[[Any], int] = sock.send
+        self._send: Callable[[bytes | memoryview], int] = sock.send
         self._timeout = sock.gettimeout()
         self._poll: Any = None
         self._lookup_time: float | None = None

@@ -17,11 +17,11 @@ import select
 import socket
 import time
 from collections.abc import Callable, Iterable
-from typing import Any
 
 from .._core.deadline import uncounted
 from .._core.happy_eyeballs import ATTEMPT_DELAY, Address, Race, interleave
 from .._exceptions import ConnectError, ConnectTimeout, NameResolutionError
+from .base import SOCKET_OPTION
 from .fork import close_in_child
 from .interrupt import clear_waker, set_waker, shut_down
 from .lookup_threads import in_time
@@ -38,7 +38,7 @@ def open_tcp(
     port: int,
     timeout: float | None,
     local_address: str | None,
-    options: list[Any],
+    options: list[SOCKET_OPTION],
     resolver: Resolver | None = None,
     lookup_time: list[float] | None = None,
 ) -> socket.socket:
@@ -74,7 +74,7 @@ class ConnectRace:
     """One race: the sockets of the addresses that have not answered yet."""
 
     def __init__(
-        self, addresses: list[Address], local_address: str | None, options: list[Any]
+        self, addresses: list[Address], local_address: str | None, options: list[SOCKET_OPTION]
     ) -> None:
         self._race = Race(addresses)
         self._alone = len(addresses) == 1

@@ -20,6 +20,7 @@ from __future__ import annotations
 import os
 import socket
 import ssl
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -72,8 +73,8 @@ def wrap_socket(
 
 def wrap_bio(
     context: Any,
-    incoming: Any,
-    outgoing: Any,
+    incoming: ssl.MemoryBIO,
+    outgoing: ssl.MemoryBIO,
     *,
     server_hostname: str | None = None,
     protocols: tuple[str, ...] | None = None,
@@ -93,7 +94,7 @@ def wrap_bio(
         return wrap(incoming, outgoing, server_hostname=server_hostname)
 
 
-def _accepted(wrap: Any) -> dict[str, bool]:
+def _accepted(wrap: Callable[..., object]) -> dict[str, bool]:
     """Return those of the arguments beyond urllib3's that `wrap` takes, as far as it says so."""
     if getattr(wrap, "__func__", None) is ssl.SSLContext.__dict__.get("wrap_socket"):
         return _WANTED
@@ -132,7 +133,7 @@ def _shake_hands_too(
         twin.close()
 
 
-def _twin(sock: Any) -> Any:
+def _twin(sock: Any) -> socket.socket | None:
     """Return a second descriptor of the connection that `sock` has; None where it has none."""
     try:
         number = os.dup(sock.fileno())
@@ -145,7 +146,7 @@ def _twin(sock: Any) -> Any:
         raise
 
 
-def _is_complete(wrapped: Any) -> bool:
+def _is_complete(wrapped: object) -> bool:
     names = ("do_handshake", "gettimeout", "recv", "recv_into", "send")
     return all(hasattr(wrapped, name) for name in names)
 
@@ -165,7 +166,7 @@ class ForeignSocket:
     def do_handshake(self) -> None:
         """Do nothing: that is over."""
 
-    def send(self, data: Any) -> int:
+    def send(self, data: bytes | memoryview) -> int:
         self._wrapped.sendall(bytes(data))
         return len(data)
 

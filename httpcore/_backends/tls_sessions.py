@@ -42,17 +42,20 @@ _SETTINGS = (
 )
 
 # The name that was checked, the name of the other end, and the settings at that time.
-Key = tuple[Any, ...]
+Key = tuple[object, ...]
+
+# By key: an `ssl.SSLSession` or what another make has for it, and when it was kept.
+Sessions = dict[Key, tuple[Any, float]]
 
 # Every step here is one operation on a dict, so there is no lock to be held over a fork.
-_kept: weakref.WeakKeyDictionary[Any, dict[Key, tuple[Any, float]]] = weakref.WeakKeyDictionary()
+_kept: weakref.WeakKeyDictionary[object, Sessions] = weakref.WeakKeyDictionary()
 
 # Resuming only saves time: whatever goes wrong with it, with contexts and sockets of other makes
 # too, must not fail a request.
 _never_fails = contextlib.suppress(Exception)
 
 
-def session_key(context: Any, name: str | None, peer: str) -> Key | None:
+def session_key(context: object, name: str | None, peer: str) -> Key | None:
     """Return the key under which a session has to be kept to be resumed by a connection made with
     `context` as it is now; None where none is to be resumed."""
     if not resumes_tls_sessions(context):
@@ -62,7 +65,7 @@ def session_key(context: Any, name: str | None, peer: str) -> Key | None:
     return None
 
 
-def session_for(context: Any, key: Key | None) -> Any:
+def session_for(context: object, key: Key | None) -> Any:
     """Return the session to offer, an `ssl.SSLSession`, or None."""
     if key is None:
         return None
@@ -72,7 +75,7 @@ def session_for(context: Any, key: Key | None) -> Any:
     return None
 
 
-def offer_session(context: Any, key: Key | None, tls: Any) -> None:
+def offer_session(context: object, key: Key | None, tls: Any) -> None:
     """Have `tls`, an `ssl.SSLSocket` or `ssl.SSLObject` before its handshake, resume a session."""
     with _never_fails:
         session = session_for(context, key)
@@ -80,7 +83,7 @@ def offer_session(context: Any, key: Key | None, tls: Any) -> None:
             tls.session = session
 
 
-def keep_session(context: Any, key: Key | None, tls: Any) -> None:
+def keep_session(context: object, key: Key | None, tls: object) -> None:
     """Keep what `tls`, an `ssl.SSLSocket` or `ssl.SSLObject`, can be resumed with.
 
     Call it when the peer has answered: a TLS 1.3 ticket comes with or after its first data.
@@ -90,7 +93,7 @@ def keep_session(context: Any, key: Key | None, tls: Any) -> None:
             _keep(_kept.setdefault(context, {}), key, tls)
 
 
-def _keep(sessions: dict[Key, tuple[Any, float]], key: Key, tls: Any) -> None:
+def _keep(sessions: Sessions, key: Key, tls: object) -> None:
     now = time.monotonic()
     kept = sessions.get(key)
     if kept is not None and now - kept[1] < REFRESH and getattr(tls, "session_reused", False):
@@ -103,7 +106,7 @@ def _keep(sessions: dict[Key, tuple[Any, float]], key: Key, tls: Any) -> None:
         sessions.pop(next(iter(sessions), key), None)
 
 
-def forget_session(context: Any, key: Key | None) -> None:
+def forget_session(context: object, key: Key | None) -> None:
     """Drop a session that the peer did not accept; the next handshake is a full one."""
     if key is not None:
         with _never_fails:

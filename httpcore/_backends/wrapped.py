@@ -38,7 +38,7 @@ class ForwardingStream(NetworkStream):
     _replaced: tuple[str, ...] = ()
     _passes_files = True
 
-    def __init_subclass__(cls, **keywords: Any) -> None:
+    def __init_subclass__(cls, **keywords: object) -> None:
         super().__init_subclass__(**keywords)
         replaced = {
             name

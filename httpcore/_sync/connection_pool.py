@@ -202,7 +202,7 @@ class ConnectionPool(PoolBase[NetworkBackend], RequestInterface):
             began = body.marks.began
 
     def _prepare_next(
-        self, step: str, request: Request, connection: Any, failure: BaseException
+        self, step: str, request: Request, connection: object, failure: BaseException
     ) -> None:
         """Before `request` is sent once more: see to the connection that has failed."""
         if step is not REPLAY and isinstance(connection, HTTP2Connection):
@@ -250,7 +250,7 @@ class ConnectionPool(PoolBase[NetworkBackend], RequestInterface):
         self._slots.ask(self._slots.scheduler.count_replay)
         self._tell("pool.replay", {"request": request, "exception": failure})
 
-    def _tell(self, name: str, details: dict[str, Any]) -> None:
+    def _tell(self, name: str, details: dict[str, object]) -> None:
         """Call the pool's hook with one of the pool's own events."""
         if self._slots.hook is not None:
             self._slots.hook(name, details)

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from .._backends.base import NetworkBackend
+from .._backends.base import NetworkBackend, NetworkStream
 from .._backends.clock import Deadline
 from .._core.dial import Dialed, Plan
 from .._core.dial_attempt import Call, DialAttempts
@@ -25,7 +25,7 @@ def carry_out(
     timeout: float | None,
     trace: Trace | None,
     deadline: Deadline | None = None,
-    watch: Callable[[Any], None] | None = None,
+    watch: Callable[[NetworkStream | None], None] | None = None,
     opening: Opening | None = None,
 ) -> Dialed:
     """Open what `plan` says; parameters as those of `DialAttempts`. `watch` is called before each

@@ -260,7 +260,7 @@ def traced(
     name: str,
     details: dict[str, Any],
     action: Callable[[], T],
-    shown: Callable[[T], Any] = lambda _: None,
+    shown: Callable[[T], object] = lambda _: None,
 ) -> T:
     """Return what `action` does, and tell `trace` when it begins and how it ends."""
     trace(f"{name}.started", details)

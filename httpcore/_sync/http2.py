@@ -37,7 +37,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 from .._backends.base import NetworkStream
 from .._backends.blocking import without_blocking
@@ -66,6 +66,8 @@ from .deferred import Deferred, OwnedLock
 from .http2_exchange import HTTP2Exchange
 from .interfaces import ConnectionInterface
 from .response_body import ResponseBody, body_by_hand
+
+T = TypeVar("T")
 
 logger = logging.getLogger("httpcore.http2")
 
@@ -357,7 +359,7 @@ class HTTP2Connection(Session, ConnectionInterface):
             self.cut()
             raise
 
-    def apply(self, change: Callable[[], Any]) -> Any:
+    def apply(self, change: Callable[[], T]) -> T:
         """Call `change` with the lock, send what it leaves in the codec, and return its result."""
         with self.lock:
             try:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from .._backends.blocking import BlockingAdapter
 from .._core.h1 import CHUNKED
@@ -28,7 +28,11 @@ from .request_body import run
 from .response_body import ResponseBody
 
 if TYPE_CHECKING:
+    from .._backends.capabilities import WorksWithoutBlocking
     from .._core.h2 import Stream
+
+T = TypeVar("T")
+U = TypeVar("U")
 
 
 class SharedConnection(Protocol):
@@ -46,7 +50,7 @@ class SharedConnection(Protocol):
     lock: OwnedLock
     deferred: Deferred
     election: Election
-    io: Any
+    io: WorksWithoutBlocking
 
     @property
     def is_occupied(self) -> bool: ...
@@ -55,7 +59,7 @@ class SharedConnection(Protocol):
         self, exchange: HTTP2Exchange, ready: Callable[[], bool], timeout: float | None, write: bool
     ) -> None: ...
 
-    def apply(self, change: Callable[[], Any]) -> Any: ...
+    def apply(self, change: Callable[[], T]) -> T: ...
 
     def flush(self) -> None: ...
 
@@ -220,15 +224,13 @@ class HTTP2Exchange(ExchangeState):
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
         """Return payload that has arrived, at least a byte; ``b""`` at the end of the body."""
-        data: bytes = self._take(self.session.codec.take, max_bytes, timeout)
-        return data
+        return self._take(self.session.codec.take, max_bytes, timeout)
 
     def readinto(self, buffer: memoryview, timeout: float | None = None) -> int:
         """As `read`, into `buffer`; 0 at the end of the body."""
-        count: int = self._take(self.session.codec.take_into, buffer, timeout)
-        return count
+        return self._take(self.session.codec.take_into, buffer, timeout)
 
-    def _take(self, take: Callable[[Stream, Any], Any], what: Any, timeout: float | None) -> Any:
+    def _take(self, take: Callable[[Stream, T], U], what: T, timeout: float | None) -> U:
         """Take some of the body, or all that fits, as soon as there is any."""
         connection, stream = self.connection, self.stream
         if connection.lock.is_owned() or (not stream.readable and connection.is_occupied):

@@ -24,7 +24,7 @@ from typing import Any, TypeVar
 
 from .._backends.fork import renew_in_child
 from .._core.checkout import DISCARD, HAND_BACK, after_unusable
-from .._core.scheduler import ACTIVE, Scheduler, Share, Slot, Waiter
+from .._core.scheduler import ACTIVE, Owner, Scheduler, Share, Slot, Waiter
 from .._core.slot_ends import OrphanOwner, adjust, end_all, end_one, is_shared
 from .._trace import Trace
 from .deferred import Deferred, OwnedLock
@@ -75,11 +75,11 @@ class PoolSlots:
 
     # Giving back; `ConnectionPool` asks
 
-    def dialed(self, owner: Any, connection: Any, streams: int | None) -> None:
+    def dialed(self, owner: Owner, connection: object, streams: int | None) -> None:
         """The connection for the slot of `owner` is open."""
         self._settled(self.scheduler.dialed, owner, connection, time.monotonic(), streams)
 
-    def release(self, owner: Any, reusable: bool, keep_for: float | None) -> None:
+    def release(self, owner: Owner, reusable: bool, keep_for: float | None) -> None:
         """Give back the slot of `owner`, whose connection was used; see `Scheduler.release`."""
         if self.lock.is_owned():
             self.deferred.append(partial(self._release_now, owner, reusable, keep_for))
@@ -90,19 +90,19 @@ class PoolSlots:
         if scheduler.closing or scheduler.woken or self.deferred:
             self.settle()
 
-    def _release_now(self, owner: Any, reusable: bool, keep_for: float | None) -> None:
+    def _release_now(self, owner: Owner, reusable: bool, keep_for: float | None) -> None:
         with self.lock:
             self.scheduler.release(owner, time.monotonic(), reusable, keep_for)
 
-    def hand_back(self, owner: Any) -> None:
+    def hand_back(self, owner: Owner) -> None:
         """Give back what `owner` has not used."""
         self._settled(self.scheduler.hand_back, owner, time.monotonic())
 
-    def discard(self, owner: Any) -> None:
+    def discard(self, owner: Owner) -> None:
         """Give back a connection that has died while it was idle."""
         self._settled(self.scheduler.discard, owner, time.monotonic())
 
-    def refuse(self, owner: Any, connection: Any) -> str:
+    def refuse(self, owner: Owner, connection: Any) -> str:
         """Give back `connection`, which is not usable; returns what `after_unusable` does."""
         step = after_unusable(connection)
         if step is HAND_BACK:
@@ -110,7 +110,7 @@ class PoolSlots:
         (self.discard if step is DISCARD else self.hand_back)(owner)
         return step
 
-    def forget(self, owner: Any) -> None:
+    def forget(self, owner: Owner) -> None:
         """Let the connection of `owner` go: it is no longer HTTP and no longer the pool's."""
         self._settled(self.scheduler.forget, owner)
 
@@ -121,11 +121,11 @@ class PoolSlots:
                 self.scheduler.cancel(waiter, time.monotonic())
         self.settle()
 
-    def adjust(self, connection: Any) -> None:
+    def adjust(self, connection: object) -> None:
         """`connection`, of HTTP/2, can carry more or fewer requests than before."""
         self.change(partial(self._adjust_now, connection))
 
-    def _adjust_now(self, connection: Any) -> None:
+    def _adjust_now(self, connection: object) -> None:
         self._locked(adjust, self.scheduler, connection, time.monotonic())
 
     def ask(self, question: Callable[[], Answer]) -> Answer:
@@ -185,11 +185,11 @@ class PoolSlots:
         self.deferred.append(change)
         self.settle()
 
-    def _locked(self, operation: Callable[..., None], *arguments: Any) -> None:
+    def _locked(self, operation: Callable[..., None], *arguments: object) -> None:
         with self.lock:
             operation(*arguments)
 
-    def _settled(self, operation: Callable[..., None], *arguments: Any) -> None:
+    def _settled(self, operation: Callable[..., None], *arguments: object) -> None:
         self._locked(operation, *arguments)
         self.settle()
 

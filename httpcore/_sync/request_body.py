@@ -133,7 +133,7 @@ def carry_out(step: Step, stream: NetworkStream) -> Any:
     return stream.get_extra_info("unacknowledged")
 
 
-def run(script: Generator[S, Any, T], carry_out: Callable[[S], Any]) -> T:
+def run(script: Generator[S, Any, T], carry_out: Callable[[S], object]) -> T:
     """Carry out all steps of `script`, and return what it returns."""
     try:
         step = next(script)

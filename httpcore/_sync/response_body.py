@@ -213,7 +213,7 @@ class ResponseBody(BodyState):
             details = self.with_stream({"request": self.request})
             self._tell("receive_response_body.started", details)
 
-    def _tell(self, event: str, details: dict[str, Any]) -> None:
+    def _tell(self, event: str, details: dict[str, object]) -> None:
         assert self.trace is not None
         self.trace(f"{self.source.protocol}.{event}", details)
 
