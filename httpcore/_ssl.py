@@ -443,10 +443,11 @@ def _bad_variable(name: str, value: str, cause: OSError) -> OSError:
         f"cannot load the TLS CA certificates that the environment names, {name}={value}: {why}; "
         f"correct {name} or unset it"
     )
-    kind: Any = type(cause)
-    error: Any = kind(ssl.SSL_ERROR_SSL, text) if isinstance(cause, ssl.SSLError) else kind(text)
-    error.variable = name
-    return error  # type: ignore[no-any-return]
+    error = type(cause)(
+        *((ssl.SSL_ERROR_SSL, text) if isinstance(cause, ssl.SSLError) else (text,))
+    )
+    error.variable = name  # type: ignore[attr-defined]  # OSError has no such attribute by itself
+    return error
 
 
 def _trusts_the_system(context: object) -> bool:
@@ -500,7 +501,7 @@ def _load_cert(context: ssl.SSLContext, cert: Cert) -> None:
             raise ssl.SSLError(exc.errno, f"{text}; {_what_is_wrong(file, key, paths)}") from exc
 
 
-def _what_is_wrong(file: Any, key: Any, paths: list[Any]) -> str:
+def _what_is_wrong(file: Pem, key: Pem | None, paths: list[Any]) -> str:
     """Return which of the files of a client certificate lacks what it needs."""
     cert_in, key_in = (
         "the PEM text" if isinstance(part, bytes) else os.fspath(part)
@@ -514,7 +515,7 @@ def _what_is_wrong(file: Any, key: Any, paths: list[Any]) -> str:
     return f"check that the password is right and that the key in {key_in} is that of {cert_in}"
 
 
-def _contains(path: Any, mark: bytes) -> bool:
+def _contains(path: str | os.PathLike[str], mark: bytes) -> bool:
     try:
         with open(path, "rb") as file:
             return mark in file.read()

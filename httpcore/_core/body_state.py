@@ -101,7 +101,7 @@ class BodyState:
 
     def __init__(self, pool: Any, request: Request) -> None:
         self.slot: Any = None
-        self.pool: Any = pool
+        self.pool = pool
         self.request = request
         self.source: Any = None
         self.reader: Any = None

@@ -131,7 +131,7 @@ def _attempt(plan: Plan, host: str) -> Script[Dialed]:
     return Dialed(stream, chosen or known)
 
 
-def _go_through(hop: ProxyHop, plan: Plan, host: str) -> Script[Any]:
+def _go_through(hop: ProxyHop, plan: Plan, host: str) -> Script[object]:
     """Return a stream to `host`, or to the proxy that forwards to it."""
     target = plan.address or host
     stream = yield from _reach(hop, plan)
@@ -142,7 +142,7 @@ def _go_through(hop: ProxyHop, plan: Plan, host: str) -> Script[Any]:
     return stream
 
 
-def _reach(hop: ProxyHop, plan: Plan) -> Script[Any]:
+def _reach(hop: ProxyHop, plan: Plan) -> Script[object]:
     """Return a stream to the proxy. Its failures say that the proxy failed: the origin was not even
     asked for."""
     check_host(hop.host)

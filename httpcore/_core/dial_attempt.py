@@ -36,7 +36,7 @@ class Call(NamedTuple):
         closes: a stream of an attempt that has failed, to be closed first; or None.
     """
 
-    stream: Any
+    stream: object
     method: str
     arguments: dict[str, Any]
     event: str | None = None

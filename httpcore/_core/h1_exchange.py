@@ -70,8 +70,8 @@ class H1State:
         self, origin: Origin, stream: Any, keepalive_expiry: float | None, lenient: bool
     ) -> None:
         self.origin = origin
-        self.plain: Any = stream
-        self.network: Any = stream
+        self.plain = stream
+        self.network = stream
         self.keepalive_expiry = keepalive_expiry
         self.lenient = lenient
         self.state = "NEW"

@@ -70,6 +70,11 @@ from .greetings import explain_start
 from .hpack import CODERS, ENGINE, HeaderDecoder, HeaderEncoder
 
 Headers = list[tuple[bytes, bytes]]
+_HeadersEvent = (
+    h2.events.ResponseReceived
+    | h2.events.InformationalResponseReceived
+    | h2.events.TrailersReceived
+)
 
 STREAM_WINDOW = 16 * 1024 * 1024
 """Bytes that may be under way on one stream. A connection is as fast as its window per round
@@ -944,13 +949,13 @@ class Codec:
                 react(self, event, now)
         self._collect()
 
-    def _on_headers(self, event: Any, now: float) -> None:
+    def _on_headers(self, event: _HeadersEvent, now: float) -> None:
         stream = self._streams.get(event.stream_id)
         if stream is not None:
             end = getattr(event, "stream_ended", None) is not None
             self._receive_block(stream, self._tap.block, end)
 
-    def _on_reset(self, event: Any, now: float) -> None:
+    def _on_reset(self, event: h2.events.StreamReset, now: float) -> None:
         stream = self._streams.get(event.stream_id)
         if stream is None:
             return

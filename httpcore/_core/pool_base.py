@@ -119,7 +119,7 @@ class PoolBase(Generic[Backend]):
             max_age=check_timeout(max_age, "max_age"),
             shares=partial(may_share, self._settings.protocols) if http2 else None,
         )
-        self._slots: Any = self._make_slots(trace, **limits)
+        self._slots = self._make_slots(trace, **limits)
 
     def _look_for_log(self, body: BodyState) -> None:
         """Log from now on, if logging was set up since the pool was made; also for `body`."""

@@ -80,8 +80,7 @@ class Prepared:
         """Let a file give its body again, from where it began. Raises OSError or ValueError where
         the file cannot do that any more."""
         if self.content is None and self.start is not None:
-            stream: Any = self.request.stream
-            stream.seek(self.start)
+            self.request.stream.seek(self.start)
 
 
 def prepare(request: Request, lenient: bool = False, default: Timeouts = NO_TIMEOUTS) -> Prepared:
@@ -204,7 +203,7 @@ def body_parts(prepared: Prepared) -> Iterator[bytes]:
         for start in range(0, len(content), WRITE_SIZE):
             yield content[start : start + WRITE_SIZE]
         return
-    source: Any = prepared.request.stream
+    source = prepared.request.stream
     parts = iter(lambda: source.read(WRITE_SIZE), b"") if hasattr(source, "read") else source
     if hasattr(parts, "__aiter__") and not hasattr(parts, "__iter__"):
         raise TypeError("an asynchronous request body cannot be sent by a synchronous client")

@@ -622,7 +622,7 @@ class Scheduler:
         self.expired += 1
         return self._give_back(owner, now, _AT_ONCE)
 
-    def close_idle(self, chooses: Any = None) -> None:
+    def close_idle(self, chooses: Callable[[object], bool] | None = None) -> None:
         """Close all idle slots, or only those for whose route's proxy `chooses`, a predicate, is
         true. (No waiter can use the room: see invariant 4.)"""
         if self._mutating:
