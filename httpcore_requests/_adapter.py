@@ -69,7 +69,7 @@ class _Found:
         self.pools: dict[object, HostPool] = {}
 
     def __reduce__(self) -> Any:
-        """None, to a copy of what refers to it: a subclass may pickle its whole __dict__."""
+        """Return None, to a copy of what refers to it: a subclass may pickle its whole __dict__."""
         return type(None), ()
 
 
@@ -94,7 +94,7 @@ class HTTPAdapter(_Stock):  # type: ignore[misc]
             Only with `http2` the protocols that it offers (ALPN) are set, which Python has for
             whole contexts only: do not share it with other clients then.
         http2: True offers HTTP/2 to https origins, direct and through tunnels; those that do not
-            take it are spoken to in HTTP/1.1, as are http origins. All threads share a connection
+            take it get HTTP/1.1, as do http origins. All threads share a connection
             then, as far as the server lets them. ``raw.version`` tells: 20 for HTTP/2, which has
             no reason phrases: ``reason`` is the usual one for the status, or empty.
         max_connections: connections open at once over all hosts, or None; more requests wait.
@@ -227,7 +227,7 @@ class HTTPAdapter(_Stock):  # type: ignore[misc]
         to read and write at a time. Changes of ``poolmanager.connection_pool_kw`` hold from the
         next request on.
 
-        Raises TypeError for a keyword that nobody knows.
+        Raises TypeError for a keyword that is not known.
         """
         self._pool_connections = connections
         self._pool_maxsize = maxsize
@@ -241,7 +241,8 @@ class HTTPAdapter(_Stock):  # type: ignore[misc]
         )
 
     def proxy_manager_for(self, proxy: str, **proxy_kwargs: Any) -> Any:
-        """The manager for `proxy`, made when first asked for and kept in `self.proxy_manager`.
+        """Return the manager for `proxy`, made when first asked for and kept in
+        `self.proxy_manager`.
 
         Override it to add urllib3's keywords (``ssl_context``, ``source_address``, and for https
         proxies ``proxy_ssl_context``, ...) and call this, or to return a `urllib3.ProxyManager` of
@@ -277,10 +278,10 @@ class HTTPAdapter(_Stock):  # type: ignore[misc]
             socks: Any = requests.adapters.SOCKSProxyManager
             if socks.__module__ not in _STOCK_SOCKS:
                 return socks(proxy, username=user, password=password, **keywords)
-            _proxies.refuse_unspoken(url)
+            _proxies.refuse_unsupported(url)
             way = _proxies.socks_to_core(url, user, password)
             return PoolManager(transports, through=way, **keywords)
-        _proxies.refuse_unspoken(url)
+        _proxies.refuse_unsupported(url)
         headers = _proxies.headers_for(url, lambda: self.proxy_headers(proxy))
         put_there: Any = urllib3.poolmanager.ProxyManager  # tests put theirs there
         if put_there is not ProxyManager.__base__:
@@ -303,7 +304,7 @@ class HTTPAdapter(_Stock):  # type: ignore[misc]
         proxies: Mapping[str, str] | None = None,
         cert: object = None,
     ) -> HTTPConnectionPool:
-        """The pool for `request` and its TLS settings."""
+        """Return the pool for `request` and its TLS settings."""
         url: Any = request.url
         # Keys must be told apart by what they mean: 0 == False, 1 == True.
         if verify is not True and verify is not False:
@@ -372,7 +373,7 @@ class HTTPAdapter(_Stock):  # type: ignore[misc]
     def _find_pool_by_hooks(
         self, request: PreparedRequest, verify: Verify, proxy: str | None, cert: object
     ) -> HTTPConnectionPool:
-        """The pool for `request`, by way of all hooks and managers."""
+        """Return the pool for `request`, by way of all hooks and managers."""
         if isinstance(cert, list):
             cert = tuple(cert)
         try:
@@ -385,7 +386,7 @@ class HTTPAdapter(_Stock):  # type: ignore[misc]
             host, more = self._key_attributes(request, verify, cert)
             return self.poolmanager.connection_from_host(**host, pool_kwargs=more)
         except URLSchemeUnknown as exc:
-            raise InvalidURL(_unspoken(request.url), request=request) from exc
+            raise InvalidURL(_unsupported(request.url), request=request) from exc
         except RequestException as exc:
             exc.request = exc.request or request
             raise
@@ -424,7 +425,7 @@ class HTTPAdapter(_Stock):  # type: ignore[misc]
         return pool
 
     def _choose_proxy(self, request: PreparedRequest, proxies: Mapping[str, str]) -> str | None:
-        """The proxy for `request`; none but that one gets to see its credentials."""
+        """Return the proxy for `request`; none but that one gets to see its credentials."""
         proxy = self._proxy_for(request.url, proxies)
         if _proxies.AUTHORIZATION in request.headers:
             _proxies.withhold(request.headers, proxy, proxies)
@@ -449,7 +450,7 @@ class HTTPAdapter(_Stock):  # type: ignore[misc]
     def get_connection(
         self, url: str, proxies: Mapping[str, str] | None = None
     ) -> HTTPConnectionPool:
-        """Deprecated by requests; the pool for `url`."""
+        """Return the pool for `url`. Deprecated by requests."""
         warnings.warn(
             "`get_connection` has been deprecated in favor of `get_connection_with_tls_context` "
             "by requests: override or call that instead",
@@ -475,7 +476,7 @@ class HTTPAdapter(_Stock):  # type: ignore[misc]
                 conn.ca_certs = conn.ca_cert_dir = None
                 return
         if isinstance(conn, HostPool) and conn.scheme == "https":
-            # For http through an https proxy requests would write that nobody is verified.
+            # For http through an https proxy requests would write that no certificate is verified.
             url = "https"
         super().cert_verify(conn, url, verify, cert)
         if verify is True and isinstance(conn, HostPool):
@@ -489,7 +490,8 @@ class HTTPAdapter(_Stock):  # type: ignore[misc]
         conn.ca_cert_dir = conn.conn_kw.get("ca_cert_dir")
 
     def request_url(self, request: PreparedRequest, proxies: Mapping[str, str] | None) -> str:
-        """The request target: path and query, or the whole URL for a proxy that forwards it."""
+        """Return the request target: path and query, or the whole URL for a proxy that forwards
+        it."""
         url = request.url
         if type(getattr(request, "body", None)) is Spent:
             raise cannot_repeat(request)
@@ -509,7 +511,7 @@ class HTTPAdapter(_Stock):  # type: ignore[misc]
         return target
 
     def build_response(self, req: PreparedRequest, resp: HTTPResponse) -> requests.Response:
-        """The `requests.Response` for `resp`; ours reads `.content` in one go."""
+        """Return the `requests.Response` for `resp`; ours reads `.content` in one go."""
         if type(resp) is not RawResponse or "headers" in resp.__dict__:
             stock: requests.Response = super().build_response(req, resp)
             return stock
@@ -550,13 +552,14 @@ _STOCK_SOCKS = ("urllib3.contrib.socks", "requests.adapters")
 
 
 def _meant(verify: Any) -> Any:
-    """False where `cert_verify` will switch verification off, a path as text; else `verify`."""
+    """Return False where `cert_verify` will switch verification off, a path as text; else
+    `verify`."""
     if not verify:
         return False
     return os.fsdecode(verify) if isinstance(verify, (bytes, os.PathLike)) else verify
 
 
-def _unspoken(url: str | None) -> str:
+def _unsupported(url: str | None) -> str:
     scheme = (url or "").partition(":")[0].lower()
     if scheme == "https+unix":
         return "https+unix:// is not supported: Unix sockets are used without TLS, by http+unix://"

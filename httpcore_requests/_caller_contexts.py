@@ -105,7 +105,7 @@ class TLSRequirements(NamedTuple):
 
 
 class TrustRoots(NamedTuple):
-    """Whom to trust: arguments of `httpcore.create_ssl_context`."""
+    """The authorities to trust: arguments of `httpcore.create_ssl_context`."""
 
     verify: bool | str = True
     ca_dir: str | None = None
@@ -139,7 +139,7 @@ class FittedContext:
         server_hostname: str | None = None,
         do_handshake_on_connect: bool = True,
     ) -> ssl.SSLSocket:
-        """As `ssl.SSLContext.wrap_socket`."""
+        """Wrap as `ssl.SSLContext.wrap_socket` does."""
         wrapped = self._begin(httpcore.wrap_socket, server_hostname, sock)
         if do_handshake_on_connect:
             try:
@@ -156,7 +156,7 @@ class FittedContext:
         *,
         server_hostname: str | None = None,
     ) -> ssl.SSLObject:
-        """As `ssl.SSLContext.wrap_bio`."""
+        """Wrap as `ssl.SSLContext.wrap_bio` does."""
         return self._begin(httpcore.wrap_bio, server_hostname, incoming, outgoing)  # type: ignore[no-any-return]
 
     def _begin(self, wrap: Any, hostname: str | None, *arguments: object) -> Any:
@@ -190,15 +190,15 @@ class FittedContext:
         wrapped.context = self._context
 
     def _to_offer(self, base: ssl.SSLContext) -> tuple[str, ...] | None:
-        """The protocols to set on `base`; None for those that it has."""
-        # A copy was made with them. What cannot be copied may give what HTTP/2 cannot be spoken on.
+        """Return the protocols to set on `base`; None for those that it has."""
+        # A copy was made with them. What cannot be copied may give a stream that HTTP/2 cannot use.
         return None if base is not self._context or _is_foreign(base) else self._ask.protocols
 
     def set_alpn_protocols(self, alpn_protocols: object) -> None:
-        """Nothing: it offers what it was made for."""
+        """Do nothing: it offers what it was made for."""
 
     def _base(self) -> ssl.SSLContext:
-        """What a connection begins with."""
+        """Return what a connection begins with."""
         return self._context if _fits(self._context, self._ask) else _like(self._context, self._ask)
 
     def _check_after_handshake(
@@ -228,7 +228,7 @@ class FittedContext:
         if chosen == "h2" and (ask.protocols == HTTP11_ONLY or not ours):
             raise _error(
                 "the server chose HTTP/2, which the ssl_context that was given offers and which is "
-                'not spoken here: call its set_alpn_protocols(["http/1.1"])'
+                'not supported here: call its set_alpn_protocols(["http/1.1"])'
             )
         if ask.fingerprint is not None:
             try:
@@ -262,7 +262,7 @@ class FittedContext:
 
 
 def _nothing() -> None:
-    """What a socket chose that does not say."""
+    """Stand in for `selected_alpn_protocol` of a socket that has none."""
 
 
 def _cannot_fit(given: ssl.SSLContext) -> ssl.SSLError:
@@ -281,7 +281,7 @@ def _error(text: str, kind: type[ssl.SSLError] = ssl.SSLError) -> ssl.SSLError:
 
 
 def _fits(context: ssl.SSLContext, ask: TLSRequirements) -> bool:
-    """Whether a connection that `context` makes does what is asked."""
+    """Return whether a connection that `context` makes does what is asked."""
     return bool(
         getattr(context, "verify_mode", ask.mode) == ask.mode
         and (ask.by_openssl or not getattr(context, "check_hostname", False))
@@ -291,13 +291,13 @@ def _fits(context: ssl.SSLContext, ask: TLSRequirements) -> bool:
 
 
 def is_verifying(context: ssl.SSLContext) -> bool:
-    """Whether `context` as it is verifies servers."""
+    """Return whether `context` as it is verifies servers."""
     return getattr(context, "verify_mode", ssl.CERT_REQUIRED) != ssl.CERT_NONE
 
 
 def _holdings(context: ssl.SSLContext) -> int | None:
-    """How many certificates it trusts, those of directories not counted; None where it does not
-    tell, as truststore's, whose trust is the system's."""
+    """Return how many certificates it trusts, those of directories not counted; None where it does
+    not tell, as truststore's, whose trust is the system's."""
     try:
         number: int = context.cert_store_stats()["x509"]
     except (AttributeError, NotImplementedError):
@@ -313,12 +313,12 @@ def _roots_of(context: ssl.SSLContext) -> bytes:
 
 
 def _is_foreign(context: ssl.SSLContext) -> bool:
-    """Whether there is no making another one like it."""
+    """Return whether there is no making another one like it."""
     return "wrap_socket" in getattr(context, "__dict__", ()) or not hasattr(context, "get_ciphers")
 
 
 def _like(given: ssl.SSLContext, ask: TLSRequirements) -> ssl.SSLContext:
-    """A new context with the settings of `given`, except where `ask` says otherwise.
+    """Return a new context with the settings of `given`, except where `ask` says otherwise.
 
     Raises ssl.SSLError where that cannot be made.
     """
@@ -373,10 +373,10 @@ class _SharedContext:
 
     def __init__(self, context: ssl.SSLContext) -> None:
         held = _holdings(context)
-        # Of pyOpenSSL's nobody knows; urllib3 loads into it, and it comes without.
+        # pyOpenSSL's do not say; urllib3 loads into it, and it comes without.
         self.empty = not held if held is not None else not hasattr(context, "cert_store_stats")
         self.settled = False
-        # At most one entry, put in by `setdefault`: a single step, so that nobody comes between.
+        # At most one entry, put in by `setdefault`: one step, so no thread comes between.
         self.claims: dict[str, ssl.SSLContext | None] = {}
         self.own: bytes | None = None
         self.copies: dict[object, FittedContext] = {}
@@ -396,14 +396,15 @@ renew_in_child(sys.modules[__name__], "_lock", threading.RLock)
 
 
 def adapt(context: ssl.SSLContext, ask: TLSRequirements, alone: bool = False) -> FittedContext:
-    """`context`, made to do what is asked; for equal arguments the same object, while in use.
+    """Return `context`, made to do what is asked; for equal arguments the same object, while in
+    use.
 
     Raises ssl.SSLError where that cannot be. Thread-safe.
     """
     key = (context, ask, alone)
     fitted = _fitted.get(key)
     if fitted is None:
-        # Without the lock: truststore's contexts let nobody read them during a handshake.
+        # Without the lock: truststore's contexts cannot be read during a handshake.
         made = FittedContext(context, ask, alone)
         with _lock:
             fitted = _fitted.setdefault(key, made)
@@ -413,10 +414,10 @@ def adapt(context: ssl.SSLContext, ask: TLSRequirements, alone: bool = False) ->
 def adapt_shared(
     given: ssl.SSLContext, ask: TLSRequirements, roots: TrustRoots, cert: Cert
 ) -> FittedContext:
-    """`given`, which came in by urllib3's door, made to do what is asked; see above.
+    """Return `given`, which came in by urllib3's door, made to do what is asked; see above.
 
     Parameters:
-        roots: whom to trust; not looked at where nothing is verified.
+        roots: the authorities to trust; not looked at where nothing is verified.
         cert: the client certificate, as `httpcore.create_ssl_context` takes it, or None.
 
     Raises OSError, ssl.SSLError. Thread-safe.
@@ -453,7 +454,7 @@ def adapt_shared(
 def _settle(
     given: ssl.SSLContext, lent: _SharedContext, roots: TrustRoots, trusted: ssl.SSLContext | None
 ) -> None:
-    """The first request that verifies decides what the context holds from now on."""
+    """Let the first request that verifies decide what the context holds from now on."""
     if trusted is not None:
         own = _roots_of(given)
         if lent.own is None:  # else this was interrupted, and some of the new ones may be in

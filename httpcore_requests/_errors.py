@@ -63,7 +63,8 @@ class Attempt(NamedTuple):
     url: str
 
     def complete(self, text: str, *words: str) -> str:
-        """`text`, then the request unless it names it, then the words of the stock adapter."""
+        """Return `text`, then the request unless it names it, then the words of the stock
+        adapter."""
         return complete(text, f"{plain_start(self.method)} {without_query(self.url)}", *words)
 
 
@@ -96,7 +97,8 @@ def _rebuild(cls: type[Any], args: tuple[Any, ...], state: dict[str, Any]) -> An
 
 
 def make_error(cls: type[_E], text: str, phase: str, *more: object, **facts: Any) -> _E:
-    """`cls` without its own constructor: those take live objects and write their own text."""
+    """Return `cls` without its own constructor: those take live objects and write their own
+    text."""
     error: _E = _rebuild(cls, (text, *more), {"text": text, "_message": text, "phase": phase})
     error.__dict__.update(facts)
     return error
@@ -181,7 +183,7 @@ class MaxRetryError(_PicklableError, theirs.MaxRetryError):
 
 
 def not_retried(error: Exception, pool: object, url: str | None, phase: str) -> NotRetriedError:
-    """`error` in the wrapping that requests unpacks, without the words of a retry."""
+    """Return `error` in the wrapping that requests unpacks, without the words of a retry."""
     text = str(error)
     if isinstance(error, theirs.ResponseError):
         text = complete(text, without_query(url or ""), "ResponseError")
@@ -189,7 +191,7 @@ def not_retried(error: Exception, pool: object, url: str | None, phase: str) -> 
 
 
 def retried(failure: theirs.MaxRetryError, phase: str, count: int) -> MaxRetryError:
-    """`failure` after `count` retries: with a phase, and with a text that pickling keeps."""
+    """Return `failure` after `count` retries: with a phase, and with a text that pickling keeps."""
     path = without_query(failure.url or "")
     times = "1 retry" if count == 1 else f"{count} retries"
     words = f"after {times}: Max retries exceeded with url: {path}"
@@ -206,8 +208,8 @@ def retried(failure: theirs.MaxRetryError, phase: str, count: int) -> MaxRetryEr
 
 
 def phase(error: BaseException) -> str | None:
-    """How far the request got before `error`: ``"not_sent"``, ``"maybe_processed"`` (the server
-    may have acted on it) or ``"response_started"``.
+    """Return how far the request got before `error`: ``"not_sent"``, ``"maybe_processed"`` (the
+    server may have acted on it) or ``"response_started"``.
 
     Parameters:
         error: what a session raised, or anything under it.
@@ -230,12 +232,12 @@ def phase(error: BaseException) -> str | None:
 
 
 def furthest(*phases: str) -> str:
-    """The phase that is the latest in the life of a request."""
+    """Return the phase that is the latest in the life of a request."""
     return max(phases, key=_PHASES.index)
 
 
 def from_request(exc: Exception, attempt: Attempt) -> Exception:
-    """What urllib3 would have raised for `exc`, when no response has been returned yet.
+    """Return what urllib3 would have raised for `exc`, when no response has been returned yet.
 
     Parameters:
         exc: one of `FAILURES`.
@@ -252,7 +254,7 @@ _host_and_port = re.compile(r"(?:\[[^\]]*\]|[^:@\[\]]*)(?::[0-9]*)?").fullmatch
 
 
 def without_query(url: str) -> str:
-    """`url` as far as a text may show it: without query and fragment, where keys and tokens
+    """Return `url` as far as a text may show it: without query and fragment, where keys and tokens
     travel, and without user and password."""
     match = _absolute(url)
     if match is not None:
@@ -269,8 +271,8 @@ _name_start = re.compile(r"[^\0-\x20\x7f:;,=()<>@\[\]?{}/\\\"]{0,80}").match
 
 
 def plain_start(name: object) -> str:
-    """`name`, of a method or a field, up to the first character that none may have, such as a
-    colon or a line break: what comes behind it may be a value, and so a secret."""
+    """Return `name`, of a method or a field, up to the first character that none may have, such as
+    a colon or a line break: what comes behind it may be a value, and so a secret."""
     text = name.decode("latin-1") if isinstance(name, bytes) else str(name)
     match = _name_start(text)
     assert match is not None
@@ -278,7 +280,8 @@ def plain_start(name: object) -> str:
 
 
 def complete(text: str, request: str, *words: str) -> str:
-    """`text`, then in parentheses `request` and those of `words` that it does not have yet."""
+    """Return `text`, then in parentheses `request` and those of `words` that it does not have
+    yet."""
     more = [part for part in dict.fromkeys((request, *words)) if part and part not in text]
     return f"{text} ({', '.join(more)})" if more else text
 
@@ -310,7 +313,7 @@ def _tls_words(cause: BaseException | None) -> tuple[str, ...]:
 
 
 def tls_failed(text: str, cause: BaseException | None, phase: str = NOT_SENT) -> SSLError:
-    """An SSLError that says `text` and carries `cause` where urllib3 puts it."""
+    """Return an SSLError that says `text` and carries `cause` where urllib3 puts it."""
     error = make_error(SSLError, text, phase)
     if cause is not None:
         error.args = (cause,)
@@ -384,8 +387,8 @@ def _disconnected(behind: Exception, text: str, phase: str, attempt: Attempt) ->
 
 
 def _proxy_broke(text: str, phase: str, original: BaseException) -> ProxyError:
-    """The error for a connection that broke before the response, where it was the proxy's: as in
-    urllib3, which says so of resets and of an end without a byte."""
+    """Return the error for a connection that broke before the response, where it was the proxy's:
+    as in urllib3, which says so of resets and of an end without a byte."""
     return make_error(ProxyError, text, phase, original_error=original)
 
 
@@ -432,7 +435,7 @@ def _proxy_failed(exc: Exception, text: str, phase: str, attempt: Attempt) -> Ex
 
 
 def _proxy_words(exc: Exception, status: int | None, pool: PoolShape) -> tuple[str, ...]:
-    """What urllib3 says about a proxy that could not be reached, or that failed."""
+    """Return what urllib3 says about a proxy that could not be reached, or that failed."""
     if pool.proxy is None:  # SOCKS
         return ("ProxyError", *_NO_CONNECTION)
     words: tuple[str, ...] = _PROXY
@@ -480,7 +483,7 @@ _BY_CLASS: list[tuple[type[Exception], Translator]] = [
 
 
 def from_body(exc: Exception, pool: PoolShape | None, request: str) -> Exception:
-    """What urllib3 would have raised for `exc`, raised while the body was read.
+    """Return what urllib3 would have raised for `exc`, raised while the body was read.
 
     Parameters:
         request: its method and path, for the text.

@@ -20,8 +20,8 @@ _locks: dict[tuple[int, str], tuple[weakref.ref[Any], str, Callable[[], Any]]] =
 
 
 def renew_in_child(holder: Any, name: str, make: Callable[[], Any]) -> None:
-    """From now on, the child of a fork sets `holder.name` to `make()`, if it is there. The name
-    may have dots in it."""
+    """Have the child of a fork set `holder.name` to `make()`, if it is there. The name may have
+    dots in it."""
     key = id(holder), name  # the holder may be unhashable
 
     def forget(_: object, pop: Any = _locks.pop) -> None:

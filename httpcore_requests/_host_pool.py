@@ -135,7 +135,7 @@ class HostPool(PoolShape):
         self._set_out()
 
     def _set_out(self) -> None:
-        """Where requests go, by which way, and what errors call it."""
+        """Settle where requests go, which way they take, and what errors call the peer."""
         scheme, host = self.scheme, self.host
         if self._uds is None:
             self.peer = f"{host}:{self.port}"
@@ -157,12 +157,12 @@ class HostPool(PoolShape):
         self._host_header = host_header(scheme.encode(), host.encode("ascii"), port)
 
     def forwards(self, url: str) -> bool:
-        """Whether a proxy sends the request for `url` on itself: not through a tunnel, not SOCKS.
-        Through an https proxy the target alone tells."""
+        """Return whether a proxy sends the request for `url` on itself: not through a tunnel, not
+        SOCKS. Through an https proxy the target alone tells."""
         return self.proxy is not None and (self.scheme == FORWARDED or not url.startswith("/"))
 
     def is_same_host(self, url: str) -> bool:
-        """Whether `url` is of this host, or a path. Raises LocationParseError for no URL."""
+        """Return whether `url` is of this host, or a path. Raises LocationParseError for no URL."""
         try:
             return super().is_same_host(url)
         except urllib3.exceptions.LocationParseError:
@@ -170,7 +170,8 @@ class HostPool(PoolShape):
         raise no_url(url)
 
     def __str__(self) -> str:
-        """As urllib3's: users read it in "Max retries exceeded", and some match on it."""
+        """Return the text of urllib3's pool: users read it in "Max retries exceeded", and some
+        match on it."""
         kind = "HTTPSConnectionPool" if self.scheme == "https" else "HTTPConnectionPool"
         return f"{kind}(host={self.host!r}, port={self.port!r})"
 
@@ -287,7 +288,7 @@ class HostPool(PoolShape):
         return _replaced.NoConnection()
 
     def _put_conn(self, conn: object) -> None:
-        """Nothing: our connections are not here."""
+        """Do nothing: our connections are not here."""
 
     def _make_request(  # type: ignore[override]
         self, conn: object, method: str, url: str, retries: object = None, **how: Any
@@ -345,8 +346,8 @@ class HostPool(PoolShape):
     def _detour(
         self, target: bytes, extensions: dict[str, object]
     ) -> tuple[tuple[bytes, bytes, int], bytes, bytes, frozenset[str]]:
-        """Where to, which target, its Host, and names of header lines to leave out, for what
-        does not go straight to a host."""
+        """Return origin, target, Host, and the names of header lines to leave out, for a request
+        that does not go straight to a host."""
         here = self._origin, target, self._host_header
         if self._uds is not None:
             extensions["uds"] = self._uds
@@ -367,7 +368,7 @@ class HostPool(PoolShape):
         return origin, target, host, self._of_proxy
 
     def _verified_proxy(self, tunnels: bool) -> httpcore.Proxy:
-        """The https proxy, with the TLS context that this pool's settings mean for it."""
+        """Return the https proxy, with the TLS context that this pool's settings mean for it."""
         settings, own = self._settings_for_proxy(tunnels)
         tls = self._proxy_plan
         if tls is None or tls.settings != settings:
@@ -380,13 +381,14 @@ class HostPool(PoolShape):
             self._through = proxy
         if tls.unverified and not (tunnels and self._tls_plan and self._tls_plan.unverified):
             _warn_unverified(
-                f"The https proxy '{self.proxy.host}' is not verified: whoever is on the way to it "  # type: ignore[union-attr]
+                f"The https proxy '{self.proxy.host}' is not verified: anyone on the way to it "  # type: ignore[union-attr]
                 "can read and change what is forwarded, and its credentials",
             )
         return proxy  # type: ignore[no-any-return]
 
     def _settings_for_proxy(self, tunnels: bool) -> tuple[TLSSettings, ssl.SSLContext | None]:
-        """What of the settings is for an https proxy, and the context that goes before them.
+        """Return those of the settings that are for an https proxy, and the context that goes
+        before them.
 
         As in urllib3 they are those of the origin, except for its client certificate and the
         names to find; a context of its own, ``proxy_ssl_context``, stands in place of all.
@@ -452,7 +454,7 @@ class HostPool(PoolShape):
         assert_same_host: bool,
         **more: Any,
     ) -> RawResponse:
-        """The response at the end of a redirect; requests follows redirects itself."""
+        """Return the response at the end of a redirect; requests follows redirects itself."""
         location = urljoin(url, raw.folded["location"][1])
         if raw.status == 303:
             # RFC 9110 section 15.4.4: the other resource is fetched, without this body.

@@ -1,10 +1,10 @@
 """Which proxy a request goes through, and what of it the proxy may see.
 
 Owns: the reading of proxy URLs, where `no_proxy` stands, and whose `Proxy-Authorization` is whose.
-Must not know: pools, connections, how a proxy is spoken to (that is httpcore).
+Must not know: pools, connections, what is sent to a proxy (httpcore knows that).
 
 A proxy URL may hold a password. No text made here shows more of one than scheme, host and port,
-and nothing at all of one that cannot be parsed, for then nobody knows where its password is.
+and nothing at all of one that cannot be parsed, for then it is not known where its password is.
 
 Sources: RFC 9110 section 11.7.2 (Proxy-Authorization is for the next proxy only),
 psf/requests#5000, #4871.
@@ -53,7 +53,7 @@ _WITHOUT_HOST = re.compile(r"[A-Za-z][A-Za-z0-9]*:///?").fullmatch
 
 
 def normalized(proxy: object) -> str:
-    """`proxy` with a scheme, as requests hands it to `proxy_manager_for`.
+    """Return `proxy` with a scheme, as requests hands it to `proxy_manager_for`.
 
     Raises InvalidProxyURL for what has no host or is no URL.
     """
@@ -72,8 +72,8 @@ def normalized(proxy: object) -> str:
 
 
 def parsed(proxy: object) -> Url:
-    """`proxy` as `proxy_manager_for` takes it. Its host may be missing, as in urllib3: a manager
-    is often made to see what it is given. Whoever sends through it is refused.
+    """Return `proxy` as `proxy_manager_for` takes it. Its host may be missing, as in urllib3: a
+    manager is often made to see what it is given. Requests through it are refused.
 
     Raises InvalidProxyURL for what is no URL.
     """
@@ -82,8 +82,8 @@ def parsed(proxy: object) -> Url:
     return parse_url(normalized(proxy))
 
 
-def refuse_unspoken(url: Url) -> None:
-    """Refuse a proxy that is not of a scheme that is spoken, with InvalidProxyURL."""
+def refuse_unsupported(url: Url) -> None:
+    """Refuse a proxy of a scheme that is not supported, with InvalidProxyURL."""
     if url.scheme in HTTP or url.scheme in SOCKS:
         return
     raise InvalidProxyURL(
@@ -93,7 +93,7 @@ def refuse_unspoken(url: Url) -> None:
 
 
 def headers_for(url: Url, make: Callable[[], Any]) -> Any:
-    """The headers for the proxy at `url` that `make` makes of its credentials.
+    """Return the headers for the proxy at `url` that `make` makes of its credentials.
 
     Raises InvalidProxyURL where requests cannot encode them.
     """
@@ -108,7 +108,7 @@ def headers_for(url: Url, make: Callable[[], Any]) -> Any:
 
 
 def shown(url: Url) -> str:
-    """`url` without user, password and path."""
+    """Return `url` without user, password and path."""
     return Url(url.scheme, None, url.host, url.port).url
 
 
@@ -123,7 +123,7 @@ class Challenged(NamedTuple):
 
 
 def to_core(url: Url, headers: Mapping[str, str], hook: Any = None) -> httpcore.Proxy:
-    """The HTTP proxy at `url`, without TLS settings.
+    """Return the HTTP proxy at `url`, without TLS settings.
 
     Parameters:
         headers: for it alone, credentials among them.
@@ -135,9 +135,9 @@ def to_core(url: Url, headers: Mapping[str, str], hook: Any = None) -> httpcore.
 
 
 def socks_to_core(url: Url, user: str, password: str) -> httpcore.Proxy:
-    """The SOCKS proxy at `url`; an empty `user` means that none is told.
+    """Return the SOCKS proxy at `url`; an empty `user` means that there is none.
 
-    Who resolves the origin's name is in the scheme: the proxy for socks5h and socks4a.
+    The scheme says where the origin's name is resolved: by the proxy for socks5h and socks4a.
 
     Raises InvalidProxyURL for credentials that SOCKS 5 cannot carry.
     """
@@ -172,7 +172,7 @@ _ABSOLUTE = re.compile(rb"(?i:([a-z][a-z0-9+.\-]*)://)([^/?#]*)(.*)", re.DOTALL)
 
 
 def split_absolute(target: bytes) -> tuple[tuple[bytes, bytes, int], bytes]:
-    """((scheme, host, port), target) of an absolute-form `target`.
+    """Return ((scheme, host, port), target) of an absolute-form `target`.
 
     Raises urllib3's LocationValueError unless it is an http URL: nothing else is forwarded.
     """
@@ -266,7 +266,8 @@ def is_forwarded(url: Any, proxy: str) -> bool:
 
 
 def is_exempt(url: str, proxies: Mapping[str, str]) -> bool:
-    """Whether ``proxies["no_proxy"]``, or else the environment, exempts `url` from proxies."""
+    """Return whether ``proxies["no_proxy"]``, or else the environment, exempts `url` from
+    proxies."""
     rules = proxies.get("no_proxy")
     if rules is None:
         rules = os.environ.get("no_proxy") or os.environ.get("NO_PROXY")
@@ -276,5 +277,5 @@ def is_exempt(url: str, proxies: Mapping[str, str]) -> bool:
     try:
         port = parts.port or DEFAULT_PORTS.get(parts.scheme)
     except ValueError:
-        return False  # who uses the URL says what is wrong with it
+        return False  # what is wrong with it is said when it is used
     return httpcore.bypasses_proxy(rules, parts.hostname, port)

@@ -4,7 +4,7 @@ Owns: the translation of one response into urllib3's shape, lazily where it is r
 at. Must not know: adapters, retries, how connections are pooled.
 
 Libraries test for `urllib3.HTTPResponse`, so this is a subclass. Its constructor is not
-urllib3's: that one parses headers and sets thirty attributes, most of which nobody reads.
+urllib3's: that one parses headers and sets thirty attributes, most of which are never read.
 Reading through a decoder is urllib3's code (its limits against decompression bombs, at most
 five chained codings); reading the plain body is ours. A `_fp` that somebody replaced, as
 CacheControl does, is read by urllib3's code throughout.
@@ -206,7 +206,8 @@ class RawResponse(HTTPResponse):
             self._body = self.read(decode_content=self.decode_content)
 
     def read_rest(self) -> bytes:
-        """All that is left of the body, decoded, in one allocation where nothing is decoded."""
+        """Read all that is left of the body, decoded, in one allocation where nothing is
+        decoded."""
         wire = self.wire
         if self._fp is wire and not self._needs_decoding() and not self._has_decoded_content:
             data: bytes = wire.read()
@@ -225,7 +226,7 @@ class RawResponse(HTTPResponse):
     def stream(
         self, amt: int | None = READ_SIZE, decode_content: bool | None = None
     ) -> Generator[bytes, None, None]:
-        """The body in pieces, as it comes.
+        """Give the body in pieces, as it comes.
 
         Parameters:
             amt: the most bytes in a piece. A body of known length comes in pieces of exactly
@@ -263,14 +264,14 @@ class RawResponse(HTTPResponse):
                 yield piece
 
     def _holds_decoded(self) -> bool:
-        """Whether something that was read is still to be handed out."""
+        """Return whether something that was read is still to be handed out."""
         decoder: Any = self._decoder
         return len(self._decoded_buffer) > 0 or (
             decoder is not None and decoder.has_unconsumed_tail
         )
 
     def readinto(self, b: Any) -> int:
-        """What has arrived, into `b`; straight from the socket when nothing is decoded."""
+        """Read what has arrived into `b`; straight from the socket when nothing is decoded."""
         wire = self.wire
         if self._fp is not wire or (self.decode_content and self._needs_decoding()):
             return super().readinto(b)
@@ -279,14 +280,14 @@ class RawResponse(HTTPResponse):
         return count
 
     def supports_chunked_reads(self) -> bool:
-        """Whether `read_chunked` may be used. What replaced `_fp` has no framing to be read,
+        """Return whether `read_chunked` may be used. What replaced `_fp` has no framing to be read,
         even where it passes on our file's ``fp``."""
         return self._fp is self.wire
 
     def read_chunked(
         self, amt: int | None = None, decode_content: bool | None = None
     ) -> Generator[bytes, None, None]:
-        """The body as it arrives; the framing is already gone."""
+        """Give the body as it arrives; the framing is already gone."""
         if not self.chunked:
             # A head alone may announce chunks that never come (RFC 9112 section 6.3).
             if "chunked" in self.folded.get("transfer-encoding", ("", ""))[1].lower():
@@ -325,12 +326,12 @@ class RawResponse(HTTPResponse):
         connection.sock.shutdown(socket.SHUT_RD)
 
     def __del__(self) -> None:
-        """Nothing: io.IOBase would close a response that was dropped, and then nobody would be
-        told. The body object under it gives the connection back and warns."""
+        """Do nothing: io.IOBase would close a response that was dropped, and no warning would be
+        given. The body object under it gives the connection back and warns."""
 
 
 def _length(folded: dict[str, tuple[str, str]]) -> int | None:
-    """Content-Length, where it is one; equal ones that were repeated count as one."""
+    """Return Content-Length, where it is one; equal ones that were repeated count as one."""
     if "content-length" not in folded:
         return None
     first = folded["content-length"][1].partition(",")[0].strip()

@@ -22,7 +22,7 @@ from urllib3.util.retry import Retry
 
 
 def _genuine() -> Any:
-    """urllib3's own function; None when it was replaced before we were imported."""
+    """Return urllib3's own function; None when it was replaced before we were imported."""
     found = vars(HTTPConnectionPool)["urlopen"]
     # A wrapper may copy every name, but not the module that its code runs in.
     own = isinstance(found, types.FunctionType) and found.__globals__ is vars(
@@ -62,11 +62,11 @@ class NoConnection:
     timeout: object = None
 
     def close(self) -> None:
-        """Nothing: there is nothing to close."""
+        """Do nothing: there is nothing to close."""
 
 
 def through(theirs: Any, method: str, url: str, ours: dict[str, object], **seen: object) -> Any:
-    """The response for a request made by `theirs`, which stands in urllib3's place.
+    """Return the response for a request made by `theirs`, which stands in urllib3's place.
 
     Parameters:
         ours: arguments of `urlopen` that are kept for our own loop.
@@ -76,7 +76,7 @@ def through(theirs: Any, method: str, url: str, ours: dict[str, object], **seen:
 
 
 def ours_of(retries: object) -> dict[str, Any]:
-    """The keywords for our own `urlopen`, from the policy that came through urllib3's."""
+    """Return the keywords for our own `urlopen`, from the policy that came through urllib3's."""
     if isinstance(retries, Delegated):
         return retries.ours
     return {"retries": Retry(0, read=False)}  # the caller's own loop does the rest

@@ -40,8 +40,8 @@ if TYPE_CHECKING:
 
     from requests import PreparedRequest
 
-# Files that give bytes for sure. Of all others nobody knows before they are read: temporary files,
-# `codecs` readers and wrappers of many makes give text without being an `io.TextIOBase`.
+# Files that give bytes for sure. Of all others it is not known before they are read: temporary
+# files, `codecs` readers and wrappers of many makes give text without being an `io.TextIOBase`.
 _BINARY_FILES = (io.BufferedIOBase, io.RawIOBase)
 
 # An absolute URL without user and with a path; the path goes out as a plain one would.
@@ -59,7 +59,8 @@ _SKIPPABLE = frozenset(["accept-encoding", "host", "user-agent"])
 
 
 def encode_target(url: str) -> bytes:
-    """The request target for `url`: a path with query, or an absolute URL as proxies take it.
+    """Return the request target for `url`: a path with query, or an absolute URL as proxies take
+    it.
 
     Raises urllib3's LocationParseError for what is no URL.
     """
@@ -87,7 +88,7 @@ def _slow_target(url: str) -> bytes:
 
 
 def no_url(url: str) -> LocationParseError:
-    """The error for a `url` that is none."""
+    """Return the error for a `url` that is none."""
     return make_error(
         LocationParseError, f"Failed to parse: {without_query(url)!r}", NOT_SENT, location=url
     )
@@ -101,7 +102,7 @@ def encode_headers(
     chunked: bool,
     withheld: frozenset[str] = frozenset(),
 ) -> list[tuple[bytes, bytes]]:
-    """The header lines to send.
+    """Return the header lines to send.
 
     Parameters:
         headers: the caller's; names and values are str (sent as latin-1) or bytes. All that
@@ -153,7 +154,8 @@ def encode_headers(
 
 
 def _with_true_length(fields: Any, body: io.StringIO) -> list[tuple[Any, Any]]:
-    """The header lines with the length of `body` in bytes. requests counts its characters."""
+    """Return the header lines with the length of `body` in bytes. requests counts its
+    characters."""
     text = body.getvalue()[body.tell() :]
     counted, true = str(len(text)), str(len(text.encode()))
     return [
@@ -177,7 +179,7 @@ def _framing(body: object, chunked: bool) -> tuple[bytes, bytes]:
 
 
 def _line(name: Any, value: Any) -> tuple[bytes, bytes]:
-    """One header line, slowly: finds what is wrong and says so."""
+    """Return one header line, slowly; raise InvalidHeader, which says what is wrong."""
     problem = _problem(name, value)
     if problem is not None:
         # Without the value, whatever the name is: programs have secret fields of their own.
@@ -189,7 +191,7 @@ def _line(name: Any, value: Any) -> tuple[bytes, bytes]:
 
 
 def _problem(name: object, value: object) -> str | None:
-    """Why this header line cannot be sent; None where it can."""
+    """Return why this header line cannot be sent; None where it can."""
     for part, given, kinds, known, code in (
         ("name", name, (str, bytes), "ASCII", 128),
         ("value", value, (str, bytes, int), "latin-1", 256),
@@ -202,7 +204,7 @@ def _problem(name: object, value: object) -> str | None:
 
 
 def _buffer(body: Any) -> bytes | None:
-    """The bytes of anything that is a buffer, such as bytearray and array; None for others.
+    """Return the bytes of anything that is a buffer, such as bytearray and array; None for others.
     A file may be one too (mmap), and is read in blocks all the same."""
     if isinstance(body, bytes):
         return bytes(body)
@@ -215,7 +217,7 @@ def _buffer(body: Any) -> bytes | None:
 
 
 def encode_body(body: Any) -> Any:
-    """`body` as `httpcore.Request` takes it: str become UTF-8, files and bytes pass."""
+    """Return `body` as `httpcore.Request` takes it: str become UTF-8, files and bytes pass."""
     if body is None or type(body) is bytes:
         return body
     if isinstance(body, str):
@@ -247,7 +249,7 @@ class Spent:
 
 
 def cannot_repeat(request: PreparedRequest | None = None) -> UnrewindableBodyError:
-    """The error for a request whose body is `Spent`."""
+    """Return the error for a request whose body is `Spent`."""
     return UnrewindableBodyError(
         "cannot follow the redirect: it asks for the body once more, and that cannot be sent again",
         request=request,
@@ -280,11 +282,11 @@ class _Pieces:
 
 
 def is_replayable(body: object, position: object) -> bool:
-    """Whether `body` gives the same bytes a second time.
+    """Return whether `body` gives the same bytes a second time.
 
     Parameters:
         position: where a file stood before it was first sent; anything but an int says that
-            nobody knows.
+            it is not known.
     """
     if body is None or isinstance(body, (bytes, bytearray, memoryview, str)):
         return True
@@ -296,7 +298,7 @@ def is_replayable(body: object, position: object) -> bool:
 def to_timeouts(
     timeout: Timeout, pool_timeout: float | None, end: float | None
 ) -> dict[str, float | None]:
-    """httpcore's timeouts, in seconds, for those of urllib3 or our own `Timeout`.
+    """Return httpcore's timeouts, in seconds, for those of urllib3 or our own `Timeout`.
 
     ``write`` is the read timeout where nothing else is said: a server that takes nothing more is as
     slow as one that answers nothing, while the connect timeout, which urllib3 uses there, is
@@ -305,7 +307,7 @@ def to_timeouts(
     Parameters:
         end: by `time.monotonic`, when the ``total`` is over; None where there is none.
     """
-    # Its properties would subtract the time since start_connect(), which nobody called here.
+    # Its properties would subtract the time since start_connect(), which is not called here.
     connect: Any = timeout._connect
     read: Any = timeout._read
     if read is _DEFAULT:
@@ -331,7 +333,8 @@ class _Left(float):
 
 
 def end_of(timeout: Timeout) -> float | None:
-    """By `time.monotonic`, when the ``total`` of a request that begins now is over, or None."""
+    """Return when, by `time.monotonic`, the ``total`` of a request that begins now is over, or
+    None."""
     total: Any = timeout.total
     return None if total is None or total is _DEFAULT else time.monotonic() + total
 

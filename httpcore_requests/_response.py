@@ -1,6 +1,6 @@
 """The response that sessions hand out: requests' own, with a faster `.content`.
 
-Owns: reading a whole body at once, and leaving out work that nobody asked for. Must not know:
+Owns: reading a whole body at once, and leaving out work that was not asked for. Must not know:
 connections, pools.
 
 `requests.Response.content` joins pieces of 10 kB, which holds the body twice; here it is one
@@ -58,8 +58,8 @@ class Response(_Stock):  # type: ignore[misc]
     """A `requests.Response` whose body is read in one go, and that tells how it was made:
     ``timings`` and ``connection_info``.
 
-    Who may also meet plain responses (unpickled ones, those of mocks and of other adapters) asks
-    with ``getattr(response, "timings", None)``.
+    Code that may also meet plain responses (unpickled ones, those of mocks and of other adapters)
+    asks with ``getattr(response, "timings", None)``.
     """
 
     _content: Any
@@ -155,7 +155,7 @@ class Response(_Stock):  # type: ignore[misc]
         except urllib3.exceptions.ProtocolError as exc:
             raise self._explain(ChunkedEncodingError(exc)) from exc
         except urllib3.exceptions.DecodeError as exc:
-            # The rest is of no use, and who called `session.get` has nothing to close.
+            # The rest is of no use, and the caller of `session.get` has nothing to close.
             self.raw.close()
             raise self._explain(ContentDecodingError(exc)) from exc
         except urllib3.exceptions.ReadTimeoutError as exc:
@@ -164,7 +164,7 @@ class Response(_Stock):  # type: ignore[misc]
             raise self._explain(SSLError(exc)) from exc
 
     def iter_content(self, chunk_size: int | None = 1, decode_unicode: bool = False) -> Any:
-        """The body in pieces, as `requests.Response.iter_content` gives it.
+        """Give the body in pieces, as `requests.Response.iter_content` gives it.
 
         Raises requests' exceptions, with ``request`` and ``response`` (its head; no body). Where
         the body broke off that is `ChunkedEncodingError`, and its ``partial`` is the number of
@@ -198,7 +198,7 @@ class Response(_Stock):  # type: ignore[misc]
 
 
 def build(adapter: object, request: requests.PreparedRequest, raw: RawResponse) -> Response:
-    """What `requests.adapters.HTTPAdapter.build_response` does, for a response of ours."""
+    """Do what `requests.adapters.HTTPAdapter.build_response` does, for a response of ours."""
     # Without requests.Response.__init__, which makes a jar and a dict that are replaced at once.
     response = Response.__new__(Response)
     response._content = False

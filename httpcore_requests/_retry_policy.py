@@ -103,7 +103,7 @@ def after_failure(
     body_pos: object,
     end: float | None = None,
 ) -> Retry:
-    """The policy for the next attempt, the body ready for it; raises when there is none.
+    """Return the policy for the next attempt, the body ready for it; raises when there is none.
 
     Parameters:
         exc: one of `FAILURES`.
@@ -138,7 +138,7 @@ def after_failure(
 
 
 def _asked(policy: Callable[[], Retry]) -> Retry | HTTPError:
-    """What `policy` returns, or the error that it raises. Raised while that is handled, ours
+    """Return what `policy` returns, or the error that it raises. Raised while that is handled, ours
     would be chained to it, and urllib3's own text has the whole URL."""
     try:
         return policy()
@@ -149,7 +149,7 @@ def _asked(policy: Callable[[], Retry]) -> Retry | HTTPError:
 def _count(
     error: Any, exc: Exception, pool: PoolShape, retries: Retry, method: str, url: str
 ) -> Retry:
-    """`retries` less this failure; raises `error` or MaxRetryError when they are used up."""
+    """Return `retries` less this failure; raises `error` or MaxRetryError when they are used up."""
     unsent = error.phase == NOT_SENT
     # A connection that TLS or a proxy broke counts under `other`, which asks for no method.
     other = isinstance(error, (SSLError, ProxyError)) and not unsent
@@ -189,7 +189,7 @@ def after_status(
     body_pos: object,
     end: float | None = None,
 ) -> Retry | None:
-    """The policy for asking again because of the response's status; None to keep it."""
+    """Return the policy for asking again because of the response's status; None to keep it."""
     has_retry_after = "retry-after" in raw.folded and bool(raw.folded["retry-after"][1])
     if not retries.is_retry(method, raw.status, has_retry_after):
         return None
@@ -225,7 +225,7 @@ def after_redirect(
     body: object,
     body_pos: object,
 ) -> Retry | None:
-    """The policy for following a redirect to `location`; None to keep the response.
+    """Return the policy for following a redirect to `location`; None to keep the response.
 
     Raises UnrewindableBodyError for a body that would have to be sent again and cannot.
     """
@@ -251,7 +251,7 @@ def after_redirect(
 
 
 def _put_away(raw: RawResponse) -> None:
-    """Done with a response that is not handed out: read away a short rest, so that the connection
+    """Finish a response that is not handed out: read away a short rest, so that the connection
     serves the next attempt, or close it. An error page may be long, or have no end."""
     wire = raw.wire
     budget = DRAIN_LIMIT
@@ -292,7 +292,7 @@ def _rewound(body: Any, body_pos: Any) -> bool:
 def _reported(
     failure: Exception, pool: PoolShape, url: str, retries: Retry, phase: str | None = None
 ) -> Exception:
-    """`failure` as requests' `send` can sort it, and no word of retries if there was none.
+    """Return `failure` as requests' `send` can sort it, and no word of retries if there was none.
 
     Its phase is that of the attempt that got furthest: the last one may have been refused after
     an earlier one was read.
@@ -313,12 +313,12 @@ def _reported(
 
 
 def without_body(headers: Mapping[str, str]) -> HTTPHeaderDict:
-    """`headers` for a request that leaves the body behind."""
+    """Return `headers` for a request that leaves the body behind."""
     return without(headers, _ABOUT_THE_BODY)
 
 
 def without(headers: Mapping[str, str], names: Iterable[str]) -> HTTPHeaderDict:
-    """`headers` less those called one of `names`, in any case."""
+    """Return `headers` less those called one of `names`, in any case."""
     kept = HTTPHeaderDict(headers)
     for name in names:
         kept.pop(name, None)

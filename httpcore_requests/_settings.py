@@ -158,7 +158,7 @@ def _local_address(source: object) -> str | None:
 
 
 def without_ip(road: PoolOptions) -> PoolOptions:
-    """`road` for a Unix socket: no address to come from, no options of TCP and IP."""
+    """Return `road` for a Unix socket: no address to come from, no options of TCP and IP."""
     options: Iterable[httpcore.SOCKET_OPTION] = road.socket_options or ()
     kept = tuple(option for option in options if option[0] == socket.SOL_SOCKET)
     return PoolOptions(road.max_per_host, None, kept or None)
@@ -174,7 +174,7 @@ class Transports:
         self.open: dict[PoolOptions, httpcore.ConnectionPool] = {}
 
     def pool(self, road: PoolOptions) -> httpcore.ConnectionPool:
-        """The pool for `road`."""
+        """Return the pool for `road`."""
         pool = self.open.get(road)
         if pool is None:  # two threads may both make one; the first is kept
             pool = self.open.setdefault(road, self._make(road))
@@ -215,7 +215,7 @@ class Transports:
                 pool.retire()
 
     def __reduce__(self) -> Any:
-        """A copy has the same settings, and no connections."""
+        """Give a copy the same settings, and no connections."""
         return Transports, (self.settings, self.max_idle)
 
     def __del__(self) -> None:

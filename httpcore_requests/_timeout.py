@@ -51,7 +51,7 @@ class Timeout(urllib3.Timeout):
         self.cancel = cancel
 
     def clone(self) -> Timeout:
-        """Itself: urllib3 copies a Timeout because its own starts to tick."""
+        """Return itself: urllib3 copies a Timeout because its own starts to tick."""
         return self
 
     def __repr__(self) -> str:

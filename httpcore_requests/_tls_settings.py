@@ -67,7 +67,7 @@ class TLSPlan(NamedTuple):
         verify, cert: arguments for `httpcore.create_ssl_context`.
         simple: nothing but `verify` and `cert` is set.
         ask, roots: all else that is set.
-        unverified: nobody checks the server's certificate; the user is warned.
+        unverified: the server's certificate is not checked; the user is warned.
         server_name: SNI in place of the host, or None.
     """
 
@@ -86,7 +86,7 @@ class TLSPlan(NamedTuple):
 
 
 def plan(settings: TLSSettings, own_context: ssl.SSLContext | None, http2: bool = False) -> TLSPlan:
-    """What to do for `settings`.
+    """Return what to do for `settings`.
 
     Parameters:
         own_context: the adapter's ``ssl_context``, used where the settings name none.
@@ -185,7 +185,7 @@ def _server_name(name: str | None) -> str | None:
 def _refuse_contradictions(
     own: ssl.SSLContext, settings: TLSSettings, ask: TLSRequirements
 ) -> None:
-    """The adapter's own context is what it is: a request that wants it otherwise is refused."""
+    """Refuse a request that wants the adapter's own context otherwise: it is never changed."""
     if ask.verifies and not is_verifying(own):
         raise tls_failed(
             "verify=True cannot be honoured together with an ssl_context that does not verify "
@@ -221,7 +221,7 @@ def _of_the_environment() -> tuple[str | None, ...]:
 
 
 def context_for(plan: TLSPlan) -> ssl.SSLContext:
-    """The context for `plan`; asked for at each request, because files may have changed.
+    """Return the context for `plan`; asked for at each request, because files may have changed.
 
     Raises urllib3's SSLError when a file cannot be loaded, or a caller's context cannot be made
     to do what is asked.

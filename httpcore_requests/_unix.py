@@ -26,12 +26,12 @@ HOST = "localhost"
 
 
 def is_unix(url: object) -> TypeGuard[str]:
-    """Whether `url` is of this scheme."""
+    """Return whether `url` is of this scheme."""
     return isinstance(url, str) and url[:10].lower() == "http+unix:"
 
 
 def path_of(url: str) -> str:
-    """The path of the socket that `url` names; an abstract one's begins with a NUL.
+    """Return the path of the socket that `url` names; an abstract one's begins with a NUL.
 
     Raises urllib3's LocationValueError where there is none, or one that no system can have.
     """
@@ -47,7 +47,7 @@ def path_of(url: str) -> str:
 
 
 def pool_key(context: dict[str, Any]) -> Any:
-    """urllib3's key for a pool, except that the case of a path matters."""
+    """Return urllib3's key for a pool, except that the case of a path matters."""
     return key_fn_by_scheme["http"]({**context, "host": os.fsencode(context["host"]).hex()})
 
 

@@ -108,7 +108,7 @@ class BodyFile:
     # -- reading
 
     def read(self, amt: int | None = None) -> bytes:
-        """`amt` bytes, fewer only at the end; all the rest without `amt`."""
+        """Read `amt` bytes, fewer only at the end; all the rest without `amt`."""
         if self.closed:
             return b""
         if not self.enforce:
@@ -121,7 +121,7 @@ class BodyFile:
         return data
 
     def read1(self, amt: int | None = None) -> bytes:
-        """What has arrived, at least one byte before the end, at most `amt`."""
+        """Read what has arrived, at least one byte before the end, at most `amt`."""
         if self.closed:
             return b""
         try:
@@ -135,7 +135,7 @@ class BodyFile:
         return data
 
     def readinto(self, buffer: bytearray | memoryview) -> int:
-        """Like `read1`, into `buffer`, without a copy."""
+        """Read like `read1`, into `buffer`, without a copy."""
         if self.closed:
             return 0
         try:
@@ -149,7 +149,7 @@ class BodyFile:
         return count
 
     def readline(self, limit: int = -1) -> bytes:
-        """Up to and with the next line end, `limit` bytes at most."""
+        """Read up to and with the next line end, `limit` bytes at most."""
         line = io.BytesIO()
         while limit < 0 or line.tell() < limit:
             byte = self.read1(1)
@@ -178,13 +178,13 @@ class BodyFile:
                 self._end_unasked()
 
     def _end_unasked(self) -> None:
-        """Close a connection that was handed over though nobody had asked for an upgrade: who
+        """Close a connection that was handed over though no upgrade was asked for: a caller that
         reads the body wants nothing of its socket. One that was asked for stays the caller's."""
         if self.response.extensions.get("unasked"):
             self.body.close()
 
     def failed(self, exc: Exception) -> Exception:
-        """The exception to raise for `exc`; nothing more can be read."""
+        """Return the exception to raise for `exc`; nothing more can be read."""
         self.closed = True
         return from_body(exc, self._pool, f"{self.method} {without_query(self.url)}")
 
@@ -252,7 +252,8 @@ class SharedSocket:
     """The socket of an HTTP/2 connection, as one of its responses may see it.
 
     What it knows can be asked for. `close` and `shutdown` end this response and no other; what
-    sets the socket does nothing. Its bytes are those of all responses: nobody reads or sends any.
+    sets the socket does nothing. Its bytes are those of all responses: none of them can be read or
+    sent through it.
     """
 
     def __init__(self, sock: Any, wire: BodyFile) -> None:
@@ -371,7 +372,7 @@ class SocketFile(socket.SocketIO):
         self._wire.close()
 
     def __del__(self) -> None:
-        """Nothing: io.IOBase would close the response when somebody has merely looked."""
+        """Do nothing: io.IOBase would close the response when a program has merely looked at it."""
 
 
 class OriginalResponse:
@@ -460,7 +461,7 @@ class OriginalResponse:
 
     @property
     def length(self) -> int | None:
-        """Bytes still to be read, or None where nobody knows."""
+        """Bytes still to be read, or None where that is not known."""
         return self._wire.left
 
     @property
@@ -515,4 +516,4 @@ class OriginalResponse:
         return number
 
     def flush(self) -> None:
-        """Nothing to do: it is there for `io`."""
+        """Do nothing: it is there for `io`."""
