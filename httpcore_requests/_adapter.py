@@ -192,7 +192,7 @@ class HTTPAdapter(_Stock):  # type: ignore[misc]
             on_proxy_challenge=on_proxy_challenge,
             ping_interval=ping_interval,
             ping_timeout=ping_timeout,
-        ).check()
+        )
         max_idle = max(MIN_IDLE, pool_connections * pool_maxsize)
         self._transports = Transports(self._settings, max_idle)
         super().__init__(pool_connections, pool_maxsize, max_retries, pool_block)

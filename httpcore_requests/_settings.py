@@ -41,8 +41,13 @@ _OF_MANAGERS = frozenset(
 )
 
 
-class Settings(NamedTuple):
-    """What an adapter was told about its connections; see `HTTPAdapter`."""
+class Settings:
+    """What an adapter was told about its connections; see `HTTPAdapter`. Not changed later.
+
+    It is no dataclass, because importing `dataclasses` takes a third of the time that importing
+    the adapter does. A pickle of an earlier version has fewer settings: the others are the
+    defaults.
+    """
 
     ssl_context: ssl.SSLContext | None = None
     http2: bool = False
@@ -60,24 +65,34 @@ class Settings(NamedTuple):
     ping_interval: float | None = None
     ping_timeout: float = 15.0
 
-    def check(self) -> Settings:
-        """Return these settings; raise TypeError for one that cannot be."""
+    def __init__(self, **given: object) -> None:
+        self.__dict__.update(given)
         check_context(self.ssl_context)
         for name in ("resolver", "on_proxy_challenge", "trace"):
             hook = getattr(self, name)
             if hook is not None and not callable(hook):
                 raise TypeError(f"{name} must be callable, not {type(hook).__name__}")
-        return self
 
-    def __reduce__(self) -> tuple[type[Settings], tuple[object, ...]]:
-        """Tell pickle and deepcopy how to make it anew; they ask for the adapter, too."""
+    def __setattr__(self, name: str, value: object) -> None:
+        raise AttributeError(f"cannot set {name}: the settings of an adapter are not changed")
+
+    def __eq__(self, other: object) -> bool:
+        names = Settings.__annotations__
+        return isinstance(other, Settings) and all(
+            getattr(self, name) == getattr(other, name) for name in names
+        )
+
+    __hash__ = None  # type: ignore[assignment]  # `resolve` has no hash either
+
+    def __getstate__(self) -> dict[str, object]:
+        """Return what pickle and deepcopy keep; they ask for the adapter, too."""
         if self.ssl_context is not None:
             raise TypeError(
                 "an HTTPAdapter with an ssl_context cannot be pickled or deep-copied, because an "
                 "SSLContext cannot: pass verify= and cert= paths instead, or make the context in "
                 "an overridden init_poolmanager(), which every copy calls anew"
             )
-        return Settings, tuple(self)
+        return self.__dict__
 
 
 def check_context(context: object) -> None:
