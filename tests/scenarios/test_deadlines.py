@@ -19,7 +19,7 @@ TOTAL = 0.5  # seconds
 #: Seconds in which something comes of a server that drips: never a reason for a read timeout.
 DRIP = 0.05
 #: The row allows 100 ms per second; this machine may be busy.
-LATEST = TOTAL + 1.0
+LATEST = TOTAL + 0.3
 
 LIMITS = {"connect": 10.0, "read": 10.0, "write": 10.0, "pool": 10.0, "total": TOTAL}
 

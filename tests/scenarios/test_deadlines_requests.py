@@ -20,7 +20,7 @@ from tests.support.servers import LocalServer, Peer, Serve
 
 TOTAL = 0.5  # seconds
 DRIP = 0.05  # seconds between two bytes of a server that drips
-LATEST = TOTAL + 1.0
+LATEST = TOTAL + 0.3
 
 Timeouts = [httpcore_requests.Timeout, urllib3.Timeout]
 
