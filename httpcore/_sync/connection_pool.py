@@ -117,7 +117,7 @@ class ConnectionPool(PoolBase[NetworkBackend], RequestInterface):
         trace: called with the name and details of each event of each request, before a request's
             own ``extensions["trace"]``; and of the pool's own, which no other hook gets:
             ``pool.enqueue``, ``pool.assign``, ``pool.replay``, ``pool.fail``, ``pool.evict``. It
-            is told the ``request`` with each, except ``pool.evict``. All but the pool's own are
+            gets the ``request`` with each, except ``pool.evict``. All but the pool's own are
             logged at DEBUG, without passwords and cookies, if that is on when the pool is made or
             opens a connection.
 
