@@ -15,6 +15,7 @@ from typing import Any
 
 from .._backends.base import NetworkStream
 from .._backends.clock import Deadline
+from .._backends.huge_pages import use_huge_pages
 from .._backends.upgraded import UpgradedStream
 from .._core.body_state import BodyState
 from .._core.limits import READ_SIZE
@@ -117,15 +118,17 @@ class ResponseBody(BodyState):
         # `bytes(n)` is memory that the kernel has not touched yet; BytesIO takes it over and, since
         # nobody else refers to it, lets us write into it and hands it out again, all uncopied.
         reserved = self.reserves()
-        whole = io.BytesIO(bytes(len(first) + reserved) if reserved else b"")
-        whole.write(first)
+        whole = io.BytesIO(bytes(len(first) + reserved) if reserved else first)
         reader = self.reader
         if reserved:
             with whole.getbuffer() as view:
+                use_huge_pages(view)  # before the first byte is written
+                view[: len(first)] = first
                 while not reader.done:
                     # Released here: the traceback of a failure would keep it, and with it all.
                     with view[len(view) - reader.remaining :] as rest:
                         self._receive(0, rest)
+        whole.seek(0, io.SEEK_END)
         while not reader.done:
             whole.write(self._receive(LARGE_READ))
         return whole.getvalue()

@@ -17,11 +17,12 @@ from typing import Any
 import pytest
 
 import httpcore
+from httpcore._backends.huge_pages import HUGE_FROM, use_huge_pages
 from httpcore._core import body_state
 from httpcore._core.body_state import DRAIN_LIMIT
 from httpcore._core.limits import READ_SIZE, WRITE_SIZE
 from httpcore._exceptions import ConflictingLengths, IncompleteBody, ServerDisconnected, explain
-from httpcore._sync import http11
+from httpcore._sync import http11, response_body
 from tests.support.servers import pattern
 from tests.support.streams import (
     BODY_COMPLETE,
@@ -339,6 +340,24 @@ def test_a_large_body_at_once(
     body = send(connection).stream
     assert body.read() == data
     assert body.received == len(data)
+    assert connection.is_idle()
+
+
+@pytest.mark.parametrize("kind", [Script, ReadsInto])
+def test_a_body_in_huge_pages(kind: type[Script], monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[int, bytes]] = []
+
+    def use(view: memoryview) -> None:
+        asked.append((len(view), bytes(view[:3])))
+        use_huge_pages(view)
+
+    monkeypatch.setattr(response_body, "use_huge_pages", use)
+    data = pattern(HUGE_FROM + 5)
+    connection = httpcore.HTTP11Connection(
+        ORIGIN, kind([length(data[:3], len(data)), data[3:HUGE_FROM], data[HUGE_FROM:]])
+    )
+    assert send(connection).read() == data
+    assert asked == [(len(data), b"\0\0\0")]  # before anything was written
     assert connection.is_idle()
 
 
