@@ -8,6 +8,7 @@ Sources: RFC 9112 section 9.4 (the number of connections is the client's to limi
 from __future__ import annotations
 
 import gc
+import itertools
 import random
 import socket
 import ssl
@@ -335,50 +336,45 @@ def faulty_load(
     queue: Queue,
     each: int,
 ) -> Counter[str]:
-    """300 threads on 10 connections, `each` requests per thread; every third thread is
+    """300 threads on 10 connections, `each` requests per thread; a hundred of them are
     interrupted once, somewhere. Checks what the row says is so afterwards."""
     network = Network()
     with httpcore.ConnectionPool(max_connections=10, network_backend=network) as pool:
         faults = Faults(pool, server.url, tls_server.url, refused, proxies)
         left = dict.fromkeys(range(300), each)
-        progress = threading.Semaphore(0)
-
         stop = threading.Event()
+        turns = itertools.count(1)
 
         def step(worker: int) -> bool:
-            if stop.is_set():
-                return False
-            if left[worker] <= 0 and (worker not in chosen or workers[worker].sent):
+            if stop.is_set() or not left[worker]:
                 return False
             left[worker] -= 1
+            # Any of them interrupts the next one. The main thread would get its turn too seldom
+            # among 300 others.
+            if next(turns) % each == 0 and sum(other.sent for other in workers) < 100:
+                next((victim for victim in victims if victim.interrupt()), None)
             chance = chances[worker]
-            progress.release()
             faults.send(chance.choice(Faults.kinds), chance)
             return True
 
-        chosen = random.Random(0).sample(range(300), 100)
         chances = [random.Random(n) for n in range(300)]
         workers = [Interruptible(lambda n=n: step(n)) for n in range(300)]  # type: ignore[misc]
+        victims = iter(random.Random(0).sample(workers, 300))
         for worker in workers:
             worker.start()
-        for number in chosen:
-            for _ in range(each):
-                if not progress.acquire(timeout=PATIENCE):
-                    stop.set()  # nothing moves; what hangs is asserted below
-            if not workers[number].interrupt():
-                stop.set()  # it has failed; why is raised below
-            if stop.is_set():
-                break
-        for worker in workers:
-            worker.join(PATIENCE * 2)
+        end = time.monotonic() + PATIENCE * 2
+        try:
+            for worker in workers:
+                worker.join(max(0.0, end - time.monotonic()))
+        finally:
+            stop.set()
         for worker in workers:
             if worker.failure is not None:
                 raise worker.failure
         assert not any(worker.is_alive() for worker in workers), (pool.stats(), faults.seen)
-        assert not stop.is_set(), "no progress"
-        assert sum(worker.sent for worker in workers) == 100
+        assert sum(worker.sent for worker in workers) >= 100
         assert sum(worker.interrupted for worker in workers) > 80
-        del worker
+        del worker, victims
         workers.clear()
         gc.collect()
         assert at_rest(pool), (pool.stats(), faults.seen)
