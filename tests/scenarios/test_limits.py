@@ -374,7 +374,8 @@ def faulty_load(
         assert not any(worker.is_alive() for worker in workers), (pool.stats(), faults.seen)
         assert sum(worker.sent for worker in workers) >= 100
         assert sum(worker.interrupted for worker in workers) > 80
-        del worker, victims
+        del worker
+        victims = iter(())
         workers.clear()
         gc.collect()
         assert at_rest(pool), (pool.stats(), faults.seen)

@@ -830,9 +830,10 @@ def test_row_28_readers_interrupted_by_other_threads_10_000_requests(serve: Serv
 def interrupt_readers(server: ScriptedServer, readers: int, each: int) -> None:
     progress = threading.Semaphore(0)
     left = dict.fromkeys(range(readers), each)
+    over = threading.Event()
 
     def read_one(reader: int) -> bool:
-        if left[reader] <= 0 and threads[reader].sent:
+        if over.is_set() or (left[reader] <= 0 and threads[reader].sent):
             return False
         left[reader] -= 1
         target = f"/{reader}/{left[reader]:05}".encode()
@@ -849,12 +850,16 @@ def interrupt_readers(server: ScriptedServer, readers: int, each: int) -> None:
         threads = [Interruptible(lambda n=n: read_one(n)) for n in range(readers)]  # type: ignore[misc]
         for thread in threads:
             thread.start()
-        for thread in chance.sample(threads, readers):
-            for _ in range(each // 3):
-                assert progress.acquire(timeout=PATIENCE)
-            assert thread.interrupt()
+        try:
+            for thread in chance.sample(threads, readers):
+                for _ in range(each // 3):
+                    assert progress.acquire(timeout=PATIENCE)
+                assert thread.interrupt()
+            for thread in threads:
+                thread.join(PATIENCE)
+        finally:
+            over.set()
         for thread in threads:
-            thread.join(PATIENCE)
             assert not thread.is_alive()
             if thread.failure is not None:
                 raise thread.failure
