@@ -219,6 +219,7 @@ _SUBMODULES = {
     *(
         "aio",
         "exceptions",
+        "redact",
         "rules",
         "_redact",
         "_timeouts",

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from ._redact import SECURE
 from ._ssl import Cert, Verify
 from ._timeouts import check_timeout
 
@@ -30,7 +31,7 @@ class SSLConfig:
     def __repr__(self) -> str:
         cert: object = self.cert
         if isinstance(cert, (tuple, list)) and len(cert) > 2:
-            cert = (*cert[:2], "[secure]")  # the key's password
+            cert = (*cert[:2], SECURE)  # the key's password
         return f"{type(self).__name__}(cert={cert!r}, verify={self.verify!r})"
 
 

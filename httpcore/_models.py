@@ -22,7 +22,6 @@ from collections.abc import (
     Sequence,
 )
 from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote_to_bytes
 
 from ._exceptions import (
     DISCONNECTED,
@@ -30,8 +29,8 @@ from ._exceptions import (
     explain,
     explained,
 )
-from ._redact import redact_target
-from ._url import URL, USER_INFO, to_bytes, to_text, to_url
+from ._redact import SECURE, redact_target
+from ._url import URL, read_credentials, split_user_info, to_bytes, to_text, to_url
 from .rules import host_header
 
 if TYPE_CHECKING:
@@ -387,19 +386,15 @@ class Proxy:
 
     def __repr__(self) -> str:
         host = self.url.host.decode("ascii", "backslashreplace")
-        secret = ", auth=(…, '[secure]')" if self.auth else ""
+        secret = f", auth=(…, {SECURE!r})" if self.auth else ""
         return f"<{self.__class__.__name__} [{host}:{self.url.port}{secret}]>"
 
 
 def _user_info(url: bytes | str) -> tuple[bytes, bytes] | None:
     """Return user and password as they stand in `url`, percent-decoded; None where there is no
     user."""
-    text = url if isinstance(url, str) else to_text(url)
-    match = USER_INFO.match(text)
-    if match is None:
-        return None
-    user, _, password = match.group(1).partition(":")
-    return unquote_to_bytes(user), unquote_to_bytes(password)
+    _, info = split_user_info(url if isinstance(url, str) else to_text(url))
+    return read_credentials(info) if info else None
 
 
 def build_request(

@@ -342,6 +342,28 @@ def _redact_query(query: str) -> str:
     return "&".join(shown) + (f"#{SECURE}" if sharp else "")
 
 
+_absolute = re.compile(r"((?:[A-Za-z][A-Za-z0-9+.\-]*:)?//)([^/?#]*)(.*)", re.DOTALL).fullmatch
+_host_and_port = re.compile(r"(?:\[[^\]]*\]|[^:@\[\]]*)(?::[0-9]*)?").fullmatch
+
+
+def without_query(url: str) -> str:
+    """Return `url` up to its path: without query and fragment, where keys and tokens travel, and
+    without user and password.
+
+    For texts in which the names of parameters would be too long; `redact_url` keeps them.
+    Thread-safe; raises nothing.
+    """
+    match = _absolute(url)
+    if match is not None:
+        start, authority, rest = match.groups()
+        authority = authority.rpartition("@")[2]
+        # A password with a "/", "?" or "#" in it that should have been escaped.
+        if _host_and_port(authority) is None and "@" in rest:
+            authority, rest = "", rest.rpartition("@")[2]
+        url = start + authority + rest
+    return url.partition("?")[0].partition("#")[0]
+
+
 def redact_target(target: bytes) -> bytes:
     """Return a request target as it may stand in a text, see `redact_url`."""
     return redact_url(target).encode("latin-1")
@@ -427,3 +449,19 @@ def shown_name(name: object) -> str:
     assert match is not None
     shown = match[0].decode("ascii") if isinstance(name, str) else match[0]
     return repr(shown) + ("..." if len(match[0]) < len(data) else "")
+
+
+_plain = re.compile(r"[^\0-\x20\x7f:;,=()<>@\[\]?{}/\\\"]{0,80}").match
+
+
+def plain_start(name: object) -> str:
+    """Return `name`, of a method or a field, up to the first character that none may have, such as
+    a colon or a line break: what comes behind it may be a value, and so a secret.
+
+    Letters outside ASCII are kept, which `shown_name` cuts off. Thread-safe; raises nothing for
+    str and bytes.
+    """
+    text = name.decode("latin-1") if isinstance(name, bytes) else str(name)
+    match = _plain(text)
+    assert match is not None
+    return match[0] + ("..." if len(match[0]) < len(text) else "")

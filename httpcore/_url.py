@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
+from urllib.parse import unquote_to_bytes
 
 from ._exceptions import (
     LocalProtocolError,
@@ -38,7 +39,8 @@ _URL = re.compile(
 _ANY_SCHEME = re.compile(r"[^/?#]+://")
 
 
-USER_INFO = re.compile(r"[^:/?#]+://([^/?#@]+)@")
+# Up to the last @ before the path: a password may be typed with an @ in it.
+_USER_INFO = re.compile(r"(?P<before>[^:/?#]+://)(?P<info>[^/?#]*)@")
 
 
 # reg-name of RFC 3986 section 3.2.2, or an IP literal's inside. Deliberately wider than DNS:
@@ -90,6 +92,21 @@ def encode_host(host: str) -> bytes:
         return encoded.lower()
     address, mark, zone = encoded.partition(b"%")
     return address.lower() + mark + zone  # zones are names of interfaces: Eth0 is not eth0
+
+
+def split_user_info(url: str) -> tuple[str, str | None]:
+    """Return `url` without its user information, and that as it stands there; None where there is
+    none."""
+    match = _USER_INFO.match(url)
+    if match is None:
+        return url, None
+    return match["before"] + url[match.end() :], match["info"]
+
+
+def read_credentials(info: str) -> tuple[bytes, bytes]:
+    """Return user and password of a URL's user information, percent-decoded."""
+    user, _, password = info.partition(":")
+    return unquote_to_bytes(user), unquote_to_bytes(password)
 
 
 def check_host(host: bytes) -> None:

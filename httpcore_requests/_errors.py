@@ -20,7 +20,6 @@ adapters inherit, raises its own while it handles ours, and nothing of ours runs
 from __future__ import annotations
 
 import http.client
-import re
 import ssl
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
@@ -29,6 +28,7 @@ import urllib3.exceptions as theirs
 
 import httpcore
 from httpcore import exceptions as finer
+from httpcore.redact import plain_start, without_query
 
 if TYPE_CHECKING:
     from ._pool_shape import PoolShape
@@ -247,36 +247,6 @@ def from_request(exc: Exception, attempt: Attempt) -> Exception:
     error: Exception = _translator_for(exc)(exc, finer.explain(exc), phase, attempt)
     error.__cause__ = exc
     return error
-
-
-_absolute = re.compile(r"((?:[A-Za-z][A-Za-z0-9+.\-]*:)?//)([^/?#]*)(.*)", re.DOTALL).fullmatch
-_host_and_port = re.compile(r"(?:\[[^\]]*\]|[^:@\[\]]*)(?::[0-9]*)?").fullmatch
-
-
-def without_query(url: str) -> str:
-    """Return `url` as far as a text may show it: without query and fragment, where keys and tokens
-    travel, and without user and password."""
-    match = _absolute(url)
-    if match is not None:
-        start, authority, rest = match.groups()
-        authority = authority.rpartition("@")[2]
-        # A password with a "/", "?" or "#" in it that should have been escaped.
-        if _host_and_port(authority) is None and "@" in rest:
-            authority, rest = "", rest.rpartition("@")[2]
-        url = start + authority + rest
-    return url.partition("?")[0].partition("#")[0]
-
-
-_name_start = re.compile(r"[^\0-\x20\x7f:;,=()<>@\[\]?{}/\\\"]{0,80}").match
-
-
-def plain_start(name: object) -> str:
-    """Return `name`, of a method or a field, up to the first character that none may have, such as
-    a colon or a line break: what comes behind it may be a value, and so a secret."""
-    text = name.decode("latin-1") if isinstance(name, bytes) else str(name)
-    match = _name_start(text)
-    assert match is not None
-    return match[0] + ("..." if len(match[0]) < len(text) else "")
 
 
 def complete(text: str, request: str, *words: str) -> str:

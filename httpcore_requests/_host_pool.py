@@ -35,10 +35,11 @@ from urllib3.util.request import set_file_position
 from urllib3.util.retry import Retry
 
 import httpcore
+from httpcore.redact import without_query
 from httpcore.rules import host_header, labels_fit
 
 from . import _replaced, _unix
-from ._errors import FAILURES, NOT_SENT, LocationParseError, make_error, without_query
+from ._errors import FAILURES, NOT_SENT, LocationParseError, make_error
 from ._pool_shape import PoolShape
 from ._proxies import DEFAULT_PORTS, FORWARDED, split_absolute, to_core
 from ._raw import RawResponse

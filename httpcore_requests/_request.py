@@ -25,13 +25,13 @@ from requests.structures import CaseInsensitiveDict
 from urllib3.util import SKIP_HEADER, Timeout, parse_url
 from urllib3.util.url import _encode_target
 
+from httpcore.redact import plain_start, without_query
+
 from ._errors import (
     NOT_SENT,
     InvalidHeader,
     LocationParseError,
     make_error,
-    plain_start,
-    without_query,
 )
 from ._timeout import Timeout as OurTimeout
 

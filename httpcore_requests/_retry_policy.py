@@ -35,6 +35,7 @@ from urllib3.util.request import rewind_body
 
 import httpcore
 from httpcore import exceptions as finer
+from httpcore.redact import without_query
 
 from ._errors import (
     NOT_SENT,
@@ -47,7 +48,6 @@ from ._errors import (
     make_error,
     not_retried,
     retried,
-    without_query,
 )
 from ._errors import ConnectTimeoutError as ConnectTimeout
 from ._request import is_replayable

@@ -24,8 +24,9 @@ from http.client import HTTPMessage
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from httpcore import exceptions as finer
+from httpcore.redact import without_query
 
-from ._errors import FAILURES, from_body, without_query
+from ._errors import FAILURES, from_body
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

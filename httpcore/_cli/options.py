@@ -16,11 +16,10 @@ import sys
 from base64 import b64encode
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from urllib.parse import unquote_to_bytes
 
 import httpcore
 
-from .._url import MAX_PORT, to_url
+from .._url import MAX_PORT, read_credentials, split_user_info, to_url
 from .exits import Exit, Problem
 
 FORM = b"application/x-www-form-urlencoded"
@@ -28,7 +27,6 @@ JSON = b"application/json"
 STDIN = "-"
 
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
-_USER_INFO = re.compile(r"(?P<before>[^:/?#]+://)(?P<user>[^/?#]*)@")
 _RESOLVE = re.compile(r"(?P<host>\[[^\]]*\]|[^:]+):(?P<port>[0-9]+):(?P<address>.+)", re.DOTALL)
 
 # What the package raises for a URL that is none.
@@ -97,12 +95,8 @@ def read_url(text: str) -> tuple[httpcore.URL, Auth | None]:
         text = f"localhost{':' + port if port else ''}{slash}{path}"
     if not _SCHEME.match(text):
         text = f"http://{text}"
-    auth = None
-    match = _USER_INFO.match(text)
-    if match is not None:
-        text = match["before"] + text[match.end() :]
-        user, _, password = match["user"].partition(":")
-        auth = unquote_to_bytes(user), unquote_to_bytes(password)
+    text, info = split_user_info(text)
+    auth = None if info is None else read_credentials(info)
     try:
         url = to_url(text)
     except UNREADABLE as exc:

@@ -20,6 +20,7 @@ import pytest
 
 import httpcore.aio
 import httpcore.exceptions
+import httpcore.redact
 import httpcore.rules
 import httpcore_requests
 
@@ -31,7 +32,7 @@ ADAPTER = Path(httpcore_requests.__file__ or "").parent
 ORDER: list[set[str]] = [
     {"_exceptions", "rules"},
     {"exceptions", "_redact"},  # the public path of the finer ones; what is secret
-    {"_url"},
+    {"_url", "redact"},
     {"_timeouts", "_models", "_ssl", "_timings", "_no_proxy"},
     {"_trace", "_config", "_settings"},
     {"_core"},
@@ -219,9 +220,10 @@ def test_httpcore_never_imports_the_adapter() -> None:
 
 # Modules whose path is public, beside the package itself.
 PUBLIC_MODULES = {
-    "httpcore": {*httpcore.__all__, "__version__", "exceptions", "aio", "rules"},
+    "httpcore": {*httpcore.__all__, "__version__", "exceptions", "aio", "redact", "rules"},
     "httpcore.exceptions": set(httpcore.exceptions.__all__),
     "httpcore.aio": set(httpcore.aio.__all__),
+    "httpcore.redact": set(httpcore.redact.__all__),
     "httpcore.rules": set(httpcore.rules.__all__),
 }
 
@@ -352,7 +354,7 @@ def test_sending_a_request_loads_no_optional_part() -> None:
 def test_importing_the_adapter_loads_nothing_that_requests_does_not() -> None:
     loaded = loaded_by("import requests; before = set(sys.modules); import httpcore_requests")
     foreign = {name for name in loaded if not name.startswith(("httpcore.", "httpcore_requests."))}
-    assert parts(loaded) <= {"_exceptions", "exceptions", "rules"}
+    assert parts(loaded) <= {"_exceptions", "exceptions", "_redact", "redact", "rules"}
     assert not foreign & {*HEAVY, *LATER, *OPTIONAL}
 
 
