@@ -86,6 +86,31 @@ def test_row_26_a_bomb_takes_little_memory(
                 use(response)
 
 
+@pytest.mark.parametrize("encoding", ENCODINGS)
+def test_row_26_a_hook_may_close_a_redirect_before_requests_unpacks_it(
+    serve: Serve, session: requests.Session, encoding: str
+) -> None:
+    def handler(peer: Peer) -> None:
+        while (request := peer.recv_request()) is not None:
+            if request.target == b"/end":
+                peer.respond(200, b"end")
+            else:
+                fields = [("Content-Encoding", encoding), ("Location", "/end")]
+                peer.respond(302, bomb(encoding), fields)
+
+    def close_redirects(response: requests.Response, **keywords: object) -> None:
+        if response.is_redirect:
+            response.close()
+
+    bomb(encoding)
+    server = serve(handler)
+    session.hooks["response"].append(close_redirects)
+    with little_memory():
+        response = session.get(server.url)
+        assert (response.content, len(response.history)) == (b"end", 1)
+        assert response.history[0].content == b""
+
+
 @pytest.mark.parametrize("links", [LONGEST_CHAIN, LONGEST_CHAIN + 1])
 def test_row_26_long_chains_of_encodings_are_refused(
     serve: Serve, session: requests.Session, links: int
