@@ -180,14 +180,6 @@ class ExchangeState:
         """Return what is left of `timeout` seconds from `now`, and of the total."""
         return timeout if self.deadline is None else self.deadline.left_at(now, timeout)
 
-    def miss(self, began: float, seconds: float | None, now: float) -> float:
-        """Return how much of a wait that came back empty the clock has not counted; the total of
-        the request has."""
-        missed = 0.0 if seconds is None else uncounted(began, seconds, now)
-        if self.deadline is not None:
-            self.deadline.at -= missed
-        return missed
-
     # What is waited for
 
     def is_settled(self) -> bool:
@@ -316,26 +308,79 @@ class ExchangeState:
         return not session.call(self)
 
 
-class Progress:
-    """Whether the upload of one exchange goes on.
+class Wait:
+    """One wait of an exchange, which may be made of several: until when, and what each counts.
 
-    While its own bytes are in front of the network, or behind others' that are, each part that the
-    network takes is progress. While it waits for the server, what others send is none.
+    A wait for room to write ends when nothing has gone on for its time. While the exchange's own
+    bytes are in front of the network, or behind others' that are, each part that the network takes
+    is progress. While it waits for the server, what others send is none.
+
+    Parameters:
+        exchange: the request that waits.
+        timeout: seconds that it may take in all, or without progress; None for any number.
+        write: it waits for room to write.
+
+    Attributes:
+        missed: seconds of the last part, which came back empty, that no clock has counted.
     """
 
-    __slots__ = ("_exchange", "_taken", "_waited")
+    __slots__ = ("_began", "_end", "_exchange", "_seconds", "_taken", "_timeout", "_waited",
+                 "_write", "missed")  # fmt: skip
 
-    def __init__(self, exchange: ExchangeState) -> None:
+    def __init__(
+        self, exchange: ExchangeState, timeout: float | None, write: bool, now: float
+    ) -> None:
+        if exchange.deadline is not None:
+            timeout = exchange.deadline.left_at(now, timeout)
         self._exchange = exchange
-        self._taken = exchange.session.parts_taken
-        self._waited = exchange.waits_for_server
+        self._timeout = timeout
+        self._write = write
+        self._end = None if timeout is None else now + timeout
+        if write and timeout is not None:
+            self._taken = exchange.session.parts_taken
+            self._waited = exchange.waits_for_server
 
-    def was_made(self) -> bool:
-        """Return whether there was any since this was last asked."""
+    def next(self, now: float, longest: float, reads: bool) -> float | None:
+        """Return the seconds to wait next; None for any number.
+
+        Parameters:
+            longest: seconds that one part may take.
+            reads: it is the reader, who acts on silence as well; else it is woken, or looks again.
+
+        Raises ReadTimeout or WriteTimeout when the time is up.
+        """
+        exchange, left = self._exchange, None
+        session = exchange.session
+        if self._end is not None:
+            if self._write and self._goes_on():
+                self._end = now + (exchange.left(self._timeout, now) or 0.0)
+            left = self._end - now
+            if left <= 0:
+                raise session.time_out(exchange, self._timeout, self._write, now)
+        if reads and session.liveness.watched:
+            left = session.liveness.patience(left, now)
+        if left is None:
+            left = None if reads else longest
+        elif left > longest:
+            left = longest
+        self._began, self._seconds = now, left
+        return left
+
+    def _goes_on(self) -> bool:
+        """Return whether there was progress since this was last asked."""
         waits, taken = self._exchange.waits_for_server, self._exchange.session.parts_taken
         made = not waits if self._waited else taken != self._taken
         self._waited, self._taken = waits, taken
         return made
+
+    def came_back_empty(self, now: float) -> None:
+        """Count the last part, which took as long as it might and in which nothing came."""
+        seconds, deadline = self._seconds, self._exchange.deadline
+        self.missed = 0.0 if seconds is None else uncounted(self._began, seconds, now)
+        if self._end is not None:
+            self._end -= self.missed
+        if deadline is not None:
+            deadline.at -= self.missed
 
 
 def not_sent(exc: NetworkError | TimeoutException) -> NetworkError | TimeoutException:

@@ -10,7 +10,6 @@ short driver. They run only for bodies that do not leave together with the head.
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator
-from functools import partial
 from typing import Any, NamedTuple
 
 from .._exceptions import MAYBE_PROCESSED, LocalProtocolError, ReadTimeout, WriteTimeout
@@ -21,20 +20,22 @@ from .prepared import Prepared, expects_continue
 from .upload import CLOSING_PATIENCE, HAND_OVER, LISTEN, SEND, STOP, T, UploadPlan, smaller
 
 # What a shell is asked to do.
-NEXT_PART = "next part"  # give the next part of the body; None at its end
 WAIT = "wait"  # wait until `call()`; WriteTimeout after `timeout` seconds without progress
 NOW = "now"  # look at the clock
 CHANGE = "change"  # `call()`, then send what it has left in the codec
-SEND_PART = "send part"  # the same, then WAIT for what `call` has returned, unless it is None
+# Send parts of the body as long as `BodyUpload.goes_on`: take the next from `parts` while it
+# `wants_part`, and `put` it; CHANGE by `send_some`; if that was True, WAIT until `is_ready`. One
+# step for all, since there may be many short parts.
+SEND_PARTS = "send parts"
 
 
 class Step(NamedTuple):
     """One thing that a shell is asked to do.
 
     Attributes:
-        action: NEXT_PART, WAIT, NOW, CHANGE or SEND_PART.
+        action: WAIT, NOW, CHANGE or SEND_PARTS.
         call: what is to be called with the lock: whether the wait is over, or the change.
-        timeout: seconds that the wait may take; None for any number.
+        timeout: seconds that each wait may take; None for any number.
     """
 
     action: str
@@ -44,8 +45,6 @@ class Step(NamedTuple):
 
 Script = Generator[Step, Any, T]  # each step has a result of its own type
 
-TAKE_NEXT_PART = Step(NEXT_PART)
-
 
 class BodyUpload:
     """The body of one request, as far as it did not leave with the head.
@@ -53,20 +52,26 @@ class BodyUpload:
     Parameters:
         exchange: the request whose body it is.
         prepared: the same.
-        parts: what the shell gives at NEXT_PART.
+        parts: the parts of it; those that were not asked for yet are an attribute.
+
+    Attributes:
+        wants_part: all of the last one was sent.
     """
 
-    __slots__ = ("_asks_first", "_exchange", "_finished", "_part", "_plan", "_position", "_step",
-                 "_timeout", "parts")  # fmt: skip
+    __slots__ = ("_asks_first", "_disturbed", "_ends", "_exchange", "_finished", "_part", "_plan",
+                 "_position", "_step", "_timeout", "parts", "wants_part")  # fmt: skip
 
     def __init__(self, exchange: ExchangeState, prepared: Prepared, parts: Iterator[bytes]) -> None:
         self.parts = parts
         self._exchange = exchange
         self._asks_first = expects_continue(prepared)
         self._timeout = prepared.timeouts.write
+        self.wants_part = True
         self._part = b""
         self._position = 0  # in the part: what went before it was sent
+        self._ends = False  # there are no more parts
         self._finished = False
+        self._disturbed = self._has_changed  # what else ends SEND_PARTS
         self._step = SEND
         self._plan = UploadPlan()
 
@@ -157,41 +162,49 @@ class BodyUpload:
         return True
 
     def _advance(self, disturbed: Callable[[], bool], timeout: float | None) -> Script[None]:
-        """Send some of the body, and wait until there is room for more, or until `disturbed()`."""
-        while self._position >= len(self._part):
-            try:
-                part = yield TAKE_NEXT_PART
-            except LocalProtocolError as exc:
-                exc.phase = MAYBE_PROCESSED
-                raise
-            if part is None:
-                yield Step(CHANGE, self._send_end)
-                return
-            self._part, self._position = part, 0
-        yield Step(SEND_PART, partial(self._send_part, disturbed), timeout)
+        """Send the body, waiting for room, to its end or until `disturbed()`."""
+        self._disturbed = disturbed
+        try:
+            yield Step(SEND_PARTS, timeout=timeout)
+        except LocalProtocolError as exc:
+            exc.phase = MAYBE_PROCESSED
+            raise
 
     def _until(self, ready: Callable[[], bool], timeout: float | None) -> Step:
         """Return the step that waits for `ready()`, or until what comes from the server changes
         what is to be done."""
         return Step(WAIT, lambda: ready() or self._has_changed(), timeout)
 
-    # With the lock
+    # What SEND_PARTS calls
 
-    def _send_part(self, disturbed: Callable[[], bool]) -> Callable[[], bool] | None:
-        """Send some of the part. Return what to wait for, which is over as well when
-        `disturbed()`; None when the server wants no more."""
-        exchange = self._exchange
-        position = exchange.send_part(self._part, self._position, end=False)
+    def put(self, part: bytes | None) -> None:
+        """Take the next part of the body, None after the last, now that the one before was sent."""
+        self._position = 0
+        self._part = part or b""
+        self._ends = part is None
+        self.wants_part = not (part or self._ends)
+
+    def send_some(self) -> bool:
+        """Send some of the part; return whether to wait then. Called with the lock."""
+        position = self._exchange.send_part(self._part, self._position, self._ends)
         if position < 0:
             self._plan.stopped = True
-            return None
+            return False
         self._position = position
-        ready = exchange.may_send if position < len(self._part) else exchange.has_left_us
-        return lambda: ready() or disturbed()
+        self.wants_part = not self._ends and position >= len(self._part)
+        self._finished = self._ends
+        return not self._ends
 
-    def _send_end(self) -> None:
-        self._exchange.send_part(b"", 0, end=True)
-        self._finished = True
+    def is_ready(self) -> bool:
+        """Return whether there is room for more, or something else to be done. Also true where it
+        is asked without the lock, if nothing was sent since: others only make room."""
+        exchange = self._exchange
+        ready = exchange.has_left_us() if self.wants_part else exchange.may_send()
+        return ready or self._disturbed()
+
+    def goes_on(self) -> bool:
+        """Return whether the next part is to be sent."""
+        return not (self._finished or self._disturbed())
 
     # What follows from what came
 

@@ -44,7 +44,7 @@ from .._backends.blocking import without_blocking
 from .._backends.fork import ForkedStream, renew_in_child
 from .._backends.interrupt import abort
 from .._core.h2_election import Election
-from .._core.h2_exchange import Progress
+from .._core.h2_exchange import Wait
 from .._core.h2_liveness import Liveness
 from .._core.h2_session import Session
 from .._core.limits import ACK_PATIENCE, READ_SIZE
@@ -190,14 +190,11 @@ class HTTP2Connection(Session, ConnectionInterface):
         """Wait until `ready()`, reading for all streams if nobody else does. Comes back as well
         when the exchange was aborted or the connection closed.
 
-        Raises ReadTimeout after `timeout` seconds; where `write`, WriteTimeout after as many
-        without `Progress`.
+        Raises ReadTimeout after `timeout` seconds, or at the end of the total; where `write`,
+        WriteTimeout after as many without progress (see `Wait`).
         """
-        election = self.election
-        end = None if timeout is None else time.monotonic() + timeout
-        progress = Progress(exchange) if write and end is not None else None
+        election, wait = self.election, Wait(exchange, timeout, write, time.monotonic())
         came: bool | None = None  # what our wait for the network gave, if we read
-        missed = 0.0  # seconds of the last wait, which came back empty, that no clock has counted
         bell: threading.Lock | None = None  # if we sleep
         try:
             while True:
@@ -208,24 +205,20 @@ class HTTP2Connection(Session, ConnectionInterface):
                         if came:
                             self.take_in()
                         elif self.liveness.watched:
-                            self.act_on_silence(missed, time.monotonic())
-                            if self.codec.out:
-                                self.flush()
-                        came = None
+                            self._act_on_silence(wait.missed)
                     elif bell is not None:
                         self.sleepers.pop(exchange, None)
-                        bell = None
                     if ready() or exchange.aborted or self.closed:
                         if election.reader is None and (self.sleepers or self.closed):
                             self._stop_reading()
                         break
-                    now = time.monotonic()
-                    if progress is not None and progress.was_made():
-                        end = now + (exchange.left(timeout, now) or 0.0)
-                    left = None if end is None else end - now
-                    if left is not None and left <= 0:
-                        raise self.time_out(exchange, timeout, write, now)
-                    bell, patience = self._take_role(exchange, left, now)
+                    came = bell = None
+                    # Only then does it read or sleep: it need not leave either for a timeout.
+                    reads = election.reader is None
+                    longest = self._longest if reads else MAX_SLEEP
+                    patience = wait.next(time.monotonic(), longest, reads)
+                    if not election.enter(exchange, threading.get_ident(), not self.unsent):
+                        bell = self._go_to_sleep(exchange)
                 if self.ringing or self.deferred or self.codec.changes != self.changes_reported:
                     self.finish_deferred()
                 # Who aborts it says so first, and then looks who waits.
@@ -236,29 +229,27 @@ class HTTP2Connection(Session, ConnectionInterface):
                     woken = bell.acquire(timeout=patience)  # type: ignore[arg-type]
                     if exchange.called and not write and ready():
                         return  # who woke us reads on
-                missed = 0.0 if woken else exchange.miss(now, patience, time.monotonic())
-                if missed and end is not None:
-                    end -= missed
+                if not woken:
+                    wait.came_back_empty(time.monotonic())
         except BaseException:
             self._withdraw(exchange)
             raise
         if self.ringing or self.deferred or self.codec.changes != self.changes_reported:
             self.finish_deferred()
 
-    def _take_role(
-        self, exchange: HTTP2Exchange, left: float | None, now: float
-    ) -> tuple[threading.Lock | None, float | None]:
-        """Return the bell by which its thread is woken, or None for the reader, and the seconds
-        that it should wait. Called with the lock."""
-        if self.election.enter(exchange, threading.get_ident(), not self.unsent):
-            if self.liveness.watched:
-                left = self.liveness.patience(left, now)
-            return None, left if left is None else min(left, self._longest)
+    def _act_on_silence(self, missed: float) -> None:
+        """The reader has waited, and nothing came. Called with the lock."""
+        self.act_on_silence(missed, time.monotonic())
+        if self.codec.out:
+            self.flush()
+
+    def _go_to_sleep(self, exchange: HTTP2Exchange) -> threading.Lock:
+        """Return the bell by which the exchange is woken. Called with the lock."""
         bell = threading.Lock()
         bell.acquire()
         exchange.called = False
         self.sleepers[exchange] = bell
-        return bell, MAX_SLEEP if left is None else min(left, MAX_SLEEP)
+        return bell
 
     def _withdraw(self, exchange: HTTP2Exchange) -> None:
         """Neither read nor sleep any more, after an exception."""

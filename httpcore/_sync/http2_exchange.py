@@ -16,7 +16,7 @@ from .._backends.blocking import BlockingAdapter
 from .._core.h1 import CHUNKED
 from .._core.h2_election import Election
 from .._core.h2_exchange import MORE_TO_SEND, TOO_EARLY, ExchangeState, not_sent
-from .._core.h2_upload import CHANGE, NEXT_PART, NOW, SEND_PART, BodyUpload, Step
+from .._core.h2_upload import CHANGE, NOW, SEND_PARTS, BodyUpload, Step
 from .._core.limits import READ_SIZE
 from .._core.prepared import Prepared, body_parts, framed_parts
 from .._exceptions import NOT_SENT, TimeoutException
@@ -162,12 +162,9 @@ class HTTP2Exchange(ExchangeState):
     def _await_settings(self, timeout: float | None) -> None:
         """Wait until it is known how many streams there may be. The answer is on its way."""
         try:
-            self._wait(self.is_settled, timeout, write=False)
+            self.connection.wait_until(self, self.is_settled, timeout, False)
         except TimeoutException as exc:
             raise not_sent(exc)
-
-    def _wait(self, ready: Callable[[], bool], timeout: float | None, write: bool) -> None:
-        self.connection.wait_until(self, ready, self.left(timeout, time.monotonic()), write)
 
     def _send_body(self, prepared: Prepared) -> None:
         parts = body_parts if prepared.length == CHUNKED else framed_parts
@@ -176,17 +173,24 @@ class HTTP2Exchange(ExchangeState):
 
     def _carry_out(self, step: Step) -> Any:
         """Carry out a step of the upload's script."""
-        if step.action is NEXT_PART:
-            assert self.upload is not None
-            return next(self.upload.parts, None)
-        if step.action is SEND_PART:
-            ready = self.connection.apply(step.call)
-            return None if ready is None else self._wait(ready, step.timeout, write=True)
+        if step.action is SEND_PARTS:
+            return self._send_parts(step.timeout)
         if step.action is CHANGE:
             return self.connection.apply(step.call)
         if step.action is NOW:
             return time.monotonic()
-        return self._wait(step.call, step.timeout, write=True)
+        return self.connection.wait_until(self, step.call, step.timeout, True)
+
+    def _send_parts(self, timeout: float | None) -> None:
+        connection, upload = self.connection, self.upload
+        assert upload is not None
+        while True:
+            while upload.wants_part:
+                upload.put(next(upload.parts, None))
+            if connection.apply(upload.send_some) and not upload.is_ready():
+                connection.wait_until(self, upload.is_ready, timeout, True)
+            if not upload.goes_on():
+                return
 
     def conclude(self) -> bool:
         """Send what the server wants of the body now that its response is whole. Return True: the
@@ -208,8 +212,7 @@ class HTTP2Exchange(ExchangeState):
         """Wait for the head of the final response, and let the caller see the interim ones."""
         connection, stream = self.connection, self.stream
         while stream.status is None or stream.informational:
-            left = timeout if self.deadline is None else self.deadline.left(timeout)
-            connection.wait_until(self, self.has_news, left, False)
+            connection.wait_until(self, self.has_news, timeout, False)
             if stream.informational:
                 with connection.lock:
                     informational, stream.informational = stream.informational, []
@@ -239,7 +242,7 @@ class HTTP2Exchange(ExchangeState):
             try:
                 if self.upload is not None:
                     run(self.upload.send_while_reading(timeout), self._carry_out)
-                self._wait(self.has_payload, timeout, write=False)
+                connection.wait_until(self, self.has_payload, timeout, False)
             except TimeoutException as exc:
                 if self.deadline is not None:
                     self.deadline.explain(exc)

@@ -1159,9 +1159,8 @@ def test_who_looks_wakes_those_for_whom_something_came(connect: Connect) -> None
     response = send(connection)
     exchange: Any = response.stream.source
     connection.election.reader = exchange  # anybody
-    bell, _ = connection._take_role(exchange, None, 0.0)
+    bell = connection._go_to_sleep(exchange)
     connection.election.reader = None
-    assert bell is not None
     wire.data(1, b"x", end=True)
     assert connection.is_usable(0.0)
     assert bell.acquire(blocking=False)

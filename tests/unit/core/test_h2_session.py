@@ -23,11 +23,11 @@ from httpcore._core.h2_exchange import (
     MORE_TO_SEND,
     TOO_EARLY,
     ExchangeState,
-    Progress,
+    Wait,
 )
 from httpcore._core.h2_liveness import Liveness
 from httpcore._core.h2_session import ASSUMED_STREAMS, Session
-from httpcore._core.h2_upload import CHANGE, NEXT_PART, SEND_PART, WAIT, BodyUpload, Script, Step
+from httpcore._core.h2_upload import CHANGE, SEND_PARTS, WAIT, BodyUpload, Script, Step
 from httpcore._core.h2_upload import NOW as LOOK_AT_CLOCK
 from httpcore._core.limits import ACK_PATIENCE, CONTINUE_PATIENCE
 from httpcore._core.prepared import Prepared, prepare
@@ -340,19 +340,32 @@ def test_progress_of_an_upload() -> None:
     peer = Peer()
     session = peer.session
     exchange = peer.open(get("POST", bytes(70_000)))
-    progress = Progress(exchange)
-    assert not progress.was_made()
+    wait = Wait(exchange, 5.0, True, NOW)
+    later = NOW
+
+    def was_made() -> bool:
+        """Whether the wait has its whole time again, when most of that is over."""
+        nonlocal later
+        later += 4.0
+        left = wait.next(later, 100.0, reads=False)
+        if left == 5.0:
+            return True
+        assert left == 1.0
+        later -= 4.0
+        return False
+
+    assert not was_made()
     session.parts_taken += 1
-    assert progress.was_made() and not progress.was_made()
+    assert was_made() and not was_made()
     session.keep(b"")  # all of it has left; the window is open
     assert not exchange.waits_for_server
     exchange.asks = True
     assert exchange.waits_for_server
-    assert not progress.was_made()
+    assert not was_made()
     session.parts_taken += 1
-    assert not progress.was_made(), "what others send is none while it waits for the server"
+    assert not was_made(), "what others send is none while it waits for the server"
     exchange.asks = False
-    assert progress.was_made()
+    assert was_made()
 
 
 # --- silence ---
@@ -437,11 +450,38 @@ def test_what_is_raised_for_a_failure() -> None:
 def test_the_time_of_a_request() -> None:
     exchange = ExchangeState(Peer().session, get())
     assert (exchange.left(5.0, NOW), exchange.left(None, NOW)) == (5.0, None)
-    assert exchange.miss(NOW, None, NOW) == 0.0
     exchange.deadline = DeadlineMath(3.0, NOW)
     assert exchange.left(5.0, NOW + 1.0) == 2.0
-    assert exchange.miss(NOW, 2.0, NOW + 0.5) == 1.5
-    assert exchange.left(None, NOW) == 1.5
+
+
+@pytest.mark.parametrize(
+    ("timeout", "reads", "seconds"),
+    [(None, True, None), (None, False, 2.0), (1.5, True, 1.5), (1.5, False, 1.5), (9.0, True, 2.0)],
+)
+def test_the_parts_of_a_wait(timeout: float | None, reads: bool, seconds: float | None) -> None:
+    """The reader of a quiet connection may wait for ever; others look again."""
+    wait = Wait(ExchangeState(Peer().session, get()), timeout, False, NOW)
+    assert wait.next(NOW, 2.0, reads) == seconds
+
+
+def test_a_wait_that_is_over() -> None:
+    exchange = ExchangeState(Peer().session, get())
+    exchange.deadline = DeadlineMath(3.0, NOW)
+    wait = Wait(exchange, 5.0, False, NOW)
+    assert wait.next(NOW, 2.0, reads=True) == 2.0
+    wait.came_back_empty(NOW + 0.5)
+    assert wait.missed == 1.5, "the clock has counted half a second"
+    assert exchange.left(None, NOW + 0.5) == 1.0
+    assert wait.next(NOW + 0.5, 2.0, reads=True) == 1.0
+    with pytest.raises(httpcore.ReadTimeout, match="no byte of the response within 3 s"):
+        wait.next(NOW + 1.5, 2.0, reads=True)
+
+
+def test_a_wait_without_an_end() -> None:
+    wait = Wait(ExchangeState(Peer().session, get()), None, False, NOW)
+    wait.next(NOW, 2.0, reads=True)
+    wait.came_back_empty(NOW)
+    assert wait.missed == 0.0
 
 
 # --- the end ---
@@ -575,6 +615,9 @@ def test_reading_that_is_interrupted() -> None:
 # --- uploads ---
 
 
+NEXT_PART = "next part"  # a part of SEND_PARTS
+
+
 class Driver:
     """Carries out the steps of an upload, and notes them. What is to happen during a wait is
     given by step: an exception is raised there, anything else is called."""
@@ -595,35 +638,45 @@ class Driver:
         try:
             step = next(script)
             while True:
-                if step.action == SEND_PART:  # a change, and a wait for what it returns
-                    steps.append(CHANGE)
-                    ready = self.change(step)
-                    if ready is None:
-                        step = script.send(None)
-                        continue
-                    step = Step(WAIT, ready, step.timeout)
-                steps.append(step.action)
-                happens = during.get(step.action.replace(" ", "_"))
                 try:
-                    if step.action == NEXT_PART:
-                        result = next(self.parts, None)
+                    if step.action == SEND_PARTS:
+                        result = self.send_parts(step, steps, during.get("wait"))
                     elif step.action == CHANGE:
+                        steps.append(CHANGE)
                         result = self.change(step)
                     elif step.action == LOOK_AT_CLOCK:
+                        steps.append(LOOK_AT_CLOCK)
                         result = NOW
-                    elif isinstance(happens, Exception):
-                        raise happens
                     else:
-                        if happens is not None:
-                            happens(step)
-                        if not step.call():
-                            raise httpcore.WriteTimeout("nothing happened")
+                        steps.append(WAIT)
+                        self.wait(step, during.get("wait"))
                 except Exception as exc:
                     step = script.throw(exc)
                 else:
                     step = script.send(result)
         except StopIteration:
             return steps
+
+    def send_parts(self, step: Step, steps: list[str], happens: Any) -> None:
+        upload = self.upload
+        while True:
+            while upload.wants_part:
+                steps.append(NEXT_PART)
+                upload.put(next(self.parts, None))
+            steps.append(CHANGE)
+            if self.change(Step(CHANGE, upload.send_some)):
+                steps.append(WAIT)
+                self.wait(Step(WAIT, upload.is_ready, step.timeout), happens)
+            if not upload.goes_on():
+                return
+
+    def wait(self, step: Step, happens: Any) -> None:
+        if isinstance(happens, Exception):
+            raise happens
+        if happens is not None:
+            happens(step)
+        if not step.call():
+            raise httpcore.WriteTimeout("nothing happened")
 
     def change(self, step: Step) -> Any:
         result = step.call()
