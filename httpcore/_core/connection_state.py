@@ -25,6 +25,7 @@ from .._settings import PING_TIMEOUT, SOCKET_OPTION, ConnectionSettings, read_pr
 from .._timings import Opening
 from .._url import Origin, to_server_name
 from .dial import Dialed, Plan
+from .dial_attempt import DialAttempts
 from .http_proxy import FORWARDED, SOCKS, SOCKS_4, ProxyHop, forwarded, to_hop
 from .prepared import Prepared, prepare
 from .routes import TLS_SCHEMES
@@ -181,6 +182,15 @@ class ConnectionState:
             address,
             protocols,
         )
+
+    def begin_to_open(
+        self, prepared: Prepared, make_context: Callable[..., ssl.SSLContext]
+    ) -> DialAttempts:
+        """Return the attempts to open it for its first request, each within the connect timeout and
+        all of them before the deadline; `opening` gets their times."""
+        plan = self.plan(prepared.request.extensions.get("sni_hostname"), make_context)
+        self.opening = Opening()
+        return DialAttempts(plan, prepared.timeouts.connect, prepared.deadline, self.opening)
 
     @property
     def _carries_http2(self) -> bool:

@@ -217,6 +217,13 @@ class ExchangeState:
         assert stream is not None
         return stream.status is not None or bool(stream.informational) or stream.failure is not None
 
+    def take_informational(self) -> list[tuple[int, HeaderList]]:
+        """Take the interim responses that came; none where nobody wants to see them."""
+        stream = self.stream
+        assert stream is not None
+        came, stream.informational = stream.informational, []
+        return [] if self.request.extensions.get("informational") is None else came
+
     def has_payload(self) -> bool:
         """Return whether something of the body came, or its end."""
         stream = self.stream

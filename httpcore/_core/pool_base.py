@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic
 
 from .._config import PoolLimits, SSLConfig, TimeoutConfig
 from .._exceptions import UnsupportedProtocol
-from .._models import HeaderTypes, Proxy
+from .._models import HeaderTypes, Proxy, Request
 from .._settings import (
     PING_TIMEOUT,
     SOCKET_OPTION,
@@ -24,13 +24,15 @@ from .._settings import (
 )
 from .._ssl import create_ssl_context
 from .._timeouts import NO_TIMEOUTS, check_timeout, read_timeouts
-from .._trace import Trace, check_hook, combined, log_hook
+from .._trace import Trace, check_hook, combined, log_hook, naming
 from .._url import URL, Origin
 from .connection_state import Backend, load_http2
 from .http_proxy import SOCKS, to_hop
+from .pool_report import describe_pool
 from .prepared import Prepared
 from .retry import RetryBudget, RetryConfig
-from .routes import TLS_SCHEMES, context_of, hop_of, may_share
+from .routes import TLS_SCHEMES, context_of, goes_through, hop_of, may_share
+from .scheduler import Slot
 
 if TYPE_CHECKING:
     import ssl
@@ -129,6 +131,15 @@ class PoolBase(Generic[Backend]):
         if before is None and body.trace is None:
             body.trace = self._trace
 
+    def _read_extensions(self, request: Request) -> tuple[Trace | None, Any]:
+        """Return what gets the events of `request`, None for nobody, and its CancelToken, or
+        None."""
+        hook, trace, extensions = self._slots.hook, self._trace, request.extensions
+        if hook is not None:
+            trace = combined(naming(hook, request), self._log)
+        own = extensions.get("trace")
+        return (trace if own is None else combined(trace, own)), extensions.get("cancel")
+
     def create_connection(self, origin: Origin) -> Any:
         """A new connection to `origin`, not yet open and not part of the pool."""
         raise NotImplementedError(f"{type(self).__name__} does not implement create_connection()")
@@ -148,6 +159,30 @@ class PoolBase(Generic[Backend]):
 
     def _make_ssl_context(self) -> ssl.SSLContext | None:
         return None  # the connection takes the default
+
+    def _begin_to_dial(self, prepared: Prepared, body: BodyState, slot: Slot) -> Any:
+        """Return the connection for `slot`, which is `body`'s; it is not open yet."""
+        slot.connection = connection = self._make_connection(prepared)
+        if slot.aborted or body.aborted:  # asked after it is in the slot, where others look for it
+            connection.aborted = True
+        self._look_for_log(body)
+        return connection
+
+    # Looking, closing
+
+    def close_idle(self, proxy: Proxy | None = None) -> None:
+        """Close idle connections now: all, or those through `proxy` with its credentials, however
+        it was verified."""
+        self._slots.close_idle(None if proxy is None else goes_through(proxy))
+
+    def retire(self) -> None:
+        """Close idle connections now, and those in use when their response ends. The pool stays
+        usable. A signal handler may call it."""
+        self._slots.retire()
+
+    def __repr__(self) -> str:
+        self._slots.settle_deferred()
+        return describe_pool(self.__class__.__name__, self._slots.ask(self._slots.scheduler.stats))
 
 
 class HTTPProxyBase(PoolBase[Backend]):

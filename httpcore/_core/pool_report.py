@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from .._exceptions import PoolTimeout
 from .._models import Request
 from .._redact import redact_target
 from .routes import name_route, name_route_with_path
@@ -74,15 +75,15 @@ def _describe_waiter(waiter: Waiter, now: float) -> dict[str, object]:
     }
 
 
-def explain_pool_timeout(
+def pool_timeout(
     route: Route,
     timeout: float | None,
     slots: Sequence[Slot],
     limits: Mapping[str, int | None],
     now: float,
-) -> str:
-    """Return the text of a PoolTimeout: what was waited for, which limit held it up, and what the
-    connections under that limit were used for.
+) -> PoolTimeout:
+    """Return the error for a wait that took too long. It says what was waited for, which limit held
+    it up, and what the connections under that limit were used for.
 
     Parameters:
         slots: all of the pool.
@@ -98,7 +99,7 @@ def explain_pool_timeout(
         why = f"the limit is max_connections={total}, held by"
     within = "" if timeout is None else f" within {timeout:g} s"
     held = _describe_holders(slots, now) or "no request"
-    return f"no connection to {name_route(route)} became free{within}: {why} {held}"
+    return PoolTimeout(f"no connection to {name_route(route)} became free{within}: {why} {held}")
 
 
 def _describe_holders(slots: Sequence[Slot], now: float) -> str:

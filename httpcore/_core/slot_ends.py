@@ -8,6 +8,7 @@ ended.
 from __future__ import annotations
 
 import contextlib
+from typing import Any
 
 from .scheduler import ACTIVE, DIALING, Owner, Scheduler, Share, Slot, Waiter
 
@@ -56,6 +57,30 @@ def is_shared(connection: object) -> bool:
     """Return whether several requests share `connection`."""
     opened = getattr(connection, "opened", None)
     return opened is not None and opened.protocol == "http2"
+
+
+def next_to_close(closing: list[Any], spare_shared: bool) -> Any:
+    """Return one of the connections that are to be closed; None where there is none.
+
+    Parameters:
+        spare_shared: leave those that several requests share.
+    """
+    for connection in reversed(list(closing)):  # a copy: other threads take out what they closed
+        if not (spare_shared and is_shared(connection)):
+            return connection
+    return None
+
+
+def wake_all(woken: list[Waiter]) -> None:
+    """Wake those who have been served. Called without the pool's lock: the woken would run into
+    it. Several threads may do so at once."""
+    while woken:
+        try:  # as `_wake` does, without its calls: a busy pool comes here for each request
+            event = woken.pop().event
+            if event is not None:
+                event.release()
+        except (IndexError, RuntimeError):
+            pass  # another thread took the last one, or has woken it before
 
 
 def _wake(waiter: Waiter) -> None:

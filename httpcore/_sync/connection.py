@@ -22,7 +22,6 @@ from .._core.prepared import Prepared
 from .._models import Request, Response
 from .._settings import ConnectionSettings
 from .._ssl import default_ssl_context
-from .._timings import Opening
 from .._trace import Trace, combined, debug, log_hook
 from .._url import Origin
 from .deferred import OwnedLock
@@ -83,13 +82,8 @@ class HTTPConnection(ConnectionArguments[NetworkBackend], ConnectionState, Conne
         dialed = None
         self._attempt = attempt = begin()
         try:
-            hostname = prepared.request.extensions.get("sni_hostname")
-            plan = self.plan(hostname, default_ssl_context)
-            self.opening = Opening()
-            timeout, deadline = prepared.timeouts.connect, prepared.deadline
-            dialed = carry_out(
-                plan, self.backend, timeout, trace, deadline, self.watch, self.opening
-            )
+            attempts = self.begin_to_open(prepared, default_ssl_context)
+            dialed = carry_out(attempts, self.backend, trace, self.watch)
             self.opened = connection = self._make_connection(dialed)
             if self.aborted:
                 connection.abort()

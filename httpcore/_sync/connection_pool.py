@@ -29,23 +29,14 @@ from .._core.attempts import MOVE, RAISE, RAISE_ABORTED, REPLAY, Repeats, Replay
 from .._core.checkout import GO_ASIDE, QueueWait, is_running
 from .._core.http_proxy import forwarded
 from .._core.pool_base import PoolBase
-from .._core.pool_report import (
-    describe_pool,
-    explain_pool_timeout,
-    report_stats,
-    take_snapshot,
-)
+from .._core.pool_report import pool_timeout, report_stats, take_snapshot
 from .._core.prepared import Prepared, prepare
 from .._core.retry import RetryConfig
-from .._core.routes import (
-    find_route,
-    goes_through,
-    name_route,
-)
+from .._core.routes import find_route, name_route
 from .._core.scheduler import DIALING, Slot, Waiter
 from .._exceptions import PoolTimeout, TimeoutException
-from .._models import Proxy, Request, Response
-from .._trace import combined, debug, naming
+from .._models import Request, Response
+from .._trace import debug
 from .._url import Origin
 from .connection import HTTPConnection
 from .http2 import HTTP2Connection
@@ -165,14 +156,9 @@ class ConnectionPool(PoolBase[NetworkBackend], RequestInterface):
     def _send(self, prepared: Prepared) -> Response:
         """Send it; more than once where `Replays` finds that safe and useful."""
         request = prepared.request
-        cancel, hook, trace = None, self._slots.hook, self._trace
-        if hook is not None and trace is not None:
-            trace = combined(naming(hook, request), self._log)
-        if request.extensions:
-            cancel = request.extensions.get("cancel")
-            own = request.extensions.get("trace")
-            if own is not None:
-                trace = combined(trace, own)
+        trace, cancel = self._trace, None
+        if trace is not None or request.extensions:
+            trace, cancel = self._read_extensions(request)
         replays: Replays | None = None
         began: float | None = None
         while True:
@@ -348,19 +334,13 @@ class ConnectionPool(PoolBase[NetworkBackend], RequestInterface):
                 slots.give_up(waiter)
         if not waiter.served or waiter.cancelled:
             held, now = self._slots.ask(slots.scheduler.slots), time.monotonic()
-            raise PoolTimeout(
-                explain_pool_timeout(waiter.route, wait.timeout, held, slots.limits, now)
-            )
+            raise pool_timeout(waiter.route, wait.timeout, held, slots.limits, now)
 
     def _dial(
         self, prepared: Prepared, body: ResponseBody, slot: Slot
     ) -> HTTP11Connection | HTTP2Connection:
-        connection: HTTPConnection = self._make_connection(prepared)
-        slot.connection = connection
-        if slot.aborted or body.aborted:
-            connection.aborted = True
         slots: Any = body.pool
-        self._look_for_log(body)
+        connection: HTTPConnection = self._begin_to_dial(prepared, body, slot)
         opened = connection.connect(prepared, body.trace)
         body.marks.ready = time.monotonic()
         body.marks.opening = connection.opening
@@ -408,16 +388,6 @@ class ConnectionPool(PoolBase[NetworkBackend], RequestInterface):
         snapshot = self._slots.ask(partial(take_snapshot, self._slots.scheduler))
         return report_stats(*snapshot, time.monotonic())
 
-    def close_idle(self, proxy: Proxy | None = None) -> None:
-        """Close idle connections now: all, or those through `proxy` with its credentials, however
-        it was verified."""
-        self._slots.close_idle(None if proxy is None else goes_through(proxy))
-
-    def retire(self) -> None:
-        """Close idle connections now, and those in use when their response ends. The pool stays
-        usable. A signal handler may call it."""
-        self._slots.retire()
-
     def close(self) -> None:
         """Close all connections now, and end the requests that are under way: wherever they are,
         they raise `httpcore.NetworkError` (more precisely `httpcore.exceptions.Aborted`) at once.
@@ -426,10 +396,6 @@ class ConnectionPool(PoolBase[NetworkBackend], RequestInterface):
         responses end.
         """
         self._slots.close()
-
-    def __repr__(self) -> str:
-        self._slots.settle_deferred()
-        return describe_pool(self.__class__.__name__, self._slots.ask(self._slots.scheduler.stats))
 
 
 # By this a thread finds out what it was doing when a signal handler interrupted it.

@@ -11,30 +11,23 @@ from collections.abc import Callable
 from typing import Any
 
 from .._backends.base import NetworkBackend, NetworkStream
-from .._backends.clock import Deadline
-from .._core.dial import Dialed, Plan
+from .._core.dial import Dialed
 from .._core.dial_attempt import Call, DialAttempts
 from .._ssl import offer
-from .._timings import Opening
 from .._trace import Trace
 
 
 def carry_out(
-    plan: Plan,
+    attempts: DialAttempts,
     backend: NetworkBackend,
-    timeout: float | None,
     trace: Trace | None,
-    deadline: Deadline | None = None,
-    watch: Callable[[NetworkStream | None], None] | None = None,
-    opening: Opening | None = None,
+    watch: Callable[[NetworkStream | None], None],
 ) -> Dialed:
-    """Open what `plan` says; parameters as those of `DialAttempts`. `watch` is called before each
-    step, with the stream so far; what it raises ends it."""
-    attempts = DialAttempts(plan, timeout, deadline, opening)
+    """Make the calls of `attempts` until a stream is open. `watch` is called before each, with the
+    stream so far; what it raises ends it."""
     try:
         while attempts.dialed is None:
-            if watch is not None:
-                watch(attempts.stream)
+            watch(attempts.stream)
             call = attempts.next_call(time.monotonic())
             if call.closes is not None:
                 call.closes.close()

@@ -214,14 +214,8 @@ class HTTP2Exchange(ExchangeState):
         while stream.status is None or stream.informational:
             connection.wait_until(self, self.has_news, timeout, False)
             if stream.informational:
-                with connection.lock:
-                    informational, stream.informational = stream.informational, []
-                if connection.deferred:
-                    connection.finish_deferred()
-                hook = self.request.extensions.get("informational")
-                if hook is not None:
-                    for status, headers in informational:
-                        hook(status, headers)
+                for status, headers in connection.apply(self.take_informational):
+                    self.request.extensions["informational"](status, headers)
             elif stream.status is None:
                 raise self.failure()
 

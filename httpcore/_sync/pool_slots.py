@@ -25,7 +25,7 @@ from typing import Any, TypeVar
 from .._backends.fork import renew_in_child
 from .._core.checkout import DISCARD, HAND_BACK, after_unusable
 from .._core.scheduler import ACTIVE, Owner, Scheduler, Share, Slot, Waiter
-from .._core.slot_ends import OrphanOwner, adjust, end_all, end_one, is_shared
+from .._core.slot_ends import OrphanOwner, adjust, end_all, end_one, next_to_close, wake_all
 from .._trace import Trace
 from .deferred import Deferred, OwnedLock
 
@@ -215,24 +215,13 @@ class PoolSlots:
         if self.deferred:
             self.deferred.carry_out()
         closing = self.scheduler.closing
-        while closing:
-            ours = [each for each in list(closing) if not (collecting and is_shared(each))]
-            if not ours:
-                break
-            connection = ours[-1]
+        while closing and (connection := next_to_close(closing, collecting)) is not None:
             if self.hook is not None and not connection.is_closed():
                 self._report_eviction(connection)
             connection.close()
             with contextlib.suppress(ValueError):
                 closing.remove(connection)
-        woken = self.scheduler.woken
-        while woken:
-            try:  # as `_wake` does, without its calls: a busy pool comes here for each request
-                event = woken.pop().event
-                if event is not None:
-                    event.release()
-            except (IndexError, RuntimeError):
-                pass  # another thread took the last one, or has woken it before
+        wake_all(self.scheduler.woken)
 
     def _report_eviction(self, connection: Any) -> None:
         """What the hook raises here would meet a request that has nothing to do with it, and might

@@ -204,7 +204,7 @@ def test_the_shell_closes_what_a_failed_attempt_has_opened() -> None:
     """A proxy that says nothing: `httpcore.ReadTimeout` is what its stream raises."""
     backend = httpcore.MockBackend([httpcore.ReadTimeout("silence")])
     with pytest.raises(ProxyConnectTimeout):
-        carry_out(plan(hop=SOCKS, retries=2), backend, 5.0, None)
+        carry_out(DialAttempts(plan(hop=SOCKS, retries=2), 5.0), backend, None, lambda _: None)
     assert [stream.closed for stream in backend.streams] == [True] * 3
 
 

@@ -12,7 +12,7 @@ import httpcore
 from httpcore._core.pool_report import (
     NAMED_HOLDERS,
     describe_pool,
-    explain_pool_timeout,
+    pool_timeout,
     report_stats,
 )
 from httpcore._core.scheduler import Route, Scheduler
@@ -65,7 +65,7 @@ def held(scheduler: Scheduler, route: Route, url: str | None = None) -> Owner:
 
 
 def explain(scheduler: Scheduler, **limits: int) -> str:
-    return explain_pool_timeout(A, 0.5, scheduler.slots(), limits, 3.0)
+    return str(pool_timeout(A, 0.5, scheduler.slots(), limits, 3.0))
 
 
 def test_a_timeout_names_the_limit_of_all() -> None:
