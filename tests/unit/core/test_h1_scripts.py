@@ -6,6 +6,7 @@ connection. Must not know: sockets, clocks.
 
 from __future__ import annotations
 
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -15,15 +16,22 @@ import httpcore
 from httpcore._core.body_state import DRAIN_LIMIT, BodyState
 from httpcore._core.h1 import LengthReader
 from httpcore._core.h1_exchange import H1State
-from httpcore._core.limits import ACK_PATIENCE, READ_SIZE
+from httpcore._core.limits import ACK_PATIENCE, READ_SIZE, WRITE_SIZE
 from httpcore._core.prepared import Prepared, prepare
 from httpcore._core.upload import (
     NEXT_PART,
     NOW,
+    STALL_LIMIT,
+    FileSpan,
     Read,
+    ReadFile,
+    SeekFile,
     Unacknowledged,
     UploadScript,
+    Write,
+    WriteAll,
     WriteParts,
+    is_sendable,
 )
 
 URL = "http://example.com/"
@@ -151,3 +159,165 @@ def test_what_is_worth_reading_away(length: int, reusable: bool, budget: int) ->
     body.reader = LengthReader(length)
     body.reusable = reusable
     assert body.drain_budget() == budget
+
+
+# What the server says, and the file does, while a body is sent
+
+
+def uploading(*, deaf: bool = False) -> UploadScript:
+    """Return an upload whose head and first three bytes were sent."""
+    upload = UploadScript(prepared(CHUNKED), lenient=False, deaf=deaf)
+    drive(upload.begin(), b"abc")
+    return upload
+
+
+def answered(status: int) -> UploadScript:
+    """Return an upload whose caller has the response, and goes on with it."""
+    upload = uploading()
+    upload.put(b"de")
+    upload.plan.answer(status, closing=False)
+    upload.plan.handed_over = True
+    return upload
+
+
+def test_an_upload_that_asks_in_vain_sends_after_its_patience() -> None:
+    upload = UploadScript(prepared(CHUNKED, EXPECT), lenient=False, deaf=False)
+    drive_nothing(upload.begin())
+    steps, _ = drive(upload.send(None), 10.0, 10.0, SILENCE, None, 5, upload=upload)
+    assert steps == [NOW, NOW, Read(READ_SIZE, 1.0), NEXT_PART, b"0\r\n\r\n"]
+    assert upload.all_sent
+
+
+def test_an_answer_that_ends_with_the_connection_is_whole_at_its_end() -> None:
+    upload = uploading()
+    answer = b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nhi"
+    # Of the block, three bytes and then two go: each time there is something to be read.
+    steps, _ = drive(upload.send(None), b"de", 3, answer, 2, b"", None, None, None, upload=upload)
+    assert upload.plan.complete and upload.deaf and upload.goes_on
+    assert upload.all_sent  # a success gets the rest of the body, as long as it is taken
+    assert steps[-1] == WriteAll(b"0\r\n\r\n", STALL_LIMIT)
+
+
+def test_what_comes_after_the_whole_answer_is_excess() -> None:
+    upload = uploading()
+    answer = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi"
+    drive(upload.send(None), b"de", 3, answer, 1, b"more", None, None, None, upload=upload)
+    assert upload.head is not None and upload.head.body.excess == b"more"
+    assert upload.deaf
+
+
+def test_nothing_is_heard_after_a_change_of_protocols() -> None:
+    request = httpcore.Request(
+        "POST",
+        URL,
+        headers=[(b"Host", b"h"), CHUNKED, (b"Connection", b"upgrade"), (b"Upgrade", b"x")],
+        content=iter([]),
+    )
+    upload = UploadScript(prepare(request), lenient=False, deaf=False)
+    drive(upload.begin(), b"abc")
+    switch = b"HTTP/1.1 101 Switching\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\nnot HTTP"
+    drive(upload.send(None), b"de", 3, switch, None, None, None, upload=upload)
+    assert upload.head is not None and upload.head.switched and upload.head.rest == b"not HTTP"
+    assert upload.deaf and upload.plan.complete
+
+
+def test_no_more_is_sent_once_the_body_is_refused_and_its_answer_is_whole() -> None:
+    upload = answered(413)
+    upload.plan.complete = True
+    assert drive_nothing(upload.receive(100, None)) is None
+    assert not upload.all_sent
+
+
+def test_the_caller_reads_what_came_before_writing_failed() -> None:
+    upload = answered(413)
+    gone = httpcore.WriteError("reset")
+    steps, data = drive(upload.receive(100, None), SILENCE, gone)
+    assert data is None and upload.plan.stopped
+    assert steps[0] == Read(100, 0) and type(steps[1]) is Write
+
+
+@pytest.mark.parametrize(("status", "goes_on"), [(200, False), (413, True)])
+def test_a_server_that_takes_nothing_while_its_answer_is_read(status: int, goes_on: bool) -> None:
+    """Where it has refused the body, that is its right."""
+    upload = answered(status)
+    upload.timeout = 1.0  # shorter than that for reading, so it is writing which was too slow
+    script = upload.receive(100, 2.0)
+    slow = httpcore.WriteTimeout("1 s")
+    if goes_on:
+        assert drive(script, SILENCE, slow)[1] is None and upload.plan.stopped
+    else:
+        with pytest.raises(httpcore.WriteTimeout):
+            drive(script, SILENCE, slow)
+
+
+def sending(length: int, *, deaf: bool) -> UploadScript:
+    """Return an upload of a file of `length` bytes whose head was sent."""
+    request = httpcore.Request(
+        "PUT",
+        URL,
+        headers=[(b"Host", b"h"), (b"Content-Length", b"%d" % length)],
+        content=iter([]),
+    )
+    upload = UploadScript(prepare(request), lenient=False, deaf=deaf)
+    upload.span = FileSpan(0, length, 0)
+    return upload
+
+
+def test_a_file_is_sent_in_parts_where_the_system_cannot_send_it() -> None:
+    upload = sending(5, deaf=True)
+    steps, _ = drive(upload.send(None), b"abc", None, None, b"de", None, b"", None)
+    assert steps == [
+        ReadFile(0, 5), SeekFile(3), WriteAll(b"abc", None),
+        ReadFile(3, 2), SeekFile(5), ReadFile(5, 1), WriteAll(b"de", None),
+    ]  # fmt: skip
+    assert upload.all_sent
+
+
+def test_an_empty_rest_of_a_file_needs_no_step() -> None:
+    upload = sending(5, deaf=True)
+    upload.span = FileSpan(5, 5, 5)
+    drive_nothing(upload.send(None))
+    assert upload.all_sent
+
+
+@pytest.mark.parametrize(
+    ("answers", "text"),
+    [
+        ([b"abc", None, None, b""], "the body ended after 3 of its announced 5 bytes"),
+        ([b"abcde", None, b"f"], "the body is longer than its announced 5 bytes"),
+    ],
+)
+def test_a_file_that_has_changed_its_length(answers: list[Any], text: str) -> None:
+    with pytest.raises(httpcore.LocalProtocolError) as failure:
+        drive(sending(5, deaf=True).send(None), *answers)
+    assert str(failure.value) == text
+
+
+def test_a_closed_file_is_not_left_to_the_system(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"x")
+    with path.open("rb") as file:
+        assert is_sendable(file, WRITE_SIZE + 1)
+        assert not is_sendable(file, WRITE_SIZE)
+    assert not is_sendable(file, WRITE_SIZE + 1)
+
+
+# The child of a fork
+
+
+@pytest.mark.parametrize("serving", [False, True])
+def test_the_child_of_a_fork_loses_the_connection(serving: bool) -> None:
+    state = H1State(httpcore.Origin(b"http", b"example.com", 80), None, None, False)
+    assert state.open_streams == 0
+    if serving:
+        state.serving = prepared().request
+        assert state.open_streams == 1
+    what = state.lose_in_child()
+    assert state.is_closed() and state.open_streams == 0
+    assert ("the response to POST /, as its connection" in what) == serving
+    assert what.endswith("the child of a fork must send a request of its own")
+
+
+def test_a_signal_handler_is_told_that_the_connection_is_being_taken() -> None:
+    state = H1State(httpcore.Origin(b"http", b"example.com", 80), None, None, False)
+    assert "nothing was sent" in str(state.taken_below())
