@@ -35,7 +35,8 @@ from tests.support.http2 import FrameServer
 from tests.support.servers import LocalServer
 from tests.support.threads import Worker, until
 
-pytestmark = pytest.mark.no_cover
+# They strike at each line by a trace function, or a thousand times: measuring makes them slow.
+unmeasured = pytest.mark.no_cover
 
 # Runs of one operation: all lines where a lock is held, and at most so many of the others.
 OTHER_LINES = 60
@@ -357,6 +358,7 @@ def strike_at(world: World, place: int, action: Callable[[World], object]) -> No
         world.converse()
 
 
+@unmeasured
 @protocols
 @operations
 def test_at_any_line(url: str, http2: bool, operation: Callable[[World], object]) -> None:
@@ -380,6 +382,7 @@ def can_be_raised_in(frame: FrameType) -> bool:
     return frame.f_code.co_name != "__del__" and not line.startswith("with ")
 
 
+@unmeasured
 # An interrupted request may leave its response, or its socket, to the collector, which says so; and
 # what is raised in a destructor is reported and dropped by Python.
 @pytest.mark.filterwarnings(
@@ -494,6 +497,7 @@ needs_signals = pytest.mark.skipif(
 )
 
 
+@unmeasured
 @needs_signals
 @protocols
 @operations
@@ -507,6 +511,7 @@ def test_a_thousand_signals(url: str, http2: bool, operation: Callable[[World], 
         world.check()
 
 
+@unmeasured
 @needs_signals
 @pytest.mark.parametrize("operation", ["close", "get"])
 def test_a_thousand_signals_to_a_session(server: LocalServer, operation: str) -> None:
