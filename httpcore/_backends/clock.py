@@ -33,10 +33,6 @@ class Deadline(DeadlineMath):
         """Do as `explain_at` does, now."""
         self.explain_at(exc, time.monotonic())
 
-    def waited(self, began: float, seconds: float) -> None:
-        """Do as `count_wait` does, now."""
-        self.count_wait(began, seconds, time.monotonic())
-
     def timed_out(self, began: float, seconds: float) -> None:
         """Do as `count_timeout` does, now."""
         self.count_timeout(began, seconds, time.monotonic())

@@ -582,12 +582,13 @@ class ChunkedReader:
         """Take what follows the last chunk line: the trailer section, then excess."""
         if self.done:
             self.excess += data
-        elif self._section is not None:
-            block = self._section.feed(data)
-            if block is not None:
-                self.trailers = _read_trailers(block, self.lenient)
-                self.excess = self._section.rest()
-                self.done = True
+            return
+        assert self._section is not None
+        block = self._section.feed(data)
+        if block is not None:
+            self.trailers = _read_trailers(block, self.lenient)
+            self.excess = self._section.rest()
+            self.done = True
 
     def feed_eof(self) -> None:
         """Note that the peer closed.

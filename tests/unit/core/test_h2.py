@@ -2686,3 +2686,21 @@ def test_compiled_coders_are_used_if_they_do_what_they_should(
     if coders is not None:
         new_encoder, new_decoder = coders
         assert new_decoder().decode(new_encoder().encode(PSEUDO)) == PSEUDO
+
+
+def test_ending_a_stream_that_has_ended_changes_nothing(engine: str) -> None:
+    wire = Wire(engine)
+    stream = wire.open()
+    wire.send(wire.head(1, end=True))
+    wire.sent()
+    wire.codec.end_stream(stream)
+    assert not wire.sent()
+
+
+def test_more_than_the_window_of_the_connection_at_once(engine: str) -> None:
+    wire = Wire(engine)
+    wire.open()
+    wire.send(wire.head(1))
+    wire.codec._window = 0  # as if the server had used all of it, on many streams
+    last = wire.raises(f"more than {CONNECTION_WINDOW} bytes at once", frame(Kind.DATA, 1, b"x"))
+    assert farewells(last) == [FLOW_CONTROL_ERROR]
