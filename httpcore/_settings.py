@@ -9,7 +9,7 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ._models import Proxy
 from ._timeouts import check_timeout
@@ -18,6 +18,9 @@ from .rules import HTTP2_FIRST, HTTP11_ONLY
 
 if TYPE_CHECKING:
     import ssl
+
+# The type of a TLS context, for modules that only pass it on and do not know `ssl`.
+SSLContext: TypeAlias = "ssl.SSLContext"
 
 # One option of a socket: the arguments of `socket.setsockopt`.
 SOCKET_OPTION = (
@@ -40,7 +43,7 @@ class ConnectionSettings:
         The others: as the parameters of `ConnectionPool` with the same names.
     """
 
-    ssl_context: ssl.SSLContext | None = None
+    ssl_context: SSLContext | None = None
     proxy: Proxy | None = None
     keepalive_expiry: float | None = None
     protocols: tuple[str, ...] = HTTP11_ONLY

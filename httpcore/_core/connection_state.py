@@ -8,7 +8,7 @@ class of a shell derives from `ConnectionState` and adds what waits.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from .._exceptions import (
     NOT_SENT,
@@ -21,7 +21,13 @@ from .._exceptions import (
     TimeoutException,
 )
 from .._models import Proxy, Request
-from .._settings import PING_TIMEOUT, SOCKET_OPTION, ConnectionSettings, read_protocols
+from .._settings import (
+    PING_TIMEOUT,
+    SOCKET_OPTION,
+    ConnectionSettings,
+    SSLContext,
+    read_protocols,
+)
 from .._timings import Opening
 from .._url import Origin, to_server_name
 from .dial import Dialed, Plan
@@ -29,9 +35,6 @@ from .dial_attempt import DialAttempts
 from .http_proxy import FORWARDED, SOCKS, SOCKS_4, ProxyHop, forwarded, to_hop
 from .prepared import Prepared, prepare
 from .routes import TLS_SCHEMES
-
-if TYPE_CHECKING:
-    import ssl
 
 Backend = TypeVar("Backend")  # what opens sockets; each shell has its own
 
@@ -148,7 +151,7 @@ class ConnectionState:
             "handler has interrupted; nothing was sent"
         )
 
-    def plan(self, server_hostname: object, make_context: Callable[..., ssl.SSLContext]) -> Plan:
+    def plan(self, server_hostname: object, make_context: Callable[..., SSLContext]) -> Plan:
         """Return what the dial script is to do.
 
         Parameters:
@@ -184,7 +187,7 @@ class ConnectionState:
         )
 
     def begin_to_open(
-        self, prepared: Prepared, make_context: Callable[..., ssl.SSLContext]
+        self, prepared: Prepared, make_context: Callable[..., SSLContext]
     ) -> DialAttempts:
         """Return the attempts to open it for its first request, each within the connect timeout and
         all of them before the deadline; `opening` gets their times."""
@@ -292,7 +295,7 @@ class ConnectionArguments(Generic[Backend]):
     def __init__(
         self,
         origin: Origin,
-        ssl_context: ssl.SSLContext | None = None,
+        ssl_context: SSLContext | None = None,
         keepalive_expiry: float | None = None,
         http1: bool = True,
         http2: bool = False,

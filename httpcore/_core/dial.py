@@ -13,17 +13,14 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Generator, Iterable
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from .._exceptions import ConnectError, ConnectTimeout, ProxyConnectError, ProxyConnectTimeout
-from .._settings import SOCKET_OPTION
+from .._settings import SOCKET_OPTION, SSLContext
 from .._url import MAX_PORT, check_host
 from . import http_proxy as _proxy
 from . import socks as _socks
-from .http_proxy import SOCKS, ProxyHop, Read, Rename, Resolve, T, Tell, Write
-
-if TYPE_CHECKING:
-    import ssl
+from .http_proxy import SOCKS, ProxyHop, Read, Rename, Resolve, T, TraceEvent, Write
 
 # Seconds before the second retry, doubled for each one after; the first retry comes at once.
 # The same ladder as httpcore 1.0 and urllib3's backoff_factor=0.5.
@@ -48,7 +45,7 @@ class OpenUnix(NamedTuple):
 
 class StartTLS(NamedTuple):
     stream: object
-    ssl_context: ssl.SSLContext
+    ssl_context: SSLContext
     server_hostname: str
     room: str = "connection"
     protocols: tuple[str, ...] | None = None  # to offer by ALPN; None: HTTP/1.1
@@ -58,7 +55,7 @@ class Sleep(NamedTuple):
     seconds: float
 
 
-Step = OpenTCP | OpenUnix | StartTLS | Resolve | Sleep | Read | Write | Tell | Rename
+Step = OpenTCP | OpenUnix | StartTLS | Resolve | Sleep | Read | Write | TraceEvent | Rename
 Script = Generator[Step, Any, T]  # each step has a result of its own type
 
 
@@ -67,7 +64,7 @@ class Plan(NamedTuple):
 
     host: bytes
     port: int
-    ssl_context: ssl.SSLContext | None  # None: plain
+    ssl_context: SSLContext | None  # None: plain
     server_hostname: str | None = None  # None: the host
     uds: str | None = None
     local_address: str | None = None

@@ -13,7 +13,7 @@ from .._exceptions import TimeoutException
 from .._timings import Opening
 from .deadline import DeadlineMath
 from .dial import Dialed, OpenTCP, OpenUnix, Plan, Sleep, StartTLS, Step, dial
-from .http_proxy import Read, Rename, Resolve, Tell, Write
+from .http_proxy import Read, Rename, Resolve, TraceEvent, Write
 
 # Seconds that a step gets at the least: a deadline that has just passed should fail in the
 # step, with its error, and zero would mean "do not block" to a socket.
@@ -157,7 +157,7 @@ def to_call(step: Step, timeout: float | None) -> Call:
         return Call(step.stream, "read", {"max_bytes": step.max_bytes, "timeout": timeout})
     if type(step) is Write:
         return Call(step.stream, "write", {"buffer": step.data, "timeout": timeout})
-    if type(step) is Tell:
+    if type(step) is TraceEvent:
         return Call(None, "trace", {"event": step.event, "details": step.details})
     if type(step) is Sleep:
         return Call(None, "sleep", {"seconds": step.seconds}, "connection.retry")

@@ -14,7 +14,7 @@ Sources: RFC 9112 section 3.2.2 (absolute-form), RFC 9110 sections 9.3.6 (CONNEC
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from .._exceptions import (
     LocalProtocolError,
@@ -28,13 +28,11 @@ from .._exceptions import (
     explained,
 )
 from .._models import HeaderList, HeaderTypes, Proxy, Request, to_headers
+from .._settings import SSLContext
 from .._trace import Details
 from .._url import URL, Origin
 from ..rules import DEFAULT_PORTS, MAX_SOCKS_FIELD, fits_socks_field, host_header
 from .h1 import Head, HeadReader, encode_request
-
-if TYPE_CHECKING:
-    import ssl
 
 T = TypeVar("T")
 
@@ -78,14 +76,14 @@ class ProxyHop(NamedTuple):
     headers: tuple[tuple[bytes, bytes], ...]
     forwards: bool
     auth: tuple[bytes, bytes] | None = None
-    ssl_context: ssl.SSLContext | None = None
+    ssl_context: SSLContext | None = None
     on_challenge: Callable[[ProxyError], HeaderTypes] | None = None
 
     def unverified(self) -> ProxyHop:
         """Return the same without its TLS context."""
         return self._replace(ssl_context=None)
 
-    def verified_by(self, ssl_context: ssl.SSLContext) -> ProxyHop:
+    def verified_by(self, ssl_context: SSLContext) -> ProxyHop:
         """Return the same with another TLS context."""
         return self._replace(ssl_context=ssl_context)
 
@@ -191,8 +189,8 @@ class Resolve(NamedTuple):
     port: int
 
 
-class Tell(NamedTuple):
-    """Something for the trace, by its full name."""
+class TraceEvent(NamedTuple):
+    """Report an event to the trace, by its full name."""
 
     event: str
     details: Details
@@ -205,7 +203,7 @@ class Rename(NamedTuple):
     peer: str
 
 
-Step = Write | Read | Resolve | Tell | Rename
+Step = Write | Read | Resolve | TraceEvent | Rename
 Script = Generator[Step, Any, T]  # each step has a result of its own type
 
 
@@ -257,27 +255,29 @@ def _answer(hop: ProxyHop, error: ProxyError, head: Head) -> HeaderList | None:
 
 
 def _exchange(stream: object, request: Request) -> Script[Head]:
-    """Send `request` and read the head of the answer, telling the trace as for any other."""
+    """Send `request` and read the head of the answer; the trace gets the events of any other."""
     details = {"request": request}
     head, _, _ = encode_request(request.method, request.url.target, request.headers)
-    yield from told("http11.send_request_headers", details, _send(stream, head))
-    yield from told("http11.send_request_body", details, _send(stream, b""))
-    answer = yield from told("http11.receive_response_headers", details, _receive(stream, request))
+    yield from traced("http11.send_request_headers", details, _send(stream, head))
+    yield from traced("http11.send_request_body", details, _send(stream, b""))
+    answer = yield from traced(
+        "http11.receive_response_headers", details, _receive(stream, request)
+    )
     return answer
 
 
-def told(name: str, details: Details, work: Script[T]) -> Script[T]:
-    """Do `work`; report to the trace when it begins and how it ends."""
-    yield Tell(f"{name}.started", details)
+def traced(name: str, details: Details, work: Script[T]) -> Script[T]:
+    """Do `work`; report to the trace that it begins, and how it ends."""
+    yield TraceEvent(f"{name}.started", details)
     try:
         result = yield from work
     except Exception as exc:
-        yield Tell(f"{name}.failed", {"exception": exc})
+        yield TraceEvent(f"{name}.failed", {"exception": exc})
         raise
     value: object = result
     if isinstance(result, Head):
         value = (result.http_version, result.status, result.reason, result.headers)
-    yield Tell(f"{name}.complete", {"return_value": value})
+    yield TraceEvent(f"{name}.complete", {"return_value": value})
     return result
 
 

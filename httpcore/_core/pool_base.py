@@ -18,6 +18,7 @@ from .._settings import (
     PING_TIMEOUT,
     SOCKET_OPTION,
     ConnectionSettings,
+    SSLContext,
     check_count,
     read_protocols,
     read_resolve,
@@ -35,8 +36,6 @@ from .routes import TLS_SCHEMES, context_of, goes_through, hop_of, may_share
 from .scheduler import Slot
 
 if TYPE_CHECKING:
-    import ssl
-
     from .body_state import BodyState
 
 # As `Resolver` of the backends.
@@ -56,7 +55,7 @@ class PoolBase(Generic[Backend]):
 
     def __init__(
         self,
-        ssl_context: ssl.SSLContext | None = None,
+        ssl_context: SSLContext | None = None,
         proxy: Proxy | None = None,
         max_connections: int | None = 10,
         max_keepalive_connections: int | None = None,
@@ -157,7 +156,7 @@ class PoolBase(Generic[Backend]):
             connection.ssl_context = self._make_ssl_context()
         return connection
 
-    def _make_ssl_context(self) -> ssl.SSLContext | None:
+    def _make_ssl_context(self) -> SSLContext | None:
         return None  # the connection takes the default
 
     def _begin_to_dial(self, prepared: Prepared, body: BodyState, slot: Slot) -> Any:
@@ -193,8 +192,8 @@ class HTTPProxyBase(PoolBase[Backend]):
         proxy_url: URL | bytes | str,
         proxy_auth: tuple[bytes | str, bytes | str] | None = None,
         proxy_headers: HeaderTypes = None,
-        ssl_context: ssl.SSLContext | None = None,
-        proxy_ssl_context: ssl.SSLContext | None = None,
+        ssl_context: SSLContext | None = None,
+        proxy_ssl_context: SSLContext | None = None,
         max_connections: int | None = 10,
         max_keepalive_connections: int | None = None,
         keepalive_expiry: float | None = None,
@@ -231,7 +230,7 @@ class SOCKSProxyBase(PoolBase[Backend]):
         self,
         proxy_url: URL | bytes | str,
         proxy_auth: tuple[bytes | str, bytes | str] | None = None,
-        ssl_context: ssl.SSLContext | None = None,
+        ssl_context: SSLContext | None = None,
         max_connections: int | None = 10,
         max_keepalive_connections: int | None = None,
         keepalive_expiry: float | None = None,
@@ -280,6 +279,6 @@ class PoolManagerBase(PoolBase[Backend]):
         if timeout is not None:
             self._default_timeouts = read_timeouts(timeout.as_extension())
 
-    def _make_ssl_context(self) -> ssl.SSLContext | None:
+    def _make_ssl_context(self) -> SSLContext | None:
         config = self._ssl_config
         return create_ssl_context(config.verify, config.cert, protocols=self._settings.protocols)

@@ -26,7 +26,7 @@ from .._exceptions import (
 )
 from .._redact import SECURE
 from ..rules import MAX_SOCKS_FIELD, host_and_port
-from .http_proxy import SOCKS_4, ProxyHop, Read, Rename, Resolve, Script, Write, told
+from .http_proxy import SOCKS_4, ProxyHop, Read, Rename, Resolve, Script, Write, traced
 
 RESOLVED_HERE = (b"socks5", b"socks4")
 
@@ -113,7 +113,7 @@ def connect(stream: object, hop: ProxyHop, host: str, port: int) -> Script[None]
     auth = None if hop.auth is None else (hop.auth[0], SECURE.encode("ascii"))
     details = {"stream": stream, "host": host, "port": port, "auth": auth}
     name = f"socks.setup_socks{4 if hop.scheme in SOCKS_4 else 5}_connection"
-    yield from told(name, details, _set_up(stream, hop, host, port, where))
+    yield from traced(name, details, _set_up(stream, hop, host, port, where))
     yield Rename(stream, f"{where} through the proxy {hop}")
 
 

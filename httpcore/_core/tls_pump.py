@@ -14,10 +14,7 @@ and 6.1 (close_notify).
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    import ssl
+from typing import Any, Generic, Protocol, TypeVar
 
 # Bytes of payload in one record, at most (RFC 8446 section 5.1).
 RECORD_PAYLOAD = 16384
@@ -25,7 +22,31 @@ RECORD_PAYLOAD = 16384
 RECORD_SIZE = RECORD_PAYLOAD + 256 + 5
 
 
-class TLSPump:
+class MemoryBIO(Protocol):
+    """What is used of an `ssl.MemoryBIO`."""
+
+    @property
+    def pending(self) -> int: ...
+
+    def read(self) -> bytes: ...
+
+    def write(self, buf: bytes, /) -> int: ...
+
+    def write_eof(self) -> None: ...
+
+
+class TLSObject(Protocol):
+    """What is used of an `ssl.SSLObject`."""
+
+    def pending(self) -> int: ...
+
+    def write(self, data: memoryview, /) -> int: ...
+
+
+TLS = TypeVar("TLS", bound=TLSObject)
+
+
+class TLSPump(Generic[TLS]):
     """The state of a TLS session between a caller's bytes and records.
 
     Parameters:
@@ -60,9 +81,9 @@ class TLSPump:
 
     def __init__(
         self,
-        tls: ssl.SSLObject,
-        incoming: ssl.MemoryBIO,
-        outgoing: ssl.MemoryBIO,
+        tls: TLS,
+        incoming: MemoryBIO,
+        outgoing: MemoryBIO,
         wants_input: type[Exception],
         ends: tuple[type[Exception], ...],
     ) -> None:

@@ -199,8 +199,10 @@ def test_rooms_without_io_import_none(room: str) -> None:
     if not paths:
         pytest.skip(f"{room} is not built yet")
     for path in paths:
-        tree = ast.parse(path.read_text())  # a type of `ssl` in a signature is no I/O
-        found = {name.partition(".")[0] for name in modules_named(run_time_nodes(tree))}
+        tree = ast.parse(path.read_text())
+        # The lower rooms may name types of `ssl` in their signatures; the core knows none at all.
+        nodes = ast.walk(tree) if room in SANS_IO else run_time_nodes(tree)
+        found = {name.partition(".")[0] for name in modules_named(nodes)}
         assert found & IO == set(), path
 
 

@@ -14,7 +14,7 @@ import pytest
 
 import httpcore
 from httpcore._core.dial import OpenTCP, Plan, dial
-from httpcore._core.http_proxy import ProxyHop, Read, Rename, Resolve, Tell, Write
+from httpcore._core.http_proxy import ProxyHop, Read, Rename, Resolve, TraceEvent, Write
 from httpcore._core.socks import connect
 from httpcore._exceptions import (
     NameResolutionError,
@@ -215,7 +215,7 @@ def test_who_resolves_the_name(scheme: bytes, resolved: list[str] | None, sent: 
     step = next(script)
     assert step == OpenTCP("proxy.test", 1080, None, None, "socks")
     step = script.send(STREAM)
-    assert isinstance(step, Tell)
+    assert isinstance(step, TraceEvent)
     step = script.send(None)
     if scheme.startswith(b"socks5"):
         assert step == Write(STREAM, b"\x05\x01\x00")

@@ -13,7 +13,7 @@ import httpcore
 from httpcore._core.deadline import DeadlineMath
 from httpcore._core.dial import OpenTCP, OpenUnix, Plan, Sleep, StartTLS
 from httpcore._core.dial_attempt import MIN_STEP, Call, DialAttempts, note_time, to_call
-from httpcore._core.http_proxy import REFUSAL_PATIENCE, ProxyHop, Read, Resolve, Tell, Write
+from httpcore._core.http_proxy import REFUSAL_PATIENCE, ProxyHop, Read, Resolve, TraceEvent, Write
 from httpcore._exceptions import ConnectError, ConnectTimeout, ProxyConnectTimeout, ReadTimeout
 from httpcore._sync.dialing import carry_out
 from httpcore._timings import Opening
@@ -89,7 +89,7 @@ def timeout_of(call: Call) -> Any:
         (Sleep(0.5), Call(None, "sleep", {"seconds": 0.5}, "connection.retry")),
         (Read(STREAM, 9), Call(STREAM, "read", {"max_bytes": 9, "timeout": 3.0})),
         (Write(STREAM, b"x"), Call(STREAM, "write", {"buffer": b"x", "timeout": 3.0})),
-        (Tell("e", {"k": 1}), Call(None, "trace", {"event": "e", "details": {"k": 1}})),
+        (TraceEvent("e", {"k": 1}), Call(None, "trace", {"event": "e", "details": {"k": 1}})),
     ],
     ids=lambda each: type(each).__name__,
 )

@@ -22,7 +22,7 @@ from httpcore._core.http_proxy import (
     ProxyHop,
     Read,
     Rename,
-    Tell,
+    TraceEvent,
     Write,
     connect,
     forwarded,
@@ -50,14 +50,14 @@ FORWARDING = HOP._replace(forwards=True)
 def run(
     script: Generator[Any, Any, Any], answers: list[Any], steps: list[Any] | None = None
 ) -> tuple[list[Any], Any]:
-    """Drive a script; what the trace is told needs no answer. Exceptions are thrown in."""
+    """Drive a script; what goes to the trace needs no answer. Exceptions are thrown in."""
     steps = [] if steps is None else steps
     step = next(script)
     remaining = list(answers)
     try:
         while True:
             steps.append(step)
-            if isinstance(step, (Tell, Rename, Write)) and not (
+            if isinstance(step, (TraceEvent, Rename, Write)) and not (
                 isinstance(step, Write) and remaining and isinstance(remaining[0], WriteError)
             ):
                 step = script.send(None)
@@ -214,8 +214,8 @@ def test_any_2xx_agrees_and_a_length_in_it_means_nothing() -> None:
 
 def test_the_trace_hears_of_it_as_of_any_request() -> None:
     steps, _ = run(connect(STREAM, HOP, b"h", 1), [AGREED])
-    told = only(steps, Tell)
-    assert [step.event for step in told] == [
+    events = only(steps, TraceEvent)
+    assert [step.event for step in events] == [
         "http11.send_request_headers.started",
         "http11.send_request_headers.complete",
         "http11.send_request_body.started",
@@ -223,9 +223,9 @@ def test_the_trace_hears_of_it_as_of_any_request() -> None:
         "http11.receive_response_headers.started",
         "http11.receive_response_headers.complete",
     ]
-    request = told[0].details["request"]
+    request = events[0].details["request"]
     assert (request.method, request.url.target) == (b"CONNECT", b"h:1")
-    version, status, reason, headers = told[-1].details["return_value"]
+    version, status, reason, headers = events[-1].details["return_value"]
     assert (version, status, reason, headers) == (b"HTTP/1.1", 200, b"Connection established", [])
 
 
@@ -363,7 +363,7 @@ def test_the_trace_hears_of_failures() -> None:
     failure = ReadError("gone")
     with pytest.raises(ProxyError):
         run(connect(STREAM, HOP, b"h", 1), [failure], steps)
-    assert steps[-1] == Tell("http11.receive_response_headers.failed", {"exception": failure})
+    assert steps[-1] == TraceEvent("http11.receive_response_headers.failed", {"exception": failure})
 
 
 # --- the dial script ---
