@@ -223,15 +223,22 @@ def hide_pairs(
 
 def _hide_first(piece: str, names: Names, mark: str) -> str | None:
     """Return what stands between two ampersands, less the value of the first of `names` and all
-    behind it up to the fragment; None where none of them is in it."""
+    behind it up to the fragment, and the same in each fragment; None where none of them is in it.
+    """
+    shown, found = [], False
+    for section in piece.split("#"):
+        start = _start_of_value(section, names)
+        found = found or start is not None
+        shown.append(section if start is None else section[:start] + mark)
+    return "#".join(shown) if found else None
+
+
+def _start_of_value(section: str, names: Names) -> int | None:
     start = 0
-    for part in re.split(r"([?;#])", piece):
+    for part in re.split(r"([?;])", section):
         name, equals, _ = part.partition("=")
         if equals and name and re.split(r"[,({]", name)[-1] in names:
-            end = start + len(name) + 1
-            _, sharp, fragment = piece[end:].partition("#")
-            again = _hide_first(fragment, names, mark)
-            return piece[:end] + mark + sharp + (fragment if again is None else again)
+            return start + len(name) + 1
         start += len(part)
     return None
 

@@ -20,26 +20,29 @@ import json
 import re
 import zlib
 from collections.abc import Callable
-from urllib.parse import unquote_plus
+from urllib.parse import unquote_to_bytes
 
 from ... import _redact
 from ..._redact import FILTERED
 from .exchange import CassetteError
 
+_CDATA = "<![CDATA["
+
 # Bytes of a name when each letter is escaped (\\u0061) against those of its letters.
 _ESCAPED = 6
 
 _json_decoder = json.JSONDecoder(strict=False)  # line breaks in strings, which some servers write
+_match_colon = re.compile(r"\s*:\s*").match
 _match_scalar = re.compile(r"[^,}\]\s]*").match
 # The end of the text ends a string as well: so each is looked at once.
 _strings = re.compile(r'"((?:[^"\\]+|\\.)*)(?:"|\\?\Z)', re.DOTALL)
-_percent = re.compile(r"[^\s\"'<>&;?#=]*%[0-9A-Fa-f]{2}[^\s\"'<>&;?#=]*")
+# It begins where a run does: else a long one is gone through anew from each of its letters.
+_percent = re.compile(r"(?<![^\s\"'<>&;?#=])[^\s\"'<>&;?#=]*%[0-9A-Fa-f]{2}[^\s\"'<>&;?#=]*")
+_percent_bytes = re.compile(r"(?:%[0-9A-Fa-f]{2})+")
 _control = re.compile("[\0-\x08\x0e-\x1a\x1c-\x1f]")
 _tag = re.compile(r"<[^<>]*>")
-_attribute = re.compile(r"([\w:\-]+)\s*=\s*(\"[^\"]*\"|'[^']*'|[^\s>]+)")
-_element = re.compile(
-    r"(<(?:[\w\-]+:)?([\w.\-]+)(?:\s[^<>]*)?>)([^<]*|<!\[CDATA\[.*?\]\]>)</", re.DOTALL
-)
+_attribute = re.compile(r"(?<![\w:\-])([\w:\-]+)\s*=\s*(\"[^\"]*\"|'[^']*'|[^\s>]+)")
+_open_tag = re.compile(r"<(?:[\w\-]+:)?([\w.\-]+)(?:\s[^<>]*)?>")
 _delimiter_line = re.compile(rb"(?:\A|\n)--([^\r\n]{1,200}?)[ \t]*\r?\n(?i:content-)")
 _blank_line = re.compile(rb"\A\r?\n|\r?\n\r?\n")
 _backslashes = re.compile(r"\\([\\\"/])")
@@ -138,7 +141,7 @@ class Bodies:
                     return True
                 if "@" in view and _slashes.search(view):
                     return True
-            plain = html.unescape(unquote_plus(_unescape_json(text)))
+            plain = html.unescape(_unquoted(_unescape_json(text)))
             if plain == text:
                 return False
             text = plain
@@ -162,8 +165,9 @@ class Bodies:
         for match in self._member.finditer(text):
             if match.start() < position or match[1] not in self._fields:
                 continue
-            start = match.end(1) + 1
-            start += len(re.match(r"\s*:\s*", text[start:])[0])  # type: ignore[index]
+            colon = _match_colon(text, match.end(1) + 1)
+            assert colon is not None
+            start = colon.end()
             parts += [text[position:start], f'"{FILTERED}"']
             position = _end_of_value(text, start)
         return "".join(parts) + text[position:]
@@ -208,13 +212,18 @@ class Bodies:
     def _hide_markup(self, text: str) -> str:
         if "<" not in text:
             return text
-        text = _element.sub(self._hide_element, text)
-        return _tag.sub(self._hide_tag, text)
+        return _tag.sub(self._hide_tag, self._hide_elements(text))
 
-    def _hide_element(self, match: re.Match[str]) -> str:
-        if match[2] not in self._fields or not match[3].strip():
-            return match[0]
-        return f"{match[1]}{FILTERED}</"
+    def _hide_elements(self, text: str) -> str:
+        position, parts = 0, []
+        for match in _open_tag.finditer(text):
+            if match.start() < position or match[1] not in self._fields:
+                continue
+            end = _end_of_element(text, match.end())
+            if text[match.end() : end].strip():
+                parts += [text[position : match.end()], FILTERED]
+                position = end
+        return "".join(parts) + text[position:]
 
     def _hide_tag(self, match: re.Match[str]) -> str:
         """Return an input whose name or id is one of the fields, without its value; an attribute
@@ -299,11 +308,20 @@ def _unescape_json(text: str) -> str:
     return _json_escapes.sub(lambda match: chr(int(match[1], 16)) if match[1] else match[2], text)
 
 
+def _unquoted(text: str) -> str:
+    """Return what `urllib.parse.unquote_plus` does, which takes apart all of a text that has an
+    escape anywhere in it."""
+    text = text.replace("+", " ")
+    return _percent_bytes.sub(
+        lambda match: unquote_to_bytes(match[0]).decode("utf-8", "replace"), text
+    )
+
+
 def _views(text: str) -> list[str]:
     """Return the other ways in which `text` may be read."""
     views: list[str] = []
     undo: tuple[Callable[[str], str], ...] = (
-        unquote_plus,
+        _unquoted,
         html.unescape,
         lambda given: given.replace("\\\\", "\\").replace('\\"', '"').replace("\\/", "/"),
         lambda given: re.sub(r"\\u([0-9a-fA-F]{4})", lambda match: chr(int(match[1], 16)), given),
@@ -319,13 +337,29 @@ def _views(text: str) -> list[str]:
 
 def _end_of_value(text: str, start: int) -> int:
     try:
-        return _json_decoder.raw_decode(text, start)[1]
-    except (ValueError, RecursionError):
+        # Not raw_decode: its error counts the lines of the text up to there.
+        end: int = _json_decoder.scan_once(text, start)[1]  # type: ignore[attr-defined]
+        return end
+    except (StopIteration, ValueError, RecursionError):
         if text[start : start + 1] in ('"', "{", "["):
             return len(text)  # it has no end: nothing that follows can be separated from it
         match = _match_scalar(text, start)
         assert match is not None
         return match.end()
+
+
+def _end_of_element(text: str, start: int) -> int:
+    """Return where the content ends of an element whose tag ends at `start`; `start` itself where
+    it is no text, as another element begins in it."""
+    end = text.find("<", start)
+    while text.startswith(_CDATA, end):
+        end = text.find("]]>", end)
+        if end < 0:
+            return len(text)  # it has no end: nothing that follows can be separated from it
+        end = text.find("<", end)
+        if end < 0 or not text.startswith((_CDATA, "</"), end):
+            return len(text) if end < 0 else end
+    return end if text.startswith("</", end) else start
 
 
 def _end_of_bare(text: str, start: int, before: str) -> int:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import replace
+from itertools import groupby
 from typing import Any
 
 from ... import _redact
@@ -151,11 +152,11 @@ class Filters:
         if body and coding:
             plain = decompressed(body, coding) if whole else None
             if plain is not None:
-                if self._decompress or self._hide(what, plain, headers) != plain:
-                    body = plain
-                    shown = [line for line in shown if line[0].lower() != b"content-encoding"]
-                    return self._finish(what, headers, shown, body, whole)
-                return shown, body
+                hidden = self._hide(what, plain, headers) if plain else plain
+                if not self._decompress and hidden == plain:
+                    return shown, body
+                shown = [line for line in shown if line[0].lower() != b"content-encoding"]
+                return with_length(shown, len(hidden)) if hidden else shown, hidden
             if self._must_see and whole:
                 raise CassetteError(
                     f"{what} cannot be recorded: its body has the Content-Encoding "
@@ -188,11 +189,12 @@ class Filters:
         """Filter what is not HTTP, or could not be read. If a secret goes on from one piece into
         the next, they become one."""
         hidden = [(way, self._raw_data(what, data)) for way, data in pieces]
-        merged: list[tuple[str, bytes]] = []
-        for way, data in pieces:
-            if merged and merged[-1][0] == way:
-                data = merged.pop()[1] + data
-            merged.append((way, data))
+        merged = [
+            (way, b"".join(data for _, data in run))
+            for way, run in groupby(pieces, key=lambda piece: piece[0])
+        ]
+        if len(merged) == len(pieces):
+            return hidden
         whole = [(way, self._raw_data(what, data)) for way, data in merged]
         same = {way: b"".join(d for w, d in hidden if w == way) for way, _ in hidden}
         if all(same[way] == b"".join(d for w, d in whole if w == way) for way in same):
