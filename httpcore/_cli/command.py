@@ -228,7 +228,7 @@ def run_command(arguments: Sequence[str] | None) -> int:
 
 
 def read_options(urls: Sequence[str], values: Values) -> Options:
-    """What the texts of the command line mean.
+    """Return what the texts of the command line mean.
 
     Raises Problem where they mean nothing.
     """

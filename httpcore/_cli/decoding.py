@@ -139,14 +139,14 @@ class Zstd:
 
 
 def codings(headers: Headers) -> list[str]:
-    """The content codings of a message, the outermost last."""
+    """Return the content codings of a message, the outermost last."""
     values = [of_bytes(value) for name, value in headers if name.lower() == b"content-encoding"]
     names = [name.strip().lower() for value in values for name in value.split(",")]
     return [name for name in names if name not in ("", "identity")]
 
 
 def decoded(parts: Iterator[bytes], names: list[str]) -> Iterator[bytes]:
-    """`parts` without the codings `names`.
+    """Yield `parts` without the codings `names`.
 
     Raises Undecodable, at once, where there is no decoder; Problem, while it is read, where a
     coding is broken.
@@ -207,7 +207,7 @@ _DECODERS: dict[str, Callable[[], Decoder]] = {
 
 
 def accepted() -> bytes:
-    """What can be asked for: the value of Accept-Encoding."""
+    """Return what can be asked for: the value of Accept-Encoding."""
     names = []
     for name in ("gzip", "deflate", "br", "zstd"):
         try:

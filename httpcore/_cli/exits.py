@@ -84,7 +84,8 @@ _CODES: list[tuple[type[BaseException], Exit]] = [
 
 
 def explain(exc: BaseException) -> Problem | None:
-    """`exc` as what the command says and returns; None for one that should not have happened."""
+    """Return `exc` as what the command says and returns; None for one that should not have
+    happened."""
     if isinstance(exc, Problem):
         return exc
     if isinstance(exc, KeyboardInterrupt):
@@ -97,7 +98,7 @@ def explain(exc: BaseException) -> Problem | None:
 
 
 def _refine(code: Exit, exc: BaseException) -> Exit:
-    """What only the cause, or how far the request got, can tell."""
+    """Return what only the cause, or how far the request got, can tell."""
     if code is Exit.TLS and isinstance(exc.__cause__, ssl.SSLCertVerificationError):
         return Exit.CERTIFICATE
     if code in (Exit.SEND, Exit.RECEIVE) and isinstance(exc.__cause__, ssl.SSLError):

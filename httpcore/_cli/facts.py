@@ -60,7 +60,7 @@ class Facts:
     written: int = 0
 
     def note(self, now: float, event: str, details: Details) -> None:
-        """A trace event."""
+        """Take a trace event."""
         stream: Any = details.get("return_value")
         if event.endswith(".connect_tcp.complete"):
             self.remote = address(stream.get_extra_info("server_addr"))
@@ -74,14 +74,14 @@ class Facts:
 
 
 def address(value: object) -> str | None:
-    """A socket's address as one writes it."""
+    """Return a socket's address as one writes it."""
     if isinstance(value, tuple):
         return host_and_port(*value[:2])
     return f"unix:{line(value)}" if isinstance(value, str) else None
 
 
 def read_tls(tls: Any) -> TLSFacts:
-    """What `tls`, an open SSLSocket or SSLObject, says."""
+    """Return what `tls`, an open SSLSocket or SSLObject, says."""
     cipher = tls.cipher()
     certificate = tls.getpeercert() or {}  # empty where it was not verified
     return TLSFacts(
@@ -96,7 +96,7 @@ def read_tls(tls: Any) -> TLSFacts:
 
 
 def _date(text: str | None) -> str:
-    """A certificate's date in UTC, as ISO 8601 writes it."""
+    """Return a certificate's date in UTC, as ISO 8601 writes it."""
     if text is None:
         return ""
     # Not by fromtimestamp: on some systems it knows no dates after 2038.
@@ -105,7 +105,7 @@ def _date(text: str | None) -> str:
 
 
 def _name(parts: Any) -> str:
-    """A distinguished name in short: its common name, else organisation, else all of it."""
+    """Return a distinguished name in short: its common name, else organisation, else all of it."""
     found = {key: value for part in parts or () for key, value in part}
     for key in ("commonName", "organizationName"):
         if key in found:

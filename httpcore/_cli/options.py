@@ -85,7 +85,7 @@ def usage(text: str) -> Problem:
 
 
 def read_url(text: str) -> tuple[httpcore.URL, Auth | None]:
-    """A URL as people type it, and the credentials in it.
+    """Read a URL as people type it, and the credentials in it.
 
     Without a scheme it is http, as for curl and HTTPie; ``:8080/path`` is on this machine, as for
     HTTPie.
@@ -111,7 +111,7 @@ def read_url(text: str) -> tuple[httpcore.URL, Auth | None]:
 def read_headers(
     texts: Sequence[str],
 ) -> tuple[list[tuple[bytes, bytes]], frozenset[bytes]]:
-    """The fields of ``-H``, and the names of those that are not to be sent.
+    """Read the fields of ``-H``, and the names of those that are not to be sent.
 
     ``Name: value``; ``Name;`` for an empty value; ``Name:`` takes away what would be sent, as curl.
     """
@@ -133,18 +133,18 @@ def read_headers(
 
 
 def read_auth(text: str, ask: Callable[[str], str]) -> Auth:
-    """``user:password``; without a colon, `ask(user)` is called for the password."""
+    """Read ``user:password``; without a colon, `ask(user)` is called for the password."""
     user, colon, password = text.partition(":")
     return to_bytes(user), to_bytes(password if colon else ask(user))
 
 
 def basic(auth: Auth) -> bytes:
-    """The value of Authorization for `auth`."""
+    """Return the value of Authorization for `auth`."""
     return b"Basic " + b64encode(b":".join(auth))
 
 
 def read_resolve(texts: Sequence[str]) -> dict[str, str]:
-    """``HOST:PORT:ADDRESS`` each, as ``{"HOST:PORT": "ADDRESS"}``."""
+    """Read ``HOST:PORT:ADDRESS`` each, as ``{"HOST:PORT": "ADDRESS"}``."""
     found = {}
     for text in texts:
         match = _RESOLVE.fullmatch(text)
@@ -155,7 +155,7 @@ def read_resolve(texts: Sequence[str]) -> dict[str, str]:
 
 
 def read_proxy(text: str, what: str = "--proxy") -> httpcore.Proxy:
-    """A proxy's URL, http where it has no scheme; `what` names it where it cannot be."""
+    """Read a proxy's URL, http where it has no scheme; `what` names it where it cannot be."""
     if not _SCHEME.match(text):
         text = f"http://{text}"
     try:
@@ -173,7 +173,7 @@ PROXY_SCHEMES = (b"http", b"https", b"socks5", b"socks5h", b"socks4", b"socks4a"
 
 
 def read_body(data: Sequence[str], data_json: str | None, uploads: Sequence[str]) -> Body | None:
-    """The body, of at most one kind."""
+    """Read the body, of at most one kind."""
     upload = _read_upload(uploads)
     given = [
         name
@@ -201,7 +201,8 @@ def read_body(data: Sequence[str], data_json: str | None, uploads: Sequence[str]
 
 
 def _read_upload(texts: Sequence[str]) -> str | None:
-    """The one file of ``-F``; curl's parts of a form are refused, not taken for a file's name."""
+    """Read the one file of ``-F``; curl's parts of a form are refused, not taken for a file's
+    name."""
     if not texts:
         return None
     if len(texts) > 1:
@@ -220,7 +221,7 @@ _NO_FORMS = "multipart forms are not supported: write -F FILE, or -d NAME=VALUE 
 
 
 def _read_data(text: str) -> bytes:
-    """The text itself, or for ``@file`` and ``@-`` what is in it."""
+    """Return the text itself, or for ``@file`` and ``@-`` what is in it."""
     if not text.startswith("@"):
         return to_bytes(text)
     path = text[1:]
@@ -240,5 +241,6 @@ def unreadable(path: str, exc: Exception) -> Problem:
 
 
 def to_bytes(text: str) -> bytes:
-    """The bytes that were typed (Python decodes them, and what is no UTF-8 as surrogates)."""
+    """Return the bytes that were typed (Python decodes them, and what is no UTF-8 as
+    surrogates)."""
     return text.encode("utf-8", "surrogateescape")

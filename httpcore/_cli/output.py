@@ -64,7 +64,7 @@ STATUS_STYLES = {1: "cyan", 2: "green", 3: "cyan", 4: "yellow", 5: "red"}
 
 
 def head_lines(response: httpcore.Response) -> list[bytes]:
-    """Status line and fields, as HTTP/1.1 writes them."""
+    """Return status line and fields, as HTTP/1.1 writes them."""
     version = response.extensions["http_version"]
     reason = response.extensions.get("reason_phrase", b"")
     first = b" ".join(part for part in (version, b"%d" % response.status, reason) if part)
@@ -72,7 +72,7 @@ def head_lines(response: httpcore.Response) -> list[bytes]:
 
 
 def write_head(terminal: Terminal, response: httpcore.Response) -> None:
-    """The head, to standard output."""
+    """Write the head to standard output."""
     if not terminal.formats_body:
         terminal.write(b"\r\n".join([*head_lines(response), b"", b""]))
         return
@@ -167,7 +167,7 @@ def _write_lines(terminal: Terminal, texts: Iterator[str]) -> str:
 
 
 def colored(text: str, language: str) -> str:
-    """`text` with the colours of its language (ECMA-48 SGR)."""
+    """Return `text` with the colours of its language (ECMA-48 SGR)."""
     lexer = Syntax("", language).lexer
     assert lexer is not None  # all in LEXERS are there
     parts: list[str] = []
@@ -181,7 +181,7 @@ def colored(text: str, language: str) -> str:
 
 @functools.cache
 def _style(kind: str) -> str:
-    """The style of a kind of token, "Token.Name.Tag", or else of what it is one of."""
+    """Return the style of a kind of token, "Token.Name.Tag", or else of what it is one of."""
     while kind:
         if kind in STYLES:
             return STYLES[kind]
@@ -190,7 +190,7 @@ def _style(kind: str) -> str:
 
 
 def _read(charset: str, parts: Iterator[bytes]) -> Iterator[str]:
-    """Bytes as text, piece by piece, with line breaks of one kind."""
+    """Yield bytes as text, piece by piece, with line breaks of one kind."""
     # Without the mark that some put before UTF-8: it would be no JSON.
     name = "utf-8-sig" if charset == "utf-8" else charset
     decoder = codecs.getincrementaldecoder(name)(errors="replace")
@@ -201,7 +201,7 @@ def _read(charset: str, parts: Iterator[bytes]) -> Iterator[str]:
 
 
 def content_type(headers: Headers) -> tuple[str, str]:
-    """Type and charset; UTF-8 where none is given, or one that nobody knows."""
+    """Return type and charset; UTF-8 where none is given, or one that nobody knows."""
     value = next((value for name, value in headers if name.lower() == b"content-type"), b"")
     message = Message()
     message["Content-Type"] = of_bytes(value)
@@ -216,7 +216,7 @@ def content_type(headers: Headers) -> tuple[str, str]:
 
 
 def peek(parts: Iterator[bytes]) -> tuple[Iterator[bytes], bytes]:
-    """`parts` unchanged, and how they begin."""
+    """Return `parts` unchanged, and how they begin."""
     first = next(parts, b"")
 
     def again() -> Iterator[bytes]:
@@ -227,7 +227,7 @@ def peek(parts: Iterator[bytes]) -> tuple[Iterator[bytes], bytes]:
 
 
 def is_text(headers: Headers, sample: bytes) -> bool:
-    """Whether a body that begins with `sample` is text."""
+    """Return whether a body that begins with `sample` is text."""
     kind, charset = content_type(headers)
     if charset.startswith(("utf-16", "utf-32")):
         return True
@@ -250,8 +250,8 @@ DEEPEST = 40  # levels that are indented; what is nested deeper is not for readi
 
 
 def indented(text: str) -> str:
-    """JSON with one member a line. Only white space changes: numbers stay as they were written, and
-    so do names that occur twice. What is no JSON stays as it is."""
+    """Return JSON with one member a line. Only white space changes: numbers stay as they were
+    written, and so do names that occur twice. What is no JSON stays as it is."""
     try:
         json.loads(text)
     except (ValueError, RecursionError):
@@ -280,7 +280,7 @@ def _new_line(depth: int) -> str:
 
 
 def expected_length(headers: Headers) -> int | None:
-    """The Content-Length, where there is one that is a number."""
+    """Return the Content-Length, where there is one that is a number."""
     for name, value in headers:
         if name.lower() == b"content-length" and value.isdigit():
             return int(value)
@@ -288,7 +288,7 @@ def expected_length(headers: Headers) -> int | None:
 
 
 def describe_binary(headers: Headers) -> str:
-    """Size and type in brackets, for the note that it is not shown."""
+    """Return size and type in brackets, for the note that it is not shown."""
     size = expected_length(headers)
     kind, _ = content_type(headers)
     parts = [f"{size} bytes" if size is not None else "", line(kind)]

@@ -76,13 +76,13 @@ class Meter:
             self._progress.stop()
 
     def at(self, count: int) -> None:
-        """So many bytes have gone or come."""
+        """Note that so many bytes have gone or come in all."""
         self.count = count
         if self._progress is not None:
             self._progress.update(self._task, completed=count)
 
     def add(self, count: int) -> None:
-        """So many more."""
+        """Note that so many more have."""
         self.at(self.count + count)
 
 

@@ -25,7 +25,7 @@ def report(
     timeline: Timeline,
     problem: Problem | None,
 ) -> str:
-    """The object as text: one line, ASCII, no control characters."""
+    """Return the object as text: one line, ASCII, no control characters."""
     leg = timeline.legs[-1] if timeline.legs else Leg("")
     url = facts.urls[-1] if facts.urls else str(options.url)
     found: dict[str, object] = {
@@ -84,7 +84,7 @@ def _tls(facts: Facts) -> dict[str, object] | None:
 
 
 def _timings(leg: Leg, timeline: Timeline) -> dict[str, float | None]:
-    """Seconds of the last request, and of all in "total"."""
+    """Return the seconds of the last request, and of all in "total"."""
     found = {**leg.durations(), "total": timeline.end - timeline.start}
     return {name: None if value is None else round(value, 6) for name, value in found.items()}
 

@@ -41,7 +41,7 @@ def run(options: Options, terminal: Terminal) -> Exit:
 
 
 def attempt(work: Callable[[], object]) -> Problem | None:
-    """What went wrong with `work`; what should not have happened is raised."""
+    """Return what went wrong with `work`; what should not have happened is raised."""
     try:
         work()
     except (Exception, KeyboardInterrupt) as exc:
@@ -90,7 +90,8 @@ class Run:
         raise Problem(Exit.REDIRECTS, text)
 
     def explain_redirect(self, problem: Problem | None) -> Problem | None:
-        """`problem`, but `Exit.USAGE` says that nothing was sent: after a redirect it was."""
+        """Return `problem`, but `Exit.USAGE` says that nothing was sent: after a redirect it
+        was."""
         if problem is None or problem.code is not Exit.USAGE or not self._facts.redirects:
             return problem
         # Without a cause it is not the request that cannot be, but a proxy for it.
@@ -99,7 +100,7 @@ class Run:
         return Problem(code, text, problem.cause)
 
     def tell(self, problem: Problem | None) -> None:
-        """What is said when all is over."""
+        """Say what is to be said when all is over."""
         if self._options.timing:
             terminal = self._terminal
             terminal.say(draw(self.timeline, terminal.errors.width, terminal.draws_blocks))
@@ -166,7 +167,7 @@ class Run:
         output.write_file(self._terminal, path, self._body(response), total)
 
     def _show(self, response: httpcore.Response) -> None:
-        """The body, on a terminal or as if it were one."""
+        """Show the body, on a terminal or as if it were one."""
         terminal = self._terminal
         parts, sample = output.peek(self._decoded(self._received(response), response))
         if output.is_text(response.headers, sample):
@@ -182,7 +183,7 @@ class Run:
                 output.read_away(parts)  # how long that takes was asked for
 
     def _body(self, response: httpcore.Response) -> Iterator[bytes]:
-        """The body's pieces as they are to be written."""
+        """Return the body's pieces as they are to be written."""
         parts = self._received(response)
         if self._options.compressed:
             parts = self._decoded(parts, response)

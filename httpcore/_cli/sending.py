@@ -124,7 +124,7 @@ class Sender:
         self._pool.close()
 
     def send(self, leg: Leg, extensions: dict[str, object]) -> httpcore.Response:
-        """The response to `leg`, its body unread; `extensions` are those of `prepare`."""
+        """Return the response to `leg`, its body unread; `extensions` are those of `prepare`."""
         request = httpcore.Request(
             to_bytes(leg.method),
             leg.url,
@@ -166,7 +166,7 @@ class Sender:
                 meter.at(self.sent)
 
     def _system_sends(self, request: httpcore.Request) -> bool:
-        """Whether the system may send a file by itself: if nothing stands between it and the
+        """Return whether the system may send a file by itself: if nothing stands between it and the
         socket, or if nobody is to be told how far it is."""
         proxy = request.extensions["proxy"]
         straight = (
@@ -186,7 +186,8 @@ class Sender:
             raise unreadable(path, exc) from exc
 
     def _headers(self, leg: Leg) -> list[tuple[bytes, bytes]]:
-        """What the command adds, then what was asked for; of the secrets only what may go there."""
+        """Return what the command adds, then what was asked for; of the secrets only what may go
+        there."""
         options = self.options
         own = {
             b"User-Agent": f"httpcore/{httpcore.__version__}".encode("ascii"),
@@ -208,7 +209,8 @@ class Sender:
         return [line for line in own.items() if line[0].lower() not in without] + asked
 
     def prepare(self, leg: Leg) -> dict[str, Any]:
-        """What has to be read before `leg` can be sent, and is no part of how long that takes."""
+        """Read what has to be there before `leg` can be sent, and is no part of how long that
+        takes."""
         options = self.options
         extensions: dict[str, Any] = {"trace": self.trace, "proxy": self._proxy_for(leg.url)}
         if self.informational is not None:
@@ -226,7 +228,8 @@ class Sender:
         return {"connect": CONNECT_TIMEOUT if connect is None else connect, "total": self._left()}
 
     def _left(self) -> float | None:
-        """Seconds until the run must be over; its clock begins with the first request."""
+        """Return the seconds until the run must be over; its clock begins with the first
+        request."""
         limit = self.options.max_time
         if limit is None:
             return None
@@ -239,7 +242,7 @@ class Sender:
         return self._end - now
 
     def _proxy_for(self, url: httpcore.URL) -> httpcore.Proxy | None:
-        """The proxy to go through: of ``--proxy``, else of the environment."""
+        """Return the proxy to go through: of ``--proxy``, else of the environment."""
         options = self.options
         if options.unix_socket is not None:
             return None
@@ -257,7 +260,7 @@ def first_leg(options: Options) -> Leg:
 
 
 def next_leg(leg: Leg, response: httpcore.Response, first: httpcore.URL) -> Leg | None:
-    """What the server asks for in place of `leg`; None where it does not.
+    """Return what the server asks for in place of `leg`; None where it does not.
 
     Raises Problem for a place that cannot be gone to, or a body that cannot be sent again.
     """
@@ -309,7 +312,8 @@ def _place(url: httpcore.URL, location: bytes) -> httpcore.URL:
 
 
 def environment_proxy(url: httpcore.URL) -> httpcore.Proxy | None:
-    """What ``http_proxy``, ``https_proxy``, ``all_proxy`` and ``no_proxy`` say, as for curl."""
+    """Return what ``http_proxy``, ``https_proxy``, ``all_proxy`` and ``no_proxy`` say, as for
+    curl."""
     found = getproxies_environment()
     origin = url.origin
     if httpcore.bypasses_proxy(found.get("no", ""), origin.host.decode("ascii"), origin.port):
@@ -321,7 +325,7 @@ def environment_proxy(url: httpcore.URL) -> httpcore.Proxy | None:
 def tls_context(
     verify: bool | str, cert: str | tuple[str, str] | None, protocols: tuple[str, ...]
 ) -> ssl.SSLContext:
-    """The context for these settings; Problem for files that cannot be used."""
+    """Return the context for these settings; Problem for files that cannot be used."""
     try:
         return httpcore.create_ssl_context(verify, cert, protocols=protocols)
     except ssl.SSLError as exc:

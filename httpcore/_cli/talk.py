@@ -40,7 +40,7 @@ class Verbose:
         self._tls = tls
 
     def note(self, now: float, event: str, details: Details) -> None:
-        """A trace event."""
+        """Take a trace event."""
         room, _, what = event.partition(".")
         if "exception" in details:
             self._do(f"{what.replace('.', ' ').replace('_', ' ')}: {_failure(details)}")
@@ -58,7 +58,7 @@ class Verbose:
             self._say_response(*_head(details["return_value"]))
 
     def informational(self, status: int, headers: Headers) -> None:
-        """A 1xx response."""
+        """Take a 1xx response."""
         self._say_response(b"", status, b"", headers)
 
     def _do(self, text: str) -> None:
@@ -102,7 +102,7 @@ class Trace:
         self._start: float | None = None
 
     def note(self, now: float, event: str, details: Details) -> None:
-        """A trace event."""
+        """Take a trace event."""
         if self._start is None:
             self._start = now
         shown, headers = _describe(event, details)
@@ -118,7 +118,7 @@ class Trace:
 
 
 def _describe(event: str, details: Details) -> tuple[str, Headers]:
-    """An event's details in short, and the header fields among them."""
+    """Return an event's details in short, and the header fields among them."""
     if "exception" in details:
         return _failure(details), []
     value = details.get("return_value")
@@ -153,7 +153,8 @@ def _failure(details: Details) -> str:
 
 
 def _head(value: Any) -> tuple[bytes, int, bytes, Headers]:
-    """Version, status, reason and fields; HTTP/2 has no reason, and its events no version."""
+    """Return version, status, reason and fields; HTTP/2 has no reason, and its events no
+    version."""
     if len(value) == 2:
         return b"HTTP/2", value[0], b"", value[1]
     return value[0], value[1], value[2], value[3]

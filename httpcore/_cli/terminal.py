@@ -79,7 +79,8 @@ class Terminal:
             raise Problem(Exit.WRITE, text) from exc
 
     def write_text(self, text: Text | str) -> None:
-        """As `write`: a str as it is, a Text with its colours if standard output has any."""
+        """Write text as `write` does bytes: a str as it is, a Text with its colours if standard
+        output has any."""
         encoding = sys.stdout.encoding or "utf-8"
         shown = text if isinstance(text, str) else _rendered(self._styles, text)
         self.write(shown.encode(encoding, "backslashreplace"))
@@ -87,7 +88,7 @@ class Terminal:
     # Standard error
 
     def say(self, text: Text | str, wrap: bool = False) -> None:
-        """One line, or several, to standard error; `wrap`: on a terminal, between words."""
+        """Write one line, or several, to standard error; `wrap`: on a terminal, between words."""
         # Where nobody listens any more, that is no reason to stop.
         with contextlib.suppress(OSError):
             if self._within_line:
@@ -102,17 +103,17 @@ class Terminal:
                 sys.stderr.flush()
 
     def note(self, text: str) -> None:
-        """Something that the user may want to know."""
+        """Say something that the user may want to know."""
         if not self._silent:
             self.say(Text.assemble(("note: ", "yellow"), line(text)), wrap=True)
 
     def error(self, text: str) -> None:
-        """Why the command ends."""
+        """Say why the command ends."""
         self.say(Text.assemble(("httpcore: ", "bold red"), line(text)), wrap=True)
 
     @property
     def draws_blocks(self) -> bool:
-        """Whether standard error can show block characters."""
+        """Return whether standard error can show block characters."""
         try:
             "▏█".encode(sys.stderr.encoding or "ascii")
         except UnicodeEncodeError:
@@ -157,14 +158,14 @@ def _as_text(text: Text | str) -> Text:
 
 
 def _rendered(console: Console, text: Text | str) -> str:
-    """`text` with the console's colours."""
+    """Return `text` with the console's colours."""
     with console.capture() as capture:
         console.print(_as_text(text), soft_wrap=True, end="")
     return capture.get()
 
 
 def _give_up_stdout() -> None:
-    """Nothing more goes to standard output: else Python would try again at its end."""
+    """Send nothing more to standard output: else Python would try again at its end."""
     with contextlib.suppress(OSError, ValueError):
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, sys.stdout.fileno())

@@ -24,13 +24,13 @@ _HARMFUL_IN_LINES = re.compile(f"[\x00-\x08\x0b-\x1f{_BEYOND_C0}]")
 
 
 def line(text: str) -> str:
-    """`text` as one line."""
+    """Return `text` as one line."""
     return _HARMFUL.sub(_written_out, text)
 
 
 def lines(text: str) -> str:
-    """`text` with its line breaks and tabs, else as `line`. A carriage return before a line break
-    is left out."""
+    """Return `text` with its line breaks and tabs, else as `line`. A carriage return before a line
+    break is left out."""
     return _HARMFUL_IN_LINES.sub(_written_out, text.replace("\r\n", "\n"))
 
 
@@ -40,7 +40,8 @@ def _written_out(match: re.Match[str]) -> str:
 
 
 def of_bytes(data: bytes) -> str:
-    """Bytes of a header as one line: UTF-8 where they are that, else latin-1 as HTTP once said."""
+    """Return bytes of a header as one line: UTF-8 where they are that, else latin-1 as HTTP once
+    said."""
     try:
         return line(data.decode("utf-8"))
     except UnicodeDecodeError:
@@ -48,12 +49,13 @@ def of_bytes(data: bytes) -> str:
 
 
 def target(data: bytes) -> str:
-    """A request target as it may be shown in a log: without values whose names sound secret."""
+    """Return a request target as it may be shown in a log: without values whose names sound
+    secret."""
     return hide_links(of_bytes(data), SUSPECT, FILTERED)
 
 
 def masked(headers: Headers) -> list[tuple[str, str]]:
-    """Header fields as they may be shown in a log."""
+    """Return header fields as they may be shown in a log."""
     return [(of_bytes(name), _masked_value(name, value)) for name, value in headers]
 
 

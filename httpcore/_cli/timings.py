@@ -68,8 +68,8 @@ class Leg:
     phases: list[Phase] = field(default_factory=list)
 
     def durations(self) -> dict[str, float | None]:
-        """Seconds, by the names of ``extensions["timings"]``, of the last attempt; None for what
-        there was not."""
+        """Return seconds, by the names of ``extensions["timings"]``, of the last attempt; None for
+        what there was not."""
         last = {phase.name: phase.end - phase.start for phase in self.phases}
         return {name: _sum(last.get(part) for part in parts) for name, parts in _DURATIONS.items()}
 
@@ -104,7 +104,7 @@ class Timeline:
         self._looks_up = False  # what is connected to has a name
 
     def begin(self, title: str, proxied: bool = False) -> Leg:
-        """A request is about to be sent."""
+        """Note that a request is about to be sent."""
         if not self.legs:
             self.start = self.clock()
         self._switch(None, self.clock())
@@ -112,7 +112,7 @@ class Timeline:
         return self.legs[-1]
 
     def note(self, now: float, event: str, details: Details) -> None:
-        """A trace event."""
+        """Take a trace event."""
         room, _, what = event.partition(".")
         if not self.legs or room == "pool":
             return
@@ -145,7 +145,7 @@ class Timeline:
             self._switch(name if state == "started" else None, now)
 
     def _split(self, looked_up: float | None) -> None:
-        """The phase that is open began with a look-up of so many seconds."""
+        """Note that the phase that is open began with a look-up of so many seconds."""
         if self._open is not None and looked_up is not None:
             name, start = self._open
             self.legs[-1].phases.append(Phase(DNS, start, start + looked_up))
@@ -163,7 +163,7 @@ class Timeline:
             self._switch(_NEXT[step, state], now)
 
     def _switch(self, name: str | None, now: float) -> None:
-        """The phase that is open ends, and `name` begins, unless that is what is open."""
+        """End the phase that is open and begin `name`, unless that is what is open."""
         if self._open is not None:
             if self._open[0] == name:
                 return

@@ -35,7 +35,7 @@ EIGHTHS = " ▏▎▍▌▋▊▉█"
 
 
 def draw(timeline: Timeline, width: int, blocks: bool = True) -> Text:
-    """All of `timeline`, in `width` columns; without `blocks` in ASCII."""
+    """Draw all of `timeline`, in `width` columns; without `blocks` in ASCII."""
     width = min(max(width, NARROWEST), WIDEST)
     bars = width - LABEL_WIDTH - TIME_WIDTH
     total = max(timeline.end - timeline.start, 1e-9)
@@ -67,7 +67,7 @@ def _row(name: str, bar: str, time: str, style: str, bars: int) -> Text:
 
 
 def _bar(start: float, end: float, width: int, blocks: bool) -> str:
-    """A bar from `start` to `end`, both from 0.0 to 1.0, in `width` columns."""
+    """Draw a bar from `start` to `end`, both from 0.0 to 1.0, in `width` columns."""
     first = min(int(start * width), width - 1)
     if not blocks:
         return " " * first + "#" * max(1, min(round((end - start) * width), width - first))
@@ -77,6 +77,6 @@ def _bar(start: float, end: float, width: int, blocks: bool) -> str:
 
 
 def milliseconds(seconds: float) -> str:
-    """A duration for people: three digits that matter, in milliseconds."""
+    """Return a duration for people: three digits that matter, in milliseconds."""
     value = seconds * 1000
     return f"{value:.2f} ms" if value < 10 else f"{value:.1f} ms"
