@@ -17,7 +17,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from . import cases, plot, report, runner, servers
+from . import cases, plot, publish, report, runner, servers
+from .processes import ROOT
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -55,7 +56,13 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         dest="earlier",
         type=Path,
         metavar="FILE",
-        help="measure nothing: draw what --json has written there",
+        help="measure nothing: draw or publish what --json has written there",
+    )
+    parser.add_argument(
+        "--publish",
+        action="store_true",
+        help="write the results into docs/benchmarks.json, and from it the table in README, the "
+        "page and the pictures (needs matplotlib and nginx)",
     )
     options = parser.parse_args(arguments)
     options.only = frozenset(filter(None, options.only.split(",")))
@@ -63,11 +70,15 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         parser.error(f"unknown peer {', '.join(sorted(unknown))}")
     if options.rounds < 1 or options.scale <= 0:
         parser.error("--rounds and --scale must be above zero")
-    if options.earlier is not None and options.plot is None:
-        parser.error("--from is for --plot")
+    if options.earlier is not None and options.plot is None and not options.publish:
+        parser.error("--from is for --plot and --publish")
+    if options.publish and (options.case or options.only or options.server == "embedded"):
+        parser.error("--publish is for one run of everything: not with --case, --only or --server")
     # Not after ten minutes of measuring.
-    if options.plot is not None and not plot.is_possible():
-        parser.error(f"--plot: {plot.MISSING}")
+    if (options.plot is not None or options.publish) and not plot.is_possible():
+        parser.error(f"{'--publish' if options.publish else '--plot'}: {plot.MISSING}")
+    if options.publish and options.earlier is None:
+        options.server = "nginx"
     return options
 
 
@@ -142,16 +153,16 @@ def main(arguments: list[str] | None = None) -> int:
     """Exit status: 1 when something of ours could not be run; a missed target is not that."""
     options = parse(arguments)
     if options.earlier is not None:
-        return _draw(_read(options.earlier), options.plot)
+        return _show(_read(options.earlier), options)
     document = run(options)
     print("", *report.summary_lines(document), sep="\n")
     if options.json is not None:
         options.json.write_text(json.dumps(document, indent=2) + "\n")
-    if options.plot is not None:
-        _draw(document, options.plot)
     failed = report.failures(document)
     if failed:
         print("", "could not be run:", *failed, sep="\n", file=sys.stderr)
+        options.publish = False
+    _show(document, options)
     return 1 if failed else 0
 
 
@@ -166,9 +177,22 @@ def _read(path: Path) -> dict[str, Any]:
     return document
 
 
-def _draw(document: dict[str, Any], target: Path) -> int:
-    written = plot.draw(document, target)
-    print("", *(f"drew {path}" for path in written or ["nothing: no case was measured"]), sep="\n")
+def _show(document: dict[str, Any], options: argparse.Namespace) -> int:
+    """Publish and draw, as far as that was asked for."""
+    drawn: list[Path] = []
+    if options.publish:
+        try:
+            written = publish.publish(document, ROOT)
+        except ValueError as error:
+            raise SystemExit(f"--publish: {error}") from error
+        print("", *(f"wrote {path}" for path in written), sep="\n")
+        drawn = plot.draw(document, ROOT / publish.PLOTS)
+    if options.plot is not None:
+        drawn += plot.draw(document, options.plot)
+    if options.publish or options.plot is not None:
+        print(
+            "", *(f"drew {path}" for path in drawn or ["nothing: no case was measured"]), sep="\n"
+        )
     return 0
 
 

@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from . import cases
+from . import cases, publish
 
 MISSING = "matplotlib is not installed; run: pip install matplotlib"
 
@@ -38,8 +38,8 @@ RATIOS = "ratios"
 RIVALS = (cases.STOCK, cases.URLLIB3, cases.HTTPCORE2, cases.OVER_HTTP1.label)
 
 #: Told apart by lightness too, for those who see no colours.
-OURS_WALL, OURS_CPU = "#1b5e82", "#7fb4cf"
-THEIRS_WALL, THEIRS_CPU = "#6f6f6f", "#c4c4c4"
+OURS_CPU, OURS_WALL = "#1b5e82", "#7fb4cf"
+THEIRS_CPU, THEIRS_WALL = "#6f6f6f", "#c4c4c4"
 LINE = "#b03a2e"
 
 #: Inches.
@@ -85,12 +85,13 @@ def draw(document: dict[str, Any], target: Path) -> list[Path]:
     matplotlib: Any = importlib.import_module("matplotlib")
     matplotlib.use("Agg")  # never a window
     pyplot: Any = importlib.import_module("matplotlib.pyplot")
+    run = publish.mark(document)
     with matplotlib.rc_context(STYLE):
         if target.suffix in SUFFIXES:
             target.parent.mkdir(parents=True, exist_ok=True)
-            return list(_save(pyplot, target, _draw_ratios(pyplot, document)))
+            return list(_save(pyplot, target, _draw_ratios(pyplot, document), run))
         target.mkdir(parents=True, exist_ok=True)
-        written = list(_save(pyplot, target / f"{RATIOS}.svg", _draw_ratios(pyplot, document)))
+        written = list(_save(pyplot, target / f"{RATIOS}.svg", _draw_ratios(pyplot, document), run))
         for name, title, prefixes in GROUPS:
             chosen = [
                 case
@@ -99,14 +100,15 @@ def draw(document: dict[str, Any], target: Path) -> list[Path]:
             ]
             if chosen:
                 figure = _draw_bars(pyplot, title, chosen, document)
-                written += _save(pyplot, target / f"{name}.svg", figure)
+                written += _save(pyplot, target / f"{name}.svg", figure, run)
     return written
 
 
-def _save(pyplot: Any, path: Path, figure: Any) -> Iterator[Path]:
+def _save(pyplot: Any, path: Path, figure: Any, run: str) -> Iterator[Path]:
     if figure is None:
         return
-    figure.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else None)
+    about = {"Date": None, "Description": f"run {run}"} if path.suffix == ".svg" else None
+    figure.savefig(path, metadata=about)
     pyplot.close(figure)
     yield path
 
@@ -140,7 +142,9 @@ def _draw_bars(
     for place in axes.flat[len(chosen) :]:
         place.set_axis_off()
     figure.suptitle(f"{title}: time for a request; shorter is better", fontsize=11)
-    figure.supxlabel(f"dark: wall clock, light: CPU. {_about(document)}", fontsize=7.5)
+    figure.supxlabel(
+        f"dark and the figures: CPU, light: wall clock. {_about(document)}", fontsize=7.5
+    )
     return figure
 
 
@@ -152,11 +156,11 @@ def _fill_panel(place: Any, case: dict[str, Any]) -> None:
     for row, (label, summary) in enumerate(zip(labels, summaries, strict=True)):
         ours = label.startswith(cases.OURS)
         wall, cpu = summary["wall_us"] / factor, summary["cpu_us"] / factor
-        place.barh(row - 0.2, wall, 0.4, color=OURS_WALL if ours else THEIRS_WALL)
-        place.barh(row + 0.2, cpu, 0.4, color=OURS_CPU if ours else THEIRS_CPU)
-        digits = 1 if wall < 10 else 0
+        place.barh(row - 0.2, cpu, 0.4, color=OURS_CPU if ours else THEIRS_CPU)
+        place.barh(row + 0.2, wall, 0.4, color=OURS_WALL if ours else THEIRS_WALL)
+        digits = 1 if cpu < 10 else 0
         place.annotate(
-            f"{wall:,.{digits}f} {unit}", (max(wall, cpu), row), xytext=(4, 0), va="center",
+            f"{cpu:,.{digits}f} {unit}", (max(wall, cpu), row), xytext=(4, 0), va="center",
             textcoords="offset points", fontweight="bold" if ours else "normal",
         )  # fmt: skip
     place.set_yticks(range(len(labels)), labels)
@@ -203,13 +207,13 @@ def _draw_ratios(pyplot: Any, document: dict[str, Any]) -> Any:
     )
     for row, ratio in enumerate(rows):
         for (median, least, most), shift, color, marker in (
-            (ratio.wall, -0.14, OURS_WALL, "o"),
-            (ratio.cpu, 0.14, OURS_CPU, "s"),
+            (ratio.cpu, -0.14, OURS_CPU, "o"),
+            (ratio.wall, 0.14, OURS_WALL, "s"),
         ):
             place.plot([least, most], [row + shift] * 2, color=color, linewidth=1.6)
             place.plot([median], [row + shift], color=color, marker=marker, markersize=5)
         place.annotate(
-            f"{ratio.wall[0]:.2f}", (1, row), xycoords=("axes fraction", "data"), va="center",
+            f"{ratio.cpu[0]:.2f}", (1, row), xycoords=("axes fraction", "data"), va="center",
             xytext=(6, 0), textcoords="offset points",
         )  # fmt: skip
     place.axvline(1.0, color=LINE, linewidth=1)
@@ -226,7 +230,7 @@ def _draw_ratios(pyplot: Any, document: dict[str, Any]) -> Any:
     place.set_axisbelow(True)
     place.set_title("Ours divided by (the other): left of the line, ours is faster", fontsize=11)
     place.set_xlabel(
-        f"dark circles and the figures: wall clock; light squares: CPU. Medians, and all rounds.\n"
+        f"dark circles and the figures: CPU; light squares: wall clock. Medians, and all rounds.\n"
         f"{_about(document)}",
         fontsize=7.5,
     )

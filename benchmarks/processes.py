@@ -30,8 +30,10 @@ _FAREWELL = 5.0
 #: proxies and CA bundles from it: a short fixed list measures the same thing everywhere.
 _INHERITED = ("PATH", "HOME", "LANG", "TMPDIR", "LD_LIBRARY_PATH", "SYSTEMROOT")
 
-#: Clients of an earlier day, each in a virtual environment of its own.
+#: Clients of an earlier day, or that put something in the place of urllib3, each in a virtual
+#: environment of its own.
 _PINNED = {
+    cases.NIQUESTS: ("niquests", "3.21.2"),
     cases.HTTPCORE_109: ("httpcore", "1.0.9"),
     cases.HTTPCORE2: ("httpcore2", "2.16.2"),
 }

@@ -15,13 +15,13 @@ def case_lines(result: dict[str, Any], targets: list[dict[str, Any]]) -> list[st
         return [f"{result['name']}: {result['title']}: {result['left_out']}"]
     lines = [
         f"{result['name']}: {result['title']} ({result['requests']} requests a round)",
-        f"  {'':16}{'wall us':>12}{'cpu us':>12}{'ours/it wall':>15}{'cpu':>8}",
+        f"  {'':16}{'cpu us':>12}{'wall us':>12}{'ours/it cpu':>15}{'wall':>8}",
     ]
     for label, summary in result["contestants"].items():
         ratio = result["ratios"].get(label, {})
         lines.append(
-            f"  {label:16}{summary['wall_us']:>12.1f}{summary['cpu_us']:>12.1f}"
-            f"{_number(ratio.get('wall')):>15}{_number(ratio.get('cpu')):>8}"
+            f"  {label:16}{summary['cpu_us']:>12.1f}{summary['wall_us']:>12.1f}"
+            f"{_number(ratio.get('cpu')):>15}{_number(ratio.get('wall')):>8}"
         )
     lines += [
         f"  {label:16}failed {len(reasons)} times, the last with: {reasons[-1]}"

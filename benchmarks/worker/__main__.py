@@ -89,10 +89,14 @@ def _prepare_timing(job: Job) -> tuple[Round, str]:
         import connects
 
         peer = connects.PROGRAMS[job.peer](job)
-    else:
+    elif job.peer in ("ours", "stock"):
         from sessions import PROGRAMS
 
         peer = PROGRAMS[job.kind](job)
+    else:
+        import other_sessions
+
+        peer = other_sessions.PROGRAMS[job.peer](job)
     requesters = [peer.requester() for _ in range(job.threads)]
     _timed(job, requesters, _WARM_UP * job.threads)
     return lambda requests: _timed(job, requesters, requests), peer.version

@@ -128,7 +128,11 @@ class HttpClient:
 
 
 class Pycurl:
-    """libcurl: a handle for each thread."""
+    """libcurl: a handle for each thread.
+
+    It does what a client does: it is told URL and fields for each request, and returns status,
+    fields and body. In the variant "bare" the handle is set up once, and nobody asks for fields.
+    """
 
     def __init__(self, job: Job) -> None:
         import pycurl
@@ -137,42 +141,85 @@ class Pycurl:
         self._job = job
 
     def requester(self) -> Requester:
+        handle = self._handle()
+        send = self._bare(handle) if self._job.variant == "bare" else self._whole(handle)
+        if self._job.http2:
+            import pycurl
+
+            send()
+            number = handle.getinfo(pycurl.INFO_HTTP_VERSION)
+            spoken = "HTTP/2" if number == pycurl.CURL_HTTP_VERSION_2_0 else "HTTP/1"
+            check_version(spoken, self._job)
+        return send
+
+    def _handle(self) -> Any:
         import pycurl
 
         job = self._job
-        url, body = job.url, job.body
         handle = pycurl.Curl()
-        fields = [f"{name}: {value}" for name, value in HEADERS.items()]
-        # Without this curl asks for `100 Continue` first, which nobody else does.
-        handle.setopt(pycurl.HTTPHEADER, [*fields, "Expect:"])
         handle.setopt(pycurl.NOSIGNAL, 1)
         handle.setopt(pycurl.PROXY, "")
         if job.http2:
             handle.setopt(pycurl.HTTP_VERSION, pycurl.CURL_HTTP_VERSION_2TLS)
         if job.authorities:
             handle.setopt(pycurl.CAINFO, job.authorities)
+        return handle
+
+    def _whole(self, handle: Any) -> Requester:
+        import pycurl
+
+        url, body = self._job.url, self._job.body
 
         def send() -> int:
             received = io.BytesIO()
+            fields: list[tuple[bytes, bytes]] = []
+
+            def keep(line: bytes) -> None:
+                name, colon, value = line.partition(b":")
+                if colon:
+                    fields.append((name, value.strip()))
+
             handle.setopt(pycurl.URL, url)
+            # Without "Expect:" curl asks for `100 Continue` first, which nobody else does.
+            lines = [f"{name}: {value}" for name, value in HEADERS.items()]
+            handle.setopt(pycurl.HTTPHEADER, [*lines, "Expect:"])
+            handle.setopt(pycurl.HEADERFUNCTION, keep)
             handle.setopt(pycurl.WRITEDATA, received)
             if body is not None:
                 handle.setopt(pycurl.POSTFIELDS, body)
             handle.perform()
             check(handle.getinfo(pycurl.RESPONSE_CODE))
+            if not fields:
+                raise RuntimeError("no header fields came")
             return len(received.getvalue())
 
-        if job.http2:
-            send()
-            number = handle.getinfo(pycurl.INFO_HTTP_VERSION)
-            check_version("HTTP/2" if number == pycurl.CURL_HTTP_VERSION_2_0 else "HTTP/1", job)
+        return send
+
+    def _bare(self, handle: Any) -> Requester:
+        import pycurl
+
+        body = self._job.body
+        handle.setopt(pycurl.URL, self._job.url)
+        fields = [f"{name}: {value}" for name, value in HEADERS.items()]
+        handle.setopt(pycurl.HTTPHEADER, [*fields, "Expect:"])
+        if body is not None:
+            handle.setopt(pycurl.POSTFIELDS, body)
+
+        def send() -> int:
+            received = io.BytesIO()
+            handle.setopt(pycurl.WRITEDATA, received)
+            handle.perform()
+            check(handle.getinfo(pycurl.RESPONSE_CODE))
+            return len(received.getvalue())
+
         return send
 
 
 class Socket:
     """The floor: the bytes of the request, and as little as will find the end of the answer.
 
-    It keeps no body, and believes whatever the server says.
+    It believes whatever the server says, and keeps no body; in the variant "kept" it does, in one
+    buffer that was written to before, so that all its pages are there.
     """
 
     version = "socket of the standard library"
@@ -203,7 +250,9 @@ class Socket:
     def requester(self) -> Requester:
         sock, request = self._connect(), self._request()
         sendall, recv, recv_into = sock.sendall, sock.recv, sock.recv_into
-        block = memoryview(bytearray(self._BLOCK))
+        kept = self._job.variant == "kept"
+        # Not zeros: those would come from pages that are not there yet.
+        block = memoryview(bytearray(b"\1" * (self._job.received if kept else self._BLOCK)))
 
         def send() -> int:
             sendall(request)
@@ -215,7 +264,7 @@ class Socket:
             length = int(data[start : data.index(b"\r", start)])
             missing = length - (len(data) - end - 4)
             while missing > 0:
-                missing -= recv_into(block)
+                missing -= recv_into(block[-missing:] if kept else block)
             return length - missing
 
         return send
