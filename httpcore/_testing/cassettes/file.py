@@ -46,6 +46,9 @@ BASE64_SIZE = 3072
 # ---------------------------------------------------------------------------------------------
 # Writing
 
+# Made once: json.dumps makes an encoder for each call with a setting, and a body has many lines.
+_encode = json.JSONEncoder(ensure_ascii=False).encode
+
 # What makes a body data, and no text to be read: control characters that no text has.
 _find_control = re.compile("[\0-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]").search
 _find_lines = re.compile(r"[^\n]*\n|[^\n]+").findall
@@ -84,7 +87,7 @@ def to_lines(exchange: Exchange) -> bytes:
 def _to_line(event: Event) -> bytes:
     """Return one line. Characters that cannot be seen, or that change how their line looks, are
     escaped: what a reviewer sees is what is there."""
-    text = json.dumps(event, ensure_ascii=False)
+    text = _encode(event)
     if not text.isprintable():
         text = json.dumps(event)
     return text.encode("utf-8") + b"\n"
