@@ -243,20 +243,25 @@ def test_row_17_dropped_in_a_cycle(serve: Serve, make_session: MakeSession) -> N
     thread that waits for it."""
     server = serve(Streams())
     session = make_session(pool_block=True, pool_maxsize=1, pool_timeout=PATIENCE)
-    response: Any = session.get(f"{server.url}/stalled/2000", stream=True, timeout=PATIENCE)
-    response.itself = response
-    del response
     bodies: list[bytes] = []
     waiting = threading.Thread(
         target=lambda: bodies.append(session.get(f"{server.url}/length/5", timeout=30).content),
         daemon=True,
     )
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        waiting.start()
-        until(lambda: stats(session)["waiting"] == 1)
-        gc.collect()
-        waiting.join(PATIENCE)
+    gc.collect()  # what earlier tests have left would warn here
+    gc.disable()  # the collector must not come by itself, before there is a thread that waits
+    try:
+        response: Any = session.get(f"{server.url}/stalled/2000", stream=True, timeout=PATIENCE)
+        response.itself = response
+        del response
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            waiting.start()
+            until(lambda: stats(session)["waiting"] == 1)
+            gc.collect()
+            waiting.join(PATIENCE)
+    finally:
+        gc.enable()
     assert bodies == [pattern(5)]
     assert ["/stalled/2000" in str(warning.message) for warning in caught] == [True]
 
