@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import trustme
 
-from tests.support import http2, programs, proxies, servers, tls
+from tests.support import examples, http2, programs, proxies, servers, tls
 from tests.support.leaks import LeakCheck
 
 # Variables by which a developer's machine could change what a test sees.
@@ -23,6 +23,9 @@ ENVIRONMENT = (
     *("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE", "SSL_CERT_DIR", "SSLKEYLOGFILE"),
     *("REQUEST_METHOD", "NETRC"),
 )
+
+# Importing it registers the profile "long" before hypothesis is asked for it.
+assert examples.LONG
 
 #: Fixtures for the client's side.
 pytest_plugins = ["tests.support.clients"]

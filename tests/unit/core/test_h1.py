@@ -35,6 +35,7 @@ from httpcore._exceptions import (
     RemoteProtocolError,
     ServerDisconnected,
 )
+from tests.support.examples import examples
 
 Headers = list[tuple[bytes, bytes]]
 
@@ -44,7 +45,7 @@ PLAIN = (
 )
 
 bounded = settings(
-    max_examples=400,
+    max_examples=examples(400),
     deadline=None,
     derandomize=True,
     suppress_health_check=[HealthCheck.too_slow],

@@ -61,6 +61,7 @@ from httpcore._exceptions import (
     WriteError,
     explain,
 )
+from tests.support.examples import examples
 
 Headers = list[tuple[bytes, bytes]]
 
@@ -2289,7 +2290,7 @@ def _cut(transcript: bytes, cuts: list[int]) -> list[bytes]:
 
 
 @pytest.mark.parametrize("installed", INSTALLED)
-@settings(bounded, max_examples=200)
+@settings(bounded, max_examples=examples(200))
 @given(script=scripts(), cuts=st.lists(st.integers(0, 10**6), max_size=12), eof=st.booleans())
 def test_any_cut_gives_the_same(installed: str, script: Script, cuts: list[int], eof: bool) -> None:
     transcript = b"".join(script.frames)
@@ -2350,7 +2351,7 @@ def _by_h2(requests: list[Request], transcript: bytes) -> dict[int, Seen]:
 
 
 @pytest.mark.parametrize("installed", INSTALLED)
-@settings(bounded, max_examples=200)
+@settings(bounded, max_examples=examples(200))
 @given(script=scripts(rich=False))
 def test_the_same_as_h2s_client(installed: str, script: Script) -> None:
     transcript = b"".join(script.frames)
@@ -2385,7 +2386,7 @@ request_paths = st.one_of(
 
 
 @pytest.mark.parametrize("installed", INSTALLED)
-@settings(bounded, max_examples=120)
+@settings(bounded, max_examples=examples(120))
 @given(
     kinds=st.lists(request_headers, min_size=1, max_size=4),
     steps=st.lists(
@@ -2428,7 +2429,7 @@ def test_blocks_say_what_was_given(
 
 
 @pytest.mark.parametrize("installed", INSTALLED[:1])
-@settings(bounded, max_examples=60)
+@settings(bounded, max_examples=examples(60))
 @given(
     sizes=st.lists(
         st.tuples(st.sampled_from([1, 1, 2, 33, 1023, 1024, 1025, 16384]), st.integers(1, 300)),
@@ -2456,7 +2457,7 @@ def test_memory_is_the_windows(installed: str, sizes: list[tuple[int, int]], tak
 
 
 @pytest.mark.parametrize("installed", INSTALLED)
-@settings(bounded, max_examples=200)
+@settings(bounded, max_examples=examples(200))
 @given(
     script=scripts(),
     changes=st.lists(st.tuples(st.integers(0, 10**6), st.integers(0, 255)), max_size=6),
@@ -2514,7 +2515,7 @@ representations = st.one_of(
 )
 
 
-@settings(bounded, max_examples=300)
+@settings(bounded, max_examples=examples(300))
 @given(
     kinds=st.lists(st.lists(representations, max_size=4).map(b"".join), min_size=1, max_size=5),
     order=st.lists(st.integers(0, 4), max_size=25),
@@ -2555,7 +2556,7 @@ def test_what_a_decoder_remembers() -> None:
 
 
 @needs_jh2
-@settings(bounded, max_examples=200)
+@settings(bounded, max_examples=examples(200))
 @given(
     blocks=st.lists(st.lists(st.tuples(names, values), max_size=8), max_size=6),
     huffman=st.booleans(),
@@ -2576,7 +2577,7 @@ def test_both_coders_read_and_write_the_same(blocks: list[Headers], huffman: boo
 
 
 @needs_jh2
-@settings(bounded, max_examples=300)
+@settings(bounded, max_examples=examples(300))
 @given(
     block=st.lists(st.tuples(names, values), max_size=4),
     changes=st.lists(st.tuples(st.integers(0, 10**6), st.integers(0, 255)), max_size=4),

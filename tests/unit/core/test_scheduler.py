@@ -42,6 +42,7 @@ from httpcore._core.scheduler import (
     Slot,
     Waiter,
 )
+from tests.support.examples import examples
 
 A = Route(b"https", b"a.example", 443)
 B = Route(b"https", b"b.example", 443)
@@ -1629,7 +1630,7 @@ class SchedulerMachine(RuleBasedStateMachine):
 
 
 TestScheduler = SchedulerMachine.TestCase
-TestScheduler.settings = settings(max_examples=250, stateful_step_count=40, deadline=None)
+TestScheduler.settings = settings(max_examples=examples(250), stateful_step_count=40, deadline=None)
 
 
 # --- interruption: an exception before any bytecode of any operation
@@ -2062,7 +2063,7 @@ def test_others_go_on_before_an_interrupted_owner_releases(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", INTERRUPTED)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 @given(first=st.integers(0, 300), others=st.lists(st.integers(0, 900), min_size=1, max_size=3))
 def test_a_repair_may_be_interrupted_too(name: str, first: int, others: list[int]) -> None:
     begin, step = INTERRUPTED[name]
@@ -2240,7 +2241,7 @@ steps = st.tuples(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(
     limits=st.fixed_dictionaries(
         {

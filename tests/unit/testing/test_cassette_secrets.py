@@ -34,6 +34,7 @@ from httpcore._testing.cassettes.exchange import (
 from httpcore._testing.cassettes.file import Contents, header_line, read_contents, to_lines
 from httpcore._testing.cassettes.filters import Filters
 from httpcore._testing.cassettes.matching import Cassette, fits
+from tests.support.examples import examples
 
 PEM = (
     "-----BEGIN CERTIFICATE-----\r\nAAAA\r\n-----END CERTIFICATE-----\r\n"
@@ -408,7 +409,7 @@ values = st.text(
 )
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 @given(names, values, values, st.sampled_from(sorted(BODIES)), st.booleans())
 def test_whatever_the_secret_it_is_in_no_body(
     name: str, before: str, after: str, shape: str, coded: bool

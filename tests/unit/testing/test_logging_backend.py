@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 import httpcore
 from httpcore._testing.cassettes.filters import Filters
 from httpcore._testing.logging_backend import Preview
+from tests.support.examples import examples
 from tests.support.servers import LocalServer
 
 NAME = "httpcore.network"
@@ -252,7 +253,7 @@ def test_previews(pieces: list[bytes], shown: list[str]) -> None:
     assert [preview.show(piece) for piece in pieces] == shown
 
 
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 @given(
     st.lists(st.integers(0, 100), max_size=8),
     st.sampled_from([b"Authorization: Bearer ", b"cookie:", b"Set-Cookie: a="]),
