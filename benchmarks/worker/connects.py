@@ -3,7 +3,7 @@
 Owns: one request on a connection of its own, with each client. Must not know: threads, clocks.
 The classes have the two verbs of `peers.Peer`. `job.variant` tells how ours connects:
 
-    ""          as ever: a TLS session is resumed
+    ""          a TLS session is resumed, which a context of the caller has to be allowed
     "full"      each TLS handshake is a full one
     "one", "two"    a name with so many addresses, of which the first one answers
 """
@@ -34,20 +34,17 @@ class OursConnecting:
         if addresses is not None:
             options["resolver"] = lambda host, port, timeout: addresses
             self._url = job.url.replace("127.0.0.1", _NAME)
+        context = job.ssl_context
+        if context is not None and job.variant != "full":
+            httpcore.resume_tls_sessions(context)
         self._pool = httpcore.ConnectionPool(
-            ssl_context=job.ssl_context, max_keepalive_connections=0, **options
+            ssl_context=context, max_keepalive_connections=0, **options
         )
 
     def requester(self) -> Requester:
-        from httpcore._backends import tls_sessions
-
         request, url = self._pool.request, self._url
-        full = self._job.variant == "full"
 
         def send() -> int:
-            if full:
-                # There is no switch for it: nobody would want one.
-                tls_sessions._kept.clear()
             response = request("GET", url, headers=HEADERS)
             check(response.status)
             return len(response.content)
