@@ -709,12 +709,14 @@ def test_a_peer_that_reads_nothing(
         assert pool.request("GET", server.url, extensions=SLOW).status == 200
         url = server.url + "/upload"
         content = bytes(20_000_000)
+        # It has all the time it needs to fill the path; the others find it full.
+        filling = Worker(lambda: pool.request("POST", url, content=content, extensions=SLOW))
+        until(lambda: one(pool).unsent)
+        polls.clear()
         uploads = [
             Worker(lambda: pool.request("POST", url, content=content, extensions=limits))
             for _ in range(3)
         ]
-        until(lambda: one(pool).unsent)
-        polls.clear()
         small = [
             Worker(lambda: pool.request("GET", server.url, extensions=limits)) for _ in range(5)
         ]
@@ -724,6 +726,7 @@ def test_a_peer_that_reads_nothing(
         assert kinds <= {httpcore.WriteTimeout, httpcore.ReadTimeout}
         assert len(polls) < 60
         assert server.accepted == 1
+    assert isinstance(filling.error(), httpcore.NetworkError)  # the pool was closed
 
 
 @pytest.mark.parametrize("kind", ["http", "https", "socks5"])
