@@ -32,13 +32,6 @@ def in_time(kind: type[Exception] = httpcore.TimeoutException) -> Iterator[Any]:
     assert TOTAL - 0.02 < time.monotonic() - start < LATEST
 
 
-def drip(peer: Peer, data: bytes) -> None:
-    pause = peer.server.event()
-    for position in range(len(data)):
-        peer.send(data[position : position + 1])
-        pause.wait(DRIP)
-
-
 def get(pool: httpcore.ConnectionPool, url: str, **options: Any) -> httpcore.Response:
     return pool.request("GET", url, extensions={"timeout": LIMITS}, **options)
 
@@ -62,7 +55,7 @@ def test_row_9_a_server_that_drips(serve: Serve, answer: bytes) -> None:
         head, mark, body = answer.partition(b"\r\n\r\n")
         if mark:
             peer.send(head + mark)
-        drip(peer, body or head)
+        peer.drip(body or head, DRIP)
 
     server = serve(handler)
     with httpcore.ConnectionPool() as pool:
@@ -77,7 +70,7 @@ def test_row_9_a_streamed_body(serve: Serve) -> None:
     def handler(peer: Peer) -> None:
         peer.recv_request()
         peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n")
-        drip(peer, b"x" * 1000)
+        peer.drip(b"x" * 1000, DRIP)
 
     server = serve(handler)
     with httpcore.ConnectionPool() as pool:
@@ -146,7 +139,7 @@ def test_row_9_retries_of_the_connect(closed_port: int) -> None:
 def test_row_9_a_proxy_that_drips(serve: Serve) -> None:
     def handler(peer: Peer) -> None:
         peer.recv_head()
-        drip(peer, b"HTTP/1.1 200 Connection established\r\nX-Slow: " + b"x" * 1000)
+        peer.drip(b"HTTP/1.1 200 Connection established\r\nX-Slow: " + b"x" * 1000, DRIP)
 
     proxy = serve(handler)
     with httpcore.HTTPProxy(proxy.url) as pool:

@@ -33,13 +33,6 @@ def in_time(kind: type[Exception]) -> Iterator[Any]:
     assert TOTAL - 0.02 < time.monotonic() - start < LATEST
 
 
-def drip(peer: Peer, data: bytes) -> None:
-    pause = peer.server.event()
-    for position in range(len(data)):
-        peer.send(data[position : position + 1])
-        pause.wait(DRIP)
-
-
 @pytest.mark.parametrize("kind", Timeouts)
 def test_row_9_a_head_that_drips(serve: Serve, session: requests.Session, kind: Any) -> None:
     """ "`timeout=Timeout(total=2)` against 1 byte/s in headers": urllib3's own class, too, whose
@@ -47,7 +40,7 @@ def test_row_9_a_head_that_drips(serve: Serve, session: requests.Session, kind: 
 
     def handler(peer: Peer) -> None:
         peer.recv_request()
-        drip(peer, b"HTTP/1.1 200 OK\r\nX-Slow: " + b"x" * 1000)
+        peer.drip(b"HTTP/1.1 200 OK\r\nX-Slow: " + b"x" * 1000, DRIP)
 
     server = serve(handler)
     with in_time(requests.ReadTimeout) as caught:
@@ -65,7 +58,7 @@ def test_row_9_a_body_that_drips(
     def handler(peer: Peer) -> None:
         peer.recv_request()
         peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n")
-        drip(peer, b"x" * 1000)
+        peer.drip(b"x" * 1000, DRIP)
 
     server = serve(handler)
     with in_time(requests.ConnectionError) as caught:

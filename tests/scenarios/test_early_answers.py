@@ -259,7 +259,8 @@ def test_a_whole_answer_ends_an_upload_that_nobody_takes(
     server.disconnects.clear()
 
 
-@pytest.mark.parametrize(
+# A server that neither takes nor gives: its status, the timeouts, and which of them is over.
+silent_servers = pytest.mark.parametrize(
     ("status", "timeouts", "error"),
     [
         (413, {"read": 0.1}, httpcore.ReadTimeout),
@@ -270,6 +271,9 @@ def test_a_whole_answer_ends_an_upload_that_nobody_takes(
         (200, {"total": 0.3}, httpcore.WriteTimeout),
     ],
 )
+
+
+@silent_servers
 def test_neither_takes_nor_gives(
     serve: Serve, status: int, timeouts: dict[str, float], error: type[Exception]
 ) -> None:
@@ -656,17 +660,7 @@ def test_a_whole_answer_ends_an_upload_that_nobody_takes_over_http2(
     assert h2_pool.stats()["active"] == 0
 
 
-@pytest.mark.parametrize(
-    ("status", "timeouts", "error"),
-    [
-        (413, {"read": 0.1}, httpcore.ReadTimeout),
-        (413, {"read": 0.1, "write": 0.1}, httpcore.ReadTimeout),
-        (413, {"read": 0.2, "write": 0.1}, httpcore.ReadTimeout),
-        (200, {"read": 20.0, "write": 0.1}, httpcore.WriteTimeout),
-        (413, {"total": 0.3}, httpcore.ReadTimeout),
-        (200, {"total": 0.3}, httpcore.WriteTimeout),
-    ],
-)
+@silent_servers
 def test_neither_takes_nor_gives_over_http2(
     serve_h2: ServeH2,
     h2_pool: httpcore.ConnectionPool,

@@ -61,6 +61,7 @@ class Kind(enum.IntEnum):
     GOAWAY = 7
     WINDOW_UPDATE = 8
     CONTINUATION = 9
+    ALTSVC = 10  # RFC 7838 section 4
 
 
 # Flags of frames. END_STREAM and ACK are the same bit, of different types.

@@ -246,6 +246,14 @@ class Peer:
     def send(self, data: bytes) -> None:
         self.sock.sendall(data)
 
+    def drip(self, data: bytes, pause: float) -> None:
+        """Send `data` byte by byte, with `pause` seconds between two; without a pause once the
+        server is stopped."""
+        ended = self.server.event()
+        for position in range(len(data)):
+            self.send(data[position : position + 1])
+            ended.wait(pause)
+
     def respond(
         self,
         status: int = 200,

@@ -8,7 +8,6 @@ Sources: RFC 9113, RFC 7541; h2's own client and server as the reference.
 
 from __future__ import annotations
 
-import enum
 import itertools
 import sys
 from collections.abc import Callable, Iterable
@@ -62,10 +61,19 @@ from httpcore._exceptions import (
     explain,
 )
 from tests.support.examples import examples
+from tests.support.http2 import (
+    ACK,
+    END_HEADERS,
+    END_STREAM,
+    PADDED,
+    PREFACE,
+    PRIORITIZED,
+    Kind,
+    encode_frame,
+)
 
 Headers = list[tuple[bytes, bytes]]
 
-PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 NOW = 1000.0  # seconds; any time will do, as long as the allowance for odd frames is whole
 
 bounded = settings(
@@ -83,27 +91,6 @@ INSTALLED = sorted(_hpack.CODERS)
 
 # --- frames made by hand ---------------------------------------------------------------------
 
-
-class Kind(enum.IntEnum):
-    """Frame types, RFC 9113 section 6."""
-
-    DATA = 0
-    HEADERS = 1
-    PRIORITY = 2
-    RST_STREAM = 3
-    SETTINGS = 4
-    PUSH_PROMISE = 5
-    PING = 6
-    GOAWAY = 7
-    WINDOW_UPDATE = 8
-    CONTINUATION = 9
-    ALTSVC = 10
-
-
-ACK = END_STREAM = 0x1
-END_HEADERS = 0x4
-PADDED = 0x8
-PRIORITY = 0x20
 
 # Error codes, RFC 9113 section 7.
 NO_ERROR, PROTOCOL_ERROR, INTERNAL_ERROR, FLOW_CONTROL_ERROR = 0, 1, 2, 3
@@ -130,7 +117,7 @@ class Frame(NamedTuple):
 
 
 def frame(kind: int, stream: int = 0, payload: bytes = b"", flags: int = 0) -> bytes:
-    return _head.pack(len(payload) << 8 | kind, flags, stream) + payload
+    return encode_frame(kind, payload, flags, stream)
 
 
 def data(stream: int, payload: bytes = b"", end: bool = False, pad: int | None = None) -> bytes:
@@ -277,7 +264,7 @@ def padded_road(wire: Wire, stream: int, fields: Headers, end: bool) -> bytes:
 
 
 def priority_road(wire: Wire, stream: int, fields: Headers, end: bool) -> bytes:
-    flags = END_HEADERS | PRIORITY | (END_STREAM if end else 0)
+    flags = END_HEADERS | PRIORITIZED | (END_STREAM if end else 0)
     return frame(Kind.HEADERS, stream, b"\0\0\0\0\x0f" + wire.block(fields), flags)
 
 
@@ -1641,8 +1628,8 @@ def test_pings(wire: Wire) -> None:
         (frame(Kind.HEADERS, 1, b"\x88") + frame(0x77, 1), PROTOCOL_ERROR),
         (frame(Kind.HEADERS, 1, b"\x05\x88", END_HEADERS | PADDED), PROTOCOL_ERROR),
         (frame(Kind.HEADERS, 1, b"", END_HEADERS | PADDED), None),
-        (frame(Kind.HEADERS, 1, b"\0\0\0", END_HEADERS | PRIORITY), None),
-        (frame(Kind.HEADERS, 1, b"\0\0\0\x01\0\x88", END_HEADERS | PRIORITY), PROTOCOL_ERROR),
+        (frame(Kind.HEADERS, 1, b"\0\0\0", END_HEADERS | PRIORITIZED), None),
+        (frame(Kind.HEADERS, 1, b"\0\0\0\x01\0\x88", END_HEADERS | PRIORITIZED), PROTOCOL_ERROR),
         (frame(Kind.HEADERS, 1, b"\xff\xff\xff\xff\xff\xff\xff", END_HEADERS), COMPRESSION_ERROR),
         (frame(Kind.HEADERS, 1, b"\x80", END_HEADERS), COMPRESSION_ERROR),
         (frame(Kind.HEADERS, 1, b"\xfe", END_HEADERS), COMPRESSION_ERROR),
@@ -1876,7 +1863,7 @@ FLOODS: dict[str, Callable[[Wire], bytes]] = {
     "PING": lambda wire: ping(),
     "PING ACK": lambda wire: ping(ACK),
     "RST_STREAM": lambda wire: reset(_gone(wire), CANCEL),
-    "PRIORITY": lambda wire: frame(Kind.PRIORITY, 1, b"\0\0\0\0\x01"),
+    "PRIORITIZED": lambda wire: frame(Kind.PRIORITY, 1, b"\0\0\0\0\x01"),
     "GOAWAY": lambda wire: goaway(2**31 - 1),
     "WINDOW_UPDATE": lambda wire: window_update(0, 1),
     "WINDOW_UPDATE of a stream": lambda wire: window_update(_gone(wire), 1),
@@ -2195,7 +2182,7 @@ class Script:
             flags |= PADDED
         elif shape == "priority":
             block = b"\0\0\0\0\x07" + block
-            flags |= PRIORITY
+            flags |= PRIORITIZED
         elif shape == "continued":
             cut = self.draw(st.integers(0, len(block)))
             self.frames.append(
