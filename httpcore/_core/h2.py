@@ -8,9 +8,12 @@ CVE-2019-9511 to 9518, CVE-2023-44487 and CVE-2024-27316.
 
 Who does what
 -------------
-*h2* keeps the connection's rules: it writes and reads header blocks, answers SETTINGS and PING,
-keeps the states of streams and the windows into which we send. Three things are done here:
+*h2* keeps the connection's rules: it reads header blocks, answers SETTINGS and PING, keeps the
+states of streams and the windows into which we send. Four things are done here:
 
+- HEADERS frames of requests, whose blocks `h2_request` writes. h2 is told of a stream only when it
+  has to know of it: before it sees a frame from the server, and before the stream has a body to
+  send or is reset. Most streams are gone by then.
 - DATA frames that arrive, and the windows for them. A long body is thousands of frames, and each
   costs h2 twenty microseconds; here it costs about one. h2 never sees them, nor the plain HEADERS
   frames of responses; a stream that has ended is taken out of its table.
@@ -18,7 +21,7 @@ keeps the states of streams and the windows into which we send. Three things are
   on (RFC 9113 section 6.8).
 - Header fields. What h2 would end the connection for ends one stream here (RFC 9113 section
   8.1.1), and white space around a value, which real sites send, is trimmed. h2 gets to see
-  only ``:method`` and ``:status``; taps on its encoder and its decoder have the rest.
+  only ``:method`` and ``:status``; a tap on its decoder has the rest.
 
 A header block that is padded, in pieces, or of a stream that is gone goes to h2. While one is under
 way (HEADERS without END_HEADERS), every frame does: anything but CONTINUATION is an error then, and
@@ -49,7 +52,7 @@ import h2.errors
 import h2.events
 import h2.exceptions
 import h2.settings
-from hpack import NeverIndexedHeaderTuple, OversizedHeaderListError
+from hpack import OversizedHeaderListError
 
 from .._exceptions import (
     MAYBE_PROCESSED,
@@ -57,19 +60,18 @@ from .._exceptions import (
     RESPONSE_STARTED,
     ConnectionNotAvailable,
     IncompleteBody,
-    LocalProtocolError,
     NetworkError,
     ProtocolError,
     RemoteProtocolError,
     ServerDisconnected,
     explained,
 )
-from .._redact import CREDENTIALS, redact_target, redact_text, shown_name
+from .._redact import redact_target, redact_text, shown_name
 from ..rules import BODYLESS
 from .greetings import explain_start
-from .hpack import CODERS, ENGINE, HeaderDecoder, HeaderEncoder
+from .h2_request import CONNECTION_SPECIFIC, NAMES, Headers, HeadWriter, RequestHead, join_values
+from .hpack import CODERS, ENGINE, HeaderDecoder
 
-Headers = list[tuple[bytes, bytes]]
 _HeadersEvent = (
     h2.events.ResponseReceived
     | h2.events.InformationalResponseReceived
@@ -101,10 +103,6 @@ MAX_FRAME = 16384
 MAX_HEADER_LIST = 128 * 1024
 """Bytes of one header section, each field counted with 32 bytes more (RFC 9113 section 6.5.2).
 As HTTP/1.1 heads are limited here, with room for what that counting adds."""
-
-MAX_TABLE = 4096
-"""Bytes of our compression table, where the server allows more: it is searched from end to end for
-each field, and the fields of one session fit."""
 
 MAX_INFORMATIONAL = 64
 """Interim (1xx) responses before the final one, as for HTTP/1.1."""
@@ -159,30 +157,10 @@ _NO_ERROR = int(h2.errors.ErrorCodes.NO_ERROR)
 _REFUSED_STREAM = int(h2.errors.ErrorCodes.REFUSED_STREAM)
 _UNUSUAL = END_HEADERS | PADDED | PRIORITY  # flags of which a plain HEADERS frame has the first
 
-# RFC 9113 section 8.2.2. Transfer-Encoding is one of them.
-_CONNECTION_SPECIFIC = frozenset(
-    [b"connection", b"keep-alive", b"proxy-connection", b"transfer-encoding", b"upgrade"]
-)
-# What Connection says in nearly all requests that have it; it names no field. (Joined with a comma
-# in front.)
-_USUAL_OPTIONS = frozenset([b",keep-alive", b",Keep-Alive", b",close"])
-
-# Names, a line each: lower-case tokens (RFC 9113 section 8.2.1) behind the pseudo-headers.
-_NAMES = rb"(?:\n[-!#$%&'*+.^_`|~0-9a-z]+)*"
-_are_request_names = re.compile(rb":method\n:scheme\n:authority\n:path" + _NAMES).fullmatch
-_are_response_names = re.compile(rb":status" + _NAMES).fullmatch
-_are_names = re.compile(_NAMES).fullmatch
-_find_bad_value = re.compile(rb"[\0\r]").search
+_are_response_names = re.compile(rb":status" + NAMES).fullmatch
+_are_names = re.compile(NAMES).fullmatch
 _find_outer_space = re.compile(rb"(?:^|\n)[ \t]|[ \t](?:\n|$)").search
 _is_status = re.compile(rb"[1-9][0-9][0-9]").fullmatch
-
-_LITERAL_PATH = 4  # RFC 7541 section 6.2.2: without indexing, the name of the table's fourth entry
-_LONG_PATH = 127  # bytes, from which on its length takes more than one byte (section 5.1)
-_MOST_KNOWN = 64  # blocks of fields that are kept with their bytes; some hundred bytes each
-
-# Values that must not enter the compression table, where a guess can be tested by the length of
-# what is sent (RFC 7541 section 7.1.3).
-_SHORT_COOKIE = 20  # bytes; a longer one is too long to be guessed
 
 
 class Stream:
@@ -311,72 +289,6 @@ class StatusOnlyDecoder:
         return block[:1] if block and block[0][0] == b":status" else []
 
 
-class CachingEncoder:
-    """Stands in front of the encoder: writes the fields that it was given, whatever h2 passes on.
-
-    The requests of a session differ in little but their path. Once all other fields are in the
-    compression table, writing them changes nothing in it, so the same fields give the same bytes;
-    and a path is no use to the table. (RFC 7541 section 6: a field that is in the table is one
-    number; a literal without indexing leaves the table alone.)
-    """
-
-    __slots__ = ("_encoder", "_known", "_size", "_smallest", "fields")
-
-    def __init__(self, encoder: HeaderEncoder) -> None:
-        self._encoder = encoder
-        self._known: dict[tuple[tuple[bytes, bytes], ...], bytes] = {}
-        # What the server allows its copy of the table now, and allowed at the least since the last
-        # block.
-        self._size: int = encoder.header_table_size
-        self._smallest = self._size
-        self.fields: Headers = []
-
-    def encode(self, headers: object) -> bytes:
-        fields = self.fields
-        path = fields[3][1]
-        resized = self._smallest != self._encoder.header_table_size or self._smallest != self._size
-        if resized or len(path) >= _LONG_PATH:
-            self._known.clear()
-            self._resize()
-            whole: bytes = self._encoder.encode(fields)
-            return whole
-        del fields[3]
-        key = tuple(fields)
-        block = self._known.get(key)
-        if block is None:
-            newest = self._newest()
-            block = self._encoder.encode(fields)
-            if newest is None or newest is not self._newest():
-                self._known.clear()  # there is a new entry, and all others have moved
-            else:
-                if len(self._known) >= _MOST_KNOWN:
-                    self._known.clear()
-                self._known[key] = block
-        return b"%c%c%b%b" % (_LITERAL_PATH, len(path), path, block)
-
-    def _newest(self) -> object:
-        """The entry that was added to the table last; None where that cannot be seen."""
-        entries = getattr(getattr(self._encoder, "header_table", None), "dynamic_entries", None)
-        return entries[0] if entries else None
-
-    @property
-    def header_table_size(self) -> int:
-        return self._size
-
-    @header_table_size.setter
-    def header_table_size(self, value: int) -> None:
-        self._size = min(value, MAX_TABLE)
-        self._smallest = min(self._smallest, self._size)
-
-    def _resize(self) -> None:
-        """Let the next block begin with the smallest size since the last one, and the one that
-        holds: neither less nor more (RFC 7541 section 4.2)."""
-        for size in (self._smallest, self._size):
-            if size != self._encoder.header_table_size:  # set twice alike, hpack forgets it
-                self._encoder.header_table_size = size
-        self._smallest = self._size
-
-
 class Codec:
     """The client's side of one HTTP/2 connection.
 
@@ -390,6 +302,7 @@ class Codec:
         touched: streams to which something happened in `receive`; the shell empties it.
         widened: more may be sent or opened than before, on any stream; the shell clears it.
         pongs: answers to our PINGs so far.
+        request_head: reads a request's fields for `open_stream`; for any thread, see `HeadWriter`.
         changes: goes up when `max_streams` or `draining` changes.
         out: pieces of what has to be sent, in order; `data_to_send` takes them.
     """
@@ -404,6 +317,7 @@ class Codec:
         self.changes = 0
         self._streams: dict[int, Stream] = {}
         self._next_id = 1
+        self._first_untold = 1  # the number of the first stream that h2 does not know of
         self._updates_due = 0  # WINDOW_UPDATE frames that what we have sent may bring
         self._failed = False
         self._window = CONNECTION_WINDOW
@@ -419,7 +333,8 @@ class Codec:
         self._decoder = new_decoder()
         self._decoder.max_header_list_size = MAX_HEADER_LIST
         self._tap = self._h2.decoder = StatusOnlyDecoder(self._decoder)
-        self._writer = self._h2.encoder = CachingEncoder(new_encoder())
+        self._writer = self._h2.encoder = HeadWriter(new_encoder())
+        self.request_head = self._writer.read
         self._h2.initiate_connection()
         self._collect()
         self._send_window_update(0, CONNECTION_WINDOW - 65535)
@@ -482,18 +397,16 @@ class Codec:
 
     # Sending
 
-    def open_stream(self, fields: Headers, target: bytes, end: bool) -> Stream:
+    def open_stream(self, head: RequestHead, target: bytes, end: bool) -> Stream:
         """Begin a request: number, header block and their order on the wire are one step.
 
         Args:
-            fields: as `request_fields` makes them: the pseudo-headers first, names in lower case.
-                It is the codec's from now on.
+            head: as `request_head` makes it.
             target: for texts.
             end: the request has no body.
 
         Raises:
             ConnectionNotAvailable: no more streams on this connection, now or ever.
-            LocalProtocolError: the fields cannot be sent; nothing was.
         """
         if self.draining or self._failed:
             raise ConnectionNotAvailable(f"no new streams here: {self.draining or 'it broke'}")
@@ -503,31 +416,64 @@ class Codec:
         if number > MAX_STREAM_ID:
             self.drain("its stream numbers are used up")
             raise ConnectionNotAvailable(self.draining)
-        check_fields(fields)
-        method = fields[0][1]
-        self._writer.fields = fields
-        try:
-            self._h2.send_headers(number, fields[:1], end_stream=end)
-        except h2.exceptions.ProtocolError as exc:
-            raise LocalProtocolError(f"the request cannot be sent over HTTP/2: {exc}") from exc
-        self._collect()
+        block = self._writer.write(head)
+        if len(block) <= MAX_FRAME:  # which every server takes
+            flags = END_HEADERS | END_STREAM if end else END_HEADERS
+            self.out.append(_FRAME_HEADER.pack(len(block) << 8 | HEADERS, flags, number) + block)
+        else:
+            self._send_in_pieces(block, number, end)
         self._next_id = number + 2
-        stream = Stream(number, method, target)
+        stream = Stream(number, head.known.method, target)
         stream.sent_all = end
         self._streams[number] = stream
         self._allowance = min(self._allowance + CONTROL_PER_REQUEST, CONTROL_BURST)
         return stream
 
+    def _send_in_pieces(self, block: bytes, number: int, end: bool) -> None:
+        """Send a header block that may be too large for one frame (RFC 9113 section 6.10)."""
+        size: int = self._h2.max_outbound_frame_size
+        kind, flags = HEADERS, END_STREAM if end else 0
+        for start in range(0, len(block), size):
+            piece = block[start : start + size]
+            if start + size >= len(block):
+                flags |= END_HEADERS
+            self.out.append(_FRAME_HEADER.pack(len(piece) << 8 | kind, flags, number) + piece)
+            kind, flags = CONTINUATION, 0
+
+    def _tell_of_streams(self) -> None:
+        """Let h2 know of the streams that were opened since it last had to: of those that are still
+        open, and of the highest number, so that it knows which ones are gone.
+
+        A stream is the same to h2 now as it would have been when it was opened: h2 sees neither
+        the heads nor the bodies of responses, and every frame that it does see comes after this.
+        """
+        if self._first_untold == self._next_id or self._failed:
+            return
+        self._collect()
+        untold = [stream for stream in self._streams.values() if stream.id >= self._first_untold]
+        for stream in untold:
+            fields = [(b":method", stream.method)]
+            self._h2.send_headers(stream.id, fields, end_stream=stream.sent_all)
+        last = self._next_id - 2
+        if last not in self._streams:
+            self._h2.send_headers(last, [(b":method", b"GET")], end_stream=True)
+            del self._h2.streams[last]
+        self._first_untold = self._next_id
+        self._h2.clear_outbound_data_buffer()  # it was sent long ago
+
     def send_window(self, stream: Stream) -> int:
         """Bytes of the body that may be sent now, at most one frame; 0 for a stream that ended."""
         if not self.is_open(stream):
             return 0
+        if stream.id >= self._first_untold:
+            self._tell_of_streams()
         window: int = self._h2.local_flow_control_window(stream.id)
         frame: int = self._h2.max_outbound_frame_size
         return max(0, min(window, frame))
 
     def send_data(self, stream: Stream, data: bytes, end: bool = False) -> None:
         """Send `data`, no more than `send_window` says, as one frame."""
+        self._tell_of_streams()
         self._h2.send_data(stream.id, data, end_stream=end)
         self._collect()
         due = self._updates_due + 2 + len(data) // SENT_PER_UPDATE
@@ -538,6 +484,7 @@ class Codec:
     def end_request(self, stream: Stream) -> None:
         """The request is complete; a stream that has ended already needs not be told."""
         if self.is_open(stream) and not stream.sent_all:
+            self._tell_of_streams()
             self._h2.end_stream(stream.id)
             self._collect()
             self._sent_all(stream)
@@ -574,6 +521,7 @@ class Codec:
             self._collect()
 
     def _reset(self, stream: Stream, code: int) -> None:
+        self._tell_of_streams()
         try:
             self._h2.reset_stream(stream.id, code)
         except h2.exceptions.ProtocolError:
@@ -585,6 +533,8 @@ class Codec:
     def _forget(self, stream: Stream) -> None:
         """This stream does not count any more, here or there."""
         self._streams.pop(stream.id, None)
+        if stream.id >= self._first_untold:
+            return
         at_h2 = self._h2.streams.get(stream.id)
         if at_h2 is not None and not at_h2.closed:
             # What h2 has closed it remembers until it sweeps: frames may still be under way.
@@ -941,6 +891,7 @@ class Codec:
             self._charge(now, f"of type {kind}")
 
     def _tell_h2(self, now: float) -> None:
+        self._tell_of_streams()
         data = b"".join(self._for_h2)
         self._for_h2.clear()
         for event in self._h2.receive_data(data):
@@ -1092,97 +1043,6 @@ _REACTIONS: dict[type, Any] = {
 # Fields
 
 
-def request_fields(method: bytes, scheme: bytes, target: bytes, headers: Headers) -> Headers:
-    """The fields of an HTTP/1.1 request as HTTP/2 has them (RFC 9113 section 8.3.1).
-
-    Names become lower case, Host becomes ``:authority``. What concerns an HTTP/1.1 connection
-    only (RFC 9113 section 8.2.2) has no meaning here and is left out: Connection and the fields
-    that it names, Keep-Alive, Proxy-Connection, ``Transfer-Encoding: chunked``, Upgrade, and all
-    of TE except ``trailers``. Headers that were copied from a browser have some of them.
-
-    Args:
-        method, scheme, target: of the request.
-        headers: checked by `_h1.encode_request` before; Host among them.
-
-    Raises:
-        LocalProtocolError: it asks for what HTTP/2 cannot do (CONNECT).
-    """
-    if method == b"CONNECT":
-        raise LocalProtocolError("CONNECT over HTTP/2 is not built yet: use HTTP/1.1 for it")
-    authority = b""
-    options = b""
-    rest: Headers = []
-    for name, value in headers:
-        name = name.lower()
-        if name == b"host":
-            authority = value
-        elif name in _CONNECTION_SPECIFIC:
-            if name == b"connection":
-                options += b"," + value
-            elif name == b"transfer-encoding" and value.lower() != b"chunked":
-                rest.append((name, value))  # it says what the body is, so it is refused
-        elif name == b"te":
-            if _names_trailers(value):
-                rest.append((name, b"trailers"))
-        elif name in CREDENTIALS or (name == b"cookie" and len(value) < _SHORT_COOKIE):
-            rest.append(NeverIndexedHeaderTuple(name, value))
-        else:
-            rest.append((name, value))
-    if options and options not in _USUAL_OPTIONS:
-        rest = _without_named(rest, options)
-    return [
-        (b":method", method),
-        (b":scheme", scheme),
-        (b":authority", authority),
-        (b":path", target),
-        *rest,
-    ]
-
-
-def _names_trailers(value: bytes) -> bool:
-    """Whether a TE field says that trailers are accepted, the one thing it may say here."""
-    return any(part.partition(b";")[0].strip() == b"trailers" for part in value.lower().split(b","))
-
-
-def _without_named(fields: Headers, options: bytes) -> Headers:
-    """The fields that Connection does not name (RFC 9110 section 7.6.1). TE, which it has to name
-    in HTTP/1.1, stays: what is left of it is for the server."""
-    named = {option.strip() for option in options.lower().split(b",")} - {b"te"}
-    return [field for field in fields if field[0] not in named]
-
-
-def check_fields(fields: Headers) -> None:
-    """Raise LocalProtocolError for request fields that must not be sent (RFC 9113 section 8.2)."""
-    names, values = zip(*fields, strict=True)
-    lines = b"\n".join(names)
-    if _are_request_names(lines) is None or lines.count(b"\n") != len(names) - 1:
-        raise LocalProtocolError(
-            "an HTTP/2 request has :method, :scheme, :authority and :path, then names in lower "
-            f"case, not {', '.join(map(shown_name, names)):.400}"
-        )
-    path = values[3]
-    if not path.startswith(b"/") and path != b"*":
-        raise LocalProtocolError(
-            f"the :path of an HTTP/2 request begins with /, not {redact_target(path)!r:.80}"
-        )
-    _join_values(values, LocalProtocolError)
-    if not _CONNECTION_SPECIFIC.isdisjoint(names):
-        name = next(filter(_CONNECTION_SPECIFIC.__contains__, names))
-        raise LocalProtocolError(
-            f"{name.decode()} is a field of HTTP/1.1 connections and must not be sent over HTTP/2"
-        )
-    if b"te" in names and any(n == b"te" and v.lower() != b"trailers" for n, v in fields):
-        raise LocalProtocolError("te may only be 'trailers' over HTTP/2")
-
-
-def _join_values(values: tuple[bytes, ...], kind: type[ProtocolError]) -> bytes:
-    """The values, a line each, when none of them has a line break or a NUL."""
-    lines = b"\n".join(values)
-    if _find_bad_value(lines) is not None or lines.count(b"\n") != len(values) - 1:
-        raise kind("a field value has a line break or a NUL in it")
-    return lines
-
-
 def read_head(block: Headers) -> tuple[int, Headers]:
     """Status and fields of a decoded response head (RFC 9113 section 8.3.2), checked and trimmed.
 
@@ -1210,9 +1070,9 @@ def _read_block(block: Headers, are_names: Callable[[bytes], object]) -> Headers
     if are_names(lines) is None or lines.count(b"\n") != len(names) - 1:
         bad = next(n for n in names[1:] if b"\n" in n or _are_names(b"\n" + n) is None)
         raise RemoteProtocolError(f"a malformed field name, {shown_name(bad)}")
-    lines = _join_values(values, RemoteProtocolError)
-    if not _CONNECTION_SPECIFIC.isdisjoint(names):
-        name = next(filter(_CONNECTION_SPECIFIC.__contains__, names))
+    lines = join_values(values, RemoteProtocolError)
+    if not CONNECTION_SPECIFIC.isdisjoint(names):
+        name = next(filter(CONNECTION_SPECIFIC.__contains__, names))
         raise RemoteProtocolError(f"{name.decode()}, a field of HTTP/1.1 connections")
     if _find_outer_space(lines) is not None:
         return [(name, value.strip(b" \t")) for name, value in block]

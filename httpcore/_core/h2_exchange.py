@@ -31,6 +31,7 @@ from .prepared import Prepared, expects_continue
 
 if TYPE_CHECKING:
     from .h2 import Stream
+    from .h2_request import RequestHead
     from .h2_session import Session
 
 # What became of an attempt to open a stream.
@@ -95,7 +96,7 @@ class ExchangeState:
 
     # Sending
 
-    def open(self, prepared: Prepared, fields: HeaderList, now: float) -> str:
+    def open(self, prepared: Prepared, fields: RequestHead, now: float) -> str:
         """Open the stream with the request's head, and a small body with it; return TOO_EARLY,
         MORE_TO_SEND or ALL_SENT.
 

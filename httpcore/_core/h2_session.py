@@ -107,7 +107,7 @@ class Session:
         keepalive_expiry: float | None,
         liveness: Liveness,
     ) -> None:
-        from .h2 import Codec, request_fields  # and h2 with it: not before it is needed
+        from .h2 import Codec  # and h2 with it: not before it is needed
 
         self.origin = origin
         self.network_stream = network_stream
@@ -115,8 +115,8 @@ class Session:
         self.facts = ConnectionInfo(network_stream, "HTTP/2")
         self.keepalive_expiry = keepalive_expiry
         self.liveness = liveness
-        self.request_fields = request_fields
         self.codec = Codec()
+        self.request_fields = self.codec.request_head
         self.exchanges: dict[Member, None] = {}
         self.discarded: deque[Member] = deque()
         self.sleepers: dict[Member, Bell] = {}

@@ -42,8 +42,8 @@ from httpcore._core.h2 import (
     STREAM_WINDOW,
     Codec,
     Stream,
-    request_fields,
 )
+from httpcore._core.h2_request import request_fields
 from httpcore._exceptions import (
     MAYBE_PROCESSED,
     NOT_SENT,
@@ -176,6 +176,13 @@ def farewells(frames: Iterable[Frame]) -> list[int]:
     return [_two_longs.unpack_from(f.payload)[1] for f in frames if f.kind == Kind.GOAWAY]
 
 
+def open_stream(
+    codec: Codec, method: bytes, path: bytes, headers: Headers, end: bool = True
+) -> Stream:
+    """A request with these header fields; its frames are to be sent."""
+    return codec.open_stream(codec.request_head(method, b"https", path, headers), path, end)
+
+
 class Wire:
     """A codec, and the server's end of its wire, made by hand."""
 
@@ -204,8 +211,8 @@ class Wire:
         headers: Headers | None = None,
     ) -> Stream:
         """A request; its frames are taken off the wire."""
-        fields = request_fields(method, b"https", path, [(b"Host", b"a.test"), *(headers or [])])
-        stream = self.codec.open_stream(fields, path, end)
+        fields = [(b"Host", b"a.test"), *(headers or [])]
+        stream = open_stream(self.codec, method, path, fields, end)
         block = b"".join(f.payload for f in self.sent() if f.kind in (1, 9))
         self.decoder.decode(block, raw=True)
         return stream
@@ -380,8 +387,8 @@ def test_streams_that_end_make_room(wire: Wire) -> None:
 def test_streams_are_opened_in_order(wire: Wire) -> None:
     opened = []
     for number in range(5):
-        fields = request_fields(b"GET", b"https", b"/%d" % number, [(b"Host", b"a.test")])
-        opened.append(wire.codec.open_stream(fields, b"/%d" % number, number % 2 == 0))
+        path, end = b"/%d" % number, number % 2 == 0
+        opened.append(open_stream(wire.codec, b"GET", path, [(b"Host", b"a.test")], end))
     frames = wire.sent()
     assert [stream.id for stream in opened] == [f.stream for f in frames] == [1, 3, 5, 7, 9]
     assert [f.flags & END_STREAM for f in frames] == [1, 0, 1, 0, 1]
@@ -460,7 +467,7 @@ def _with(**changed: bytes) -> Headers:
 )
 def test_fields_that_must_not_be_sent(wire: Wire, fields: Headers) -> None:
     with pytest.raises(LocalProtocolError) as info:
-        wire.codec.open_stream(list(fields), b"/", True)
+        wire.codec.open_stream(wire.codec._writer.read_fields(list(fields)), b"/", True)
     assert info.value.phase == NOT_SENT
     assert wire.codec.data_to_send() == b""
     assert wire.codec.open_streams == 0
@@ -536,7 +543,7 @@ def test_secrets_stay_out_of_the_table(wire: Wire) -> None:
     """RFC 7541 section 7.1.3: each time in full, and marked for those that pass it on."""
     for _ in range(3):
         headers = [(b"Host", b"a.test"), (b"Cookie", b"session=" + bytes(range(97, 123))), *SECRETS]
-        wire.codec.open_stream(request_fields(b"GET", b"https", b"/", headers), b"/", True)
+        open_stream(wire.codec, b"GET", b"/", headers)
         (sent,) = wire.sent()
         fields = wire.decoder.decode(sent.payload, raw=True)
         never = [tuple(f) for f in fields if isinstance(f, hpack.NeverIndexedHeaderTuple)]
@@ -558,8 +565,7 @@ def test_more_kinds_of_requests_than_are_remembered(wire: Wire) -> None:
 
 
 def test_asterisk_and_unusual_methods(wire: Wire) -> None:
-    fields = request_fields(b"OPTIONS", b"https", b"*", [(b"Host", b"a.test")])
-    wire.codec.open_stream(fields, b"*", True)
+    open_stream(wire.codec, b"OPTIONS", b"*", [(b"Host", b"a.test")])
     (sent,) = wire.sent()
     assert (b":path", b"*") in wire.decoder.decode(sent.payload, raw=True)
 
@@ -570,8 +576,7 @@ def test_long_paths(wire: Wire, length: int) -> None:
     than one frame."""
     path = b"/" + b"p" * (length - 1)
     for _ in range(3):
-        fields = request_fields(b"GET", b"https", path, [(b"Host", b"a.test"), (b"X", b"y")])
-        wire.codec.open_stream(fields, path, True)
+        open_stream(wire.codec, b"GET", path, [(b"Host", b"a.test"), (b"X", b"y")])
         frames = wire.sent()
         assert [f.kind for f in frames] == [1, 9][: len(frames)]
         assert frames[-1].flags & END_HEADERS
@@ -585,8 +590,7 @@ def test_long_paths(wire: Wire, length: int) -> None:
 
 
 def _block(wire: Wire, *headers: tuple[bytes, bytes]) -> bytes:
-    fields = request_fields(b"GET", b"https", b"/", [(b"Host", b"a.test"), *headers])
-    wire.codec.open_stream(fields, b"/", True)
+    open_stream(wire.codec, b"GET", b"/", [(b"Host", b"a.test"), *headers])
     (sent,) = wire.sent()
     return sent.payload
 
@@ -2052,9 +2056,8 @@ def test_requests_as_h2s_server_sees_them(engine: str) -> None:
     headers = [(b"Host", b"a.test"), (b"X-A", b"1"), *SECRETS, (b"TE", b"trailers")]
     for number in range(40):
         path = b"/%d" % number * (number + 1)
-        fields = request_fields(b"GET", b"https", path, headers)
-        expected = list(fields)
-        stream = pair.codec.open_stream(fields, path, True)
+        expected = request_fields(b"GET", b"https", path, headers)
+        stream = open_stream(pair.codec, b"GET", path, headers)
         pair.join()
         (seen,) = pair.seen(h2.events.RequestReceived)
         assert seen.stream_id == stream.id
@@ -2069,8 +2072,7 @@ def test_requests_as_h2s_server_sees_them(engine: str) -> None:
 def test_bodies_both_ways_with_h2s_server(engine: str) -> None:
     """200 kB up, through windows of 64 kB, and 40 MB down, through ours."""
     pair = Pair(engine)
-    fields = request_fields(b"POST", b"https", b"/", [(b"Host", b"a.test")])
-    stream = pair.codec.open_stream(fields, b"/", False)
+    stream = open_stream(pair.codec, b"POST", b"/", [(b"Host", b"a.test")], False)
     body = bytes(range(250)) * 800
     position = 0
     while position < len(body):
@@ -2398,9 +2400,8 @@ def test_blocks_say_what_was_given(
             continue
         which, path = step
         headers = [(b"Host", b"a.test"), *kinds[which % len(kinds)]]
-        fields = request_fields(b"GET", b"https", path, headers)
-        expected = list(fields)
-        stream = wire.codec.open_stream(fields, path, True)
+        expected = request_fields(b"GET", b"https", path, headers)
+        stream = open_stream(wire.codec, b"GET", path, headers)
         block = b"".join(f.payload for f in wire.sent())
         read = wire.decoder.decode(block, raw=True)
         pseudo = [field for field in read if field[0].startswith(b":")]
