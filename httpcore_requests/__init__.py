@@ -9,56 +9,52 @@ httpcore_requests.install()                                  # every session fro
 
 from __future__ import annotations
 
-import threading
 from typing import Any
 
+import requests
 import requests.adapters
 import requests.sessions
 
-from . import _fork
 from ._adapter import HTTPAdapter
 from ._errors import phase
+from ._session import Session
+from ._session_genuine import STOCK_SESSION
 from ._timeout import Timeout
 
 __all__ = ["HTTPAdapter", "Session", "Timeout", "install", "uninstall", "phase"]
 
 _stock = requests.adapters.HTTPAdapter
 _modules: tuple[Any, ...] = (requests.adapters, requests.sessions)
+_session_modules: tuple[Any, ...] = (requests, requests.sessions)
 
 
-class Session(requests.Session):
-    """A `requests.Session` with `HTTPAdapter` mounted; all else is requests' own.
-
-    ``http+unix://`` is mounted too: requests has no adapter for it, so nothing else changes.
-    """
-
-    def __new__(cls, *args: Any, **kwargs: Any) -> Session:
-        made = super().__new__(cls)
-        # http.cookiejar locks the jar for each response that sets cookies.
-        _fork.renew_in_child(made, "cookies._cookies_lock", threading.RLock)
-        return made
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.mount("https://", HTTPAdapter())
-        plain = HTTPAdapter()
-        self.mount("http://", plain)
-        self.mount("http+unix://", plain)
-
-
-def install() -> None:
+def install(*, session: bool = False) -> None:
     """Make every new `requests.Session`, and ``requests.get`` and its kin, use `HTTPAdapter`.
 
-    Sessions that exist keep what they have. Calling it again changes nothing.
+    Sessions that exist keep what they have. Calling it again changes nothing but that.
+
+    Parameters:
+        session: True puts `Session` in the place of `requests.Session` too, so that each request
+            takes a third of the time. That holds for those who get the class from ``requests``
+            from now on, which ``requests.get`` does each time. It is not the default because a
+            class is held in more places than an adapter: what was derived or imported from
+            requests before stays as it is, sessions that exist are no instances of the new class
+            and cannot be pickled until `uninstall()`, and a tool that replaces methods of
+            `requests.Session` reaches those of one of the two. A program that calls it before
+            it imports anything that uses requests has none of this.
     """
     for module in _modules:
         module.HTTPAdapter = HTTPAdapter
+    for module in _session_modules:
+        module.Session = Session if session else STOCK_SESSION
 
 
 def uninstall() -> None:
     """Undo `install()`; sessions made meanwhile keep their adapters."""
     for module in _modules:
         module.HTTPAdapter = _stock
+    for module in _session_modules:
+        module.Session = STOCK_SESSION
 
 
 for _public in (HTTPAdapter, Session, Timeout, install, uninstall, phase):

@@ -47,6 +47,8 @@ ORDER: list[set[str]] = [
 # The same for the files of the adapter.
 ADAPTER_ORDER: list[set[str]] = [
     {"_fork", "_pool_shape", "_proxies", "_replaced", "_timeout", "_unix"},
+    {"_session_cookies", "_session_environment", "_session_genuine"},
+    {"_session_prepare"},
     {"_caller_contexts", "_errors"},
     {"_request", "_tls_settings", "_wire"},
     {"_raw", "_settings"},
@@ -54,6 +56,7 @@ ADAPTER_ORDER: list[set[str]] = [
     {"_host_pool"},
     {"_pool_managers"},
     {"_adapter"},
+    {"_session"},
     {"__init__"},
 ]
 SANS_IO = ["_core", "_testing/cassettes"]

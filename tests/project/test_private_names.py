@@ -28,6 +28,8 @@ ALLOWED_IN_CORE = {
 
 _STORE = "filling requests' dict of headers by its methods costs three calls for each field"
 _RETRY = "urllib3's urlopen asks the policy the same, and subclasses override it"
+_JAR = "making a jar by its constructor, and asking it cookie by cookie, takes as long as the rest"
+_PREPARED = "its constructor makes what is replaced at once"
 ALLOWED_IN_ADAPTER = {
     ("_host_pool.py", "_validate_conn"): (1, "its line number, which is where warnings come from"),
     ("_request.py", "_connect"): (1, "the property subtracts the time since start_connect()"),
@@ -39,6 +41,16 @@ ALLOWED_IN_ADAPTER = {
     ("_retry_policy.py", "_is_connection_error"): (1, _RETRY),
     ("_retry_policy.py", "_is_method_retryable"): (1, _RETRY),
     ("_retry_policy.py", "_is_read_error"): (1, _RETRY),
+    ("_session.py", "_next"): (1, "requests sets it where a redirect is not followed"),
+    ("_session_cookies.py", "_cookies"): (5, _JAR),
+    ("_session_cookies.py", "_cookies_lock"): (1, _JAR),
+    ("_session_cookies.py", "_policy"): (1, _JAR),
+    ("_session_environment.py", "_data"): (1, "the variables as bytes, compared at once"),
+    ("_session_environment.py", "_Environ"): (1, "the type of `os.environ`, to see that it is"),
+    ("_session_prepare.py", "_body_position"): (1, _PREPARED),
+    ("_session_prepare.py", "_cookies"): (2, _PREPARED),
+    ("_session_prepare.py", "_encode_params"): (1, "requests' own encoding of parameters"),
+    ("_session_prepare.py", "_store"): (5, _STORE),
     ("_wire.py", "_headers"): (1, "adding fields to a Message one by one is four calls for each"),
 }
 
