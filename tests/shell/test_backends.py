@@ -23,7 +23,7 @@ import pytest
 import trustme
 
 import httpcore
-from httpcore._backends import sync
+from httpcore._backends import sockets
 from httpcore._backends.sync import SyncStream
 from httpcore._exceptions import NameResolutionError, TLSError
 from tests.support import PATIENCE, leaks, tls
@@ -302,7 +302,7 @@ def test_what_a_failed_write_says(
 
 @pytest.mark.parametrize(
     ("size", "phase"),
-    [(sync.TLS_RECORD, "not_sent"), (sync.TLS_RECORD + 1, "maybe_processed")],
+    [(sockets.TLS_RECORD, "not_sent"), (sockets.TLS_RECORD + 1, "maybe_processed")],
 )
 def test_a_failed_tls_write_may_have_sent_whole_records(size: int, phase: str) -> None:
     stream = SyncStream(FakeSocket([BrokenPipeError()]), "peer")  # type: ignore[arg-type]
@@ -505,7 +505,7 @@ def test_a_stream_that_cannot_be_asked_counts_as_readable(
     def fail(fileno: int) -> Any:
         raise OSError(errno.EMFILE, "Too many open files")
 
-    monkeypatch.setattr(sync, "_make_poll", fail)
+    monkeypatch.setattr(sockets, "_make_poll", fail)
     with closing(connect(serve(silent))) as stream:
         assert stream.get_extra_info("is_readable") is True
 
@@ -773,9 +773,11 @@ def test_socket_options_of_our_own(serve: Serve) -> None:
         sock = stream.get_extra_info("socket")
         assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) == 1
         assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
-        assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == sync.KEEPALIVE_IDLE
-        assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL) == sync.KEEPALIVE_INTERVAL
-        assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT) == sync.KEEPALIVE_COUNT
+        assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == sockets.KEEPALIVE_IDLE
+        assert (
+            sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL) == sockets.KEEPALIVE_INTERVAL
+        )
+        assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT) == sockets.KEEPALIVE_COUNT
 
 
 def test_keepalive_options_where_the_system_names_them_differently(
@@ -784,10 +786,10 @@ def test_keepalive_options_where_the_system_names_them_differently(
     for name in ("TCP_KEEPIDLE", "TCP_KEEPINTVL", "TCP_KEEPCNT"):
         monkeypatch.delattr(socket, name)
     monkeypatch.setattr(socket, "TCP_KEEPALIVE", 0x10, raising=False)
-    assert sync._default_options() == [
+    assert sockets.default_options() == [
         (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),
         (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
-        (socket.IPPROTO_TCP, 0x10, sync.KEEPALIVE_IDLE),
+        (socket.IPPROTO_TCP, 0x10, sockets.KEEPALIVE_IDLE),
     ]
 
 
