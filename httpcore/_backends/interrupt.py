@@ -22,6 +22,7 @@ import socket
 import ssl
 import threading
 from collections.abc import Callable
+from contextvars import ContextVar
 from functools import partial
 from typing import Any
 
@@ -81,6 +82,39 @@ def interrupt(attempt: Attempt) -> None:
     wake = attempt.wake
     if wake is not None:
         wake()
+
+
+# The same for tasks of an event loop, which share a thread. What wakes one has to be something that
+# any thread may call.
+_task_attempt: ContextVar[Attempt | None] = ContextVar("task_attempt", default=None)
+
+
+def begin_in_task() -> Attempt:
+    """Do as `begin` does, for the running task; `end_in_task` must follow."""
+    attempt = Attempt(_task_attempt.get())
+    _task_attempt.set(attempt)
+    return attempt
+
+
+def end_in_task(attempt: Attempt) -> None:
+    """Do as `end` does, for the running task."""
+    _task_attempt.set(attempt.outer)
+
+
+def set_task_waker(wake: Callable[[], None]) -> None:
+    """Do as `set_waker` does, for the running task."""
+    attempt = _task_attempt.get()
+    if attempt is not None:
+        attempt.wake = wake
+        if attempt.interrupted:
+            wake()
+
+
+def clear_task_waker() -> None:
+    """Do as `clear_waker` does, for the running task."""
+    attempt = _task_attempt.get()
+    if attempt is not None:
+        attempt.wake = None
 
 
 def abort(stream: Any) -> None:

@@ -1,6 +1,7 @@
 """Look-ups with a time limit: each in a thread of its own, shared and bounded in number.
 
-Owns: those threads, and which callers wait for which. Must not know: names, addresses, sockets.
+Owns: those threads, and which callers wait for which, be it threads or tasks of an event loop. Must
+not know: names, addresses, sockets.
 
 getaddrinfo(3) has no time limit and cannot be ended. So where there is a limit it runs in a
 thread, and when time is over the caller goes on without it. Name servers that never answer must
@@ -30,8 +31,9 @@ from typing import Any, TypeVar
 
 from .._core.deadline import uncounted
 from .._exceptions import ConnectError, ConnectTimeout, NameResolutionError
+from .event_loops import EventLoop
 from .fork import renew_in_child
-from .interrupt import clear_waker, set_waker
+from .interrupt import clear_task_waker, clear_waker, set_task_waker, set_waker
 
 # Look-ups at once. A busy program seldom has more than some dozens under way. With dead name
 # servers each takes up to half a minute (resolv.conf(5): 5 s, two attempts, three servers), and
@@ -41,6 +43,8 @@ MAX_LOOKUPS = 100
 # Seconds. A waiter is woken; should the thread that was to wake it be interrupted before it could,
 # the waiter looks by itself.
 MAX_SLEEP = 1.0
+
+FOREVER = float("inf")  # seconds, for a look-up without a limit
 
 T = TypeVar("T")
 
@@ -72,6 +76,28 @@ class _Waiter:
         return self._wakeup.acquire(timeout=seconds)
 
 
+class _TaskWaiter:
+    """A task of an event loop that waits."""
+
+    __slots__ = ("_waker", "ended")
+
+    def __init__(self, loop: EventLoop) -> None:
+        self._waker = loop.make_waker()
+        self.ended = False
+
+    def wake(self) -> None:
+        with contextlib.suppress(RuntimeError):  # its loop is gone
+            self._waker.release()
+
+    def end(self) -> None:
+        self.ended = True
+        self.wake()
+
+    async def wait(self, seconds: float | None) -> bool:
+        """Return whether it was woken within `seconds`."""
+        return await self._waker.acquire(seconds)
+
+
 class _Lookup:
     """One question, and the callers that wait for the answer.
 
@@ -91,7 +117,7 @@ class _Lookup:
         self.owner = threading.get_ident()
         self.started = False
         self.results: list[Any] = []
-        self.waiters: dict[_Waiter, None] = {}
+        self.waiters: dict[_Waiter | _TaskWaiter, None] = {}
 
     def run(self) -> None:
         self.started = True
@@ -149,6 +175,60 @@ def in_time(work: Callable[[], T], key: Hashable, host: str, seconds: float) -> 
         raise result
     finally:
         del result  # it refers to this frame
+
+
+async def in_time_for_task(
+    loop: EventLoop, work: Callable[[], T], key: Hashable, host: str, seconds: float | None
+) -> T:
+    """Do as `in_time` does for a task of `loop`, which goes on with others meanwhile; without a
+    limit, too (`seconds` is None)."""
+    limit = FOREVER if seconds is None else seconds
+    end = time.monotonic() + limit
+    while True:
+        mine = _Lookup(key, work, limit)
+        try:
+            found = _enter(mine)
+            await _wait_in_task(loop, found, mine, host, end)
+        except BaseException:
+            if not mine.started:
+                mine.end(_ABANDONED)
+            raise
+        result: T | BaseException = found.results[0]
+        failed = isinstance(result, BaseException)
+        if found is not mine and (result is _ABANDONED or failed):
+            if result is _ABANDONED or (found.seconds < limit and time.monotonic() < end):
+                continue  # as in `_ask`
+            result = _copy(found.results[0], host)
+        if not isinstance(result, BaseException):
+            return result
+        try:
+            raise result
+        finally:
+            del result
+
+
+async def _wait_in_task(
+    loop: EventLoop, found: _Lookup, mine: _Lookup, host: str, end: float
+) -> None:
+    """Do as `_wait` does, for a task."""
+    waiter = _TaskWaiter(loop)
+    set_task_waker(waiter.end)
+    found.waiters[waiter] = None
+    try:
+        while True:
+            if found is mine and not mine.started and _has_its_turn(mine):
+                _start(mine, f"look up {host}")
+            if found.results:
+                return
+            if waiter.ended:
+                raise ConnectError(f"look up {host} failed: another thread ended it")
+            left = end - time.monotonic()
+            if left <= 0:
+                raise ConnectTimeout(_explain(found, host, mine.seconds))
+            await waiter.wait(None if left == FOREVER else left)
+    finally:
+        found.waiters.pop(waiter, None)
+        clear_task_waker()
 
 
 def _ask(work: Callable[[], object], key: Hashable, host: str, seconds: float) -> Any:

@@ -307,11 +307,11 @@ class SocketStream:
                 return True
             poll = self._poll
             if poll is None:
-                poll = self._poll = _make_poll(fileno)
+                poll = self._poll = make_poll(fileno)
             try:
                 ready = poll()
             except RuntimeError:  # another thread asks, or one that this signal handler interrupted
-                ready = _make_poll(fileno)()
+                ready = make_poll(fileno)()
             if not ready:
                 return False
         except (OSError, ValueError, TypeError, AttributeError):  # the last two: a mock's
@@ -332,7 +332,7 @@ class SocketStream:
         return True
 
 
-def _make_poll(fileno: int) -> Callable[[], Any]:
+def make_poll(fileno: int) -> Callable[[], Any]:
     """Return a function that says, without waiting, whether `fileno` is readable."""
     if hasattr(select, "poll"):
         poller = select.poll()

@@ -30,7 +30,7 @@ from .lookup_threads import in_time
 Resolver = Callable[[str, int, "float | None"], Iterable[str]]
 
 # connect_ex() of a non-blocking socket: on its way. EWOULDBLOCK is how Windows says it.
-_UNDER_WAY = (errno.EINPROGRESS, errno.EWOULDBLOCK, errno.EAGAIN)
+UNDER_WAY = (errno.EINPROGRESS, errno.EWOULDBLOCK, errno.EAGAIN)
 
 
 def open_tcp(
@@ -64,6 +64,23 @@ def open_tcp(
                 f"connect to {host}:{port} ({race.tried}) timed out after {seconds(timeout)}"
             ) from exc
         raise ConnectError(f"connect to {host}:{port} ({race.tried}) failed: {exc}") from exc
+
+
+def begin_socket(
+    address: Address, options: Iterable[SOCKET_OPTION], local_address: str | None
+) -> socket.socket:
+    """Return a socket that may be connected to `address`."""
+    sock = socket.socket(address.family, address.kind, address.proto)
+    try:
+        close_in_child(sock)
+        for option in options:
+            sock.setsockopt(*option)
+        if local_address is not None:
+            sock.bind((local_address, 0))
+    except BaseException:
+        sock.close()
+        raise
+    return sock
 
 
 def seconds(timeout: float | None) -> str:
@@ -130,17 +147,12 @@ class ConnectRace:
         self._tried.append(str(address))
         sock = None
         try:
-            sock = socket.socket(address.family, address.kind, address.proto)
-            close_in_child(sock)
-            for option in self._options:
-                sock.setsockopt(*option)
-            if self._local_address is not None:
-                sock.bind((self._local_address, 0))
+            sock = begin_socket(address, self._options, self._local_address)
             if not self._sockets:
                 return self._connect_first(sock, address, left)
             sock.settimeout(0)
             problem = sock.connect_ex(address.address)
-            if problem in _UNDER_WAY:
+            if problem in UNDER_WAY:
                 self._sockets[sock.fileno()] = sock
                 return None
             if problem:
@@ -236,11 +248,9 @@ def look_up(
         family = socket.AF_INET6 if ":" in local_address else socket.AF_INET
 
     def work() -> list[Address]:
-        if resolver is None or _is_literal(host):
-            return _ask_system(host, port, family)
-        return _ask_resolver(resolver, host, port, family, timeout)
+        return look_up_now(host, port, family, timeout, resolver)
 
-    if timeout is None or _is_literal(host):
+    if timeout is None or is_literal(host):
         found = work()
     else:
         key = host, port, family, id(resolver or socket.getaddrinfo)
@@ -253,6 +263,24 @@ def look_up(
                 raise
             # What programs put in its place may know names for the calling thread alone.
             found = work()
+    return at_least_one(found, host)
+
+
+def look_up_now(
+    host: str, port: int, family: int, timeout: float | None, resolver: Resolver | None
+) -> list[Address]:
+    """Return what the system or `resolver` says, which may block.
+
+    Parameters:
+        timeout: seconds, for the resolver to know.
+    """
+    if resolver is None or is_literal(host):
+        return _ask_system(host, port, family)
+    return _ask_resolver(resolver, host, port, family, timeout)
+
+
+def at_least_one(found: list[Address], host: str) -> list[Address]:
+    """Return `found`; raise NameResolutionError where there is none."""
     if not found:
         raise NameResolutionError(f"look up {host} failed: it has no address")
     return found
@@ -262,7 +290,7 @@ def _is_getaddrinfo_replaced() -> bool:
     return getattr(socket.getaddrinfo, "__globals__", None) is not vars(socket)
 
 
-def _is_literal(host: str) -> bool:
+def is_literal(host: str) -> bool:
     for family in (socket.AF_INET, socket.AF_INET6):
         try:
             socket.inet_pton(family, host.partition("%")[0])
@@ -292,7 +320,7 @@ def _ask_resolver(
         raise NameResolutionError(f"look up {host} failed: the resolver raised {exc!r}") from exc
     found: list[Address] = []
     for text in texts:
-        if not isinstance(text, str) or not _is_literal(text):
+        if not isinstance(text, str) or not is_literal(text):
             raise NameResolutionError(
                 f"look up {host} failed: the resolver gave {text!r}, which is no IP address"
             )

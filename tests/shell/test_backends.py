@@ -505,7 +505,7 @@ def test_a_stream_that_cannot_be_asked_counts_as_readable(
     def fail(fileno: int) -> Any:
         raise OSError(errno.EMFILE, "Too many open files")
 
-    monkeypatch.setattr(sockets, "_make_poll", fail)
+    monkeypatch.setattr(sockets, "make_poll", fail)
     with closing(connect(serve(silent))) as stream:
         assert stream.get_extra_info("is_readable") is True
 

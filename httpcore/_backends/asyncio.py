@@ -1,0 +1,387 @@
+"""The network for asyncio and uvloop: sockets of our own, and the loop's word on readiness.
+
+Owns: waiting for sockets in such a loop, what arrives while no task waits for it, and the timer of
+a stream. Must not know: HTTP, pools.
+
+The loop watches a socket for as long as it is open, not for each read: registering costs a system
+call. So what arrives is taken in when it comes, whether or not a task waits for it; `read` takes it
+from the buffer. A Future exists only while a task waits, and nothing is lost when that task is
+cancelled.
+
+- Backpressure: with `MAX_BUFFERED` bytes in the buffer that nobody has read, the loop watches no
+  more, and again with the next read that has to wait.
+- Timeouts: one timer for each stream, which is set rarely. A wait notes when it is over; the timer
+  looks whether that has come, and if not sets itself anew.
+
+Sources: epoll(7) (level-triggered), the documentation of asyncio's event loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+import socket
+import time
+from collections.abc import Iterable
+from typing import Any
+
+from .._core.limits import READ_SIZE
+from .async_sockets import AsyncSocketStream
+from .async_tcp import connect_unix, look_up, open_tcp
+from .asyncio_loop import AsyncioLoop
+from .base import SOCKET_OPTION, AsyncNetworkBackend, AsyncNetworkStream
+from .sockets import SEND_AGAIN, TLS_RECORD, default_options, make_poll
+from .tcp import Resolver
+
+# Bytes that are kept for a task that does not read; as much again is in the system's buffer.
+MAX_BUFFERED = 65536
+
+# Bytes that one `readinto` takes without asking the layers above for another place.
+MAX_IN_PLACE = 262144
+
+_NEVER = float("inf")  # when a wait without a limit is over
+
+
+class AsyncioStream(AsyncSocketStream):
+    """A connected socket, plain or TLS, in a loop of asyncio or uvloop.
+
+    Parameters:
+        loop: the loop; all but `close` and `abort` have to be called in its thread.
+        The others, and attributes: see `SocketStream`.
+    """
+
+    __slots__ = (
+        "_buffer",
+        "_closed",
+        "_eager",
+        "_end",
+        "_loop",
+        "_number",
+        "_read_due",
+        "_reader",
+        "_timer",
+        "_timer_at",
+        "_watched",
+        "_write_due",
+        "_writer",
+    )
+
+    def __init__(self, sock: Any, peer: str, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(sock, peer)
+        self._loop = loop
+        self._number = sock.fileno()
+        self._buffer = b""  # what has arrived and was not read
+        self._end: bytes | Exception | None = None  # after the buffer: an end, or a failure
+        self._eager = False  # more has most likely arrived already
+        self._watched = False  # the loop calls `_on_readable`
+        self._reader: asyncio.Future[bool] | None = None  # of the task that waits for data
+        self._writer: asyncio.Future[bool] | None = None  # of the one that waits for room
+        self._read_due = self._write_due = _NEVER  # when these waits are over
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_at = _NEVER
+        self._closed = False
+
+    # Reading
+
+    async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        if not self._buffer and self._end is None:
+            if self._eager or timeout == 0:
+                self._take_in(max_bytes)
+                await self._note_moved(len(self._buffer))
+            if not self._buffer and self._end is None:
+                if timeout == 0 or not await self._wait_for_data(timeout):
+                    return self._end_or_raise(TimeoutError("timed out"), timeout)
+        data = self._buffer
+        if data and len(data) <= max_bytes:
+            self._buffer = b""
+            return data
+        return self._take(max_bytes)
+
+    async def readinto(self, buffer: memoryview, timeout: float | None = None) -> int:
+        """Do as `read` does, straight into `buffer`; 0 at the end of the stream."""
+        if not self._buffer and self._end is None:
+            count = self._receive_into(buffer[:MAX_IN_PLACE])
+            if count:
+                await self._note_moved(count)
+                return count
+        data = await self.read(len(buffer), timeout)
+        buffer[: len(data)] = data
+        return len(data)
+
+    def _take(self, max_bytes: int) -> bytes:
+        """Take up to `max_bytes` of the buffer; or what comes after it."""
+        data = self._buffer
+        if data:
+            self._buffer = data[max_bytes:]
+            return data[:max_bytes]
+        end = self._end
+        return b"" if end is None or isinstance(end, bytes) else self._end_or_raise(end, None)
+
+    def _take_in(self, max_bytes: int) -> bool:
+        """Read what is there into the buffer; False when nothing is there now."""
+        try:
+            data = self._recv(max_bytes)
+        except SEND_AGAIN:
+            self._eager = False
+            return False
+        except (OSError, ValueError) as exc:
+            self._end = exc
+        else:
+            if data:
+                self._eager = len(data) >= TLS_RECORD
+                self._buffer = self._buffer + data if self._buffer else data
+                return True
+            self._end = b""
+        self._unwatch()
+        return True
+
+    def _receive_into(self, buffer: memoryview) -> int:
+        """Fill `buffer` with what is there; how many bytes."""
+        count = 0
+        try:
+            while count < len(buffer):
+                got = self._sock.recv_into(buffer[count:])
+                if not got:
+                    self._end = b""
+                    break
+                count += got
+        except SEND_AGAIN:
+            pass
+        except (OSError, ValueError) as exc:
+            self._end = exc
+        return count
+
+    def _on_readable(self) -> None:
+        """What the loop calls: something has arrived."""
+        reader = self._reader
+        if reader is None and len(self._buffer) >= MAX_BUFFERED:
+            self._unwatch()
+        elif self._take_in(READ_SIZE) and reader is not None and not reader.done():
+            reader.set_result(True)
+
+    def _has_arrived(self) -> bool:
+        if self._buffer or self._end is not None:
+            return True
+        poll = self._poll
+        if poll is None:
+            poll = self._poll = make_poll(self._number)
+        return bool(poll())
+
+    def get_extra_info(self, info: str) -> Any:
+        if info == "is_readable" and (self._buffer or self._end is not None):
+            return True
+        return super().get_extra_info(info)
+
+    # Waiting
+
+    async def wait(self, write: bool, timeout: float | None) -> bool:
+        if not write:
+            return bool(self._buffer) or self._end is not None or await self._wait_for_data(timeout)
+        if not self._watched:
+            self._watch()
+        self._reader = self._loop.create_future()
+        try:
+            return await self._wait_for_room(timeout, self._reader)
+        finally:
+            self._reader = None
+
+    async def _wait_for_data(self, timeout: float | None) -> bool:
+        if self._reader is not None:
+            raise RuntimeError(f"another task is reading from {self.peer} already")
+        if not self._watched:
+            self._watch()
+        reader = self._reader = self._loop.create_future()
+        if timeout is not None:
+            self._read_due = due = time.monotonic() + timeout
+            if due < self._timer_at:
+                self._set_timer(due, timeout)
+        self._moved = 0
+        try:
+            ready: bool = await reader
+            return ready
+        finally:
+            self._reader = None
+            self._read_due = _NEVER
+
+    async def _wait_for_room(
+        self, timeout: float | None, writer: asyncio.Future[bool] | None = None
+    ) -> bool:
+        if self._writer is not None:
+            raise RuntimeError(f"another task is writing to {self.peer} already")
+        if self._closed:
+            raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+        writer = self._writer = self._loop.create_future() if writer is None else writer
+        self._loop.add_writer(self._number, self._on_writable)
+        if timeout is not None:
+            self._write_due = due = time.monotonic() + timeout
+            if due < self._timer_at:
+                self._set_timer(due, timeout)
+        try:
+            ready: bool = await writer
+            return ready
+        finally:
+            self._writer = None
+            self._write_due = _NEVER
+            if not self._closed:
+                self._loop.remove_writer(self._number)
+
+    def _on_writable(self) -> None:
+        """What the loop calls: there is room."""
+        writer = self._writer
+        if writer is not None and not writer.done():
+            writer.set_result(True)
+
+    async def _wait_for_peer(self, write: bool, timeout: float | None) -> bool:
+        if write:
+            return await self._wait_for_room(timeout)
+        self._loop.add_reader(self._number, self._on_writable)
+        self._watched = True
+        writer = self._writer = self._loop.create_future()
+        if timeout is not None:
+            self._write_due = due = time.monotonic() + timeout
+            if due < self._timer_at:
+                self._set_timer(due, timeout)
+        try:
+            ready: bool = await writer
+            return ready
+        finally:
+            self._writer = None
+            self._write_due = _NEVER
+            self._unwatch()
+
+    async def _let_others_go_on(self) -> None:
+        await asyncio.sleep(0)
+
+    def _watch(self) -> None:
+        if not self._closed:
+            self._loop.add_reader(self._number, self._on_readable)
+            self._watched = True
+
+    def _unwatch(self) -> None:
+        if self._watched:
+            self._watched = False
+            self._loop.remove_reader(self._number)
+
+    def _set_timer(self, due: float, seconds: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = self._loop.call_later(seconds, self._on_time)
+        self._timer_at = due
+
+    def _on_time(self) -> None:
+        """End the waits whose time is over, and set the timer for those that have more."""
+        self._timer, self._timer_at = None, _NEVER
+        now = time.monotonic()
+        for future, due in ((self._reader, self._read_due), (self._writer, self._write_due)):
+            if future is None or future.done() or due == _NEVER:
+                continue
+            if due <= now:
+                future.set_result(False)
+            elif due < self._timer_at:
+                self._set_timer(due, due - now)
+
+    # Ending
+
+    def _renewed(self, sock: Any) -> AsyncioStream:
+        self._forget_loop()
+        self._closed = True
+        return AsyncioStream(sock, self.peer, self._loop)
+
+    def close(self) -> None:
+        loop = self._loop
+        if self._closed:
+            return
+        self._closed = True
+        if loop.is_closed():
+            self._sock.close()
+        elif asyncio._get_running_loop() is loop or not loop.is_running():
+            self._close_here()
+        else:  # another thread, maybe its garbage collector
+            try:
+                loop.call_soon_threadsafe(self._close_here)
+            except RuntimeError:  # it was closed this moment
+                self._sock.close()
+
+    def _close_here(self) -> None:
+        self._forget_loop()
+        self._sock.close()
+        self._end = OSError(errno.EBADF, "the connection was closed")
+        for future in (self._reader, self._writer):
+            if future is not None and not future.done():
+                future.set_result(True)
+
+    def _forget_loop(self) -> None:
+        """Let the loop watch nothing any more."""
+        if self._loop.is_closed():
+            return
+        self._unwatch()
+        if self._writer is not None:
+            self._loop.remove_writer(self._number)
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def __repr__(self) -> str:
+        return f"<httpcore.AsyncioStream [{self.peer}{', TLS' if self._tls else ''}]>"
+
+
+class AsyncioBackend(AsyncNetworkBackend):
+    """Opens sockets in the running loop of asyncio or uvloop, with TCP_NODELAY and TCP keep-alive
+    on.
+
+    Parameters:
+        resolver: looks up host names in place of the system, see `SyncBackend`; it is called in a
+            thread of its own.
+    """
+
+    def __init__(self, resolver: Resolver | None = None) -> None:
+        self._resolver = resolver
+
+    async def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,
+        local_address: str | None = None,
+        socket_options: Iterable[SOCKET_OPTION] | None = None,
+    ) -> AsyncNetworkStream:
+        """Do as `SyncBackend.connect_tcp` does."""
+        native = asyncio.get_running_loop()
+        options = [*default_options(), *(socket_options or ())]
+        lookup_time: list[float] = []
+        sock = await open_tcp(
+            AsyncioLoop(native),
+            host,
+            port,
+            timeout,
+            local_address,
+            options,
+            self._resolver,
+            lookup_time,
+        )
+        stream = AsyncioStream(sock, f"{host}:{port}", native)
+        stream._lookup_time = lookup_time[0]
+        return stream
+
+    async def resolve(self, host: str, port: int, timeout: float | None = None) -> list[str]:
+        """Do as `SyncBackend.resolve` does."""
+        loop = AsyncioLoop(asyncio.get_running_loop())
+        found = await look_up(loop, host, port, timeout, None, self._resolver)
+        return [str(each) for each in found]
+
+    async def connect_unix_socket(
+        self,
+        path: str,
+        timeout: float | None = None,
+        socket_options: Iterable[SOCKET_OPTION] | None = None,
+    ) -> AsyncNetworkStream:
+        """Do as `SyncBackend.connect_unix_socket` does."""
+        native = asyncio.get_running_loop()
+        sock: socket.socket
+        sock, shown = await connect_unix(AsyncioLoop(native), path, timeout, socket_options)
+        return AsyncioStream(sock, shown, native)
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait between two attempts to connect."""
+        await asyncio.sleep(seconds)

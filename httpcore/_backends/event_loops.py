@@ -1,0 +1,79 @@
+"""Which event loop runs, and what the asynchronous shell asks of one.
+
+Owns: the list of what is asked (`EventLoop`), and finding the loop that runs this code. Must not
+know: how a loop does it (`asyncio_loop`), sockets, pools, HTTP.
+
+A loop of asyncio or uvloop is named by itself, a run of trio by its token: `running_loop` returns
+that name, which costs one call. `loop_of` returns the `EventLoop` for it.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Any, Protocol
+
+from .._exceptions import NotBuiltYet
+
+
+class Waker(Protocol):
+    """What one task sleeps on. Like a `threading.Lock` that is held, and that another may
+    release; asynchronous code waits for it."""
+
+    def release(self) -> None:
+        """Wake the task; from any thread. Raises RuntimeError where the loop is gone."""
+
+    async def acquire(self, timeout: float | None = None) -> bool:
+        """Wait until it is released; return False when that was not within `timeout` seconds."""
+        raise NotImplementedError
+
+
+class EventLoop(Protocol):
+    """What is asked of a loop beside reading and writing."""
+
+    def make_waker(self) -> Waker:
+        """Return a `Waker` for a task of this loop."""
+
+    def call_soon(self, function: Any, *arguments: object) -> None:
+        """Call it in the loop's thread, soon; from any thread. Raises RuntimeError where the loop
+        is gone."""
+
+    def is_gone(self) -> bool:
+        """Whether it was closed, and runs nothing any more."""
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait."""
+
+    async def wait_writable(self, sockets: list[Any], waker: Waker, timeout: float | None) -> None:
+        """Wait until one of `sockets` has connected or failed, until `waker` is released, or for
+        `timeout` seconds. Their descriptors are not watched afterwards."""
+
+
+def running_loop() -> Any:
+    """Return the loop that runs this code, for comparison with another.
+
+    Raises RuntimeError where none does.
+    """
+    asyncio = sys.modules.get("asyncio")
+    if asyncio is not None:
+        loop = asyncio._get_running_loop()
+        if loop is not None:
+            return loop
+    if "trio" in sys.modules and _in_trio():
+        raise NotBuiltYet("httpcore: trio is not built yet in this version; use asyncio or uvloop")
+    raise RuntimeError(
+        "no event loop is running: httpcore's asynchronous API is to be awaited in a program of "
+        "asyncio or uvloop, such as asyncio.run(main())"
+    )
+
+
+def _in_trio() -> bool:
+    import trio
+
+    return trio.lowlevel.in_trio_run()
+
+
+def loop_of(native: Any) -> EventLoop:
+    """Return the `EventLoop` for what `running_loop` has returned."""
+    from .asyncio_loop import AsyncioLoop
+
+    return AsyncioLoop(native)
