@@ -33,7 +33,7 @@ import pytest
 import httpcore
 
 from ._backends import fork
-from ._sync.pool_slots import PoolSlots
+from ._shared.pool_slots import PoolSlots
 
 # The name of the mark and of the fixture.
 CASSETTE = "httpcore_cassette"

@@ -21,10 +21,10 @@ from .._core.dial import Dialed
 from .._core.prepared import Prepared
 from .._models import Request, Response
 from .._settings import ConnectionSettings
+from .._shared.deferred import OwnedLock
 from .._ssl import default_ssl_context
 from .._trace import Trace, combined, debug, log_hook
 from .._url import Origin
-from .deferred import OwnedLock
 from .dialing import carry_out
 from .http2 import HTTP2Connection
 from .http11 import HTTP11Connection

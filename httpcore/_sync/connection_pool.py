@@ -36,13 +36,13 @@ from .._core.routes import find_route, name_route
 from .._core.scheduler import DIALING, Slot, Waiter
 from .._exceptions import PoolTimeout, TimeoutException
 from .._models import Request, Response
+from .._shared.pool_slots import PoolSlots
 from .._trace import debug
 from .._url import Origin
 from .connection import HTTPConnection
 from .http2 import HTTP2Connection
 from .http11 import HTTP11Connection
 from .interfaces import ConnectionInterface, RequestInterface
-from .pool_slots import PoolSlots
 from .response_body import ResponseBody
 
 logger = logging.getLogger("httpcore.pool")
@@ -227,7 +227,8 @@ class ConnectionPool(PoolBase[NetworkBackend], RequestInterface):
             prepared.rewind()
             cancel = request.extensions.get("cancel")
             now = time.monotonic()
-            (self._settings.network_backend if cancel is None else cancel).sleep(delay)
+            backend = self._settings.network_backend
+            (backend.sleep if cancel is None else cancel.sleep)(delay)
             if deadline is not None:
                 deadline.timed_out(now, delay)
 

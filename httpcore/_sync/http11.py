@@ -28,10 +28,10 @@ from .._core.prepared import Prepared
 from .._core.upload import Script, T
 from .._exceptions import ReadError, WriteError
 from .._models import Request, Response, received_response
+from .._shared.deferred import OwnedLock
 from .._timings import ConnectionInfo
 from .._trace import Trace, debug
 from .._url import Origin
-from .deferred import OwnedLock
 from .interfaces import ConnectionInterface
 from .request_body import Upload, carry_out, run
 from .response_body import LARGE_READ, ResponseBody, body_by_hand
@@ -164,14 +164,15 @@ class HTTP11Connection(H1State, ConnectionInterface):
             return traced(trace, "http11.receive_response_headers", details, read, details_of)
         upload, head = self._upload, None
         if upload is not None and upload.reader is not None:
-            return upload.head or self._run(read_on(upload.reader, prepared.timeouts.read))
+            script = read_on(upload.reader, prepared.timeouts.read)
+            return self._run(script) if upload.head is None else upload.head
         if self.doubted and prepared.length == 0:
             data = self._run(self.read_doubted(prepared))
         else:
             data = self.network.read(READ_SIZE, prepared.timeouts.read)
         if not prepared.special:
             head = read_head(data, prepared.request.method, self.lenient)
-        return head or self._run(self.read_unusual(prepared, data))
+        return self._run(self.read_unusual(prepared, data)) if head is None else head
 
     def _run(self, script: Script[T]) -> T:
         return run(script, partial(carry_out, stream=self.network))

@@ -60,9 +60,9 @@ from .._exceptions import (
 )
 from .._models import Request, Response
 from .._settings import PING_TIMEOUT, ConnectionSettings
+from .._shared.deferred import Deferred, OwnedLock
 from .._trace import debug
 from .._url import Origin
-from .deferred import Deferred, OwnedLock
 from .http2_exchange import HTTP2Exchange
 from .interfaces import ConnectionInterface
 from .response_body import ResponseBody, body_by_hand

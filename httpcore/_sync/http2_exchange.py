@@ -21,8 +21,8 @@ from .._core.limits import READ_SIZE
 from .._core.prepared import Prepared, body_parts, framed_parts
 from .._exceptions import NOT_SENT, TimeoutException
 from .._models import Response
+from .._shared.deferred import Deferred, OwnedLock
 from .._trace import Trace
-from .deferred import Deferred, OwnedLock
 from .http11 import traced
 from .request_body import run
 from .response_body import ResponseBody

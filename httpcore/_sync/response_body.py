@@ -22,8 +22,8 @@ from .._core.limits import READ_SIZE
 from .._core.prepared import Prepared
 from .._core.scheduler import ACTIVE
 from .._exceptions import NetworkError, RemoteProtocolError, TimeoutException
+from .._shared.pool_slots import PoolSlots
 from .._trace import combined, log_event, logs_debug
-from .pool_slots import PoolSlots
 
 # Bytes per read when the whole of a large body is wanted: fewer calls, and still small
 # enough to stay in the processor's cache between the two copies.

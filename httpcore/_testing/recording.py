@@ -28,7 +28,7 @@ from .._backends.fork import renew_in_child
 from .._backends.sync import SyncBackend
 from .._backends.wrapped import WrappedStream
 from .._exceptions import MAYBE_PROCESSED, ReadError, ReadTimeout
-from .._sync.deferred import OwnedLock
+from .._shared.deferred import OwnedLock
 from ..rules import host_and_port
 from .cassettes.exchange import CassetteError, Exchange
 from .cassettes.file import Contents, header_line, read_contents, to_lines

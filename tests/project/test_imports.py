@@ -37,6 +37,7 @@ ORDER: list[set[str]] = [
     {"_trace", "_config", "_settings"},
     {"_core"},
     {"_backends"},
+    {"_shared"},
     {"_sync", "_async"},
     {"_api", "aio"},
     {"__init__"},

@@ -20,7 +20,8 @@ import pytest
 import requests
 
 import httpcore
-from httpcore._sync import connection_pool, pool_slots
+from httpcore._shared import pool_slots
+from httpcore._sync import connection_pool
 from httpcore_requests import HTTPAdapter
 from tests.support import PATIENCE
 from tests.support.calls import count

@@ -24,7 +24,8 @@ import pytest
 import requests
 
 import httpcore
-from httpcore._sync import connection_pool, http11, pool_slots
+from httpcore._shared import pool_slots
+from httpcore._sync import connection_pool, http11
 from httpcore_requests import HTTPAdapter
 from tests.support import PATIENCE
 from tests.support.interrupting import Interruptible, interrupt_at

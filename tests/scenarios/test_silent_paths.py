@@ -14,7 +14,8 @@ import pytest
 
 import httpcore
 from httpcore._core.limits import ACK_PATIENCE
-from httpcore._sync import connection_pool, pool_slots
+from httpcore._shared import pool_slots
+from httpcore._sync import connection_pool
 from tests.support.servers import Peer, ScriptedServer
 
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n"

@@ -30,8 +30,9 @@ from httpcore._core import checkout
 from httpcore._core.dial_attempt import MIN_STEP
 from httpcore._core.routes import find_route
 from httpcore._exceptions import Aborted, ServerDisconnected, TLSError
+from httpcore._shared import pool_slots
 from httpcore._sync import connection as connection_module
-from httpcore._sync import connection_pool, dialing, pool_slots
+from httpcore._sync import connection_pool, dialing
 from httpcore._sync.response_body import ResponseBody
 from tests.support import PATIENCE
 from tests.support.http2 import Code, FrameServer, Stream

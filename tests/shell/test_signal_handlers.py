@@ -28,8 +28,8 @@ import trustme
 
 import httpcore
 import httpcore_requests
+from httpcore._shared.deferred import Deferred
 from httpcore._sync import connection_pool
-from httpcore._sync.deferred import Deferred
 from httpcore_requests._caller_contexts import TLSRequirements, TrustRoots, adapt_shared
 from tests.support.http2 import FrameServer
 from tests.support.servers import LocalServer

@@ -1,0 +1,1 @@
+"""What the synchronous and the asynchronous shell share: locks, and no waiting for the network."""
