@@ -34,9 +34,8 @@ if typing.TYPE_CHECKING:
     # Sending
     from ._api import request, stream
 
-    # The asynchronous side: names that say they are not built yet
+    # The asynchronous side
     from ._async import (
-        AnyIOBackend,
         AsyncConnectionInterface,
         AsyncConnectionPool,
         AsyncHTTP2Connection,
@@ -44,8 +43,8 @@ if typing.TYPE_CHECKING:
         AsyncHTTPConnection,
         AsyncHTTPProxy,
         AsyncSOCKSProxy,
-        TrioBackend,
     )
+    from ._backends.anyio import AnyIOBackend
 
     # The network layer
     from ._backends.base import (
@@ -58,6 +57,7 @@ if typing.TYPE_CHECKING:
     from ._backends.mock import AsyncMockBackend, AsyncMockStream, MockBackend, MockStream
     from ._backends.sync import SyncBackend
     from ._backends.tls_begin import wrap_bio, wrap_socket
+    from ._backends.trio import TrioBackend
 
     # Configuration, 2019
     from ._config import PoolLimits, SSLConfig, TimeoutConfig
@@ -196,7 +196,6 @@ _NAMES = {
     ),
     "_api": ("request", "stream"),
     "_async": (
-        "AnyIOBackend",
         "AsyncConnectionInterface",
         "AsyncConnectionPool",
         "AsyncHTTP2Connection",
@@ -204,15 +203,19 @@ _NAMES = {
         "AsyncHTTPConnection",
         "AsyncHTTPProxy",
         "AsyncSOCKSProxy",
-        "TrioBackend",
     ),
+    "_backends.anyio": ("AnyIOBackend",),
+    "_backends.trio": ("TrioBackend",),
     "_backends.mock": ("AsyncMockBackend", "AsyncMockStream", "MockBackend", "MockStream"),
     "_testing.logging_backend": ("LoggingBackend",),
     "_testing.recording": ("RecordingBackend", "ReplayBackend"),
 }
 # Each of these is loaded by itself. All others are what any request needs: they are loaded
 # together, so that a class shows its public path however the program came to it.
-_APART = {"_async", "_backends.mock", "_testing.logging_backend", "_testing.recording"}
+_APART = {
+    *("_async", "_backends.anyio", "_backends.trio", "_backends.mock"),
+    *("_testing.logging_backend", "_testing.recording"),
+}
 _TOGETHER = [module for module in _NAMES if module not in _APART]
 # Parts that are attributes of the package without an import of their own.
 _SUBMODULES = {

@@ -136,7 +136,7 @@ def content_length(content: Any) -> int | None:
         return len(content)
     if isinstance(content, memoryview):
         return content.nbytes
-    if not hasattr(content, "read"):
+    if not hasattr(content, "read") or hasattr(content, "__aiter__"):
         return None
     try:
         position = content.tell()
@@ -305,18 +305,24 @@ class Response:
     async def aread(self) -> bytes:
         """Read asynchronously; see `read`."""
         if self._content is None:
-            self._content = b"".join([part async for part in self.aiter_stream()])
+            read_all = getattr(self.stream, "aread", None)
+            if read_all is None or self._consumed:
+                self._content = b"".join([part async for part in self.aiter_stream()])
+            else:
+                self._consumed = True
+                self._content = await read_all()
         return self._content
 
-    async def aiter_stream(self) -> AsyncIterator[bytes]:
-        """Iterate asynchronously; see `iter_stream`."""
+    def aiter_stream(self) -> AsyncIterator[bytes]:
+        """Iterate asynchronously; see `iter_stream`. (No generator: one that is left in the middle
+        would be closed by the event loop, later.)"""
         if not hasattr(self.stream, "__aiter__"):
             raise RuntimeError("this response is synchronous; use 'response.iter_stream()'")
         if self._consumed:
             raise RuntimeError("the response body was consumed already; it streams only once")
         self._consumed = True
-        async for part in self.stream:
-            yield part
+        parts: AsyncIterator[bytes] = self.stream.__aiter__()
+        return parts
 
     async def aclose(self) -> None:
         """Close asynchronously; see `close`."""

@@ -13,13 +13,14 @@ Sources: httpcore 1.0.9 (names of events).
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from ._redact import redact_field, redact_text
 
 Details = dict[str, Any]  # of an event
 Trace = Callable[[str, Details], object]
+AsyncTrace = Callable[[str, Details], Awaitable[object]]
 
 HOOKS = ("trace", "informational")
 
@@ -35,13 +36,21 @@ CO_COROUTINE = 0x80  # of `inspect`, which takes as long to import as all of our
 _DEEPEST = 4  # levels of tuples and lists that are looked into for fields that are secret
 
 
-def check_hooks(extensions: Mapping[str, object]) -> None:
+def check_hooks(extensions: Mapping[str, object], asynchronous: bool = False) -> None:
     """Raise TypeError when a function among the request's extensions cannot be called; asked before
-    anything is sent."""
+    anything is sent.
+
+    Parameters:
+        asynchronous: the trace is awaited. What a class or a partial returns is seen then.
+    """
     for name in HOOKS:
         hook = extensions.get(name)
-        if hook is not None:
+        if hook is None:
+            continue
+        if not asynchronous or name != "trace":
             check_hook(hook, f"extensions[{name!r}]")
+        elif not callable(hook):
+            raise TypeError(f"extensions[{name!r}] must be callable, not {type(hook).__name__}")
 
 
 def check_hook(hook: object, what: str) -> None:
@@ -62,6 +71,27 @@ def combined(first: Trace | None, second: Trace | None) -> Trace | None:
     def call_both(name: str, details: Details) -> None:
         first(name, details)
         second(name, details)
+
+    return call_both
+
+
+def awaited(plain: Trace | None, own: AsyncTrace | None) -> AsyncTrace | None:
+    """Return one hook to be awaited that calls `plain`, a pool's or the log, and awaits `own`, a
+    request's; None where there is neither."""
+    if plain is None and own is None:
+        return None
+
+    async def call_both(name: str, details: Details) -> None:
+        if plain is not None:
+            plain(name, details)
+        if own is not None:
+            waiting = own(name, details)
+            if not hasattr(waiting, "__await__"):
+                raise TypeError(
+                    "extensions['trace'] must be an async function: a plain one is for the "
+                    "synchronous API"
+                )
+            await waiting
 
     return call_both
 

@@ -1,21 +1,46 @@
-"""The asynchronous front door: ``from httpcore import aio``. Not built yet.
+"""The asynchronous front door, as 2019 wrote it: ``from httpcore import aio``.
 
-Owns: the names `request`, `ConnectionPool` and `PoolManager` for async code, and until they
-are there one clear error.
+Owns: the top-level function for async code, and the names `ConnectionPool` and `PoolManager` for
+its pools. Must not know: how a pool works.
 """
 
 from __future__ import annotations
 
-from typing import NoReturn
-
 from ._async import AsyncConnectionPool as ConnectionPool
 from ._async import AsyncPoolManager as PoolManager
-from ._exceptions import NotBuiltYet
+from ._models import Content, Extensions, HeaderTypes, Response
+from ._url import URL
 
 
-async def request(*args: object, **kwargs: object) -> NoReturn:
-    """Not built yet: raises NotImplementedError."""
-    raise NotBuiltYet("httpcore.aio.request: the asynchronous side is not built yet")
+async def request(
+    method: bytes | str,
+    url: URL | bytes | str,
+    *,
+    headers: HeaderTypes = None,
+    content: Content = None,
+    body: Content = None,
+    stream: bool = False,
+    extensions: Extensions | None = None,
+) -> Response:
+    """Send one request and return the response, read unless `stream` is true::
+
+        response = await httpcore.aio.request("GET", "https://www.example.com/")
+
+    Parameters, exceptions: see `AsyncConnectionPool.request`.
+    """
+    pool = ConnectionPool()
+    try:
+        return await pool.request(
+            method,
+            url,
+            headers=headers,
+            content=content,
+            body=body,
+            stream=stream,
+            extensions=extensions,
+        )
+    finally:
+        pool.retire()  # the response may still be unread
 
 
 __all__ = ["ConnectionPool", "PoolManager", "request"]

@@ -213,7 +213,7 @@ class AsyncSocketStream(SocketStream, AsyncNetworkStream):
             if failure is None:
                 raise
             raise failure from exc
-        stream._secure(ssl_context, key)
+        stream.note_secured(ssl_context, key)
         return stream
 
     async def _shake_hands(self, end: float | None) -> None:

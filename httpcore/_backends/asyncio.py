@@ -361,7 +361,7 @@ class AsyncioBackend(AsyncNetworkBackend):
             lookup_time,
         )
         stream = AsyncioStream(sock, f"{host}:{port}", native)
-        stream._lookup_time = lookup_time[0]
+        stream.lookup_time = lookup_time[0]
         return stream
 
     async def resolve(self, host: str, port: int, timeout: float | None = None) -> list[str]:

@@ -9,10 +9,13 @@ Sources: the documentation of asyncio's event loop (what may be called from othe
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 from .event_loops import Waker
+
+# A loop refers to its tasks weakly only.
+_finishing: set[asyncio.Task[None]] = set()
 
 
 class AsyncioWaker:
@@ -68,6 +71,12 @@ class AsyncioLoop:
 
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(seconds)
+
+    async def finish(self, work: Coroutine[Any, Any, None]) -> None:
+        task = self.native.create_task(work)
+        _finishing.add(task)
+        task.add_done_callback(_finishing.discard)
+        await asyncio.shield(task)
 
     async def wait_writable(self, sockets: list[Any], waker: Waker, timeout: float | None) -> None:
         numbers = [sock.fileno() for sock in sockets]

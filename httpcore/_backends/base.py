@@ -136,5 +136,8 @@ class AsyncNetworkBackend:
     ) -> AsyncNetworkStream:
         raise NotImplementedError(f"{type(self).__name__} does not implement connect_unix_socket()")
 
+    async def resolve(self, host: str, port: int, timeout: float | None = None) -> list[str]:
+        return [host]
+
     async def sleep(self, seconds: float) -> None:
         raise NotImplementedError(f"{type(self).__name__} does not implement sleep()")

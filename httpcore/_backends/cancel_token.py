@@ -21,6 +21,13 @@ class Body(Protocol):
         """End the request, from another thread."""
 
 
+class Bell(Protocol):
+    """What a thread, or a task, sleeps on."""
+
+    def release(self) -> None:
+        """Wake it. Raises RuntimeError where there is nothing to wake."""
+
+
 class CancelToken:
     """Ends the requests that carry it in ``extensions["cancel"]``. Thread-safe.
 
@@ -41,7 +48,7 @@ class CancelToken:
         # Each operation on these two is one step. Who is to be ended puts itself in and then looks
         # at `cancelled`; `cancel` sets that and then looks who is in: neither can miss the other.
         self._bodies: weakref.WeakValueDictionary[int, Body] = weakref.WeakValueDictionary()
-        self._sleepers: dict[threading.Lock, None] = {}  # between two attempts; held by each
+        self._sleepers: dict[Bell, None] = {}  # between two attempts; held by each
 
     def cancel(self) -> None:
         """End the requests. Returns at once; they fail in their own threads."""
@@ -68,6 +75,19 @@ class CancelToken:
         try:
             if not self.cancelled:
                 bell.acquire(timeout=min(seconds, threading.TIMEOUT_MAX))
+        finally:
+            self._sleepers.pop(bell, None)
+
+    async def asleep(self, seconds: float) -> None:
+        """Do as `sleep` does, in a task of an event loop."""
+        from .auto import loop_of
+        from .event_loops import running_loop
+
+        bell = loop_of(running_loop()).make_waker()
+        self._sleepers[bell] = None
+        try:
+            if not self.cancelled:
+                await bell.acquire(seconds)
         finally:
             self._sleepers.pop(bell, None)
 

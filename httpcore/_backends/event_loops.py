@@ -4,12 +4,13 @@ Owns: the list of what is asked (`EventLoop`), and finding the loop that runs th
 know: how a loop does it (`asyncio_loop`), sockets, pools, HTTP.
 
 A loop of asyncio or uvloop is named by itself, a run of trio by its token: `running_loop` returns
-that name, which costs one call. `loop_of` returns the `EventLoop` for it.
+that name, which costs one call. `auto.loop_of` returns the `EventLoop` for it.
 """
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Coroutine
 from typing import Any, Protocol
 
 from .._exceptions import NotBuiltYet
@@ -43,6 +44,9 @@ class EventLoop(Protocol):
     async def sleep(self, seconds: float) -> None:
         """Wait."""
 
+    async def finish(self, work: Coroutine[Any, Any, None]) -> None:
+        """Wait for `work`, which goes on where the task that waits is cancelled."""
+
     async def wait_writable(self, sockets: list[Any], waker: Waker, timeout: float | None) -> None:
         """Wait until one of `sockets` has connected or failed, until `waker` is released, or for
         `timeout` seconds. Their descriptors are not watched afterwards."""
@@ -70,10 +74,3 @@ def _in_trio() -> bool:
     import trio
 
     return trio.lowlevel.in_trio_run()
-
-
-def loop_of(native: Any) -> EventLoop:
-    """Return the `EventLoop` for what `running_loop` has returned."""
-    from .asyncio_loop import AsyncioLoop
-
-    return AsyncioLoop(native)

@@ -122,8 +122,11 @@ def abort(stream: Any) -> None:
     end = getattr(stream, "abort", None)
     if end is None:
         sock = stream.get_extra_info("socket")
-        end = partial(shut_down, sock) if hasattr(sock, "shutdown") else stream.close
-    end()
+        end = getattr(stream, "close", None)
+        if hasattr(sock, "shutdown"):
+            end = partial(shut_down, sock)
+    if end is not None:  # an asynchronous stream of another make may have none
+        end()
 
 
 def shut_down(sock: Any) -> None:

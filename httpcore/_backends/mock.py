@@ -313,6 +313,10 @@ class AsyncMockStream(_MockStream, AsyncNetworkStream):
     async def aclose(self) -> None:
         self._close()
 
+    def close(self) -> None:
+        """Close the stream, without waiting."""
+        self._close()
+
     async def start_tls(
         self,
         ssl_context: ssl.SSLContext,

@@ -91,7 +91,6 @@ class SocketStream:
 
     __slots__ = (
         "_holds",
-        "_lookup_time",
         "_poll",
         "_pollable",
         "_recv",
@@ -101,6 +100,7 @@ class SocketStream:
         "_sock",
         "_timeout",
         "_tls",
+        "lookup_time",
         "peer",
         "unclean_eof",
     )
@@ -116,7 +116,7 @@ class SocketStream:
         self._send: Callable[[bytes | memoryview], int] = sock.send
         self._timeout = sock.gettimeout()
         self._poll: Any = None
-        self._lookup_time: float | None = None
+        self.lookup_time: float | None = None
         self._holds = False  # OpenSSL has data that was read and not asked for
         self.peer = peer
         self.unclean_eof = False
@@ -235,7 +235,7 @@ class SocketStream:
             raise
         return secured, key
 
-    def _secure(self, ssl_context: ssl.SSLContext, key: Key | None) -> None:
+    def note_secured(self, ssl_context: ssl.SSLContext, key: Key | None) -> None:
         """Note that the handshake of this stream is done, and under which key its session is
         kept."""
         self._resumable = ssl_context, key
@@ -270,7 +270,7 @@ class SocketStream:
         if info == "unacknowledged":
             return self._unacknowledged()
         if info == "lookup_time":  # seconds
-            return self._lookup_time
+            return self.lookup_time
         try:
             if info == "client_addr":
                 return self._sock.getsockname()

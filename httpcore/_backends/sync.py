@@ -237,7 +237,7 @@ class SyncStream(SocketStream, NetworkStream):
                 raise
             raise failure from exc
         stream = SyncStream(sock, self.peer)
-        stream._secure(ssl_context, key)
+        stream.note_secured(ssl_context, key)
         return stream
 
     def __repr__(self) -> str:
@@ -338,7 +338,7 @@ class SyncBackend(NetworkBackend):
         lookup_time: list[float] = []
         sock = open_tcp(host, port, timeout, local_address, options, self._resolver, lookup_time)
         stream = SyncStream(sock, f"{host}:{port}")
-        stream._lookup_time = lookup_time[0]
+        stream.lookup_time = lookup_time[0]
         return stream
 
     def resolve(self, host: str, port: int, timeout: float | None = None) -> list[str]:

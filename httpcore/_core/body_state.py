@@ -25,7 +25,7 @@ from .._exceptions import (
 )
 from .._models import Request, describe, name_request
 from .._timings import Timings
-from .._trace import Details, Trace
+from .._trace import Details
 from .h1 import Head
 from .limits import READ_SIZE
 from .scheduler import CLOSED
@@ -110,7 +110,7 @@ class BodyState:
         self.pending = b""
         self.offset = 0
         self.timeout: float | None = None
-        self.trace: Trace | None = None
+        self.trace: Any = None  # an asynchronous shell has one that is awaited
         self.reusable = False
         self.keep_for: float | None = None
         self.upgraded: Any = None

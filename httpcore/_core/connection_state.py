@@ -104,6 +104,7 @@ class ConnectionState:
         stream_so_far: the last that was opened, while it is being opened.
     """
 
+    asynchronous = False  # of the shell
     opened: OpenConnection | None
 
     def __init__(self, origin: Origin, settings: ConnectionSettings, backend: Any) -> None:
@@ -142,7 +143,7 @@ class ConnectionState:
             raise RuntimeError(f"request to {request.url.origin} on a connection to {self.origin}")
         if self.hop is not None and self.hop.forwards:
             request = forwarded(request, self.hop)
-        return prepare(request, self.settings.lenient)
+        return prepare(request, self.settings.lenient, asynchronous=self.asynchronous)
 
     def being_opened(self) -> ConnectionNotAvailable:
         """Return the error for a signal handler that has interrupted the opening."""
@@ -325,8 +326,12 @@ class ConnectionArguments(Generic[Backend]):
             ping_timeout=ping_timeout,
         )
         if http2:
-            load_http2()
+            self._load_http2()
         self._set_up(origin, settings)
+
+    @staticmethod
+    def _load_http2() -> None:
+        load_http2()
 
     @classmethod
     def from_settings(

@@ -66,6 +66,8 @@ class H1State:
         untouched: nothing of the current request was written yet.
     """
 
+    asynchronous = False  # of the shell
+
     def __init__(
         self, origin: Origin, stream: Any, keepalive_expiry: float | None, lenient: bool
     ) -> None:
@@ -142,7 +144,7 @@ class H1State:
         what `prepare` raises."""
         if not self.can_handle_request(request.url.origin):
             raise RuntimeError(f"request to {request.url.origin} on a connection to {self.origin}")
-        return prepare(request, self.lenient)
+        return prepare(request, self.lenient, asynchronous=self.asynchronous)
 
     def claim(self) -> None:
         """Take it for a request. Raises ConnectionNotAvailable while it has another, or when it

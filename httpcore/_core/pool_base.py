@@ -81,7 +81,8 @@ class PoolBase(Generic[Backend]):
         if trace is not None:
             check_hook(trace, "trace")
         self._log = log_hook()
-        self._trace = combined(trace, self._log)  # None while nobody wants to know
+        # None while nobody wants to know.
+        self._trace = self._join_hooks(combined(trace, self._log), None)
         if resolver is not None and network_backend is not None:
             raise ValueError(
                 "resolver and network_backend exclude each other: the backend looks names up"
@@ -107,7 +108,7 @@ class PoolBase(Generic[Backend]):
         if proxy is not None:
             to_hop(proxy, b"")  # what cannot be is said here, not at the first request
         if http2:
-            load_http2()
+            self._load_http2()
         self._lenient = self._settings.lenient
         self._default_timeouts = (
             NO_TIMEOUTS if timeout is None else read_timeouts(timeout, "timeout")
@@ -122,22 +123,28 @@ class PoolBase(Generic[Backend]):
         )
         self._slots = self._make_slots(trace, **limits)
 
+    _load_http2 = staticmethod(load_http2)
+
+    @staticmethod
+    def _join_hooks(plain: Trace | None, own: Any) -> Any:
+        """Return one hook for the events of a request, from a plain one and the request's own."""
+        return combined(plain, own)
+
     def _look_for_log(self, body: BodyState) -> None:
         """Log from now on, if logging was set up since the pool was made; also for `body`."""
         before = self._trace
         self._log = log_hook()
-        self._trace = combined(body.pool.hook, self._log)
+        self._trace = self._join_hooks(combined(body.pool.hook, self._log), None)
         if before is None and body.trace is None:
             body.trace = self._trace
 
-    def _read_extensions(self, request: Request) -> tuple[Trace | None, Any]:
+    def _read_extensions(self, request: Request) -> tuple[Any, Any]:
         """Return what gets the events of `request`, None for nobody, and its CancelToken, or
         None."""
-        hook, trace, extensions = self._slots.hook, self._trace, request.extensions
+        hook, plain, extensions = self._slots.hook, self._log, request.extensions
         if hook is not None:
-            trace = combined(naming(hook, request), self._log)
-        own = extensions.get("trace")
-        return (trace if own is None else combined(trace, own)), extensions.get("cancel")
+            plain = combined(naming(hook, request), plain)
+        return self._join_hooks(plain, extensions.get("trace")), extensions.get("cancel")
 
     def create_connection(self, origin: Origin) -> Any:
         """A new connection to `origin`, not yet open and not part of the pool."""

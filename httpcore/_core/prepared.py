@@ -83,12 +83,18 @@ class Prepared:
             self.request.stream.seek(self.start)
 
 
-def prepare(request: Request, lenient: bool = False, default: Timeouts = NO_TIMEOUTS) -> Prepared:
+def prepare(
+    request: Request,
+    lenient: bool = False,
+    default: Timeouts = NO_TIMEOUTS,
+    asynchronous: bool = False,
+) -> Prepared:
     """Encode the head, check it against the body, and read the timeouts.
 
     Parameters:
         lenient: which header names are sent, see `encode_request`.
         default: the timeouts of a request that brings none.
+        asynchronous: its body and its trace may be, because an asynchronous shell sends it.
 
     Raises LocalProtocolError, TypeError or ValueError; nothing has been sent then.
     """
@@ -97,12 +103,13 @@ def prepare(request: Request, lenient: bool = False, default: Timeouts = NO_TIME
     )
     timeouts = default
     if request.extensions:
-        check_hooks(request.extensions)
+        check_hooks(request.extensions, asynchronous)
         timeout = request.extensions.get("timeout")
         if timeout is not None:
             timeouts = read_timeouts(timeout)
     stream = request.stream
     if type(stream) is not ByteStream:
+        check_body(stream, asynchronous)
         prepared = Prepared(request, head, length, special, None, timeouts)
         prepared.start = _position(stream)
         return prepared
@@ -118,8 +125,24 @@ def prepare(request: Request, lenient: bool = False, default: Timeouts = NO_TIME
     return prepared
 
 
+def check_body(stream: object, asynchronous: bool) -> None:
+    """Raise TypeError for a body that this half of the API cannot send."""
+    if hasattr(stream, "read"):
+        return
+    if not asynchronous:
+        if hasattr(stream, "__aiter__") and not hasattr(stream, "__iter__"):
+            raise TypeError("an asynchronous request body cannot be sent by a synchronous client")
+    elif not hasattr(stream, "__aiter__"):
+        raise TypeError(
+            "the asynchronous API sends bytes, files and asynchronous iterables of bytes, not "
+            f"{type(stream).__name__}: write an async generator that yields its parts"
+        )
+
+
 def _position(stream: Any) -> int | None:
     """Where a file body stands, so that it can be sent again from there; else None."""
+    if hasattr(stream, "__aiter__"):
+        return None  # its methods have to be awaited
     try:
         position = stream.tell()
         stream.seek(position)
@@ -205,14 +228,13 @@ def body_parts(prepared: Prepared) -> Iterator[bytes]:
         return
     source = prepared.request.stream
     parts = iter(lambda: source.read(WRITE_SIZE), b"") if hasattr(source, "read") else source
-    if hasattr(parts, "__aiter__") and not hasattr(parts, "__iter__"):
-        raise TypeError("an asynchronous request body cannot be sent by a synchronous client")
     for part in parts:
-        if type(part) is not bytes:
-            if not isinstance(part, (bytes, bytearray, memoryview)):
-                kind = type(part).__name__
-                raise TypeError(
-                    f"the request body gave {kind}, not bytes; open files in binary mode"
-                )
-            part = bytes(part)
-        yield part
+        yield part if type(part) is bytes else to_part(part)
+
+
+def to_part(part: object) -> bytes:
+    """Return a part of a body as bytes; raise TypeError for what is none."""
+    if not isinstance(part, (bytes, bytearray, memoryview)):
+        kind = type(part).__name__
+        raise TypeError(f"the request body gave {kind}, not bytes; open files in binary mode")
+    return bytes(part)

@@ -9,7 +9,6 @@ they have defaults.
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 import typing
 from collections.abc import Callable
@@ -440,20 +439,9 @@ EXCEPTIONS = {
 }
 
 # Named, so that code which imports or tests for them works; using one is a clear error.
-NOT_BUILT_YET = {
-    "AnyIOBackend",
-    "AsyncConnectionPool",
-    "AsyncHTTP11Connection",
-    "AsyncHTTP2Connection",
-    "AsyncHTTPConnection",
-    "AsyncHTTPProxy",
-    "AsyncSOCKSProxy",
-    "TrioBackend",
-}
-# An interface that nothing implements yet.
-EMPTY = {"AsyncConnectionInterface"}
+NOT_BUILT_YET = {"AnyIOBackend", "AsyncHTTP2Connection", "TrioBackend"}
 
-BUILT = sorted(CLASSES.keys() - NOT_BUILT_YET - EMPTY)
+BUILT = sorted(CLASSES.keys() - NOT_BUILT_YET)
 
 
 def parameters(function: Callable[..., Any], *, bound: bool) -> list[inspect.Parameter]:
@@ -513,14 +501,6 @@ def test_exceptions(name: str) -> None:
 def test_what_is_not_built_yet_says_so(name: str) -> None:
     with pytest.raises(NotImplementedError, match=rf"httpcore\.{name}: .* not built yet"):
         getattr(httpcore, name)("http://proxy", ssl_context=None)
-
-
-def test_the_asynchronous_front_door_is_not_built_yet() -> None:
-    for name in ("ConnectionPool", "PoolManager"):
-        with pytest.raises(NotImplementedError, match="not built yet"):
-            getattr(httpcore.aio, name)()
-    with pytest.raises(NotImplementedError, match=r"httpcore\.aio\.request"):
-        asyncio.run(httpcore.aio.request("GET", "http://example.com/"))
 
 
 def test_a_signature_that_does_not_fit() -> None:

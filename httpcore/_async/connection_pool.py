@@ -1,0 +1,392 @@
+"""The pool: waiting for a connection, opening it, sending, and sending again.
+
+Owns: sleeping until a connection is free, and the calls for each step of a request. Must not know:
+which request gets which connection (`_core.scheduler`), what comes after a failure
+(`_core.attempts`), where a request goes (`_core.routes`), how HTTP is framed.
+
+Cancellation: a task may be cancelled at each ``await``. Taking and giving back a slot are single
+steps between two of them, and whatever is raised where a slot is held gives it back.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import time
+import weakref
+from functools import partial
+from typing import Any
+
+from .._backends.auto import AutoBackend
+from .._backends.base import AsyncNetworkBackend
+from .._backends.cancel_token import attach
+from .._backends.clock import Deadline
+from .._backends.closing import close_rest, unclosed
+from .._core.attempts import MOVE, RAISE, RAISE_ABORTED, REPLAY, Repeats, Replays
+from .._core.checkout import QueueWait
+from .._core.http_proxy import forwarded
+from .._core.pool_base import PoolBase
+from .._core.pool_report import pool_timeout, report_stats, take_snapshot
+from .._core.prepared import Prepared, prepare
+from .._core.retry import RetryConfig
+from .._core.routes import find_route, name_route
+from .._core.scheduler import DIALING, Slot, Waiter
+from .._exceptions import PoolTimeout, TimeoutException
+from .._models import Request, Response
+from .._trace import awaited, debug
+from .._url import Origin
+from .connection import AsyncHTTPConnection
+from .http2 import AsyncHTTP2Connection, refuse_http2
+from .http11 import AsyncHTTP11Connection
+from .interfaces import AsyncConnectionInterface, AsyncRequestInterface
+from .loop_slots import LoopSlots
+from .response_body import AsyncResponseBody
+
+logger = logging.getLogger("httpcore.pool")
+
+jitter = random.random  # it only spreads retries; nobody has to be unable to guess it
+
+
+class AsyncConnectionPool(PoolBase[AsyncNetworkBackend], AsyncRequestInterface):
+    """Keeps connections and reuses them. Share one among all tasks of an event loop.
+
+    It belongs to the loop in which it was used first. When that was closed, another one may go on
+    with it, on new connections; while that is open, another one gets a RuntimeError. What does not
+    have to be awaited (`stats`, `connections`, `close_idle`, `retire`, a `CancelToken`) may be
+    called from any thread.
+
+    Parameters:
+        ssl_context: how to verify https servers; by default `default_ssl_context()`. It is
+            never changed. If you change it, new connections see that; `close_idle` ends the others.
+            Without `resume_tls_sessions` no TLS session is resumed on it.
+        proxy: sends everything through this `Proxy`, unless a request brings its own in
+            ``extensions["proxy"]`` (None there: goes direct). Requests for http are forwarded,
+            others go through a tunnel (CONNECT).
+        max_connections: how many connections may be open at once; more requests wait, first
+            come, first served. None for no limit.
+        max_keepalive_connections: how many of them may stay open while idle; None for all.
+        keepalive_expiry: seconds a connection may be idle and still be reused; None for no
+            limit. What the server says in ``Keep-Alive: timeout=`` holds as well.
+        http1, http2: which protocols may be spoken. With both, https servers choose (ALPN);
+            over plain http, HTTP/2 is spoken only where `http1` is False (prior knowledge).
+            Requests share an HTTP/2 connection as long as the server allows more of them. On an
+            `ssl_context` that you gave, `http2` sets the ALPN protocols.
+        retries: how often to try again when connecting fails; or a `RetryConfig`, which says
+            when to send a request again for whatever reason.
+        local_address: local address to connect from; it also picks the address family.
+        uds: path of a Unix socket to connect to instead of the URL's host; with a NUL in front,
+            the name of an abstract socket.
+        network_backend: what opens sockets; by default `AutoBackend()`.
+        socket_options: arguments of setsockopt for each new TCP connection.
+        max_connections_per_host: as `max_connections`, for each origin (and TLS context).
+        max_age: seconds after which a connection is not reused any more, however busy, so
+            that DNS changes are seen; None for no limit.
+        parsing: ``"strict"`` reads responses as h11 does; ``"lenient"`` repairs or skips
+            malformed header lines, as requests can read them, and sends header names that
+            are no tokens, such as ``a[0]``, as requests sends them. A 101 that was not asked
+            for, and an interim response that nothing follows, are then the response.
+        timeout: seconds for requests that bring none in ``extensions["timeout"]``, with the same
+            keys: connect, read, write, pool, and total, which covers all of a request from
+            the wait for a connection to the last byte of the body.
+        resolver: looks up host names in place of the system, see `AutoBackend`.
+        resolve: where to find certain hosts, ``{"example.com:443": "127.0.0.1"}``, as curl's
+            ``--resolve``. Name checks, SNI and Host are still those of the name. For a tunnel
+            the proxy is asked for the address; a proxy that forwards looks up by itself.
+        ping_interval: seconds of silence, while a response is waited for, after which an HTTP/2
+            server is asked for a sign of life (PING); None for never. Many load balancers forget
+            silent connections after a minute; but some servers count unasked PINGs as abuse.
+        ping_timeout: seconds in which it must answer, else all requests on the connection fail.
+        trace: a plain function (it also learns of what happens where nothing can be awaited),
+            called with the name and details of each event of each request, before a request's
+            own ``extensions["trace"]``; and of the pool's own, which no other hook gets:
+            ``pool.enqueue``, ``pool.assign``, ``pool.replay``, ``pool.fail``, ``pool.evict``. It
+            gets the ``request`` with each, except ``pool.evict``. All but the pool's own are
+            logged at DEBUG, without passwords and cookies, if that is on when the pool is made or
+            opens a connection.
+
+    Raises TypeError or ValueError for an argument that cannot be.
+    """
+
+    _slots: LoopSlots
+
+    _make_slots = LoopSlots
+    _make_backend = AutoBackend
+
+    _join_hooks = staticmethod(awaited)
+    _load_http2 = staticmethod(refuse_http2)
+
+    # Sending
+
+    async def handle_async_request(self, request: Request) -> Response:
+        """Send `request` as it is and return the response, its body unread.
+
+        The connection goes back to the pool when the body was read to its end or closed.
+        When a *reused* connection turns out to be dead before any byte of the answer, the
+        request is sent once more on a new one, if that is safe: nothing of it was sent, or
+        it is idempotent; and its body can be sent again.
+
+        Raises:
+            LocalProtocolError, UnsupportedProtocol, TypeError: nothing was sent.
+            PoolTimeout: no connection became free in time; names the limit and its holders.
+            ConnectTimeout, ConnectError: no connection could be opened.
+            ReadTimeout, WriteTimeout, ReadError, WriteError, RemoteProtocolError: see
+                ``phase`` for how far the request got.
+        """
+        route = find_route(request, self._settings)
+        hop: Any = route.proxy
+        if hop is not None and hop.forwards:
+            request = forwarded(request, hop)
+        prepared = prepare(request, self._lenient, self._default_timeouts, True)
+        prepared.route = route
+        if prepared.timeouts.total is not None:
+            prepared.deadline = Deadline(prepared.timeouts.total)
+        try:
+            if self._retry_config is not None:
+                return await self._send_repeatedly(prepared, self._retry_config)
+            return await self._send(prepared)
+        except BaseException as exc:
+            self._tell("pool.fail", {"request": request, "exception": exc})
+            raise
+
+    async def _send(self, prepared: Prepared) -> Response:
+        """Send it; more than once where `Replays` finds that safe and useful."""
+        request = prepared.request
+        trace, cancel = self._trace, None
+        if trace is not None or request.extensions:
+            trace, cancel = self._read_extensions(request)
+        replays: Replays | None = None
+        began: float | None = None
+        while True:
+            body = AsyncResponseBody(self._slots, request)
+            body.marks.began = began
+            body.trace = trace
+            connection: AsyncHTTP11Connection | AsyncHTTP2Connection | None = None
+            try:
+                if cancel is not None and attach(cancel, body):
+                    raise PoolTimeout("aborted before there was a connection")
+                connection = await self._check_out(
+                    prepared, body, replays is not None and replays.fresh
+                )
+                return await connection.exchange(prepared, body)
+            except BaseException as exc:
+                await body.abandon()
+                if prepared.deadline is not None and isinstance(exc, TimeoutException):
+                    prepared.deadline.explain(exc)
+                if replays is None:
+                    replays = Replays(prepared)
+                step = replays.after(exc, body.aborted, connection)
+                if step is RAISE:
+                    raise
+                if step is RAISE_ABORTED:
+                    raise body.explain_abort(exc) from exc
+                failure = exc
+            self._prepare_next(step, request, connection, failure)
+            del failure  # its traceback has this frame, which has the body
+            began = body.marks.began
+
+    def _prepare_next(
+        self, step: str, request: Request, connection: object, failure: BaseException
+    ) -> None:
+        """Before `request` is sent once more: see to the connection that has failed."""
+        if step is not REPLAY and isinstance(connection, AsyncHTTP2Connection):
+            if step is MOVE:
+                connection.avoid(failure)
+            else:  # most likely the pool has heard so by now; else it would give us this again
+                self._slots.adjust(connection)
+        if step is MOVE or step is REPLAY:
+            self._note_replay(request, failure)
+
+    async def _send_repeatedly(self, prepared: Prepared, config: RetryConfig) -> Response:
+        """Send it as often as `config`, the pool's budget, the body and the deadline allow."""
+        request, deadline = prepared.request, prepared.deadline
+        repeats, budget = Repeats(config, prepared), self._retry_budget
+        assert budget is not None
+        self._slots.ask(budget.earn)
+        while True:
+            failure: Exception | None = None
+            try:
+                response = await self._send(prepared)
+            except Exception as exc:
+                delay = repeats.after_failure(exc, jitter(), time.monotonic())
+                if delay is None or not self._slots.ask(budget.spend):
+                    raise
+                failure = exc
+            else:
+                clocks = time.time(), time.monotonic()
+                delay = repeats.after_status(response.status, response.headers, jitter(), *clocks)
+                if delay is None or not self._slots.ask(budget.spend):
+                    return response
+            debug(logger, "retry %d in %.3g s after %s", repeats.made, delay, repeats.reason)
+            if failure is None:
+                await response.aclose()
+            self._note_replay(request, failure)
+            failure = None  # its traceback has this frame
+            prepared.rewind()
+            cancel = request.extensions.get("cancel")
+            now = time.monotonic()
+            backend = self._settings.network_backend
+            await (backend.sleep if cancel is None else cancel.asleep)(delay)
+            if deadline is not None:
+                deadline.timed_out(now, delay)
+
+    def _note_replay(self, request: Request, failure: BaseException | None) -> None:
+        """It is sent once more, for this failure or for its status."""
+        self._slots.ask(self._slots.scheduler.count_replay)
+        self._tell("pool.replay", {"request": request, "exception": failure})
+
+    def _tell(self, name: str, details: dict[str, object]) -> None:
+        """Call the pool's hook with one of the pool's own events."""
+        if self._slots.hook is not None:
+            self._slots.hook(name, details)
+
+    async def _check_out(
+        self, prepared: Prepared, body: AsyncResponseBody, fresh: bool
+    ) -> AsyncHTTP11Connection | AsyncHTTP2Connection:
+        """Return a live connection for `body`, which owns its slot from here on."""
+        slots: Any = body.pool
+        slots.enter()
+        scheduler, route = slots.scheduler, prepared.route
+        while True:
+            waiter = None
+            now = time.monotonic()
+            if body.marks.began is None:
+                body.marks.began = now
+            with slots.lock:
+                got = scheduler.acquire(route, body, now, fresh)
+                if type(got) is Waiter:
+                    waiter = got
+                    waiter.event = slots.loop.make_waker()
+            if scheduler.closing or scheduler.woken or slots.deferred:
+                slots.settle()
+            if waiter is not None:
+                await self._queue(waiter, prepared, body)
+                now = time.monotonic()
+            if body.aborted:
+                slots.hand_back(body)
+                raise PoolTimeout("aborted before there was a connection")
+            slot = body.slot
+            if slot.state is DIALING:
+                return await self._dial(prepared, body, slot)
+            connection: AsyncHTTP11Connection | AsyncHTTP2Connection = slot.connection.opened
+            if connection.is_usable(now - slot.idle_since):
+                body.marks.ready = now
+                if slots.hook is not None:
+                    self._tell_assigned(body, slot.connection)
+                return connection
+            slots.refuse(body, connection)
+
+    async def _queue(self, waiter: Waiter, prepared: Prepared, body: AsyncResponseBody) -> None:
+        """Wait until `waiter` is served."""
+        slots: Any = body.pool
+        if slots.hook is not None:
+            details = {"request": body.request, "route": name_route(prepared.route)}
+            slots.hook("pool.enqueue", details)
+        await self._wait(waiter, prepared)
+        if slots.scheduler.closing:
+            slots.settle()  # the garbage collector has served us, and left this to us
+
+    def _tell_assigned(self, body: AsyncResponseBody, connection: AsyncHTTPConnection) -> None:
+        try:
+            self._tell("pool.assign", {"request": body.request, "connection": connection})
+        except BaseException:
+            slots: Any = body.pool
+            slots.hand_back(body)
+            raise
+
+    async def _wait(self, waiter: Waiter, prepared: Prepared) -> None:
+        slots = self._slots
+        wait = QueueWait(prepared.timeouts.pool, prepared.deadline, time.monotonic())
+        try:
+            while not waiter.served and not waiter.owner.aborted:
+                now = time.monotonic()
+                seconds = wait.next_sleep(now)
+                if not seconds:
+                    break
+                if not await waiter.event.acquire(timeout=seconds):
+                    wait.slept(now, seconds, time.monotonic())
+                if slots.deferred:
+                    slots.settle()
+        except BaseException:
+            if waiter.served:  # in the moment in which this task was cancelled
+                slots.hand_back(waiter.owner)
+            raise
+        finally:
+            if not waiter.served:
+                slots.give_up(waiter)
+        if not waiter.served or waiter.cancelled:
+            held, now = self._slots.ask(slots.scheduler.slots), time.monotonic()
+            raise pool_timeout(waiter.route, wait.timeout, held, slots.limits, now)
+
+    async def _dial(
+        self, prepared: Prepared, body: AsyncResponseBody, slot: Slot
+    ) -> AsyncHTTP11Connection | AsyncHTTP2Connection:
+        slots: Any = body.pool
+        connection: AsyncHTTPConnection = self._begin_to_dial(prepared, body, slot)
+        opened = await connection.connect(prepared, body.trace)
+        body.marks.ready = time.monotonic()
+        body.marks.opening = connection.opening
+        streams = None
+        if isinstance(opened, AsyncHTTP2Connection):
+            streams = opened.max_streams
+            opened.on_change = partial(_adjust, weakref.ref(slots), weakref.ref(opened))
+        slots.dialed(body, connection, streams)
+        if slots.hook is not None:
+            self._tell_assigned(body, connection)
+        return opened
+
+    def create_connection(self, origin: Origin) -> AsyncHTTPConnection:
+        """A new connection to `origin`, not yet open and not part of the pool."""
+        return AsyncHTTPConnection.from_settings(origin, self._settings)
+
+    # Looking, closing
+
+    @property
+    def connections(self) -> list[AsyncConnectionInterface]:
+        """The connections of the pool, a new list; look at them, do not use them."""
+        found = (slot.connection for slot in self._slots.ask(self._slots.scheduler.slots))
+        return [connection for connection in found if connection is not None]
+
+    def stats(self) -> dict[str, Any]:
+        """What the pool is doing. A snapshot that costs some microseconds and nothing in between;
+        thread-safe.
+
+        Keys:
+            connections, active, idle, dialing: how many there are, in which state.
+            requests: how many requests have a connection or open one; over HTTP/2 they share.
+            waiting: how many requests wait for a connection.
+            routes: by URL of the server, with its proxy or Unix socket: how many connections are
+                ``active``, ``idle``, ``dialing``, and how many requests are ``queued``. Those that
+                go on from an HTTP proxy are counted under the proxy.
+            waiting_for: the requests that wait longest, 20 at most, the oldest first: ``method``,
+                ``url`` (without user, password and values of the query) and ``seconds`` so far.
+            totals: since the pool was made (or the process was forked). Connections: ``opened``;
+                ``failed``, which could not be opened; ``expired``, closed while idle because their
+                time was up or the server was gone; ``evicted``, closed while idle to make room.
+                Requests: ``reused``, which got a connection that others had used; ``replayed``,
+                how often one was sent again.
+        """
+        self._slots.settle()  # a thread may have been interrupted before it could
+        snapshot = self._slots.ask(partial(take_snapshot, self._slots.scheduler))
+        return report_stats(*snapshot, time.monotonic())
+
+    def close(self) -> None:
+        """Close all connections now, and end the requests that are under way: wherever they are,
+        they raise `httpcore.NetworkError` (more precisely `httpcore.exceptions.Aborted`) at once.
+
+        Waits for nothing; any thread may call it. The pool stays usable. See `retire` for letting
+        responses end.
+        """
+        self._slots.close()
+
+    async def aclose(self) -> None:
+        """Do as `close` does, and wait for streams that can only be closed so."""
+        self.close()
+        if unclosed:
+            await close_rest()
+
+
+def _adjust(slots: Any, connection: Any) -> None:
+    """`PoolSlots.adjust`, for a connection that must not keep its pool alive."""
+    slots, connection = slots(), connection()
+    if slots is not None and connection is not None:
+        slots.adjust(connection)

@@ -1,0 +1,66 @@
+"""The slots of an asynchronous pool, and the event loop that they belong to.
+
+Owns: noticing that a pool is used in another loop than before. Must not know: which request gets
+which connection, how a loop waits.
+
+A connection belongs to the loop in which it was opened. A program may run several, one after the
+other (`asyncio.run` makes a new one each time): what the old one has left is closed, and the pool
+begins again. Two loops that are open at once cannot share a pool.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Any
+
+from .._backends.auto import loop_of
+from .._backends.event_loops import EventLoop, running_loop
+from .._shared.pool_slots import PoolSlots
+from .._trace import Trace
+
+
+class LoopSlots(PoolSlots):
+    """As `PoolSlots`, for the tasks of one event loop at a time.
+
+    Attributes:
+        native: what `running_loop` returned when the pool was used last; None before.
+        loop: the `EventLoop` for it.
+    """
+
+    loop: EventLoop
+
+    def __init__(self, hook: Trace | None, **limits: Any) -> None:
+        self.native: Any = None
+        super().__init__(hook, **limits)
+
+    def enter(self) -> None:
+        """Belong to the loop that runs this code.
+
+        Raises RuntimeError where another one is open that has connections of this pool, and where
+        none runs.
+        """
+        native = running_loop()
+        if native is not self.native:
+            self._move_to(native)
+
+    def _move_to(self, native: Any) -> None:
+        if self.native is not None:
+            figures = self.ask(self.scheduler.stats)
+            is_used = figures["connections"] or figures["waiting"]
+            if is_used and not self.loop.is_gone():
+                raise RuntimeError(
+                    "this pool has connections in another event loop, which is still open: make "
+                    "one pool for each loop, or close the pool there first"
+                )
+            self._leave_behind()
+        self.native, self.loop = native, loop_of(native)
+
+    def _leave_behind(self) -> None:
+        """Close what belongs to a loop that is gone, and begin again."""
+        connections = [slot.connection for slot in self.scheduler.slots()]
+        self.scheduler.abandon()
+        self._begin()
+        for connection in connections:
+            with contextlib.suppress(Exception):  # of a stream of another make
+                if connection is not None:
+                    connection.close()

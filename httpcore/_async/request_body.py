@@ -1,0 +1,170 @@
+"""What goes out: carries out the steps of an upload, with calls that wait.
+
+Owns: which call each step of `_core.upload` and `_core.h1_exchange` is. Must not know: the order of
+steps, how HTTP is framed, how a connection is chosen.
+
+A server may answer before it has read the body: 413 for one that is too large, 401 for one that
+may not be. So between two blocks, and whenever the connection takes nothing more, it is listened
+to. Where the response is not whole by the time its caller gets it, the body's rest is sent by the
+reads of the response's body: `AsyncUpload.read`.
+
+Sources: RFC 9112 sections 9.5 and 9.6 (a final answer while sending), RFC 9110 sections 10.1.1
+(Expect) and 15.2 (interim responses).
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Awaitable, Callable, Generator
+from typing import Any, TypeVar
+
+from .._backends.base import AsyncNetworkStream
+from .._core.prepared import Prepared, body_parts, to_part
+from .._core.upload import (
+    FileSpan,
+    NextPart,
+    Now,
+    Read,
+    ReadFile,
+    Script,
+    SeekFile,
+    SendFile,
+    Step,
+    T,
+    UploadScript,
+    Write,
+    WriteAll,
+    WriteParts,
+    is_sendable,
+)
+
+S = TypeVar("S")  # a kind of step
+
+
+class BodyParts:
+    """The body's blocks, taken from what is there, from a file, or from an asynchronous iterable.
+
+    It is asked within its task: a file that is slow holds the event loop up.
+    """
+
+    __slots__ = ("_awaited", "_plain")
+
+    def __init__(self, prepared: Prepared) -> None:
+        source = prepared.request.stream
+        self._awaited: Any = None
+        if prepared.content is None and hasattr(source, "__aiter__"):
+            self._awaited = source.__aiter__()
+        else:
+            self._plain = body_parts(prepared)
+
+    def __aiter__(self) -> BodyParts:
+        return self
+
+    async def __anext__(self) -> bytes:
+        if self._awaited is not None:
+            part = await self._awaited.__anext__()
+            return part if type(part) is bytes else to_part(part)
+        for part in self._plain:
+            return part
+        raise StopAsyncIteration
+
+
+class AsyncUpload(UploadScript):
+    """One request whose body does not leave with its head.
+
+    Parameters:
+        stream: the connection's.
+        prepared: the request.
+        lenient: how the answer's head is read, see `AsyncConnectionPool`.
+    """
+
+    __slots__ = ("_file", "_parts", "_stream", "_write_listening")
+
+    def __init__(self, stream: AsyncNetworkStream, prepared: Prepared, lenient: bool) -> None:
+        self._stream: Any = stream
+        # Streams of other makes are written to without listening.
+        self._write_listening: Any = getattr(stream, "write_until_readable", None)
+        super().__init__(prepared, lenient, deaf=self._write_listening is None)
+        self._parts = BodyParts(prepared)
+        self._file: Any = None
+
+    async def first(self) -> bytes:
+        """Return what is sent first."""
+        first = await self._run(self.begin())
+        file = self.prepared.request.stream
+        if getattr(self._stream, "sends_files", False) and is_sendable(file, self.prepared.length):
+            self._file = file
+            self.span = FileSpan(file.tell(), self.prepared.length, self.given)
+        return first
+
+    async def send_rest(self, timeout: float | None) -> None:
+        """Send all that follows, or as much as the server wants before the caller has to read."""
+        await self._run(self.send(timeout))
+
+    async def read(self, max_bytes: int, timeout: float | None) -> bytes:
+        """Read from the connection, and send the body while nothing is there."""
+        data = await self._run(self.receive(max_bytes, timeout))
+        if data is None:
+            data = await self._stream.read(max_bytes, timeout)
+        return data
+
+    async def conclude(self) -> bool:
+        """Send what the server wants of the body now that its response is whole. Return whether
+        the connection can carry another request."""
+        return await self._run(self.finish())
+
+    async def _run(self, script: Script[T]) -> T:
+        return await run(script, self._carry_out)
+
+    async def _carry_out(self, step: Step) -> Any:
+        if type(step) is WriteParts:
+            return await self._write_parts(*step)
+        if type(step) is Write:
+            return await self._write_listening(*step)
+        if type(step) is NextPart:
+            return await anext(self._parts, None)
+        if type(step) is WriteAll:
+            return await self._stream.write(*step)
+        if type(step) is SendFile:
+            return await self._stream.send_file(self._file.fileno(), *step)
+        if type(step) is ReadFile:
+            return os.pread(self._file.fileno(), step.size, step.offset)
+        if type(step) is SeekFile:
+            return self._file.seek(step.offset)
+        return await carry_out(step, self._stream)
+
+    async def _write_parts(self, data: memoryview, timeout: float | None) -> int:
+        sent, size = 0, len(data)
+        while True:
+            if size:
+                sent = await self._write_listening(data, timeout)
+            if sent < size or self.framing.ended:
+                return sent
+            block = self.put(await anext(self._parts, None))
+            data, sent, size = memoryview(block), 0, len(block)
+
+
+async def carry_out(step: Step, stream: AsyncNetworkStream) -> Any:
+    """Carry out a step that needs only the connection's stream."""
+    if type(step) is Read:
+        return await stream.read(*step)
+    if type(step) is Now:
+        return time.monotonic()
+    return stream.get_extra_info("unacknowledged")
+
+
+async def run(script: Generator[S, Any, T], carry_out: Callable[[S], Awaitable[object]]) -> T:
+    """Carry out all steps of `script`, and return what it returns."""
+    try:
+        step = next(script)
+        while True:
+            try:
+                result = await carry_out(step)
+            except BaseException as exc:
+                step = script.throw(exc)
+            else:
+                step = script.send(result)
+    except StopIteration as end:
+        value: T = end.value
+        return value

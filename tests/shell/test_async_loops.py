@@ -1,0 +1,134 @@
+"""A pool and the event loops that it is used in.
+
+Owns: several loops, one after the other or at once, threads, and loops that are closed while a
+response is open. Must not know: what requests do otherwise.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import threading
+import warnings
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import pytest
+
+import httpcore
+from tests.support.loops import HAS_UVLOOP
+from tests.support.servers import LocalServer
+
+Run = Callable[[Coroutine[Any, Any, Any]], Any]
+
+
+def run_in_uvloop(main: Coroutine[Any, Any, Any]) -> Any:
+    import uvloop
+
+    return uvloop.run(main)
+
+
+@pytest.fixture(
+    params=[
+        pytest.param(asyncio.run, id="asyncio"),
+        pytest.param(
+            run_in_uvloop,
+            id="uvloop",
+            marks=pytest.mark.skipif(not HAS_UVLOOP, reason="uvloop is not installed"),
+        ),
+    ]
+)
+def run(request: pytest.FixtureRequest) -> Any:
+    return request.param
+
+
+def test_three_loops_one_after_the_other(run: Run, server: LocalServer) -> None:
+    """Row 60: what a closed loop has left is closed."""
+    pool = httpcore.AsyncConnectionPool(max_connections=1)
+    for number in range(3):
+        assert run(pool.request("GET", server.url)).status == 200
+        assert len(pool.connections) == 1
+        assert server.accepted == number + 1
+    run(pool.aclose())
+    assert pool.connections == []
+
+
+def test_a_response_that_outlives_its_loop(run: Run, server: LocalServer) -> None:
+    pool = httpcore.AsyncConnectionPool(max_connections=1)
+    response = run(pool.request("GET", f"{server.url}/bytes/1000000", stream=True))
+    assert run(pool.request("GET", server.url)).status == 200
+
+    async def read() -> None:
+        with pytest.raises(httpcore.NetworkError):
+            await response.aread()
+
+    run(read())
+    run(pool.aclose())
+
+
+def test_a_pool_that_outlives_its_loop_and_is_closed_without_one(
+    run: Run, server: LocalServer
+) -> None:
+    pool = httpcore.AsyncConnectionPool()
+    run(pool.request("GET", server.url))
+    pool.close()
+    assert pool.connections == []
+
+
+def test_another_loop_while_the_first_is_open(server: LocalServer) -> None:
+    """In another thread, too."""
+    pool = httpcore.AsyncConnectionPool()
+    failures: list[BaseException] = []
+
+    async def elsewhere() -> None:
+        try:
+            await pool.request("GET", server.url)
+        except RuntimeError as exc:
+            failures.append(exc)
+
+    async def main() -> None:
+        await pool.request("GET", server.url)
+        thread = threading.Thread(target=asyncio.run, args=(elsewhere(),))
+        thread.start()
+        await asyncio.get_running_loop().run_in_executor(None, thread.join)
+        (failure,) = failures
+        assert "make one pool for each loop" in str(failure)
+        assert (await pool.request("GET", server.url)).extensions["reused"]
+        await pool.aclose()
+        # Now it has no connections in this loop.
+        thread = threading.Thread(target=asyncio.run, args=(once(),))
+        thread.start()
+        await asyncio.get_running_loop().run_in_executor(None, thread.join)
+
+    async def once() -> None:
+        async with pool:
+            await pool.request("GET", server.url)
+
+    asyncio.run(main())
+    assert len(failures) == 1
+
+
+def test_what_another_thread_may_do(server: LocalServer) -> None:
+    async def main() -> None:
+        pool = httpcore.AsyncConnectionPool()
+        loop = asyncio.get_running_loop()
+        for close in (pool.close_idle, pool.retire, pool.close):
+            await pool.request("GET", server.url)
+            assert len(pool.connections) == 1
+            await loop.run_in_executor(None, close)
+            assert pool.connections == []
+            assert (await loop.run_in_executor(None, pool.stats))["connections"] == 0
+        await asyncio.sleep(0)  # the sockets are closed in this thread
+
+    asyncio.run(main())
+
+
+def test_a_response_that_is_dropped_without_a_loop(run: Run, server: LocalServer) -> None:
+    pool = httpcore.AsyncConnectionPool(max_connections=1)
+    responses = [run(pool.request("GET", f"{server.url}/bytes/1000000", stream=True))]
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        responses.clear()
+        gc.collect()
+    assert [each.category for each in caught] == [ResourceWarning]
+    assert pool.connections == []
