@@ -32,6 +32,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Callable, Iterable
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from .._exceptions import (
@@ -44,7 +45,7 @@ from .._exceptions import (
     RemoteProtocolError,
     ServerDisconnected,
 )
-from .._redact import redact_target, shown_name
+from .._redact import is_secret, redact_target, shown_name
 from ..rules import BODYLESS
 from .greetings import explain_start
 
@@ -162,15 +163,31 @@ def _tokens(value: bytes) -> list[bytes]:
 # ---------------------------------------------------------------------------------------------
 # Sending
 
+MAX_KNOWN_HEADS = 64
+"""Lists of header fields whose heads are remembered: those of a few sessions."""
+
+MAX_KNOWN_HEAD = 2048
+"""Bytes of a head that is remembered; a browser's is half as long."""
+
+# Heads of requests without a body, with a gap for the target and one for each value that may be
+# secret; whether there are any of these; and whether the request is special. By everything else.
+_known_heads: dict[tuple[object, ...], tuple[bytes, bool, bool]] = {}
+
+# Hashes of keys that were seen once. The heads of programs that number their requests never come
+# again.
+_seen_once: set[int] = set()
+
+_may_be_secret = lru_cache(512)(is_secret)  # programs use a few dozen names
+
 
 def encode_request(
     method: bytes, target: bytes, headers: Headers, lenient: bool = False
 ) -> tuple[bytes, int, bool]:
     """Write a request head, refusing everything that is not exactly one request.
 
-    The head is built and then read back: the fields that come out must be the fields that went
-    in, so no value can smuggle a line in, however it is spelled. Where they are not, or where
-    the head is not plain, each part is checked by itself.
+    Most requests of a session differ in the target alone. So the head that a list of fields makes
+    is remembered, without the target and the values that may be secret: those are checked, and
+    filled in.
 
     Args:
         method: the method, a token such as ``b"GET"``.
@@ -188,6 +205,58 @@ def encode_request(
         LocalProtocolError: a part is not valid HTTP; the text names it, and never shows the
             value of a header that carries credentials.
         TypeError: a part is not bytes.
+    """
+    key: tuple[object, ...] | None = None
+    try:
+        fields = [field[0] if _may_be_secret(field[0]) else field for field in headers]
+        key = (lenient, method, *fields)
+        known = _known_heads.get(key)
+        if known is not None and _is_target(target) is not None:
+            template, has_secrets, special = known
+            if not has_secrets:
+                return template % target, 0, special
+            secrets = [value for name, value in headers if _may_be_secret(name)]
+            if all(map(_is_value, secrets)):
+                return template % (target, *secrets), 0, special
+    except (TypeError, ValueError, AttributeError, LookupError):
+        key = None  # a part is not bytes, a field is no pair: `_encode_new` says which
+    made = _encode_new(method, target, headers, lenient)
+    if key is not None and not made[1] and len(made[0]) <= MAX_KNOWN_HEAD:
+        _remember(key, made[0], made[2], target, headers)
+    return made
+
+
+def _remember(
+    key: tuple[object, ...], head: bytes, special: bool, target: bytes, headers: Headers
+) -> None:
+    """Remember a head that was made for the second time, where its fields are as they were given:
+    Host is moved to the front, and a repeated length left out."""
+    mark = hash(key)
+    if mark not in _seen_once:
+        if len(_seen_once) >= MAX_KNOWN_HEADS:
+            _seen_once.clear()
+        _seen_once.add(mark)
+        return
+    secrets = [value for name, value in headers if _may_be_secret(name)]
+    lines = [head[: head.index(b" ")].replace(b"%", b"%%") + b" %b HTTP/1.1"]
+    for name, value in headers:
+        shown = b"%b" if _may_be_secret(name) else value.replace(b"%", b"%%")
+        lines.append(name.replace(b"%", b"%%") + b": " + shown)
+    template = b"\r\n".join([*lines, b"", b""])
+    if template % (target, *secrets) == head:
+        if len(_known_heads) >= MAX_KNOWN_HEADS:
+            _known_heads.clear()
+        _known_heads[key] = template, bool(secrets), special
+
+
+def _encode_new(
+    method: bytes, target: bytes, headers: Headers, lenient: bool = False
+) -> tuple[bytes, int, bool]:
+    """Do what `encode_request` does, for fields that are not remembered.
+
+    The head is built and then read back: the fields that come out must be the fields that went
+    in, so no value can smuggle a line in, however it is spelled. Where they are not, or where
+    the head is not plain, each part is checked by itself.
     """
     try:
         start = b"%b %b HTTP/1.1\r\n" % (method, target)
@@ -210,7 +279,7 @@ def encode_request(
         if name in _REQUEST_STEERING:
             if name in seen:
                 if name == b"content-length" and value == seen[name]:
-                    return encode_request(method, target, _without_repeats(fields), lenient)
+                    return _encode_new(method, target, _without_repeats(fields), lenient)
                 value = _combined(name, seen[name], value)
             seen[name] = value
     if b"host" not in seen:
@@ -218,7 +287,7 @@ def encode_request(
     if fields[0][0].lower() != b"host":
         # sorted() is stable: Host moves to the front, the others keep their order.
         fields.sort(key=lambda field: field[0].lower() != b"host")
-        return encode_request(method, target, fields, lenient)
+        return _encode_new(method, target, fields, lenient)
     length = 0
     if b"content-length" in seen or b"transfer-encoding" in seen:
         length = _request_length(seen)

@@ -734,6 +734,142 @@ class TestEncodeRequest:
         assert encode_chunk(b"") == b""
 
 
+@pytest.fixture
+def unknown(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No head is remembered yet."""
+    monkeypatch.setattr(_h1, "_known_heads", {})
+    monkeypatch.setattr(_h1, "_seen_once", set())
+
+
+def outcome_of(encode: Any, *arguments: Any) -> Any:
+    try:
+        return encode(*arguments)
+    except (LocalProtocolError, TypeError, ValueError) as exc:
+        return type(exc), str(exc)
+
+
+secret_names = st.sampled_from([b"Cookie", b"authorization", b"X-API-Key", b"Set-Cookie"])
+secret_values = st.one_of(
+    st.sampled_from([b"", b"a", b"a%b", b" a", b"a\tb", b"a\r\nX: y", b"a\0", b"%b%b", b"\xe9"]),
+    st.binary(max_size=6),
+)
+known_headers = st.lists(
+    st.one_of(
+        st.tuples(secret_names, secret_values),
+        st.tuples(sent_names, sent_values),
+        st.sampled_from([(b"X-%b", b"100%"), (b"Connection", b"close"), (b"Content-Length", b"0")]),
+    ),
+    max_size=4,
+)
+
+
+class TestRememberedHeads:
+    @bounded
+    @given(
+        kinds=st.lists(known_headers, min_size=1, max_size=2),
+        steps=st.lists(
+            st.tuples(
+                st.sampled_from([b"GET", b"M%b", b"CONNECT", b"G T"]),
+                st.sampled_from([b"/", b"/%b?a=%s", b"/a b", b"", b"/\r\nX: y"]),
+                st.integers(0, 1),
+                st.booleans(),
+                secret_values,
+            ),
+            max_size=12,
+        ),
+        host_first=st.booleans(),
+    )
+    def test_a_remembered_head_is_what_would_be_made_now(
+        self, kinds: list[Headers], steps: list[Any], host_first: bool
+    ) -> None:
+        _h1._known_heads.clear()
+        _h1._seen_once.clear()
+        for method, target, which, lenient, secret in steps:
+            fields = kinds[which % len(kinds)]
+            fields = [(n, secret if n in (b"Cookie", b"X-API-Key") else v) for n, v in fields]
+            headers = [HOST, *fields] if host_first else [*fields, HOST]
+            for _ in range(3):
+                arguments = method, target, list(headers), lenient
+                assert outcome_of(encode_request, *arguments) == outcome_of(
+                    _h1._encode_new, *arguments
+                )
+
+    @pytest.mark.usefixtures("unknown")
+    def test_from_the_third_time_on(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        headers = [HOST, (b"Accept", b"100%"), (b"Cookie", b"a"), (b"X-Token", b"b")]
+        for _ in range(2):
+            encode_request(b"GET", b"/", headers)
+        monkeypatch.delattr(_h1, "_encode_new")
+        headers[2:] = [(b"Cookie", b"c=%b"), (b"X-Token", b"\xe9")]
+        assert encode_request(b"GET", b"/b?%20", headers) == (
+            b"GET /b?%20 HTTP/1.1\r\nHost: "
+            + HOST[1]
+            + b"\r\nAccept: 100%\r\nCookie: c=%b\r\nX-Token: \xe9\r\n\r\n",
+            0,
+            False,
+        )
+
+    @pytest.mark.usefixtures("unknown")
+    @pytest.mark.parametrize(
+        ("headers", "kept"),
+        [
+            ([HOST], 1),
+            ([HOST, (b"Upgrade", b"h2c")], 1),
+            ([HOST, (b"Content-Length", b"0")], 1),
+            ([HOST, (b"Content-Length", b"1")], 0),
+            ([HOST, (b"Transfer-Encoding", b"chunked")], 0),
+            ([(b"A", b"b"), HOST], 0),  # it is sent in another order
+            ([HOST, (b"Content-Length", b"0"), (b"Content-Length", b"0")], 0),
+            ([HOST, (b"A", b"b" * _h1.MAX_KNOWN_HEAD)], 0),
+        ],
+    )
+    def test_which_heads_are_remembered(self, headers: Headers, kept: int) -> None:
+        heads = [encode_request(b"GET", b"/", headers) for _ in range(4)]
+        assert heads == [heads[0]] * 4
+        assert len(_h1._known_heads) == kept
+
+    @pytest.mark.usefixtures("unknown")
+    def test_what_is_remembered_is_bounded(self) -> None:
+        for number in range(3 * _h1.MAX_KNOWN_HEADS):
+            for _ in range(2 if number % 2 else 1):
+                encode_request(b"GET", b"/", [HOST, (b"X-Id", b"%d" % number)])
+            assert len(_h1._known_heads) <= _h1.MAX_KNOWN_HEADS
+            assert len(_h1._seen_once) <= _h1.MAX_KNOWN_HEADS
+
+    @pytest.mark.usefixtures("unknown")
+    def test_secrets_are_not_remembered(self) -> None:
+        names = [b"Authorization", b"cookie", b"Proxy-Authorization", b"X-API-Key"]
+        headers = [HOST, *[(name, b"correct horse") for name in names]]
+        for _ in range(4):
+            head, _, _ = encode_request(b"GET", b"/?key=correct%20horse", headers)
+            assert head.count(b"correct horse") == 4
+        shown = repr(_h1._known_heads)
+        assert "cookie" in shown and "horse" not in shown
+
+    @pytest.mark.usefixtures("unknown")
+    @pytest.mark.parametrize(
+        "arguments",
+        [
+            ("GET", b"/", [HOST]),
+            (b"GET", "/", [HOST]),
+            (b"GET", b"/", [HOST, ("A", b"b")]),
+            (b"GET", b"/", [HOST, (b"A", "b")]),
+            (b"GET", b"/", [HOST, (b"Cookie", "b")]),
+            (b"GET", b"/", [HOST, [b"A", b"b"]]),
+            (b"GET", b"/", [HOST, (b"A", bytearray(b"b"))]),
+            (b"GET", b"/", [HOST, (b"A", memoryview(bytearray(b"b")))]),
+            (b"GET", b"/", [HOST, b"A"]),
+            (b"GET", b"/", [HOST, 1]),
+        ],
+        ids=repr,
+    )
+    def test_what_is_not_bytes_fails_as_ever(self, arguments: tuple[Any, ...]) -> None:
+        expected = outcome_of(_h1._encode_new, *arguments)
+        for _ in range(3):
+            encode_request(b"GET", b"/", [HOST, (b"Cookie", b"a")])
+            assert outcome_of(encode_request, *arguments) == expected
+
+
 # --- heads -----------------------------------------------------------------------------------
 
 

@@ -39,6 +39,7 @@ from httpcore._exceptions import (
     ProtocolError,
     RemoteProtocolError,
 )
+from tests.support.examples import examples
 
 Headers = list[tuple[bytes, bytes]]
 
@@ -263,7 +264,7 @@ def test_which_blocks_leave_the_table_alone(block: bytes, alone: bool) -> None:
     assert leaves_table_alone(block) is alone
 
 
-@settings(bounded, max_examples=300)
+@settings(bounded, max_examples=examples(1200))
 @given(
     blocks=st.lists(
         st.lists(
@@ -379,7 +380,7 @@ def change(joined: Joined, what: str, size: int, streams: list[Stream]) -> None:
 
 
 @pytest.mark.parametrize("engine", INSTALLED)
-@settings(bounded, max_examples=80)
+@settings(bounded, max_examples=examples(400))
 @given(
     kinds=st.lists(header_lists, min_size=1, max_size=4),
     steps=st.lists(st.one_of(requests, changes), max_size=25),
@@ -506,7 +507,7 @@ played_steps = st.one_of(
 )  # fmt: skip
 
 
-@settings(bounded, max_examples=300)
+@settings(bounded, max_examples=examples(1200))
 @given(steps=st.lists(played_steps, max_size=30))
 def test_h2_knows_all_that_it_would_know(steps: list[tuple[Any, ...]]) -> None:
     """Bytes, streams and errors are the same whether h2 is told at once or when it has to be."""
