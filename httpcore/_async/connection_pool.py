@@ -107,6 +107,7 @@ class AsyncConnectionPool(PoolBase[AsyncNetworkBackend], AsyncRequestInterface):
     Raises TypeError or ValueError for an argument that cannot be.
     """
 
+    asynchronous = True
     _slots: LoopSlots
 
     _make_slots = LoopSlots
@@ -136,7 +137,7 @@ class AsyncConnectionPool(PoolBase[AsyncNetworkBackend], AsyncRequestInterface):
         hop: Any = route.proxy
         if hop is not None and hop.forwards:
             request = forwarded(request, hop)
-        prepared = prepare(request, self._lenient, self._default_timeouts, True)
+        prepared = prepare(request, self._lenient, self._default_timeouts, self.asynchronous)
         prepared.route = route
         if prepared.timeouts.total is not None:
             prepared.deadline = Deadline(prepared.timeouts.total)
@@ -307,7 +308,7 @@ class AsyncConnectionPool(PoolBase[AsyncNetworkBackend], AsyncRequestInterface):
                 if slots.deferred:
                     slots.settle()
         except BaseException:
-            if waiter.served:  # in the moment in which this task was cancelled
+            if waiter.served:  # in the moment in which this was interrupted
                 slots.hand_back(waiter.owner)
             raise
         finally:

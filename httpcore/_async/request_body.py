@@ -20,7 +20,7 @@ from collections.abc import Awaitable, Callable, Generator
 from typing import Any, TypeVar
 
 from .._backends.base import AsyncNetworkStream
-from .._core.prepared import Prepared, body_parts, to_part
+from .._core.prepared import Prepared
 from .._core.upload import (
     FileSpan,
     NextPart,
@@ -38,36 +38,9 @@ from .._core.upload import (
     WriteParts,
     is_sendable,
 )
+from .body_parts import body_parts
 
 S = TypeVar("S")  # a kind of step
-
-
-class BodyParts:
-    """The body's blocks, taken from what is there, from a file, or from an asynchronous iterable.
-
-    It is asked within its task: a file that is slow holds the event loop up.
-    """
-
-    __slots__ = ("_awaited", "_plain")
-
-    def __init__(self, prepared: Prepared) -> None:
-        source = prepared.request.stream
-        self._awaited: Any = None
-        if prepared.content is None and hasattr(source, "__aiter__"):
-            self._awaited = source.__aiter__()
-        else:
-            self._plain = body_parts(prepared)
-
-    def __aiter__(self) -> BodyParts:
-        return self
-
-    async def __anext__(self) -> bytes:
-        if self._awaited is not None:
-            part = await self._awaited.__anext__()
-            return part if type(part) is bytes else to_part(part)
-        for part in self._plain:
-            return part
-        raise StopAsyncIteration
 
 
 class AsyncUpload(UploadScript):
@@ -86,7 +59,7 @@ class AsyncUpload(UploadScript):
         # Streams of other makes are written to without listening.
         self._write_listening: Any = getattr(stream, "write_until_readable", None)
         super().__init__(prepared, lenient, deaf=self._write_listening is None)
-        self._parts = BodyParts(prepared)
+        self._parts = body_parts(prepared)
         self._file: Any = None
 
     async def first(self) -> bytes:

@@ -50,6 +50,7 @@ class PoolBase(Generic[Backend]):
         _make_slots: returns a Scheduler with a lock around it, from the pool's hook and limits.
     """
 
+    asynchronous = False  # the shell
     _make_backend: ClassVar[Callable[..., Any]]
     _make_slots: ClassVar[Callable[..., Any]]
 

@@ -141,7 +141,7 @@ class ConnectionPool(PoolBase[NetworkBackend], RequestInterface):
         hop: Any = route.proxy
         if hop is not None and hop.forwards:
             request = forwarded(request, hop)
-        prepared = prepare(request, self._lenient, self._default_timeouts)
+        prepared = prepare(request, self._lenient, self._default_timeouts, self.asynchronous)
         prepared.route = route
         if prepared.timeouts.total is not None:
             prepared.deadline = Deadline(prepared.timeouts.total)
@@ -330,6 +330,10 @@ class ConnectionPool(PoolBase[NetworkBackend], RequestInterface):
                     wait.slept(now, seconds, time.monotonic())
                 if slots.deferred:
                     slots.settle()
+        except BaseException:
+            if waiter.served:  # in the moment in which this was interrupted
+                slots.hand_back(waiter.owner)
+            raise
         finally:
             if not waiter.served:
                 slots.give_up(waiter)

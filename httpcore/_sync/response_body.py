@@ -10,7 +10,6 @@ from __future__ import annotations
 import io
 import logging
 import time
-from collections.abc import Iterator
 from typing import Any
 
 from .._backends.base import NetworkStream
@@ -46,10 +45,15 @@ class ResponseBody(BodyState):
 
     # What a reader calls
 
-    def __iter__(self) -> Iterator[bytes]:
-        """The pieces as they arrive."""
-        while part := self.read1(READ_SIZE):
-            yield part
+    def __iter__(self) -> ResponseBody:
+        return self
+
+    def __next__(self) -> bytes:
+        """The next piece, as it arrives."""
+        part = self.read1(READ_SIZE)
+        if not part:
+            raise StopIteration
+        return part
 
     def read(self, amt: int | None = None) -> bytes:
         """The rest of the body, or exactly `amt` bytes of it unless it ends before.

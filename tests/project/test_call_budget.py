@@ -8,6 +8,7 @@ Counted so, one warm GET takes requests 748 calls, httpcore 1.0.9 473, urllib3 2
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections import Counter
 from contextlib import closing
@@ -20,7 +21,7 @@ import requests
 
 import httpcore
 import httpcore_requests
-from tests.support.calls import REPEATS, WARM_UP, Calls, count
+from tests.support.calls import REPEATS, WARM_UP, Calls, count, count_awaited
 from tests.support.servers import Peer, Serve
 from tests.support.wire import Wire
 
@@ -30,10 +31,15 @@ CORE_BUDGET = 45
 ADAPTER_BUDGET = 85
 #: The same through an HTTP proxy that forwards.
 PROXY_BUDGET = 100
+#: Python calls of `await pool.request("GET", url)` of an asynchronous pool, likewise; with those of
+#: the event loop until the response is there.
+ASYNC_BUDGET = 85
 #: Of the Python calls of `pool.request("GET", url)` over HTTP/2, likewise, those of functions of
 #: this package: what h2 and hpack do is not ours to count.
 HTTP2_BUDGET = 92
 
+#: What HTTPX sends with each request.
+ALL_TIMEOUTS = {"timeout": dict.fromkeys(("connect", "read", "write", "pool"), 5.0)}
 
 BODY = b"Hello, world!"
 #: The fields that nginx sends with a small answer.
@@ -97,6 +103,21 @@ def test_a_warm_adapter_send_through_a_proxy(serve: Serve, user: str) -> None:
     assert proxy.accepted == 1
     # One of them is the lambda.
     assert calls.python.total() - 1 <= PROXY_BUDGET, calls
+
+
+@pytest.mark.parametrize("extensions", [None, ALL_TIMEOUTS], ids=["plain", "timeouts"])
+def test_a_warm_asynchronous_get(serve: Serve, extensions: Any) -> None:
+    server = serve(answer)
+    url = server.url
+
+    async def main() -> Calls:
+        async with httpcore.AsyncConnectionPool() as pool:
+            return await count_awaited(lambda: pool.request("GET", url, extensions=extensions))
+
+    calls = asyncio.run(main())
+    assert server.accepted == 1
+    # One of them is the lambda.
+    assert calls.python.total() - 1 <= ASYNC_BUDGET, calls
 
 
 class OneWire(httpcore.NetworkBackend):

@@ -486,8 +486,9 @@ def test_an_interrupted_wait_leaves_nothing_behind() -> None:
 
 
 def test_a_wait_that_is_interrupted_just_when_served_passes_the_place_on() -> None:
-    streams = [stream_of(length(b"", 1), b"1"), stream_of(length(b"2"))]
-    with InterruptedPool(max_connections=1, network_backend=Backend(*streams)) as pool:
+    """The connection, which nothing was sent on, stays open."""
+    stream = stream_of(length(b"", 1), b"1", length(b"2"))
+    with InterruptedPool(max_connections=1, network_backend=Backend(stream)) as pool:
         response = pool.request("GET", "http://a/", stream=True)
         pool.event = Interrupting(meanwhile=response.read)
         with pytest.raises(KeyboardInterrupt):

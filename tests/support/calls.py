@@ -10,7 +10,7 @@ from __future__ import annotations
 import gc
 import sys
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from types import FrameType
 from typing import Any, NamedTuple
 
@@ -32,25 +32,48 @@ class Calls(NamedTuple):
         return "\n".join([f"{self.python.total()} Python calls, {self.c} C calls:", *rows])
 
 
-def count_once(action: Callable[[], object]) -> Calls:
-    python: Counter[str] = Counter()
-    c = 0
+class Counting:
+    """Sees the events of `sys.setprofile`."""
 
-    def see(frame: FrameType, event: str, _: Any) -> None:
-        nonlocal c
+    def __init__(self) -> None:
+        self.python: Counter[str] = Counter()
+        self.c = 0
+
+    def see(self, frame: FrameType, event: str, _: Any) -> None:
         if event == "call":
             code = frame.f_code
-            python[f"{code.co_filename}:{code.co_firstlineno} {code.co_name}"] += 1
+            self.python[f"{code.co_filename}:{code.co_firstlineno} {code.co_name}"] += 1
         elif event == "c_call":
-            c += 1
+            self.c += 1
 
+    def calls(self) -> Calls:
+        return Calls(self.python, self.c - 1)  # less the `setprofile` that ended it
+
+
+def count_once(action: Callable[[], object]) -> Calls:
+    counting = Counting()
     previous = sys.getprofile()
-    sys.setprofile(see)
+    sys.setprofile(counting.see)
     try:
         action()
     finally:
         sys.setprofile(previous)
-    return Calls(python, c - 1)  # less the `setprofile` that ended it
+    return counting.calls()
+
+
+async def count_awaited(action: Callable[[], Awaitable[object]]) -> Calls:
+    """The calls of ``await action()`` once it is warm, and of the event loop meanwhile."""
+    found = []
+    for _ in range(WARM_UP + REPEATS):
+        counting = Counting()
+        previous = sys.getprofile()
+        sys.setprofile(counting.see)
+        try:
+            await action()
+        finally:
+            sys.setprofile(previous)
+        found.append(counting.calls())
+    return min(found[WARM_UP:], key=lambda calls: calls.python.total())
 
 
 def count(action: Callable[[], object]) -> Calls:
