@@ -16,6 +16,7 @@ from collections import OrderedDict
 from typing import TYPE_CHECKING, Any
 
 import requests
+import requests.models
 import urllib3.exceptions
 from requests.cookies import RequestsCookieJar, extract_cookies_to_jar
 from requests.exceptions import (
@@ -24,7 +25,6 @@ from requests.exceptions import (
     ContentDecodingError,
     SSLError,
 )
-from requests.models import REDIRECT_STATI
 from requests.structures import CaseInsensitiveDict
 from requests.utils import get_encoding_from_headers
 
@@ -52,6 +52,7 @@ _STORE_AS_KNOWN = vars(CaseInsensitiveDict({"A": "b"})) == {"_store": OrderedDic
 
 # requests' stubs leave out what is not public, and half of this is about that.
 _Stock: Any = requests.Response
+_models: Any = requests.models
 
 
 class Response(_Stock):  # type: ignore[misc]
@@ -133,7 +134,7 @@ class Response(_Stock):  # type: ignore[misc]
     @property
     def is_redirect(self) -> bool:
         """Whether the response is a redirect that could be followed, as in requests."""
-        return self.status_code in REDIRECT_STATI and "location" in self.headers
+        return self.status_code in _models.REDIRECT_STATI and "location" in self.headers
 
     def _join_pieces(self) -> bytes:
         content: bytes = super().content

@@ -7,7 +7,10 @@ know: what the parts that it leaves out would have done (that is `_session_prepa
 It may decline, never differ: each method that is overridden here does what requests' does, for
 arguments and sessions of the usual kind, and calls requests' own in every other case, before
 anything has happened that could be seen. What a subclass overrides, and what somebody replaced in
-requests, is called as ever.
+requests, is called as ever, with the arguments as they came.
+
+What is not public is a function here and no method: subclasses of sessions are full of `_request`,
+`_send` and `_prepare`, and what they name so is theirs.
 
 Source: `requests.sessions.Session`.
 """
@@ -20,8 +23,8 @@ from collections.abc import Mapping
 from typing import Any
 
 import requests
+import requests.models
 import requests.sessions
-from requests.models import REDIRECT_STATI
 
 from . import _fork, _session_environment, _session_genuine
 from ._adapter import HTTPAdapter
@@ -46,6 +49,7 @@ _DICTS = (dict, OrderedDict)
 # requests' stubs leave out half of what a session is made of.
 _Stock: Any = _session_genuine.STOCK_SESSION
 _sessions: Any = requests.sessions
+_models: Any = requests.models
 
 
 class Session(_Stock):  # type: ignore[misc]
@@ -61,7 +65,7 @@ class Session(_Stock):  # type: ignore[misc]
     Thread-safe where `requests.Session` is: any number of threads may send requests.
     """
 
-    _known_headers: KnownHeaders | None = None
+    _httpcore_known_headers: KnownHeaders | None = None
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Session:
         made = super().__new__(cls)
@@ -76,75 +80,13 @@ class Session(_Stock):  # type: ignore[misc]
         self.mount("http://", plain)
         self.mount("http+unix://", plain)
 
-    def request(
-        self,
-        method: str,
-        url: Any,
-        params: Any = None,
-        data: Any = None,
-        headers: Any = None,
-        cookies: Any = None,
-        files: Any = None,
-        auth: Any = None,
-        timeout: Any = None,
-        allow_redirects: bool = True,
-        proxies: Any = None,
-        hooks: Any = None,
-        stream: bool | None = None,
-        verify: Any = None,
-        cert: Any = None,
-        json: Any = None,
-    ) -> requests.Response:
+    def request(self, *args: Any, **kwargs: Any) -> requests.Response:
         """Send a request and return its response, as `requests.Session.request` does."""
-        parts = split_url(url)
-        no_hooks = hooks is None or (type(hooks) is dict and not hooks)
-        if parts is not None and no_hooks and type(method) is str and self._is_plain():
-            given = Arguments(
-                {} if headers is None else headers, [] if files is None else files,
-                data or {}, json, params or {}, auth, cookies or {}, _NO_HOOKS,
-            )  # fmt: skip
-            response = self._request(
-                method.upper(), parts, given, timeout, allow_redirects,
-                (proxies, stream, verify, cert),
-            )  # fmt: skip
+        if _is_usual_call(args, kwargs) and _is_plain(self):
+            response = _request(self, *args, **kwargs)
             if response is not None:
                 return response
-        return super().request(  # type: ignore[no-any-return]
-            method, url, params, data, headers, cookies, files, auth, timeout, allow_redirects,
-            proxies, hooks, stream, verify, cert, json,
-        )  # fmt: skip
-
-    def _is_plain(self) -> bool:
-        """Return whether a request may go past the methods that `request` calls."""
-        return (
-            _session_genuine.methods_of(type(self)) == _OWN_METHODS
-            and _session_genuine.METHOD_NAMES.isdisjoint(self.__dict__)
-            and _session_genuine.is_stock_session()
-            and _session_genuine.prepares()
-            and _session_genuine.merges()
-            and _session_genuine.sends()
-        )
-
-    def _request(
-        self,
-        method: str,
-        url: PlainURL,
-        given: Arguments,
-        timeout: Any,
-        allow_redirects: bool,
-        settings: tuple[Any, ...],
-    ) -> requests.Response | None:
-        """Do what `request` does where nothing was replaced; None where requests must do it."""
-        prepared = self._prepare(method, url, given)
-        if prepared is None:
-            return None
-        proxies, stream, verify, cert = settings
-        merged = self._merge(url, proxies or {}, stream, verify, cert)
-        if merged is None:
-            merged = super().merge_environment_settings(
-                prepared.url, proxies or {}, stream, verify, cert
-            )
-        return self._send(prepared, allow_redirects, {"timeout": timeout, **merged})
+        return super().request(*args, **kwargs)  # type: ignore[no-any-return]
 
     # -- preparing
 
@@ -152,36 +94,15 @@ class Session(_Stock):  # type: ignore[misc]
         """Return `request` prepared with the session's settings, as requests does."""
         if type(request) is requests.Request and _session_genuine.prepares():
             url = split_url(request.url)
-            if url is not None and type(request.method) is str and self._inherits_prepare():
+            if url is not None and type(request.method) is str and _inherits_prepare(self):
                 given = Arguments(
                     request.headers, request.files, request.data, request.json, request.params,
                     request.auth, request.cookies or {}, request.hooks,
                 )  # fmt: skip
-                prepared = self._prepare(request.method.upper(), url, given)
+                prepared = _prepare(self, request.method.upper(), url, given)
                 if prepared is not None:
                     return prepared
         return super().prepare_request(request)  # type: ignore[no-any-return]
-
-    @staticmethod
-    def _inherits_prepare() -> bool:
-        return _session_genuine.is_stock_session() and _session_genuine.merges()
-
-    def _prepare(
-        self, method: str, url: PlainURL, given: Arguments
-    ) -> requests.PreparedRequest | None:
-        environment = None
-        if self.trust_env:
-            environment = _session_environment.current()
-            if environment is None:
-                return None
-        headers = self.headers
-        known = self._known_headers
-        if known is None or not still_holds(known, headers):
-            known = check_headers(headers)
-            if known is None:
-                return None
-            self._known_headers = known
-        return prepare(self, known, environment, method, url, given)
 
     # -- settings
 
@@ -190,45 +111,15 @@ class Session(_Stock):  # type: ignore[misc]
     ) -> dict[str, Any]:
         """Return the settings of a request, merged with those of the session and of the
         environment, as requests does."""
-        if _session_genuine.merges() and _session_genuine.is_stock_session():
+        if _session_genuine.merges() and _follows_stock(self):
             parts = split_url(url)
             if parts is not None:
-                merged = self._merge(parts, proxies, stream, verify, cert)
+                merged = _merge(self, parts, proxies, stream, verify, cert)
                 if merged is not None:
                     return merged
         return super().merge_environment_settings(  # type: ignore[no-any-return]
             url, proxies, stream, verify, cert
         )
-
-    def _merge(
-        self, url: PlainURL, proxies: Any, stream: Any, verify: Any, cert: Any
-    ) -> dict[str, Any] | None:
-        """Do what `merge_environment_settings` does; None where requests must do it."""
-        own = self.proxies
-        if type(own) not in _DICTS or type(proxies) not in _DICTS:
-            return None
-        if self.trust_env:
-            environment = _session_environment.current()
-            if environment is None:
-                return None
-            if environment.has_proxies:
-                if proxies.get("no_proxy") is not None:
-                    return None
-                for name, value in environment.proxies_for(url.authority).items():
-                    proxies.setdefault(name, value)
-            if (verify is True or verify is None) and environment.ca_bundle is not None:
-                verify = environment.ca_bundle
-        merged = OrderedDict(own)
-        if proxies:
-            merged.update(proxies)
-        for name in [name for name, value in merged.items() if value is None]:
-            del merged[name]
-        return {
-            "proxies": merged,
-            "stream": _merged(stream, self.stream),
-            "verify": _merged(verify, self.verify),
-            "cert": _merged(cert, self.cert),
-        }
 
     # -- sending
 
@@ -236,7 +127,7 @@ class Session(_Stock):  # type: ignore[misc]
         """Send what was prepared, follow redirects, and return the response, as requests does."""
         if (
             type(request) is not _session_genuine.PREPARED
-            or not _session_genuine.is_stock_session()
+            or not _follows_stock(self)
             or not _session_genuine.sends()
         ):
             return super().send(request, **kwargs)  # type: ignore[no-any-return]
@@ -244,9 +135,9 @@ class Session(_Stock):  # type: ignore[misc]
         kwargs.setdefault("verify", self.verify)
         kwargs.setdefault("cert", self.cert)
         if "proxies" not in kwargs:
-            kwargs["proxies"] = self._resolve_proxies(request, self.proxies)
+            kwargs["proxies"] = _resolve_proxies(self, request, self.proxies)
         allow_redirects = kwargs.pop("allow_redirects", True)
-        return self._send(request, allow_redirects, kwargs)
+        return _send(self, request, allow_redirects, kwargs)
 
     def rebuild_proxies(
         self, prepared_request: requests.PreparedRequest, proxies: Any
@@ -254,80 +145,220 @@ class Session(_Stock):  # type: ignore[misc]
         """Return the proxies for a redirect, and set or drop its Proxy-Authorization, as requests
         does."""
         url = split_url(prepared_request.url)
-        if url is not None and _session_genuine.is_stock_session() and _session_genuine.sends():
-            resolved = self._resolve_proxies(prepared_request, proxies)
+        if url is not None and _follows_stock(self) and _session_genuine.sends():
+            resolved = _resolve_proxies(self, prepared_request, proxies)
             if url.scheme not in resolved:
                 prepared_request.headers.pop("Proxy-Authorization", None)
                 return resolved
         return super().rebuild_proxies(prepared_request, proxies)  # type: ignore[no-any-return]
 
-    def _resolve_proxies(self, request: requests.PreparedRequest, proxies: Any) -> dict[str, str]:
-        """Do what `requests.utils.resolve_proxies` does."""
-        url = split_url(request.url)
-        trusts = self.trust_env
-        if url is not None and type(proxies) in _DICTS and _session_genuine.merges():
-            environment = _session_environment.current() if trusts else None
-            if not trusts or (environment is not None and not environment.has_proxies):
-                return proxies.copy()  # type: ignore[no-any-return]
-        resolved: dict[str, str] = _sessions.resolve_proxies(request, proxies, trusts)
-        return resolved
 
-    def _send(
-        self, request: requests.PreparedRequest, allow_redirects: bool, kwargs: dict[str, Any]
-    ) -> requests.Response:
-        hooks = request.hooks
-        adapter = self.get_adapter(url=request.url)
-        clock = _sessions.preferred_clock
-        start = clock()
-        response: Any = adapter.send(request, **kwargs)
-        response.elapsed = _sessions.timedelta(seconds=clock() - start)
-        if hooks != _NO_HOOKS:
-            response = _sessions.dispatch_hook("response", hooks, response, **kwargs)
-        self._take_cookies(request, response)
-        if not self._is_final(response):
-            response = self._follow(request, response, allow_redirects, kwargs)
-        if not kwargs.get("stream"):
-            response.content  # noqa: B018
-        return response  # type: ignore[no-any-return]
+# ---------------------------------------------------------------------------------------------
+# When a method of requests' may be left out
 
-    def _take_cookies(self, request: requests.PreparedRequest, response: Any) -> None:
-        extract = _sessions.extract_cookies_to_jar
-        for earlier in response.history:
-            # A hook that sent requests of its own, such as digest authentication's.
-            extract(self.cookies, earlier.request, earlier.raw)
-        raw = response.raw
-        if type(raw) is not RawResponse or raw.sets_cookies or "_original_response" in vars(raw):
-            extract(self.cookies, request, raw)
 
-    def _is_final(self, response: Any) -> bool:
-        """Return whether `resolve_redirects` would find nothing to follow in `response`."""
-        return (
-            type(response) is Response
-            and response.status_code not in REDIRECT_STATI
-            and "is_redirect" not in response.__dict__
-            and _session_genuine.methods_of(type(self))[_FOLLOWING] == _OWN_METHODS[_FOLLOWING]
-            and _session_genuine.METHOD_NAMES.isdisjoint(self.__dict__)
+def _follows_stock(session: Any) -> bool:
+    """Return whether what is below `Session` is requests' own session, with its own methods."""
+    cls = type(session)
+    if cls is not Session:
+        bases = cls.__mro__
+        if bases[bases.index(Session) + 1] is not _Stock:
+            return False  # a class beside ours, whose methods come before requests'
+    return _session_genuine.is_stock_session()
+
+
+def _is_plain(session: Any) -> bool:
+    """Return whether a request may go past the methods that `request` calls."""
+    return (
+        _session_genuine.methods_of(type(session)) == _OWN_METHODS
+        and _session_genuine.METHOD_NAMES.isdisjoint(session.__dict__)
+        and _follows_stock(session)
+        and _session_genuine.prepares()
+        and _session_genuine.merges()
+        and _session_genuine.sends()
+    )
+
+
+def _is_usual_call(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+    """Return whether `_request` can be called with these arguments."""
+    if len(args) > 2:
+        return False
+    needed, known = _KEYWORDS[len(args)]
+    return needed <= kwargs.keys() <= known
+
+
+# ---------------------------------------------------------------------------------------------
+# A request from end to end
+
+
+def _request(
+    self: Any,
+    method: str,
+    url: Any,
+    params: Any = None,
+    data: Any = None,
+    headers: Any = None,
+    cookies: Any = None,
+    files: Any = None,
+    auth: Any = None,
+    timeout: Any = None,
+    allow_redirects: bool = True,
+    proxies: Any = None,
+    hooks: Any = None,
+    stream: bool | None = None,
+    verify: Any = None,
+    cert: Any = None,
+    json: Any = None,
+) -> requests.Response | None:
+    """Do what `request` does where nothing was replaced; None where requests must do it."""
+    parts = split_url(url)
+    if parts is None or type(method) is not str:
+        return None
+    if hooks is not None and (type(hooks) is not dict or hooks):
+        return None
+    given = Arguments(
+        {} if headers is None else headers, [] if files is None else files,
+        data or {}, json, params or {}, auth, cookies or {}, _NO_HOOKS,
+    )  # fmt: skip
+    prepared = _prepare(self, method.upper(), parts, given)
+    if prepared is None:
+        return None
+    proxies = proxies or {}
+    merged = _merge(self, parts, proxies, stream, verify, cert)
+    if merged is None:
+        merged = _Stock.merge_environment_settings(
+            self, prepared.url, proxies, stream, verify, cert
         )
+    return _send(self, prepared, allow_redirects, {"timeout": timeout, **merged})
 
-    def _follow(
-        self,
-        request: requests.PreparedRequest,
-        response: requests.Response,
-        allow_redirects: bool,
-        kwargs: dict[str, Any],
-    ) -> requests.Response:
-        if not allow_redirects:
-            following = self.resolve_redirects(response, request, yield_requests=True, **kwargs)
-            for prepared in following:
-                response._next = prepared  # type: ignore[attr-defined]
-                break
-            return response
-        history = list(self.resolve_redirects(response, request, **kwargs))
-        if history:
-            history.insert(0, response)
-            response = history.pop()
-            response.history = history
+
+def _inherits_prepare(session: Any) -> bool:
+    return _follows_stock(session) and _session_genuine.merges()
+
+
+def _prepare(
+    session: Any, method: str, url: PlainURL, given: Arguments
+) -> requests.PreparedRequest | None:
+    environment = None
+    if session.trust_env:
+        environment = _session_environment.current()
+        if environment is None:
+            return None
+    headers = session.headers
+    known = session._httpcore_known_headers
+    if known is None or not still_holds(known, headers):
+        known = check_headers(headers)
+        if known is None:
+            return None
+        session._httpcore_known_headers = known
+    return prepare(session, known, environment, method, url, given)
+
+
+def _merge(
+    session: Any, url: PlainURL, proxies: Any, stream: Any, verify: Any, cert: Any
+) -> dict[str, Any] | None:
+    """Do what `merge_environment_settings` does; None where requests must do it."""
+    own = session.proxies
+    if type(own) not in _DICTS or type(proxies) not in _DICTS:
+        return None
+    if session.trust_env:
+        environment = _session_environment.current()
+        if environment is None:
+            return None
+        if proxies.get("no_proxy") is not None:
+            return None
+        if environment.has_proxies:
+            for name, value in environment.proxies_for(url.authority).items():
+                proxies.setdefault(name, value)
+        if (verify is True or verify is None) and environment.ca_bundle is not None:
+            verify = environment.ca_bundle
+    merged = OrderedDict(own)
+    if proxies:
+        merged.update(proxies)
+    for name in [name for name, value in merged.items() if value is None]:
+        del merged[name]
+    return {
+        "proxies": merged,
+        "stream": _merged(stream, session.stream),
+        "verify": _merged(verify, session.verify),
+        "cert": _merged(cert, session.cert),
+    }
+
+
+def _resolve_proxies(
+    session: Any, request: requests.PreparedRequest, proxies: Any
+) -> dict[str, str]:
+    """Do what `requests.utils.resolve_proxies` does."""
+    url = split_url(request.url)
+    trusts = session.trust_env
+    if url is not None and type(proxies) in _DICTS and _session_genuine.merges():
+        environment = _session_environment.current() if trusts else None
+        bypasses = proxies.get("no_proxy") is not None
+        if not trusts or (environment and not environment.has_proxies and not bypasses):
+            return proxies.copy()  # type: ignore[no-any-return]
+    resolved: dict[str, str] = _sessions.resolve_proxies(request, proxies, trusts)
+    return resolved
+
+
+def _send(
+    session: Any, request: requests.PreparedRequest, allow_redirects: bool, kwargs: dict[str, Any]
+) -> requests.Response:
+    hooks = request.hooks
+    adapter = session.get_adapter(url=request.url)
+    clock = _sessions.preferred_clock
+    start = clock()
+    response: Any = adapter.send(request, **kwargs)
+    response.elapsed = _sessions.timedelta(seconds=clock() - start)
+    if hooks != _NO_HOOKS:
+        response = _sessions.dispatch_hook("response", hooks, response, **kwargs)
+    _take_cookies(session, request, response)
+    if not _is_final(session, response):
+        response = _follow(session, request, response, allow_redirects, kwargs)
+    if not kwargs.get("stream"):
+        response.content  # noqa: B018
+    return response  # type: ignore[no-any-return]
+
+
+def _take_cookies(session: Any, request: requests.PreparedRequest, response: Any) -> None:
+    extract = _sessions.extract_cookies_to_jar
+    for earlier in response.history or ():
+        # A hook that sent requests of its own, such as digest authentication's.
+        extract(session.cookies, earlier.request, earlier.raw)
+    raw = response.raw
+    if type(raw) is not RawResponse or raw.sets_cookies or "_original_response" in vars(raw):
+        extract(session.cookies, request, raw)
+
+
+def _is_final(session: Any, response: Any) -> bool:
+    """Return whether `resolve_redirects` would find nothing to follow in `response`."""
+    return (
+        type(response) is Response
+        and response.status_code not in _models.REDIRECT_STATI
+        and "is_redirect" not in response.__dict__
+        and _session_genuine.methods_of(type(session))[_FOLLOWING] == _OWN_METHODS[_FOLLOWING]
+        and _session_genuine.METHOD_NAMES.isdisjoint(session.__dict__)
+    )
+
+
+def _follow(
+    session: Any,
+    request: requests.PreparedRequest,
+    response: requests.Response,
+    allow_redirects: bool,
+    kwargs: dict[str, Any],
+) -> requests.Response:
+    if not allow_redirects:
+        following = session.resolve_redirects(response, request, yield_requests=True, **kwargs)
+        for prepared in following:
+            response._next = prepared  # type: ignore[attr-defined]
+            break
         return response
+    history = list(session.resolve_redirects(response, request, **kwargs))
+    if history:
+        history.insert(0, response)
+        response = history.pop()
+        response.history = history
+    return response
 
 
 def _merged(given: Any, own: Any) -> Any:
@@ -340,6 +371,17 @@ def _merged(given: Any, own: Any) -> Any:
         return given
     return _sessions.merge_setting(given, own)
 
+
+_ARGUMENTS = frozenset(_request.__code__.co_varnames[1 : _request.__code__.co_argcount])
+# Keywords that must be there, and those that may be, where none, one or two of the arguments are
+# positional: method and URL.
+_KEYWORDS = [
+    (needed, _ARGUMENTS - {"method", "url"} | needed)
+    for needed in (frozenset(["method", "url"]), frozenset(["url"]), frozenset[str]())
+]
+
+# `inspect.signature` follows this: tools check calls by it, and documentation shows it.
+Session.request.__wrapped__ = _Stock.request  # type: ignore[attr-defined]
 
 _OWN_METHODS = _session_genuine.methods_of(Session)
 # Those of them that following a redirect begins with.

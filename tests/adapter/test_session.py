@@ -10,6 +10,7 @@ from __future__ import annotations
 import copy
 import functools
 import http.cookiejar
+import inspect
 import os
 import pickle
 import subprocess
@@ -21,7 +22,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
-from unittest.mock import Mock
+from unittest.mock import Mock, patch
 
 import pytest
 import requests
@@ -74,14 +75,14 @@ PROGRAM: Program = [
 def went_past(monkeypatch: pytest.MonkeyPatch, runner: Runner, program: Program) -> bool:
     """Whether the last call of `program` was answered without requests' own methods."""
     prepared = []
-    under = OURS._request
+    under = _session._request
 
-    def watching(self: Any, *args: Any) -> Any:
-        response = under(self, *args)
+    def watching(*args: Any, **kwargs: Any) -> Any:
+        response = under(*args, **kwargs)
         prepared.append(response is not None)
         return response
 
-    monkeypatch.setattr(OURS, "_request", watching)
+    monkeypatch.setattr(_session, "_request", watching)
     runner.run(program, OURS)
     return prepared[-1:] == [True]
 
@@ -150,6 +151,11 @@ UNUSUAL: dict[str, Program] = {
     "a jar of one's own": [("set attribute", ("cookies", lambda: {"a": "b"})), *call()],
     "no_proxy for one request": [
         ("set variable", ("http_proxy", "http://proxy:1")), *call(proxies={"no_proxy": "x"}),
+    ],
+    "a no_proxy that is no text": call(proxies={"no_proxy": 5}),
+    "a session's no_proxy that is no text": [
+        ("set attribute", ("proxies", lambda: {"no_proxy": 5})),
+        ("send", ("GET", "http://example.com/", {}, [])),
     ],
     "headers that are a dict": [("set attribute", ("headers", lambda: {"a": "b"})), *call()],
     "proxies that are none": [("set attribute", ("proxies", lambda: None)), *call()],
@@ -271,6 +277,123 @@ def test_a_subclass_that_looks_up_attributes_itself(runner: Runner) -> None:
         return outcome, {name for name in asked if name in _session_genuine.METHOD_NAMES}
 
     assert run(OURS) == run(STOCK)
+
+
+HELPERS = sorted(
+    {name for name in vars(_session) if name.startswith("_") and not name.startswith("__")}
+    | {name for name in vars(OURS) if name.startswith("_") and not name.startswith("__")}
+    | {"_request", "_send", "_prepare", "_merge", "_get", "_known_headers", "_follow"}
+)
+
+
+def test_what_a_subclass_calls_its_own_is_its_own(runner: Runner) -> None:
+    """Clients of an API are full of `_request` and `_send`."""
+
+    def run(base: Any) -> Any:
+        def refuse(*args: Any, **kwargs: Any) -> Any:
+            pytest.fail("called something of a subclass that is none of requests'")
+
+        names = [name for name in HELPERS if not name.startswith("_httpcore")]
+        return runner.run(PROGRAM, type("Client", (base,), dict.fromkeys(names, refuse)))
+
+    assert run(OURS) == run(STOCK)
+
+
+def test_a_class_between_ours_and_requests_is_asked(runner: Runner) -> None:
+    called: Counter[str] = Counter()
+    methods = {
+        name: counting(name, getattr(STOCK, name), called)
+        for name in _session_genuine.METHOD_NAMES - {"__getattribute__"}
+    }
+    between = type("Between", (STOCK,), methods)
+    made = runner.run(PROGRAM, type("Derived", (OURS, between), {}))
+    assert made == runner.run(PROGRAM, STOCK)
+    asked = called.copy()
+    called.clear()
+    runner.run(PROGRAM, type("Derived", (between, OURS), {}))
+    assert {*asked} == {*called}
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda session: session.get("http://a.test/", headers={"a": "b"}),
+        lambda session: session.post("http://a.test/", json=1),
+        lambda session: session.request("GET", "http://a.test/", None, "data"),
+        lambda session: session.request("GET", url="http://a.test/"),
+        lambda session: session.request(url="http://a.test/", method="GET", timeout=3),
+    ],
+)
+def test_a_mock_of_request_sees_the_arguments_as_they_came(ask: Any) -> None:
+    def calls(base: Any) -> Any:
+        with patch.object(STOCK, "request") as mock, base() as session:
+            ask(session)
+        return mock.call_args_list
+
+    assert calls(OURS) == calls(STOCK)
+
+
+def test_request_may_get_defaults_for_all_sessions(
+    runner: Runner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """``Session.request = partialmethod(Session.request, timeout=5)``, as many programs have it."""
+    monkeypatch.setattr(STOCK, "request", functools.partialmethod(STOCK.request, timeout=5))
+    ((_, _, records, *_),) = runner.run([("get", ("GET", "http://a.test/", {}, []))], OURS)
+    assert ("timeout", (int, 5)) in records[0][3]
+
+
+@pytest.mark.parametrize(
+    ("args", "kwargs"),
+    [
+        (("GET",), {}),
+        ((), {"url": "http://a.test/"}),
+        (("GET", "http://a.test/"), {"unknown": 1}),
+        (("GET", "http://a.test/"), {"url": 1}),
+        (tuple(range(30)), {}),
+    ],
+)
+def test_a_wrong_call_is_refused_as_by_requests(args: Any, kwargs: Any) -> None:
+    def refusal(base: Any) -> str:
+        with base() as session, pytest.raises(TypeError) as caught:
+            session.request(*args, **kwargs)
+        return str(caught.value)
+
+    assert refusal(OURS) == refusal(STOCK)
+
+
+def test_the_signature_of_request_is_that_of_requests() -> None:
+    def signature(base: Any) -> Any:
+        parameters = inspect.signature(base.request).parameters.values()
+        return [(each.name, each.kind, each.default) for each in parameters]
+
+    assert signature(OURS) == signature(STOCK)
+
+
+def test_an_adapter_whose_responses_have_no_list_of_history() -> None:
+    class Bare(requests.adapters.BaseAdapter):
+        def send(self, request: Any, *args: Any, **kwargs: Any) -> requests.Response:
+            response = requests.Response()
+            response.status_code, response.raw, response._content = 200, None, b""
+            response.history = None  # type: ignore[assignment]
+            return response
+
+        def close(self) -> None:
+            pass
+
+    with OURS() as session:
+        session.mount("http://", Bare())
+        assert session.get("http://a.test/").history is None
+
+
+def test_which_statuses_are_redirects_may_be_changed(
+    runner: Runner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(requests.models, "REDIRECT_STATI", (302, 333))
+    for status in (301, 302, 333):
+        head = [("Location", "/b"), ("Content-Length", "0")]
+        step = ("get", ("GET", "http://a.test/", {}, [(True, status, head, b"")]))
+        assert runner.run([step], OURS) == runner.run([step], STOCK)
+        assert len(runner.run([step], OURS)[0][2]) == (1 if status == 301 else 2)
 
 
 def test_a_property_in_the_place_of_an_attribute(runner: Runner) -> None:
