@@ -20,11 +20,22 @@ SOCKET = "socket"
 BARE_H2 = "bare-h2"
 #: The same with `jh2`, a compiled engine of the same shape.
 BARE_JH2 = "bare-jh2"
+AIOHTTP = "aiohttp"
+#: HTTPX on httpcore 1.0.9. On ours it is ours, in the cases of the kind `UNDER_HTTPX`.
+HTTPX = "httpx"
+PYREQWEST = "pyreqwest"
+#: The floor in an event loop: an `asyncio.Protocol`.
+ASYNCIO = "asyncio"
 
 PEERS = (
     *(OURS, URLLIB3, HTTPCORE_109, HTTPCORE2, HTTP_CLIENT, PYCURL, SOCKET),
     *(BARE_H2, BARE_JH2, STOCK, NIQUESTS),
+    *(AIOHTTP, HTTPX, PYREQWEST, ASYNCIO),
 )
+
+#: The kind of a case in an event loop, and of one under `httpx.AsyncClient`.
+ASYNC = "async"
+UNDER_HTTPX = "async-httpx"
 
 #: The variant of a contestant that speaks HTTP/1.1 in a case of HTTP/2.
 HTTP1 = "http1"
@@ -32,6 +43,8 @@ HTTP1 = "http1"
 #: does what a client does: it is told URL and fields for each request, and returns status, fields
 #: and body.
 BARE = "bare"
+#: The variants of a client that do not run in asyncio's own loop.
+UVLOOP, TRIO = "uvloop", "trio"
 #: The variant of a socket that keeps the body, in one buffer whose pages are there before.
 KEPT = "kept"
 
@@ -49,7 +62,7 @@ class Contestant(NamedTuple):
     Args:
         label: its name in the results.
         peer: which client it is, one of `PEERS`.
-        threads: how many threads send requests at the same time.
+        threads: how many threads send requests at the same time; in an event loop, how many tasks.
         connections: the limit of its pool; clients without a pool use one for each thread.
         variant: what is special about it, for the worker.
         share: the part of the case's requests that it sends; below one for those so slow that
@@ -159,6 +172,22 @@ OVER_HTTP1 = Contestant("ours-http1", OURS, variant=HTTP1)
 ONE_ADDRESS = Contestant("ours-one-address", OURS, variant="one")
 #: Ours, when no TLS session can be resumed.
 FULL_HANDSHAKE = Contestant("ours-full-handshake", OURS, variant="full")
+
+
+def _tasks(
+    peer: str, tasks: int = 100, share: float = 1.0, variant: str = "", connections: int = 100
+) -> Contestant:
+    """A client in an event loop."""
+    label = f"{peer}-{variant}" if variant else peer
+    return Contestant(label, peer, tasks, min(tasks, connections), share, variant)
+
+
+def _alone(peer: str, share: float = 1.0, variant: str = "") -> Contestant:
+    return _tasks(peer, 1, share, variant)
+
+
+#: Ours, with a connection for each task.
+ASYNC_UNCROWDED = _tasks(OURS)._replace(label="ours-100-on-100")
 
 CASES = (
     Case("get", "small GET", "core", "/small", len(SMALL_BODY), 1000, _ALL),
@@ -338,6 +367,91 @@ CASES = (
         http2=True,
     ),
     Case(
+        "async-get",
+        "async: small GET",
+        ASYNC,
+        "/small",
+        len(SMALL_BODY),
+        500,
+        (
+            *(_alone(OURS), _alone(OURS, variant=UVLOOP)),
+            *(_alone(AIOHTTP), _alone(AIOHTTP, variant=UVLOOP)),
+            *(_alone(HTTPCORE_109, 0.5), _alone(HTTPCORE2, 0.5), _alone(NIQUESTS, 0.5)),
+            *(_alone(PYREQWEST), _alone(ASYNCIO)),
+        ),
+    ),
+    Case(
+        "async-tasks-100",
+        "async: small GET, 100 tasks on as many connections",
+        ASYNC,
+        "/small",
+        len(SMALL_BODY),
+        100 * 15,
+        (
+            *(_tasks(OURS), _tasks(OURS, variant=UVLOOP)),
+            *(_tasks(AIOHTTP), _tasks(AIOHTTP, variant=UVLOOP)),
+            *(_tasks(HTTPCORE_109, share=1 / 15), _tasks(HTTPCORE2, share=1 / 5)),
+            *(_tasks(NIQUESTS, share=1 / 3), _tasks(PYREQWEST), _tasks(ASYNCIO)),
+        ),
+    ),
+    Case(
+        "async-tasks-1000",
+        "async: small GET, 1,000 tasks on 100 connections",
+        ASYNC,
+        "/small",
+        len(SMALL_BODY),
+        1000 * 2,
+        (*(_tasks(each, 1000) for each in (OURS, AIOHTTP, PYREQWEST)), ASYNC_UNCROWDED),
+    ),
+    Case(
+        "async-tls-get",
+        "async: small GET over TLS",
+        ASYNC,
+        "/small",
+        len(SMALL_BODY),
+        400,
+        tuple(_alone(each) for each in (OURS, AIOHTTP, HTTPCORE2, PYREQWEST, ASYNCIO)),
+        tls=True,
+    ),
+    Case(
+        "async-tls-tasks-100",
+        "async: small GET over TLS, 100 tasks on as many connections",
+        ASYNC,
+        "/small",
+        len(SMALL_BODY),
+        100 * 10,
+        tuple(_tasks(each) for each in (OURS, AIOHTTP, PYREQWEST, ASYNCIO)),
+        tls=True,
+    ),
+    Case(
+        "async-tls-body-10m",
+        "async: GET of 10 MB over TLS",
+        ASYNC,
+        f"/body/{10 * MEGA}",
+        10 * MEGA,
+        4,
+        tuple(_alone(each) for each in (OURS, AIOHTTP, HTTPCORE2, PYREQWEST, ASYNCIO)),
+        tls=True,
+    ),
+    Case(
+        "async-httpx-get",
+        "async: httpx.AsyncClient.get",
+        UNDER_HTTPX,
+        "/small",
+        len(SMALL_BODY),
+        200,
+        (_alone(OURS), _alone(HTTPX)),
+    ),
+    Case(
+        "async-httpx-tasks-100",
+        "async: httpx.AsyncClient.get, 100 tasks on as many connections",
+        UNDER_HTTPX,
+        "/small",
+        len(SMALL_BODY),
+        100 * 4,
+        (_tasks(OURS), _tasks(HTTPX, share=1 / 4)),
+    ),
+    Case(
         "import", "import httpcore, a process each", "import", "", 0, 5, _core(OURS, HTTPCORE_109)
     ),
     Case(
@@ -444,6 +558,16 @@ TARGETS = (
     # At least 0.9 of the rate.
     Target("h2-far-100m", "wall", 1.11, OVER_HTTP1.label),
     Target("h2-far-100m-1g", "wall", 1.11, OVER_HTTP1.label),
+    Target("async-get", "cpu", 0.70, AIOHTTP),
+    Target("async-tasks-100", "cpu", 0.60, AIOHTTP),
+    Target("async-tasks-100", "cpu", 0.10, HTTPCORE2),
+    Target("async-tasks-1000", "cpu", 1.5, ASYNC_UNCROWDED.label),
+    Target("async-tls-get", "cpu", 0.55, AIOHTTP),
+    Target("async-tls-tasks-100", "cpu", 0.55, AIOHTTP),
+    Target("async-tls-body-10m", "cpu", 0.5, AIOHTTP),
+    Target("async-httpx-get", "cpu", 0.75, HTTPX),
+    # At least 4.5 times the throughput.
+    Target("async-httpx-tasks-100", "wall", 0.222, HTTPX),
     Target("import", "cpu", 1.0, HTTPCORE_109),
     Target("import-adapter", "cpu", 1.15, STOCK),
 )

@@ -31,11 +31,15 @@ GROUPS = (
     ("connections", "Threads and new connections", ("threads-", "connect", "tls-connect")),
     ("requests", "Under requests", ("adapter-", "session-")),
     ("http2", "HTTP/2", ("h2-",)),
+    ("async", "In an event loop", ("async-",)),
 )
 RATIOS = "ratios"
 
 #: Whom ours is divided by: the first of these that took part.
-RIVALS = (cases.STOCK, cases.URLLIB3, cases.HTTPCORE2, cases.OVER_HTTP1.label)
+RIVALS = (
+    *(cases.STOCK, cases.URLLIB3, cases.HTTPX, cases.AIOHTTP, cases.HTTPCORE2),
+    cases.OVER_HTTP1.label,
+)
 
 #: Told apart by lightness too, for those who see no colours.
 OURS_CPU, OURS_WALL = "#1b5e82", "#7fb4cf"

@@ -30,13 +30,30 @@ _FAREWELL = 5.0
 #: proxies and CA bundles from it: a short fixed list measures the same thing everywhere.
 _INHERITED = ("PATH", "HOME", "LANG", "TMPDIR", "LD_LIBRARY_PATH", "SYSTEMROOT")
 
-#: Clients of an earlier day, or that put something in the place of urllib3, each in a virtual
-#: environment of its own.
-_PINNED = {
-    cases.NIQUESTS: ("niquests", "3.21.2"),
-    cases.HTTPCORE_109: ("httpcore", "1.0.9"),
-    cases.HTTPCORE2: ("httpcore2", "2.16.2"),
+#: Distributions and their versions. The first one gives an environment its name.
+Pins = dict[str, str]
+
+#: Clients of an earlier day, that put something in the place of urllib3, or that nothing else here
+#: needs, each in a virtual environment of its own.
+_PINNED: dict[str, Pins] = {
+    cases.NIQUESTS: {"niquests": "3.21.2"},
+    cases.HTTPCORE_109: {"httpcore": "1.0.9"},
+    cases.HTTPCORE2: {"httpcore2": "2.16.2"},
+    cases.PYREQWEST: {"pyreqwest": "0.15.1"},
+    cases.HTTPX: {"httpx": "0.28.1", "httpcore": "1.0.9"},
+    cases.AIOHTTP: {"aiohttp": "3.14.5"},
 }
+
+#: What these need beside in the asynchronous cases. They look for it when they are imported, so it
+#: does not stand in the environment whose import is measured.
+_ASYNCHRONOUS: dict[str, Pins] = {
+    cases.HTTPCORE_109: {"anyio": "4.16.0", "trio": "0.35.0"},
+    cases.HTTPCORE2: {"anyio": "4.16.0", "trio": "0.35.0"},
+}
+
+#: uvloop is not made for Windows.
+if os.name != "nt":
+    _ASYNCHRONOUS[cases.AIOHTTP] = {"uvloop": "0.23.0"}
 
 
 class WorkerError(Exception):
@@ -122,23 +139,37 @@ class Interpreters:
     def __init__(self) -> None:
         self._made: dict[str, str | Skipped] = {}
 
-    def of(self, peer: str) -> str:
-        """The interpreter for `peer`.
+    def of(self, peer: str, kind: str = "") -> str:
+        """The interpreter for `peer` in a case of that kind.
 
         Raises:
             Skipped: the pinned client could not be installed.
         """
-        if peer not in _PINNED:
+        pins = pins_of(peer, kind)
+        if not pins:
             return sys.executable
-        if peer not in self._made:
+        name = _directory_name(pins)
+        if name not in self._made:
             try:
-                self._made[peer] = _interpreter_with(*_PINNED[peer])
+                self._made[name] = _interpreter_with(pins)
             except Skipped as reason:
-                self._made[peer] = reason
-        made = self._made[peer]
+                self._made[name] = reason
+        made = self._made[name]
         if isinstance(made, Skipped):
             raise made
         return made
+
+
+def pins_of(peer: str, kind: str) -> Pins:
+    """What has to be installed for `peer`; nothing where it runs in this environment.
+
+    Ours under HTTPX runs where HTTPX is installed with httpcore 1.0.9, and goes before that one:
+    PYTHONPATH comes before what is installed.
+    """
+    if kind == cases.UNDER_HTTPX:
+        return _PINNED[cases.HTTPX]
+    pins = _PINNED.get(peer, {})
+    return {**pins, **_ASYNCHRONOUS.get(peer, {})} if kind == cases.ASYNC else pins
 
 
 def _environment(peer: str) -> dict[str, str]:
@@ -154,12 +185,17 @@ def _cache_directory(name: str) -> Path:
     return Path(home) / "httpcore-benchmarks" / f"{name}-{version}"
 
 
-def _interpreter_with(name: str, version: str) -> str:
+def _directory_name(pins: Pins) -> str:
+    (name, version), *others = pins.items()
+    return "-".join([name, version, *(other for other, _ in others)])
+
+
+def _interpreter_with(pins: Pins) -> str:
     """Made once, then found in the cache. `h2` is the one that ours has: nobody's merit."""
-    directory = _cache_directory(f"{name}-{version}")
+    directory = _cache_directory(_directory_name(pins))
     bin_directory, program = ("Scripts", "python.exe") if os.name == "nt" else ("bin", "python")
     python = str(directory / bin_directory / program)
-    versions = {name: version, "h2": importlib.metadata.version("h2")}
+    versions = {**pins, "h2": importlib.metadata.version("h2")}
     if _has(python, versions):
         return python
     pinned = [f"{each}=={wanted}" for each, wanted in versions.items()]

@@ -6,6 +6,9 @@ from typing import Any
 
 from . import cases
 
+#: Characters of the column of the contestants, or more where a name is longer.
+_LABEL = 16
+
 _VERDICTS = {True: "met", False: "MISSED", None: "not measured"}
 
 
@@ -13,22 +16,24 @@ def case_lines(result: dict[str, Any], targets: list[dict[str, Any]]) -> list[st
     """One timed case: a row for each contestant, a line for each target."""
     if "left_out" in result:
         return [f"{result['name']}: {result['title']}: {result['left_out']}"]
+    labels = (*result["contestants"], *result["absent"], *result["failed"])
+    width = max([_LABEL, *(len(label) + 1 for label in labels)])
     lines = [
         f"{result['name']}: {result['title']} ({result['requests']} requests a round)",
-        f"  {'':16}{'cpu us':>12}{'wall us':>12}{'ours/it cpu':>15}{'wall':>8}",
+        f"  {'':{width}}{'cpu us':>12}{'wall us':>12}{'ours/it cpu':>15}{'wall':>8}",
     ]
     for label, summary in result["contestants"].items():
         ratio = result["ratios"].get(label, {})
         lines.append(
-            f"  {label:16}{summary['cpu_us']:>12.1f}{summary['wall_us']:>12.1f}"
+            f"  {label:{width}}{summary['cpu_us']:>12.1f}{summary['wall_us']:>12.1f}"
             f"{_number(ratio.get('cpu')):>15}{_number(ratio.get('wall')):>8}"
         )
     lines += [
-        f"  {label:16}failed {len(reasons)} times, the last with: {reasons[-1]}"
+        f"  {label:{width}}failed {len(reasons)} times, the last with: {reasons[-1]}"
         for label, reasons in result["failed"].items()
         if label not in result["absent"]
     ]
-    lines += [f"  {label:16}absent: {reason}" for label, reason in result["absent"].items()]
+    lines += [f"  {label:{width}}absent: {reason}" for label, reason in result["absent"].items()]
     lines += [f"  target {target_line(target)}" for target in targets]
     return lines
 
@@ -67,12 +72,12 @@ def summary_lines(document: dict[str, Any]) -> list[str]:
 
 
 def failures(document: dict[str, Any]) -> list[str]:
-    """What of ours could not be run at all."""
+    """What of ours could not be run at all, though everything that it needs is installed."""
     failed = [
         f"{result['name']}: {label}: {reason}"
         for result in document["cases"]
         for label, reason in result["absent"].items()
-        if label.startswith(cases.OURS)
+        if label.startswith(cases.OURS) and label not in result.get("skipped", ())
     ]
     failed += [
         f"{result['name']}: {result['error']}" for result in document["memory"] if "error" in result

@@ -75,7 +75,7 @@ class Bench:
     def time(self, case: cases.Case) -> dict[str, Any]:
         """Run one timed case; its part of the JSON document."""
         result: dict[str, Any] = {"name": case.name, "title": case.title}
-        result.update(absent={}, failed={})
+        result.update(absent={}, skipped=[], failed={})
         if case.http2 and self._server.http2 is None:
             left_out = _NO_HTTP2.format(self._server.name)
             return {**result, "contestants": {}, "ratios": {}, "left_out": left_out}
@@ -151,12 +151,14 @@ class Bench:
             "authorities": str(self._authorities) if case.tls or case.http2 else "",
         }
         try:
-            interpreter = self._interpreters.of(contestant.peer)
+            interpreter = self._interpreters.of(contestant.peer, case.kind)
             workers[contestant.label] = persist(
                 lambda: Worker(interpreter, job), contestant, result["failed"]
             )
         except (Skipped, WorkerError) as reason:
             result["absent"][contestant.label] = str(reason)
+            if isinstance(reason, Skipped):
+                result["skipped"].append(contestant.label)
 
     def _take_turns(
         self, case: cases.Case, workers: dict[str, Worker], result: dict[str, Any]

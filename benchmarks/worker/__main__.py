@@ -5,7 +5,8 @@ client is not installed, or `{"error": reason}`. Each further line, `{"requests"
 round; its answer is `{"requests": n, "wall": seconds, "cpu": seconds}`, or for a memory check
 `{"moved": bytes, "growth": bytes}`. It ends when standard input does.
 
-Owns: the talk, the threads and the clocks. Must not know: how a request is sent.
+Owns: the talk, the threads and their clocks (`tasks` has those of event loops). Must not know:
+how a request is sent.
 """
 
 from __future__ import annotations
@@ -25,6 +26,9 @@ Round = Callable[[int], dict[str, Any]]
 
 #: How the kinds of memory checks begin.
 _MEMORY_CHECKS = ("stream", "upload", "content", "closed", "unread")
+
+#: What ours can use but does not need: event loops.
+_OPTIONAL = ("uvloop", "trio")
 
 #: Requests before the first round: connections are opened and lazy imports done.
 _WARM_UP = 3
@@ -111,6 +115,11 @@ def _prepare(job: Job) -> tuple[Round, str]:
         program = imports.Import(job)
         program.run(1)  # compiles what is not compiled yet
         return program.run, program.version
+    if job.kind.startswith("async"):
+        import tasks
+
+        in_tasks = tasks.Tasks(job)
+        return in_tasks.run, in_tasks.version
     return _prepare_timing(job)
 
 
@@ -130,7 +139,7 @@ def _first_answer(line: str) -> tuple[Round | None, dict[str, Any]]:
     try:
         run, version = _prepare(job)
     except ImportError as error:
-        if job.peer == "ours":
+        if job.peer == "ours" and error.name not in _OPTIONAL:
             return None, {"error": f"ours cannot be imported: {error}"}
         return None, {"skip": f"not installed: {error}"}
     except Exception as error:

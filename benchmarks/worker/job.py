@@ -15,14 +15,14 @@ class Job(NamedTuple):
 
     Args:
         peer: which client is used.
-        kind: which program is run, a key of `__main__.PROGRAMS`.
+        kind: which program is run, see `__main__`.
         url: what is asked for.
         received: bytes in the body of each answer.
         upload: bytes in the body of each request; above zero makes it a POST.
-        threads: how many threads send requests at the same time.
+        threads: how many threads, or tasks of an event loop, send requests at the same time.
         connections: the limit of the pool.
         authorities: the file of the CA bundle.
-        variant: what is special about this contestant, see `connects`.
+        variant: what is special about this contestant, see `connects` and `tasks`.
         file: a file of `received` or `upload` bytes, for the memory checks that need one.
         http2: whether the client is to speak HTTP/2.
         streams: how many streams a memory check opens, where it is their number that matters.

@@ -23,7 +23,7 @@ from job import HEADERS, Job
 Requester = Callable[[], int]
 
 #: Where a client is not called `httpcore`.
-_MODULES = {"httpcore2-2.16.2": "httpcore2"}
+MODULES = {"httpcore2-2.16.2": "httpcore2"}
 
 
 class Peer(Protocol):
@@ -52,7 +52,7 @@ class Httpcore:
     """Ours, httpcore 1.0.9 and httpcore2: one API, three interpreters."""
 
     def __init__(self, job: Job) -> None:
-        module = importlib.import_module(_MODULES.get(job.peer, "httpcore"))
+        module = importlib.import_module(MODULES.get(job.peer, "httpcore"))
         self.version = f"{module.__name__} {module.__version__}"
         if (job.peer == "httpcore-1.0.9") != (self.version == "httpcore 1.0.9"):
             raise RuntimeError(f"{job.peer} was to run, but this is {module.__file__}")

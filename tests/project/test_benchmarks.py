@@ -15,10 +15,12 @@ from typing import Any
 
 import pytest
 
+import httpcore
 from benchmarks import cases, processes, report, runner, servers
 from tests.support import ROOT
 
 PEERS = ("ours", "urllib3", "socket")
+ASYNC_PEERS = ("ours", "asyncio")
 HTTP2_PEERS = ("ours", "bare-h2", "stock")
 ROUNDS = 2
 
@@ -48,6 +50,13 @@ def outcome(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, dict[str, An
     checks = ("memory-upload", "memory-content", "memory-h2-closed")
     directory = tmp_path_factory.mktemp("benchmarks")
     return measure(directory, "embedded", PEERS, *timed, *checks, scale=0.01)
+
+
+@pytest.fixture(scope="module")
+def async_outcome(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    names = ("async-get", "async-tasks-1000", "async-tls-get")
+    directory = tmp_path_factory.mktemp("benchmarks-async")
+    return measure(directory, "embedded", ASYNC_PEERS, *names, scale=0.01)[1]
 
 
 @pytest.fixture(scope="module")
@@ -83,6 +92,64 @@ def test_imports_are_measured_in_processes_of_their_own(tmp_path: Path) -> None:
     assert tuple(adapter["contestants"]) == peers
     for contestant in adapter["contestants"].values():
         assert all(turn["requests"] == 1 for turn in contestant["rounds"])
+
+
+def test_every_contestant_of_an_event_loop_is_measured(async_outcome: dict[str, Any]) -> None:
+    by_name = {case["name"]: case for case in async_outcome["cases"]}
+    for case in by_name.values():
+        assert set(case["absent"]) == set(case["skipped"])
+        assert "ours" in case["contestants"]
+        assert all(len(each["rounds"]) == ROUNDS for each in case["contestants"].values())
+    assert "asyncio" in by_name["async-get"]["ratios"]
+    assert "asyncio" in by_name["async-tls-get"]["ratios"]
+
+
+def test_a_round_has_a_request_for_each_task(async_outcome: dict[str, Any]) -> None:
+    by_name = {case["name"]: case for case in async_outcome["cases"]}
+    crowd = by_name["async-tasks-1000"]["contestants"]
+    assert [turn["requests"] for turn in crowd["ours"]["rounds"]] == [1000] * ROUNDS
+    assert [turn["requests"] for turn in crowd["ours-100-on-100"]["rounds"]] == [100] * ROUNDS
+
+
+@pytest.fixture
+def embedded(tmp_path: Path) -> Iterator[servers.Server]:
+    servers.make_certificates(tmp_path)
+    server = servers.start_embedded(tmp_path)
+    yield server
+    server.stop()
+
+
+def open_worker(server: servers.Server, **fields: Any) -> processes.Worker:
+    """A worker of three tasks in the interpreter of the tests."""
+    length = len(cases.SMALL_BODY)
+    job = {"url": server.url("/small"), "received": length, "threads": 3, "connections": 2}
+    return processes.Worker(sys.executable, {**job, **fields})
+
+
+def test_httpx_runs_on_ours(embedded: servers.Server) -> None:
+    worker = open_worker(embedded, peer=cases.OURS, kind=cases.UNDER_HTTPX)
+    try:
+        assert worker.version.endswith(f" on httpcore {httpcore.__version__}")
+        turn = worker.ask({"requests": 7})
+        assert turn["requests"] == 6
+        assert turn["wall"] > 0
+    finally:
+        worker.close()
+
+
+def test_an_answer_too_short_is_found_in_a_task(embedded: servers.Server) -> None:
+    with pytest.raises(processes.WorkerError, match="13 of 14 bytes came"):
+        open_worker(embedded, peer=cases.ASYNCIO, kind=cases.ASYNC, received=14)
+
+
+def test_a_server_that_closes_fails_the_floor(embedded: servers.Server) -> None:
+    worker = open_worker(embedded, peer=cases.ASYNCIO, kind=cases.ASYNC)
+    try:
+        embedded.stop()
+        with pytest.raises(processes.WorkerError, match=r"ConnectionError|ConnectionReset"):
+            worker.ask({"requests": 3})
+    finally:
+        worker.close()
 
 
 def test_http2_is_left_out_without_nginx_and_says_so(outcome: tuple[str, dict[str, Any]]) -> None:
@@ -229,6 +296,23 @@ def test_an_environment_is_known_by_its_versions() -> None:
     assert not processes._has("no-such-interpreter", installed)
 
 
+def test_an_asynchronous_half_has_what_it_needs_in_an_environment_of_its_own() -> None:
+    assert processes.pins_of(cases.OURS, cases.ASYNC) == {}
+    alone = processes.pins_of(cases.HTTPCORE_109, "import")
+    assert alone == {"httpcore": "1.0.9"}
+    beside = processes.pins_of(cases.HTTPCORE_109, cases.ASYNC)
+    assert {**alone, **beside} == beside
+    assert {"anyio", "trio"} < set(beside)
+    assert processes._directory_name(alone) == "httpcore-1.0.9"
+    assert processes._directory_name(beside) == "httpcore-1.0.9-anyio-trio"
+
+
+def test_ours_under_httpx_runs_where_httpx_is() -> None:
+    for peer in (cases.OURS, cases.HTTPX):
+        pins = processes.pins_of(peer, cases.UNDER_HTTPX)
+        assert pins == {"httpx": "0.28.1", "httpcore": "1.0.9"}
+
+
 def turn(wall: float, cpu: float = 1.0, requests: int = 10) -> dict[str, float]:
     return {"wall": wall, "cpu": cpu, "requests": requests}
 
@@ -302,3 +386,18 @@ def test_what_of_ours_could_not_run_is_reported() -> None:
         "memory": [{"name": "memory-upload", "error": "broken"}],
     }
     assert report.failures(document) == ["get: ours: broken", "memory-upload: broken"]
+
+
+def test_ours_without_a_loop_that_is_not_installed_is_no_failure() -> None:
+    absent = {"ours": "broken", "ours-uvloop": "not installed: No module named 'uvloop'"}
+    case = {"name": "async-get", "absent": absent, "skipped": ["ours-uvloop"]}
+    assert report.failures({"cases": [case], "memory": []}) == ["async-get: ours: broken"]
+
+
+def test_a_long_name_does_not_move_the_columns() -> None:
+    summary = {"cpu_us": 1.0, "wall_us": 2.0}
+    long = "httpcore2-2.16.2-trio"
+    result = {"name": "n", "title": "t", "requests": 1, "ratios": {}, "absent": {}, "failed": {}}
+    result["contestants"] = {"ours": summary, long: summary}
+    _, head, mine, theirs = report.case_lines(result, [])
+    assert len({len(head), len(mine), len(theirs)}) == 1
