@@ -17,6 +17,7 @@ Source: `requests.sessions.Session`.
 
 from __future__ import annotations
 
+import operator
 import threading
 from collections import OrderedDict
 from collections.abc import Mapping
@@ -25,8 +26,9 @@ from typing import Any
 import requests
 import requests.models
 import requests.sessions
+from requests.exceptions import InvalidSchema
 
-from . import _fork, _session_environment, _session_genuine
+from . import _fork, _session_environment, _session_genuine, _unix
 from ._adapter import HTTPAdapter
 from ._raw import RawResponse
 from ._response import Response
@@ -60,7 +62,8 @@ class Session(_Stock):  # type: ignore[misc]
     normalised URL, the cookies) is kept for as long as nothing changes that it depends on.
     Subclasses, hooks, mocks and tracers see the same calls.
 
-    ``http+unix://`` is mounted too: requests has no adapter for it, so nothing else changes.
+    ``http+unix://`` needs no mount: it is sent by the adapter for ``http://``, if that is ours.
+    requests has none for it.
 
     Thread-safe where `requests.Session` is: any number of threads may send requests.
     """
@@ -76,9 +79,7 @@ class Session(_Stock):  # type: ignore[misc]
     def __init__(self) -> None:
         super().__init__()
         self.mount("https://", HTTPAdapter())
-        plain = HTTPAdapter()
-        self.mount("http://", plain)
-        self.mount("http+unix://", plain)
+        self.mount("http://", HTTPAdapter())
 
     def request(self, *args: Any, **kwargs: Any) -> requests.Response:
         """Send a request and return its response, as `requests.Session.request` does."""
@@ -122,6 +123,19 @@ class Session(_Stock):  # type: ignore[misc]
         )
 
     # -- sending
+
+    def get_adapter(self, url: Any) -> Any:
+        """Return the adapter that is mounted for `url`.
+
+        Raises InvalidSchema where there is none.
+        """
+        try:
+            return super().get_adapter(url)
+        except InvalidSchema:
+            adapter = self.adapters.get("http://")
+            if not _unix.is_unix(url) or not isinstance(adapter, HTTPAdapter):
+                raise
+            return adapter
 
     def send(self, request: requests.PreparedRequest, **kwargs: Any) -> requests.Response:
         """Send what was prepared, follow redirects, and return the response, as requests does."""
@@ -335,7 +349,7 @@ def _is_final(session: Any, response: Any) -> bool:
         type(response) is Response
         and response.status_code not in _models.REDIRECT_STATI
         and "is_redirect" not in response.__dict__
-        and _session_genuine.methods_of(type(session))[_FOLLOWING] == _OWN_METHODS[_FOLLOWING]
+        and _following_of(type(session)) == _OWN_FOLLOWING
         and _session_genuine.METHOD_NAMES.isdisjoint(session.__dict__)
     )
 
@@ -385,4 +399,5 @@ Session.request.__wrapped__ = _Stock.request  # type: ignore[attr-defined]
 
 _OWN_METHODS = _session_genuine.methods_of(Session)
 # Those of them that following a redirect begins with.
-_FOLLOWING = slice(4, 6)
+_following_of = operator.attrgetter("resolve_redirects", "get_redirect_target")
+_OWN_FOLLOWING = _following_of(Session)

@@ -37,6 +37,9 @@ PLAIN_JARS: Any = frozenset(
 # A default policy, attribute by attribute: its constructor sets thirteen by keyword.
 _POLICY = dict(vars(DefaultCookiePolicy()))
 
+# Up to Python 3.10 a jar gives its cookies in the order of their keys, later as they were added.
+_IS_SORTED = hasattr(http.cookiejar, "vals_sorted_by_key")
+
 _TEXT_OR_NONE = (str, type(None))
 
 
@@ -65,15 +68,22 @@ def add_all(jar: Any, source: Any) -> None:
     Raises Unusual.
     """
     into = jar._cookies
-    for by_path in list(source._cookies.values()):
+    for by_path in _in_order(source._cookies):
         if type(by_path) is not dict:
             raise Unusual
-        for by_name in list(by_path.values()):
+        for by_name in _in_order(by_path):
             if type(by_name) is not dict:
                 raise Unusual
-            for cookie in list(by_name.values()):
+            for cookie in _in_order(by_name):
                 copied = _copied(cookie)
                 into.setdefault(copied.domain, {}).setdefault(copied.path, {})[copied.name] = copied
+
+
+def _in_order(level: dict[str, Any]) -> list[Any]:
+    """Return the values of one level of a jar, in the order in which the jar gives them."""
+    if _IS_SORTED:
+        return [level.get(key) for key in sorted(level)]
+    return list(level.values())
 
 
 def _copied(cookie: Any) -> Cookie:

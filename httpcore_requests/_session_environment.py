@@ -47,7 +47,7 @@ class Environment:
     who makes them.
     """
 
-    __slots__ = ("_by_authority", "_data", "_netrc_paths", "ca_bundle", "has_proxies")
+    __slots__ = ("_by_authority", "_data", "_netrc_paths", "_user", "ca_bundle", "has_proxies")
 
     def __init__(self, data: dict[bytes, bytes]) -> None:
         self._data = data
@@ -56,12 +56,13 @@ class Environment:
         self.ca_bundle: str | None = (
             os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or None
         )
+        self._user = os.getuid()
         self._netrc_paths = _netrc_paths()
         self._by_authority: dict[str, dict[str, str]] = {}
 
     def holds(self, data: dict[bytes, bytes]) -> bool:
-        """Return whether `data` is the state that this was made from."""
-        return self._data == data
+        """Return whether `data` is the state that this was made from, for the same user."""
+        return self._data == data and self._user == os.getuid()
 
     def proxies_for(self, authority: str) -> dict[str, str]:
         """Return the proxies for URLs that begin with `authority` ("http://host:port"); not to be
@@ -88,12 +89,13 @@ class Environment:
 
 
 def _netrc_paths() -> list[str] | None:
-    """Return where requests looks for a netrc file; None where that needs the system's users."""
+    """Return where requests looks for a netrc file; None where that is another user's home.
+
+    Where there is no HOME, it is that of the user whose process this is.
+    """
     named = os.environ.get("NETRC")
     if named is not None:
         return None if named.startswith("~") else [named]
-    if not os.environ.get("HOME"):
-        return None
     return [os.path.expanduser(f"~/{name}") for name in _utils.NETRC_FILES]
 
 

@@ -47,26 +47,23 @@ class Watch:
     Parameters:
         owner: the module or class.
         names: attributes that lie on it; dots lead further.
+
+    Attributes:
+        look: returns what they are now, of `owner`.
+        genuine: what they were; None where some of it was not requests' own.
     """
 
-    __slots__ = ("_genuine", "_look", "names", "owner")
+    __slots__ = ("genuine", "look", "names", "owner")
 
     def __init__(self, owner: Any, *names: str) -> None:
         self.owner = owner
         self.names = names
-        self._look = operator.attrgetter(*names)
+        self.look = operator.attrgetter(*names)
         try:
-            found = self._look(owner)
+            found = self.look(owner)
         except AttributeError:
             found = ()
-        self._genuine: object = found if found and all(map(_is_own, found)) else None
-
-    def holds(self) -> bool:
-        """Return whether nothing was replaced. Thread-safe."""
-        try:
-            return bool(self._look(self.owner) == self._genuine)
-        except AttributeError:
-            return False
+        self.genuine: object = found if found and all(map(_is_own, found)) else None
 
 
 def _is_own(found: Any) -> bool:
@@ -154,7 +151,7 @@ _METHODS = (
     "get_redirect_target", "get_adapter", "rebuild_auth", "rebuild_proxies", "rebuild_method",
     "should_strip_auth", "__getattribute__",
 )  # fmt: skip
-_SESSION = Watch(STOCK_SESSION, *_METHODS[:-1])
+_SESSION = (Watch(STOCK_SESSION, *_METHODS[:-1]),)
 _SENDING = (
     Watch(
         requests.sessions,
@@ -164,7 +161,7 @@ _SENDING = (
 )
 
 #: All that is watched, by what it is left out of.
-ALL = (_PREPARING, _ENVIRONMENT, (_SESSION,), _SENDING)
+ALL = (_PREPARING, _ENVIRONMENT, _SESSION, _SENDING)
 
 #: Of a class of sessions, the methods that a fast way may leave out.
 methods_of = operator.attrgetter(*_METHODS)
@@ -172,28 +169,33 @@ methods_of = operator.attrgetter(*_METHODS)
 METHOD_NAMES = frozenset(_METHODS)
 
 
-def _all_hold(watches: tuple[Watch, ...]) -> bool:
-    for watch in watches:  # noqa: SIM110 - a generator costs as much as all that it asks
-        if not watch.holds():
-            return False
+def hold(watches: tuple[Watch, ...]) -> bool:
+    """Return whether nothing of what they watch was replaced. Thread-safe."""
+    try:
+        # A method of `Watch` would be a call for each.
+        for watch in watches:
+            if watch.look(watch.owner) != watch.genuine:
+                return False
+    except AttributeError:
+        return False
     return True
 
 
 def prepares() -> bool:
     """Return whether what `Session.prepare_request` calls is requests' own."""
-    return IS_KNOWN and _all_hold(_PREPARING)
+    return IS_KNOWN and hold(_PREPARING)
 
 
 def merges() -> bool:
     """Return whether what `Session.merge_environment_settings` calls is requests' own."""
-    return IS_KNOWN and _all_hold(_ENVIRONMENT)
+    return IS_KNOWN and hold(_ENVIRONMENT)
 
 
 def sends() -> bool:
     """Return whether what `Session.send` calls is requests' own."""
-    return IS_KNOWN and _all_hold(_SENDING)
+    return IS_KNOWN and hold(_SENDING)
 
 
 def is_stock_session() -> bool:
     """Return whether the methods of requests' own `Session` are what they were."""
-    return _SESSION.holds()
+    return hold(_SESSION)

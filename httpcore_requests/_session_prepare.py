@@ -186,7 +186,7 @@ def _cookies_and_header(
         cookies_.add_all(jar, own)
         if given:
             cookies_.add_all(jar, _cookiejar_from_dict(given) if type(given) is dict else given)
-    except (cookies_.Unusual, AttributeError):
+    except (cookies_.Unusual, AttributeError, TypeError):
         return None
     header = cookies_.header_for(jar, url.scheme, url.host, url.path)
     return jar, None if "cookie" in store else header

@@ -33,7 +33,7 @@ import requests.structures
 import requests.utils
 
 import httpcore_requests
-from httpcore_requests import _session, _session_environment, _session_genuine
+from httpcore_requests import _session, _session_cookies, _session_environment, _session_genuine
 from httpcore_requests._session_prepare import split_url
 from tests.support.servers import LocalServer
 from tests.support.sessions import NOW, Program, Runner, frozen, keep
@@ -440,12 +440,13 @@ print(seen)
 
 def test_an_attribute_that_is_gone_counts_as_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
     owner = SimpleNamespace(a=requests.get, b=requests.post)
-    watch = _session_genuine.Watch(owner, "a", "b")
-    assert watch.holds()
+    watches = (_session_genuine.Watch(owner, "a", "b"),)
+    assert _session_genuine.hold(watches)
     del owner.a
-    assert not watch.holds()
-    assert not _session_genuine.Watch(owner, "a", "b").holds()
-    assert not _session_genuine.Watch(SimpleNamespace(a=Mock(), b=len), "a", "b").holds()
+    assert not _session_genuine.hold(watches)
+    mocked = SimpleNamespace(a=Mock(), b=len)
+    for late in (owner, mocked):
+        assert not _session_genuine.hold((_session_genuine.Watch(late, "a", "b"),))
 
 
 # --- where nothing is known, nothing is left out
@@ -506,7 +507,57 @@ def test_hosts_in_mind_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(environment._by_authority) <= 2
 
 
+# --- cookies
+
+
+def test_cookies_are_copied_in_the_order_in_which_the_jar_gives_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    own = requests.cookies.RequestsCookieJar()
+    for domain in ("b.test", "a.test", "c.test"):
+        own.set("name", "value", domain=domain)
+    for is_sorted in (False, True):
+        monkeypatch.setattr(_session_cookies, "_IS_SORTED", is_sorted)
+        jar = _session_cookies.new_jar()
+        _session_cookies.add_all(jar, own)
+        domains = list(vars(jar)["_cookies"])
+        assert domains == (sorted(domains) if is_sorted else ["b.test", "a.test", "c.test"])
+
+
+@pytest.mark.parametrize("cookies", [
+    {"a.test": None}, {"a.test": {"/": None}}, {"a.test": {"/": {"a": None}}}, {None: {}, "a": {}},
+])  # fmt: skip
+def test_a_jar_that_holds_something_else_is_left_to_requests(cookies: dict[Any, Any]) -> None:
+    def prepare(base: Callable[[], Any]) -> Any:
+        with base() as session:
+            vars(session.cookies)["_cookies"] = copy.copy(cookies)
+            try:
+                return session.prepare_request(requests.Request("GET", "http://a.test/")).headers
+            except Exception as exc:
+                return type(exc), str(exc)
+
+    assert prepare(OURS) == prepare(STOCK)
+
+
 # --- what else sessions are used for
+
+
+def test_unix_sockets_need_no_mount() -> None:
+    url = "http+unix://%2Frun%2Fx.sock/"
+    with OURS() as session:
+        assert list(session.adapters) == ["https://", "http://"]
+        assert session.get_adapter(url) is session.get_adapter("http://")
+        with pytest.raises(requests.exceptions.InvalidSchema):
+            session.get_adapter("ftp://a.test/")
+        mounted = httpcore_requests.HTTPAdapter()
+        session.mount("http+unix://", mounted)
+        assert session.get_adapter(url) is mounted
+        del session.adapters["http+unix://"]
+        session.mount("http://", requests.adapters.BaseAdapter())
+        with pytest.raises(requests.exceptions.InvalidSchema):
+            session.get_adapter(url)
+        session.adapters.clear()
+        mounted.close()
 
 
 def repickle(session: Any) -> Any:

@@ -62,7 +62,7 @@ _QUERIES = (
 )
 _FRAGMENTS = ("", "", "", "", "", "#", "#a", "#a/b?c", "#ä")
 _SCHEMES = (
-    *("http", "http", "http", "https", "https", "HTTP", "Https", "http+unix", "mailto", "", "ftp"),
+    *("http", "http", "http", "https", "https", "HTTP", "Https", "http+x", "mailto", "", "ftp"),
 )
 
 _NAMES = (
