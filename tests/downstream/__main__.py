@@ -15,7 +15,7 @@ from pathlib import Path
 
 from .environment import Cache, IndexUnreachable, InstallFailed, pinned
 from .running import CHECKOUT, Result, run
-from .suites import HTTP2, OURS, STOCK, SUITES, Suite
+from .suites import HTTP2, OURS, SESSION, STOCK, SUITES, Suite
 
 # sysexits.h's EX_TEMPFAIL: nothing was found out, because the package index did not answer.
 UNREACHABLE = 75
@@ -81,6 +81,8 @@ def plan(suites: list[Suite], stock: bool) -> list[tuple[Suite, str]]:
     runs = [(suite, HTTP2) for suite in suites if suite.http2]
     for suite in suites:
         runs.append((suite, OURS))
+        if suite.session:
+            runs.append((suite, SESSION))
         if stock:
             runs.append((suite, STOCK))
     return runs

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from .environment import HERE, Cache, clean_environ
-from .suites import HTTP2, OURS, STOCK, Suite
+from .suites import HTTP2, OURS, SESSION, STOCK, Suite
 
 LISTS = HERE / "lists"
 CHECKOUT = HERE.parent.parent
@@ -33,7 +33,7 @@ class Result:
 
     Attributes:
         suite: the suite's name.
-        mode: `OURS`, `HTTP2` or `STOCK`.
+        mode: `OURS`, `HTTP2`, `SESSION` or `STOCK`.
         seconds: how long it took.
         passed, skipped, listed: tests; `listed` failed as the list says.
         failed: what failed, by test id, with the text; "" for the run as a whole.
@@ -55,8 +55,8 @@ def run(suite: Suite, cache: Cache, mode: str, more: list[str]) -> Result:
     """Run `suite` once; everything it prints goes to a file under ``cache.logs``.
 
     Parameters:
-        mode: `OURS`; `HTTP2`, with HTTP/2 in each adapter that is made; `STOCK`, with requests'
-            own adapter left in place.
+        mode: `OURS`; `HTTP2`, with HTTP/2 in each adapter that is made; `SESSION`, with our session
+            in place too; `STOCK`, with requests' own adapter left in place.
         more: further arguments for pytest, such as ``-k NAME``; the rules that hold for a
             whole suite do not apply then.
     """
@@ -121,7 +121,7 @@ def judge(
 
 
 # What of the plugin's counts is the number of requests.
-_COUNTS = {OURS: "ours", HTTP2: "http2", STOCK: "urllib3"}
+_COUNTS = {OURS: "ours", HTTP2: "http2", SESSION: "ours", STOCK: "urllib3"}
 
 # Stands in the place of pytest-httpbin's fixtures, whose servers speak HTTP/1 only.
 _WITH_HTTP2 = {"pytest_httpbin.plugin": "http2_httpbin"}

@@ -31,6 +31,7 @@ class Suite:
             `requests` counts what goes through its pools.
         http2: it is run a second time with HTTP/2 switched on in every adapter; so many
             responses, at the least, must have come over it then. 0: it is not run again.
+        session: it is run once more with our session in the place of requests', too.
     """
 
     name: str
@@ -45,6 +46,7 @@ class Suite:
     requests: int = 0
     core: bool = False
     http2: int = 0
+    session: bool = False
 
 
 SUITES = {
@@ -61,6 +63,7 @@ SUITES = {
             stand_in=("10.255.255.1",),
             requests=250,
             http2=200,
+            session=True,
         ),
         Suite(
             "requests-toolbelt",
@@ -68,6 +71,7 @@ SUITES = {
             # Stands in recorded bodies for the address of whoever recorded them, and must be as
             # long: the bodies are read by their recorded Content-Length.
             environment=(("IPADDR", "198.51.100.100"),),
+            session=True,
         ),
         Suite(
             "responses",
@@ -75,11 +79,13 @@ SUITES = {
             plugins=("pytest_asyncio.plugin", "pytest_httpserver.pytest_plugin"),
             arguments=("--asyncio-mode=auto",),
             requests=10,
+            session=True,
         ),
         Suite(
             "requests-mock",
             needs=("fixtures", "purl", "testtools", "requests-futures"),
             plugins=("requests_mock.contrib._pytest_plugin",),
+            session=True,
         ),
         Suite(
             "cachecontrol",
@@ -89,6 +95,7 @@ SUITES = {
             without=("cachecontrol",),
             needs=("cachecontrol[filecache,redis]", "cherrypy", "cheroot"),
             requests=50,
+            session=True,
         ),
         Suite(
             "betamax",
@@ -98,6 +105,7 @@ SUITES = {
             plugins=("betamax.fixtures.pytest",),
             stand_in=("httpbin.org", "api.github.com", "www.amazon.com"),
             requests=20,
+            session=True,
         ),
         # Its adapter overrides get_connection with a urllib3 pool of its own: ours must let it.
         Suite("requests-unixsocket", needs=("waitress",)),
@@ -194,6 +202,7 @@ SUITES = {
             needs=("opentelemetry-test-utils", "mocket"),
             arguments=("tests",),
             requests=60,
+            session=True,
         ),
         # Its tests of requests go through requests-mock; what is left are its subclass of the
         # adapter, its TLS settings and its proxies.
@@ -205,8 +214,9 @@ SUITES = {
     ]
 }
 
-# How a suite is run: with our adapter, with ours and HTTP/2, with the one of requests.
-OURS, HTTP2, STOCK = "ours", "http2", "stock"
+# How a suite is run: with our adapter, with ours and HTTP/2, with our session and adapter, with
+# those of requests.
+OURS, HTTP2, SESSION, STOCK = "ours", "http2", "session", "stock"
 
 # What the adapter itself stands on, and what every suite runs under.
 COMMON = ("h11", "h2", "certifi", "idna", "requests", "urllib3", "pytest", "pytest-timeout")

@@ -24,7 +24,7 @@ from tests.downstream.environment import Cache, IndexUnreachable, InstallFailed
 from tests.downstream.plugin import stand_in
 from tests.downstream.plugin.listing import Entry, read_list
 from tests.downstream.running import Result, judge
-from tests.downstream.suites import HTTP2, OURS, STOCK, SUITES, Suite
+from tests.downstream.suites import HTTP2, OURS, SESSION, STOCK, SUITES, Suite
 
 WANTED = {
     "requests",
@@ -109,7 +109,7 @@ def judged(code: int | None = 0, mode: str = OURS, whole: bool = True, **changes
 def test_a_good_run() -> None:
     result = judged()
     assert (result.passed, result.skipped, result.listed, result.failed) == (2, 1, 1, {})
-    assert [judged(mode=mode).requests for mode in (OURS, HTTP2, STOCK)] == [7, 5, 3]
+    assert [judged(mode=mode).requests for mode in (OURS, HTTP2, SESSION, STOCK)] == [7, 5, 7, 3]
 
 
 @pytest.mark.parametrize(
@@ -167,6 +167,9 @@ def test_what_is_run() -> None:
         (twice, HTTP2), (once, OURS), (twice, OURS)
     ]  # fmt: skip
     assert (once, STOCK) in command.plan([once], stock=True)
+    both = Suite("both", session=True)
+    assert command.plan([both], stock=False) == [(both, OURS), (both, SESSION)]
+    assert SUITES["requests"].session
     assert SUITES["requests"].http2 > 100
 
 
@@ -290,10 +293,16 @@ def test_stale():
 def test_over_http2():
     settings = getattr(requests.Session().adapters["https://"], "_settings", None)
     assert settings is None or not settings.http2
+
+def test_class_of_session():
+    assert requests.Session is requests.sessions.Session
+    assert requests.Session.__module__ == "requests.sessions"
 """
 LIST = """
 [http2]
 test_it.py::test_over_http2  # says the list
+[session]
+test_it.py::test_class_of_session  # says the list, too
 [ours]
 test_it.py::test_stale  # passes all the same
 test_it.py::test_gone  # there is no such test
@@ -303,7 +312,8 @@ test_it.py::test_listed  # fails everywhere
 
 
 @pytest.mark.parametrize(
-    ("mode", "passed", "listed", "sent"), [(OURS, 3, 1, 1), (HTTP2, 2, 2, 0), (STOCK, 4, 1, 1)]
+    ("mode", "passed", "listed", "sent"),
+    [(OURS, 4, 1, 1), (HTTP2, 3, 2, 0), (SESSION, 3, 2, 1), (STOCK, 5, 1, 1)],
 )
 def test_the_plugin(tmp_path: Path, mode: str, passed: int, listed: int, sent: int) -> None:
     module = "requests.adapters" if mode == STOCK else "httpcore_requests"

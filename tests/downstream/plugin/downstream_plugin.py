@@ -9,7 +9,8 @@ the suite's own environment, from a directory of its own: the suite's ``tests`` 
 meet ours.
 
 Told by the environment: ``DOWNSTREAM_MODE`` ("stock": leave requests alone; "http2": switch HTTP/2
-on in each adapter), ``DOWNSTREAM_CORE`` (not empty: the suite stands on httpcore itself),
+on in each adapter; "session": put our session in place, too),
+``DOWNSTREAM_CORE`` (not empty: the suite stands on httpcore itself),
 ``DOWNSTREAM_STAND_IN`` (names that lead to this machine instead of the internet),
 ``DOWNSTREAM_LIST`` (the suite's list), ``DOWNSTREAM_REPORT`` (where the report goes).
 """
@@ -72,7 +73,7 @@ else:
     import httpcore
     import httpcore_requests
 
-    httpcore_requests.install()
+    httpcore_requests.install(session=MODE == "session")
     if MODE == "http2":
         defaults: Any = httpcore_requests.HTTPAdapter.__init__.__kwdefaults__
         assert defaults["http2"] is False
@@ -84,7 +85,12 @@ _internet = internet(tuple(os.environ.get("DOWNSTREAM_STAND_IN", "").split()))
 
 
 # Of the list, what holds in which mode.
-_SECTIONS = {"stock": ("both",), "ours": ("both", "ours"), "http2": ("both", "ours", "http2")}
+_SECTIONS = {
+    "stock": ("both",),
+    "ours": ("both", "ours"),
+    "http2": ("both", "ours", "http2"),
+    "session": ("both", "ours", "session"),
+}
 
 
 def pytest_sessionstart() -> None:
@@ -144,4 +150,7 @@ def _in_place() -> bool:
     in_place = requests.adapters.HTTPAdapter is requests.sessions.HTTPAdapter
     if not STOCK:
         in_place = in_place and requests.adapters.HTTPAdapter is httpcore_requests.HTTPAdapter
+        session = httpcore_requests.Session
+        placed = [found is session for found in (requests.Session, requests.sessions.Session)]
+        in_place = in_place and placed == [MODE == "session"] * 2
     return in_place

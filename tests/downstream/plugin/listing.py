@@ -9,6 +9,8 @@ A line is ``test id  # reason``; the sections say what kind of reason it is:
     private of urllib3, say.
 ``[http2]``
     fails with our adapter when HTTP/2 is on, and what it asserts is not so in HTTP/2.
+``[session]``
+    fails with our session, and asserts on how requests' own goes about it.
 ``[both]``
     fails with stock too, in the pinned environment.
 
@@ -23,7 +25,7 @@ import sys
 from pathlib import Path
 from typing import NamedTuple
 
-_match_section = re.compile(r"\[(ours|http2|both)(?: >= (\d+)\.(\d+))?\]").fullmatch
+_match_section = re.compile(r"\[(ours|http2|session|both)(?: >= (\d+)\.(\d+))?\]").fullmatch
 
 
 class Entry(NamedTuple):
