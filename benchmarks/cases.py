@@ -278,6 +278,15 @@ CASES = (
         _SESSIONS,
     ),
     Case(
+        "session-redirect",
+        "Session.get, redirected once",
+        "session",
+        "/redirect",
+        len(SMALL_BODY),
+        150,
+        _SESSIONS,
+    ),
+    Case(
         "session-threads-32",
         "Session.get, 32 threads on one session with as many connections",
         "session",
@@ -546,6 +555,7 @@ TARGETS = (
     Target("adapter-send", "wall", 0.55, STOCK),
     Target("session-get", "cpu", 0.30, STOCK),
     Target("session-get-cookie", "cpu", 0.40, STOCK),
+    Target("session-redirect", "cpu", 0.40, STOCK),
     Target("session-threads-32", "cpu", 0.35, STOCK),
     Target("session-1m", "cpu", 0.55, STOCK),
     Target("session-100m", "cpu", 0.15, STOCK),

@@ -6,7 +6,7 @@ JSON and ends when its standard input does, so it cannot outlive the runner.
 
 Owns: just enough of RFC 9112 for the benchmark's own clients. Must not know: this package.
 
-    GET /small, GET /cookie, GET /body/<bytes>, POST /sink
+    GET /small, GET /cookie, GET /redirect (to /small), GET /body/<bytes>, POST /sink
 """
 
 from __future__ import annotations
@@ -36,9 +36,12 @@ def _answer(body: bytes, extra: bytes = b"") -> bytes:
     return b"%s%sContent-Length: %d\r\n\r\n%s" % (_COMMON, extra, len(body), body)
 
 
+_REDIRECT = _answer(b"", b"Location: /small\r\n").replace(b"200 OK", b"302 Found", 1)
+
 _FIXED = {
     b"/small": _answer(SMALL_BODY),
     b"/cookie": _answer(SMALL_BODY, _COOKIE),
+    b"/redirect": _REDIRECT,
     b"/sink": _answer(SINK_BODY),
 }
 

@@ -51,6 +51,7 @@ CHOSEN = {
     "adapter-send": (cases.STOCK,),
     "session-get": (cases.STOCK, cases.NIQUESTS),
     "session-get-cookie": (cases.STOCK, cases.NIQUESTS),
+    "session-redirect": (cases.STOCK,),
     "session-threads-32": (cases.STOCK, cases.NIQUESTS),
     "session-1m": (cases.STOCK,),
     "session-100m": (cases.STOCK,),

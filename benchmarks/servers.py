@@ -64,6 +64,7 @@ http {{
             add_header Set-Cookie "session=0123456789abcdef; Path=/";
             return 200 "{small}";
         }}
+        location = /redirect {{ return 302 /small; }}
         location = /sink {{ return 200 "{sink}"; }}
     }}
 }}

@@ -1,4 +1,4 @@
-"""requests, with its own adapter and with ours.
+"""requests, with its own session and adapter and with ours.
 
 Owns: one request through `requests`, its body read. Must not know: threads, clocks.
 The classes have the two verbs of `peers.Peer`.
@@ -35,9 +35,14 @@ def make_adapter(peer: str, connections: int = 1, http2: bool = False) -> tuple[
 def make_session(
     peer: str, connections: int = 1, http2: bool = False
 ) -> tuple[requests.Session, str]:
-    """A session with the adapter of `peer` mounted, and the version of that."""
+    """The session of `peer` with its adapter mounted, and the version of that."""
     adapter, version = make_adapter(peer, connections, http2)
-    session = requests.Session()
+    if peer == "ours":
+        import httpcore_requests
+
+        session: requests.Session = httpcore_requests.Session()
+    else:
+        session = requests.Session()
     session.mount("http://", adapter)
     session.mount("https://", adapter)
     return session, version
@@ -95,7 +100,7 @@ class NewSession:
         if job.peer == "ours":
             import httpcore_requests
 
-            httpcore_requests.install()
+            httpcore_requests.install(session=True)
         self._job = job
 
     def requester(self) -> Requester:
