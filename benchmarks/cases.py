@@ -381,11 +381,11 @@ CASES = (
         ASYNC,
         "/small",
         len(SMALL_BODY),
-        500,
+        1000,
         (
             *(_alone(OURS), _alone(OURS, variant=UVLOOP)),
             *(_alone(AIOHTTP), _alone(AIOHTTP, variant=UVLOOP)),
-            *(_alone(HTTPCORE_109, 0.5), _alone(HTTPCORE2, 0.5), _alone(NIQUESTS, 0.5)),
+            *(_alone(HTTPCORE_109, 1 / 5), _alone(HTTPCORE2, 1 / 5), _alone(NIQUESTS, 1 / 8)),
             *(_alone(PYREQWEST), _alone(ASYNCIO)),
         ),
     ),
@@ -399,8 +399,8 @@ CASES = (
         (
             *(_tasks(OURS), _tasks(OURS, variant=UVLOOP)),
             *(_tasks(AIOHTTP), _tasks(AIOHTTP, variant=UVLOOP)),
-            *(_tasks(HTTPCORE_109, share=1 / 15), _tasks(HTTPCORE2, share=1 / 5)),
-            *(_tasks(NIQUESTS, share=1 / 3), _tasks(PYREQWEST), _tasks(ASYNCIO)),
+            *(_tasks(HTTPCORE_109, share=1 / 15), _tasks(HTTPCORE2, share=2 / 15)),
+            *(_tasks(NIQUESTS, share=1 / 5), _tasks(PYREQWEST), _tasks(ASYNCIO)),
         ),
     ),
     Case(
@@ -418,8 +418,11 @@ CASES = (
         ASYNC,
         "/small",
         len(SMALL_BODY),
-        400,
-        tuple(_alone(each) for each in (OURS, AIOHTTP, HTTPCORE2, PYREQWEST, ASYNCIO)),
+        600,
+        (
+            *(_alone(OURS), _alone(AIOHTTP), _alone(HTTPCORE2, 1 / 5)),
+            *(_alone(PYREQWEST), _alone(ASYNCIO)),
+        ),
         tls=True,
     ),
     Case(
@@ -438,8 +441,11 @@ CASES = (
         ASYNC,
         f"/body/{10 * MEGA}",
         10 * MEGA,
-        4,
-        tuple(_alone(each) for each in (OURS, AIOHTTP, HTTPCORE2, PYREQWEST, ASYNCIO)),
+        6,
+        (
+            *(_alone(OURS), _alone(AIOHTTP), _alone(HTTPCORE2, 1 / 3)),
+            *(_alone(PYREQWEST), _alone(ASYNCIO)),
+        ),
         tls=True,
     ),
     Case(
@@ -448,8 +454,8 @@ CASES = (
         UNDER_HTTPX,
         "/small",
         len(SMALL_BODY),
-        200,
-        (_alone(OURS), _alone(HTTPX)),
+        300,
+        (_alone(OURS), _alone(HTTPX, 1 / 3)),
     ),
     Case(
         "async-httpx-tasks-100",
