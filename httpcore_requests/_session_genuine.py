@@ -118,6 +118,7 @@ _PREPARING = (
         *("prepare_headers", "prepare_cookies", "prepare_body", "prepare_content_length"),
         *("prepare_auth", "prepare_hooks", "register_hook"),
     ),
+    Watch(http.cookiejar.DefaultCookiePolicy, "__init__", "__new__"),
     Watch(
         requests.structures.CaseInsensitiveDict,
         *("__init__", "__setitem__", "__iter__", "__getitem__"),
@@ -131,6 +132,23 @@ _PREPARING = (
         *("__init__", "__iter__", "update", "set_cookie", "add_cookie_header"),
         *("_cookies_for_request", "clear_expired_cookies"),
     ),
+)
+
+# What decides on cookies; asked where there are some.
+_COOKIES = (
+    Watch(
+        http.cookiejar.DefaultCookiePolicy,
+        *("return_ok", "domain_return_ok", "path_return_ok", "return_ok_version"),
+        *("return_ok_verifiability", "return_ok_secure", "return_ok_expires", "return_ok_port"),
+        *("return_ok_domain", "is_blocked", "is_not_allowed"),
+    ),
+    Watch(http.cookiejar.Cookie, "is_expired", "__init__"),
+    Watch(
+        http.cookiejar.CookieJar,
+        *("_cookies_for_domain", "_cookie_attrs", "set_cookie", "clear", "__iter__"),
+    ),
+    Watch(http.cookiejar, "request_host", "request_path", "eff_request_host", "is_third_party"),
+    Watch(requests.cookies.MockRequest, "__init__", "get_full_url", "has_header"),
 )
 
 _ENVIRONMENT = (
@@ -161,7 +179,7 @@ _SENDING = (
 )
 
 #: All that is watched, by what it is left out of.
-ALL = (_PREPARING, _ENVIRONMENT, _SESSION, _SENDING)
+ALL = (_PREPARING, _COOKIES, _ENVIRONMENT, _SESSION, _SENDING)
 
 #: Of a class of sessions, the methods that a fast way may leave out.
 methods_of = operator.attrgetter(*_METHODS)
@@ -184,6 +202,11 @@ def hold(watches: tuple[Watch, ...]) -> bool:
 def prepares() -> bool:
     """Return whether what `Session.prepare_request` calls is requests' own."""
     return IS_KNOWN and hold(_PREPARING)
+
+
+def matches_cookies() -> bool:
+    """Return whether http.cookiejar decides on cookies by functions of its own, and in silence."""
+    return hold(_COOKIES) and not http.cookiejar.debug  # type: ignore[attr-defined]
 
 
 def merges() -> bool:

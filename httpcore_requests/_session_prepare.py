@@ -25,6 +25,7 @@ from requests.models import PreparedRequest
 from requests.structures import CaseInsensitiveDict
 
 from . import _session_cookies as cookies_
+from . import _session_genuine
 from ._session_environment import Environment
 
 # Escapes of what must be escaped; those of letters, digits, "-", ".", "_" and "~" are undone.
@@ -181,6 +182,8 @@ def _cookies_and_header(
         return jar, None
     # http.cookiejar takes the host from that field where it is set.
     if (given and type(given) is not dict and type(given) not in jars) or "host" in store:
+        return None
+    if not _session_genuine.matches_cookies():
         return None
     try:
         cookies_.add_all(jar, own)

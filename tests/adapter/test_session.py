@@ -524,6 +524,19 @@ def test_cookies_are_copied_in_the_order_in_which_the_jar_gives_them(
         assert domains == (sorted(domains) if is_sorted else ["b.test", "a.test", "c.test"])
 
 
+def test_cookies_are_left_to_a_cookiejar_that_logs(
+    runner: Runner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines: dict[Any, list[str]] = {}
+    for base in (STOCK, OURS):
+        logger = Mock()
+        monkeypatch.setattr(http.cookiejar, "debug", True)
+        monkeypatch.setattr(http.cookiejar, "logger", logger)
+        runner.run([("set cookies", ([("a", "1", {})],)), *call()], base)
+        lines[base] = [str(each) for each in logger.debug.mock_calls]
+    assert lines[OURS] == lines[STOCK] != []
+
+
 @pytest.mark.parametrize("cookies", [
     {"a.test": None}, {"a.test": {"/": None}}, {"a.test": {"/": {"a": None}}}, {None: {}, "a": {}},
 ])  # fmt: skip

@@ -29,6 +29,10 @@ from tests.support.wire import Wire
 CORE_BUDGET = 45
 #: Python calls of `adapter.send(prepared)` plus `.content`, likewise.
 ADAPTER_BUDGET = 85
+#: Python calls of `Session.get` plus `.content`, likewise: half as many again as the adapter's.
+SESSION_BUDGET = 140
+#: The same with a cookie in the jar.
+COOKIE_BUDGET = 152
 #: The same through an HTTP proxy that forwards.
 PROXY_BUDGET = 100
 #: Python calls of `await pool.request("GET", url)` of an asynchronous pool, likewise; with those of
@@ -88,6 +92,20 @@ def test_a_warm_adapter_send_and_content(serve: Serve) -> None:
     assert server.accepted == 1
     # One of them is the lambda.
     assert calls.python.total() - 1 <= ADAPTER_BUDGET, calls
+
+
+@pytest.mark.parametrize(("cookies", "budget"), [({}, SESSION_BUDGET), ({"a": "b"}, COOKIE_BUDGET)])
+def test_a_warm_session_get(serve: Serve, cookies: dict[str, str], budget: int) -> None:
+    server = serve(answer)
+    with httpcore_requests.Session() as session:
+        session.cookies.update(cookies)
+        get_content = attrgetter("content")
+        get = partial(session.get, server.url)
+        assert get().content == BODY
+        calls = count(lambda: get_content(get()))
+    assert server.accepted == 1
+    # One of them is the lambda.
+    assert calls.python.total() - 1 <= budget, calls
 
 
 @pytest.mark.parametrize("user", ["", "user:password@"], ids=["open", "with credentials"])
