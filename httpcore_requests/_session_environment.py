@@ -67,8 +67,6 @@ class Environment:
     def proxies_for(self, authority: str) -> dict[str, str]:
         """Return the proxies for URLs that begin with `authority` ("http://host:port"); not to be
         changed."""
-        if not self.has_proxies:
-            return {}
         found: Any = self._by_authority.get(authority)
         if found is None:
             if len(self._by_authority) >= _MAX_HOSTS:

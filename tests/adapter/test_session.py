@@ -19,6 +19,7 @@ import threading
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator
+from http.client import HTTPMessage
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -67,6 +68,15 @@ PROGRAM: Program = [
     ("get", ("GET", "https://example.com/?a=b", {"params": lambda: {"c": "d"}}, [])),
     ("merge", ("GET", "http://example.com/", {"proxies": dict}, [])),
 ]  # fmt: skip
+
+
+def sent_before(response: Any, *args: Any, **kwargs: Any) -> Any:
+    """Answer with a response that has a history, whose cookies count, too."""
+    earlier = copy.copy(response)
+    earlier.raw = SimpleNamespace(_original_response=SimpleNamespace(msg=HTTPMessage()))
+    earlier.raw._original_response.msg["Set-Cookie"] = "earlier=1"
+    response.history = [earlier]
+    return response
 
 
 # --- which requests take the fast way
@@ -159,6 +169,18 @@ UNUSUAL: dict[str, Program] = {
     ],
     "headers that are a dict": [("set attribute", ("headers", lambda: {"a": "b"})), *call()],
     "proxies that are none": [("set attribute", ("proxies", lambda: None)), *call()],
+    "headers that become a dict": [
+        *call(), ("set attribute", ("headers", lambda: {"a": "b"})), *call(),
+    ],
+    "a netrc file in a home that is named": [
+        ("write netrc", ("named", True)), ("set variable", ("NETRC", "~/named")), *call(),
+    ],
+    "settings that are dicts": [
+        ("set attribute", ("verify", lambda: {"a": "b"})), *call(verify={"c": "d", "e": None}),
+    ],
+    "a hook that has sent requests": [
+        ("set attribute", ("hooks", lambda: {"response": [sent_before]})), *call(),
+    ],
     "parameters that are none": [("set attribute", ("params", lambda: None)), *call()],
 }  # fmt: skip
 
