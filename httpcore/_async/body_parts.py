@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 from .._core import prepared as plain
-from .._core.prepared import Prepared, to_part
+from .._core.prepared import Framing, Prepared, to_part
 
 
 def body_parts(prepared: Prepared) -> AsyncIterator[bytes]:
@@ -19,6 +19,11 @@ def body_parts(prepared: Prepared) -> AsyncIterator[bytes]:
     They are read within the task: a file that is slow holds the event loop up.
     """
     return _BodyParts(prepared)
+
+
+def framed_parts(prepared: Prepared) -> AsyncIterator[bytes]:
+    """Return them as they go on the wire; see `_core.prepared.framed_parts`."""
+    return _FramedParts(prepared)
 
 
 class _BodyParts:
@@ -43,4 +48,26 @@ class _BodyParts:
             return part if type(part) is bytes else to_part(part)
         for part in self._plain:
             return part
+        raise StopAsyncIteration
+
+
+class _FramedParts:
+    """See `framed_parts`."""
+
+    __slots__ = ("_framing", "_parts")
+
+    def __init__(self, prepared: Prepared) -> None:
+        self._parts = _BodyParts(prepared)
+        self._framing = Framing(prepared.length)
+
+    def __aiter__(self) -> _FramedParts:
+        return self
+
+    async def __anext__(self) -> bytes:
+        framing = self._framing
+        while not framing.ended:
+            part = await anext(self._parts, None)
+            framed = framing.end() if part is None else framing.frame(part)
+            if framed:
+                return framed
         raise StopAsyncIteration

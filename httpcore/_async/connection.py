@@ -25,7 +25,7 @@ from .._ssl import default_ssl_context
 from .._trace import AsyncTrace, awaited, debug, log_hook
 from .._url import Origin
 from .dialing import carry_out
-from .http2 import AsyncHTTP2Connection, refuse_http2
+from .http2 import AsyncHTTP2Connection
 from .http11 import AsyncHTTP11Connection
 from .interfaces import AsyncConnectionInterface
 from .task_lock import TaskLock
@@ -44,7 +44,6 @@ class AsyncHTTPConnection(
     """
 
     asynchronous = True
-    _load_http2 = staticmethod(refuse_http2)
     opened: AsyncHTTP11Connection | AsyncHTTP2Connection | None
 
     def _set_up(self, origin: Origin, settings: ConnectionSettings) -> None:

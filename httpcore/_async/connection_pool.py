@@ -36,7 +36,7 @@ from .._models import Request, Response
 from .._trace import awaited, debug
 from .._url import Origin
 from .connection import AsyncHTTPConnection
-from .http2 import AsyncHTTP2Connection, refuse_http2
+from .http2 import AsyncHTTP2Connection
 from .http11 import AsyncHTTP11Connection
 from .interfaces import AsyncConnectionInterface, AsyncRequestInterface
 from .loop_slots import LoopSlots
@@ -114,7 +114,6 @@ class AsyncConnectionPool(PoolBase[AsyncNetworkBackend], AsyncRequestInterface):
     _make_backend = AutoBackend
 
     _join_hooks = staticmethod(awaited)
-    _load_http2 = staticmethod(refuse_http2)
 
     # Sending
 

@@ -246,6 +246,10 @@ class AsyncHTTP11Connection(H1State, AsyncConnectionInterface):
             await close_rest()
 
 
+async def nothing() -> None:
+    """Do nothing, for `traced`."""
+
+
 async def traced(
     trace: AsyncTrace,
     name: str,

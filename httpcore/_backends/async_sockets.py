@@ -39,6 +39,8 @@ class AsyncSocketStream(SocketStream, AsyncNetworkStream):
 
     __slots__ = ("_moved",)
 
+    pending = b""  # all that was written and not taken is with the caller
+
     def __init__(self, sock: Any, peer: str) -> None:
         sock.settimeout(0)
         super().__init__(sock, peer)
@@ -63,9 +65,9 @@ class AsyncSocketStream(SocketStream, AsyncNetworkStream):
         """Give other tasks their turn."""
         raise NotImplementedError(f"{type(self).__name__} does not implement _let_others_go_on()")
 
-    def _has_arrived(self) -> bool:
+    def has_arrived(self) -> bool:
         """Return whether there is something to read."""
-        raise NotImplementedError(f"{type(self).__name__} does not implement _has_arrived()")
+        raise NotImplementedError(f"{type(self).__name__} does not implement has_arrived()")
 
     def _renewed(self: Stream, sock: Any) -> Stream:
         """Return the stream for `sock`, which has taken this one's descriptor over; this one does
@@ -147,7 +149,7 @@ class AsyncSocketStream(SocketStream, AsyncNetworkStream):
         sent = 0
         try:
             while sent < size:
-                if self._has_arrived():
+                if self.has_arrived():
                     break
                 try:
                     count = send(sent)
@@ -194,7 +196,7 @@ class AsyncSocketStream(SocketStream, AsyncNetworkStream):
         sock, key, stream = self._sock, None, self
         end = None if timeout is None else time.monotonic() + timeout
         try:
-            if self._has_arrived() and not self._tls:
+            if self.has_arrived() and not self._tls:
                 # Plain bytes would be taken for part of the TLS stream, or lost.
                 raise ReadError(f"{self.peer} sent data before the TLS handshake")
             sock, key = self._begin_tls(ssl_context, server_hostname, 0)

@@ -19,11 +19,12 @@ Sources: epoll(7) (level-triggered), the documentation of asyncio's event loop.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import os
 import socket
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from .._core.limits import READ_SIZE
@@ -54,6 +55,7 @@ class AsyncioStream(AsyncSocketStream):
     __slots__ = (
         "_buffer",
         "_closed",
+        "_driver",
         "_eager",
         "_end",
         "_loop",
@@ -81,6 +83,8 @@ class AsyncioStream(AsyncSocketStream):
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = _NEVER
         self._closed = False
+        # What the loop calls in place of our own methods: when something arrives, and for room.
+        self._driver: tuple[Callable[[], object], Callable[[], object]] | None = None
 
     # Reading
 
@@ -160,7 +164,15 @@ class AsyncioStream(AsyncSocketStream):
         elif self._take_in(READ_SIZE) and reader is not None and not reader.done():
             reader.set_result(True)
 
-    def _has_arrived(self) -> bool:
+    def read_ready(self, max_bytes: int) -> bytes | None:
+        """Return what is there, ``b""`` at the end of the stream, None when there is nothing
+        now."""
+        if not self._buffer and self._end is None and not self._take_in(max_bytes):
+            return None
+        return self._take(max_bytes)
+
+    def has_arrived(self) -> bool:
+        """Return whether there is something to read."""
         if self._buffer or self._end is not None:
             return True
         poll = self._poll
@@ -172,6 +184,39 @@ class AsyncioStream(AsyncSocketStream):
         if info == "is_readable" and (self._buffer or self._end is not None):
             return True
         return super().get_extra_info(info)
+
+    # Driven by the loop
+
+    def drive(self, on_readable: Callable[[], object], on_room: Callable[[], object]) -> None:
+        """Let the loop call `on_readable` whenever something has arrived, which reads it by
+        `read_ready`; and, each time after `wake`, `on_room` when there is room to write."""
+        self._driver = on_readable, on_room
+        self._loop.add_reader(self._number, self._on_driven)
+        self._watched = True
+
+    def _on_driven(self) -> None:
+        assert self._driver is not None
+        self._driver[0]()
+        if self._end is not None:
+            self._unwatch()
+
+    def wake(self) -> None:
+        """Let the loop look for room to write; from any thread."""
+        loop = self._loop
+        if asyncio._get_running_loop() is loop:
+            self._look_for_room()
+        else:
+            with contextlib.suppress(RuntimeError):  # it is closed
+                loop.call_soon_threadsafe(self._look_for_room)
+
+    def _look_for_room(self) -> None:
+        if not self._closed:
+            self._loop.add_writer(self._number, self._on_driven_room)
+
+    def _on_driven_room(self) -> None:
+        assert self._driver is not None
+        self._loop.remove_writer(self._number)
+        self._driver[1]()
 
     # Waiting
 
@@ -316,7 +361,7 @@ class AsyncioStream(AsyncSocketStream):
         if self._loop.is_closed():
             return
         self._unwatch()
-        if self._writer is not None:
+        if self._writer is not None or self._driver is not None:
             self._loop.remove_writer(self._number)
         if self._timer is not None:
             self._timer.cancel()

@@ -326,12 +326,8 @@ class ConnectionArguments(Generic[Backend]):
             ping_timeout=ping_timeout,
         )
         if http2:
-            self._load_http2()
+            load_http2()
         self._set_up(origin, settings)
-
-    @staticmethod
-    def _load_http2() -> None:
-        load_http2()
 
     @classmethod
     def from_settings(

@@ -9,7 +9,7 @@ short driver. They run only for bodies that do not leave together with the head.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator
 from typing import Any, NamedTuple
 
 from .._exceptions import MAYBE_PROCESSED, LocalProtocolError, ReadTimeout, WriteTimeout
@@ -52,7 +52,8 @@ class BodyUpload:
     Parameters:
         exchange: the request whose body it is.
         prepared: the same.
-        parts: the parts of it; those that were not asked for yet are an attribute.
+        parts: an iterator of the parts, which the shell asks: an asynchronous one has one that is
+            awaited. Those that were not asked for yet are an attribute.
 
     Attributes:
         wants_part: all of the last one was sent.
@@ -61,7 +62,7 @@ class BodyUpload:
     __slots__ = ("_asks_first", "_disturbed", "_ends", "_exchange", "_finished", "_part", "_plan",
                  "_position", "_step", "_timeout", "parts", "wants_part")  # fmt: skip
 
-    def __init__(self, exchange: ExchangeState, prepared: Prepared, parts: Iterator[bytes]) -> None:
+    def __init__(self, exchange: ExchangeState, prepared: Prepared, parts: Any) -> None:
         self.parts = parts
         self._exchange = exchange
         self._asks_first = expects_continue(prepared)

@@ -109,7 +109,7 @@ class PoolBase(Generic[Backend]):
         if proxy is not None:
             to_hop(proxy, b"")  # what cannot be is said here, not at the first request
         if http2:
-            self._load_http2()
+            load_http2()
         self._lenient = self._settings.lenient
         self._default_timeouts = (
             NO_TIMEOUTS if timeout is None else read_timeouts(timeout, "timeout")
@@ -123,8 +123,6 @@ class PoolBase(Generic[Backend]):
             shares=partial(may_share, self._settings.protocols) if http2 else None,
         )
         self._slots = self._make_slots(trace, **limits)
-
-    _load_http2 = staticmethod(load_http2)
 
     @staticmethod
     def _join_hooks(plain: Trace | None, own: Any) -> Any:

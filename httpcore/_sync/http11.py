@@ -256,6 +256,10 @@ class HTTP11Connection(H1State, ConnectionInterface):
             self._upload.lose(self.network)
 
 
+def nothing() -> None:
+    """Do nothing, for `traced`."""
+
+
 def traced(
     trace: Trace,
     name: str,

@@ -23,7 +23,7 @@ from .._exceptions import NOT_SENT, TimeoutException
 from .._models import Response
 from .._shared.deferred import Deferred, OwnedLock
 from .._trace import Trace
-from .http11 import traced
+from .http11 import nothing, traced
 from .request_body import run
 from .response_body import ResponseBody
 
@@ -125,9 +125,11 @@ class HTTP2Exchange(ExchangeState):
             traced(trace, "http2.send_connection_init", request, self._send_preface)
         # A stream gets its number in one step with being sent, so there is none to report before.
         headed = {**request, "stream_id": None}
-        more = traced(trace, "http2.send_request_headers", headed, partial(self._open, prepared))
-        send = partial(self._send_body, prepared) if more or self.session.unsent else bool
-        traced(trace, "http2.send_request_body", {**request, "stream_id": self.stream.id}, send)
+        begin = partial(self._open, prepared)
+        more = traced(trace, "http2.send_request_headers", headed, begin)
+        send = partial(self._send_body, prepared) if more or self.session.unsent else nothing
+        details = {**request, "stream_id": self.stream.id}
+        traced(trace, "http2.send_request_body", details, send)
 
     def _send_preface(self) -> None:
         with self.connection.lock:

@@ -439,7 +439,7 @@ EXCEPTIONS = {
 }
 
 # Named, so that code which imports or tests for them works; using one is a clear error.
-NOT_BUILT_YET = {"AnyIOBackend", "AsyncHTTP2Connection", "TrioBackend"}
+NOT_BUILT_YET = {"AnyIOBackend", "TrioBackend"}
 
 BUILT = sorted(CLASSES.keys() - NOT_BUILT_YET)
 

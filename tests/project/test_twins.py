@@ -29,6 +29,7 @@ NAMES = {
     "asleep": "sleep",
     "asynccontextmanager": "contextmanager",
     "AutoBackend": "SyncBackend",
+    "AwaitingAdapter": "BlockingAdapter",
     "awaited": "combined",
     "begin_in_task": "begin",
     "end_in_task": "end",
@@ -46,7 +47,6 @@ ALONE = {
     "_async/body_parts.py": "the synchronous half takes them from iterators, in `_core.prepared`",
     "_async/loop_slots.py": "threads have no event loop that a connection belongs to",
     "_async/task_lock.py": "threads have `threading.RLock`",
-    "_sync/http2_exchange.py": "its twin is not built yet",
 }
 
 #: Files that are not compared, and why.

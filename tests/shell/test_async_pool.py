@@ -658,17 +658,6 @@ async def test_closing_such_a_stream_is_not_cut_short_by_a_cancellation() -> Non
         assert await until(lambda: stream.closed)
 
 
-# --- not there yet ---
-
-
-async def test_what_is_not_built_yet_says_so() -> None:
-    with pytest.raises(NotImplementedError, match="HTTP/2 is not built yet"):
-        httpcore.AsyncConnectionPool(http2=True)
-    origin = httpcore.Origin(b"http", b"name.test", 80)
-    with pytest.raises(NotImplementedError, match="HTTP/2 is not built yet"):
-        httpcore.AsyncHTTPConnection(origin, http2=True)
-
-
 def test_without_an_event_loop() -> None:
     pool = httpcore.AsyncConnectionPool()
     with pytest.raises(RuntimeError, match=r"no event loop is running.*asyncio\.run\(main\(\)\)"):

@@ -1,0 +1,100 @@
+"""A stream that has to be awaited, behind the methods of one that does not.
+
+Owns: reading in advance, and what was written and not awaited yet. Must not know: HTTP, which tasks
+there are.
+
+Streams of our own can be read from and written to without waiting. Those of other makes have
+``read`` and ``write`` only, which are asynchronous. So what is written is kept in `pending` until
+`drain` is awaited, and a task that waits for something to arrive reads it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .._exceptions import NetworkError, ReadTimeout, without_frames
+from .base import AsyncNetworkStream
+from .closing import close_stream
+
+# Seconds that one wait may take: a task in it cannot be woken, so it looks now and then whether its
+# request was ended.
+MAX_AWAITED = 1.0
+
+# Bytes read in advance: nothing but a read shows that there are some.
+READ_AHEAD = 65536
+
+
+class AwaitingAdapter:
+    """A stream that has to be awaited, as one that does not.
+
+    Attributes:
+        patience: seconds in which a write must be done; None for any number.
+        pending: what was written and not awaited yet.
+    """
+
+    def __init__(self, stream: AsyncNetworkStream) -> None:
+        self.patience: float | None = None
+        self.pending = b""
+        self._stream = stream
+        self._draining = False
+        self._data: bytes | None = None  # read in advance
+        self._failure: NetworkError | None = None
+
+    async def wait(self, write: bool, timeout: float | None) -> bool:
+        """Wait until there is something to read, for at most `timeout` seconds; return whether
+        there is. (There is always room to write.)"""
+        if self._data is None and self._failure is None:
+            timeout = MAX_AWAITED if timeout is None else min(timeout, MAX_AWAITED)
+            try:
+                self._data = await self._stream.read(READ_AHEAD, timeout)
+            except ReadTimeout:
+                return False
+            except NetworkError as exc:
+                self._failure = without_frames(exc)
+        return True
+
+    def wake(self) -> None:
+        """Do nothing: what is written meanwhile is drained by the task that has written it."""
+
+    def has_arrived(self) -> bool:
+        """Return whether something was read in advance; more cannot be known without waiting."""
+        return self._data is not None or self._failure is not None
+
+    def read_ready(self, max_bytes: int) -> bytes | None:
+        """Return what is there; None for nothing, ``b""`` for the end."""
+        if self._failure is not None:
+            raise self._failure
+        read, self._data = self._data, None
+        return read
+
+    def write_ready(self, buffer: bytes | memoryview) -> int:
+        """Keep all of `buffer` for `drain`; return its length."""
+        self.pending += bytes(buffer)
+        return len(buffer)
+
+    async def drain(self, timeout: float | None) -> None:
+        """Write what is pending, in the order in which it came; one task at a time does so.
+
+        Raises what the stream raises.
+        """
+        if self._draining:
+            return
+        self._draining = True
+        try:
+            while self.pending:
+                data, self.pending = self.pending, b""
+                await self._stream.write(data, timeout if self.patience is None else self.patience)
+        finally:
+            self._draining = False
+
+    def close(self) -> None:
+        """Close the stream, or note that it has to be awaited (see `closing`)."""
+        close_stream(self._stream)
+
+
+def without_awaiting(stream: Any) -> tuple[Any, float]:
+    """Return what to use `stream` by, itself if it can be used without waiting; and the seconds
+    that one of its waits may take."""
+    if getattr(stream, "read_ready", None) is not None:
+        return stream, float("inf")
+    return AwaitingAdapter(stream), MAX_AWAITED

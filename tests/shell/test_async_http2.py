@@ -1,0 +1,432 @@
+"""HTTP/2 in the asynchronous half: what the event loop calls back, and how tasks wait.
+
+Owns: `httpcore._async.http2` and `http2_exchange`, on streams that an event loop drives, and on
+streams of another make, which one of the tasks reads. Must not know: how HTTP/2 is framed
+(`test_h2`), what follows from what came (`test_h2_session`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import ssl
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import pytest
+
+import httpcore
+from httpcore._backends.auto import AutoBackend
+from httpcore.exceptions import Aborted
+from tests.support import PATIENCE
+from tests.support.http2 import Code, Kind, Link, ServeH2, Stream, encode_frame
+from tests.support.servers import Peer, Serve, pattern
+from tests.support.suspending import Suspending
+
+pytestmark = pytest.mark.anyio
+
+PATIENT: dict[str, Any] = {
+    "timeout": {"connect": PATIENCE, "read": PATIENCE, "write": PATIENCE, "pool": PATIENCE}
+}
+
+
+class PlainStream(httpcore.AsyncNetworkStream):
+    """A stream that offers no more than `AsyncNetworkStream`."""
+
+    def __init__(self, inside: httpcore.AsyncNetworkStream) -> None:
+        self.inside = inside
+
+    async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        return await self.inside.read(max_bytes, timeout)
+
+    async def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        await asyncio.sleep(0)
+        await self.inside.write(buffer, timeout)
+
+    async def aclose(self) -> None:
+        await self.inside.aclose()
+
+    async def start_tls(self, *args: Any, **options: Any) -> httpcore.AsyncNetworkStream:
+        return PlainStream(await self.inside.start_tls(*args, **options))
+
+    def get_extra_info(self, info: str) -> Any:
+        return self.inside.get_extra_info(info)
+
+
+class PlainBackend(AutoBackend):
+    async def connect_tcp(self, *args: Any, **options: Any) -> httpcore.AsyncNetworkStream:
+        return PlainStream(await super().connect_tcp(*args, **options))
+
+
+MakePool = Callable[..., httpcore.AsyncConnectionPool]
+
+
+@pytest.fixture(params=[AutoBackend, PlainBackend], ids=["driven", "awaited"])
+def make_pool(request: pytest.FixtureRequest) -> MakePool:
+    def make(**options: Any) -> httpcore.AsyncConnectionPool:
+        options.setdefault("http1", False)
+        return httpcore.AsyncConnectionPool(http2=True, network_backend=request.param(), **options)
+
+    return make
+
+
+async def until(condition: Callable[[], Any]) -> None:
+    """Let other tasks go on until `condition` is true."""
+    for _ in range(1000):
+        if condition():
+            return
+        await asyncio.sleep(0.01)
+    raise AssertionError("it did not come to that")
+
+
+# --- requests and responses ---
+
+
+async def test_requests_share_a_connection(serve_h2: ServeH2, make_pool: MakePool) -> None:
+    server = serve_h2()
+    async with make_pool() as pool:
+        first = await pool.request("GET", server.url)
+        assert (first.status, first.extensions["http_version"]) == (200, b"HTTP/2")
+        responses = await asyncio.gather(
+            *(pool.request("GET", f"{server.url}/bytes/{number}") for number in range(50))
+        )
+        assert [response.content for response in responses] == [pattern(n) for n in range(50)]
+        assert pool.stats()["totals"]["opened"] == 1
+        (connection,) = pool.connections
+        assert connection.info().endswith("HTTP/2, IDLE, Request Count: 51")
+    assert pool.connections == []
+
+
+async def test_over_tls_by_alpn(
+    serve_h2: ServeH2, make_pool: MakePool, client_tls_context: ssl.SSLContext
+) -> None:
+    server = serve_h2(secure=True)
+    async with make_pool(http1=True, ssl_context=client_tls_context) as pool:
+        for _ in range(3):
+            response = await pool.request("GET", f"{server.url}/bytes/1000000", extensions=PATIENT)
+            assert response.content == pattern(1000000)
+        assert response.extensions["connection"].alpn == "h2"
+        assert server.accepted == 1
+
+
+async def parts() -> AsyncIterator[bytes]:
+    for number in range(10):
+        await asyncio.sleep(0)
+        yield pattern(100_000, number * 100_000)
+
+
+async def test_bodies(serve_h2: ServeH2, make_pool: MakePool) -> None:
+    server = serve_h2()
+    async with make_pool() as pool:
+        url = f"{server.url}/upload"
+        for content in (b"short", pattern(1_000_000), parts()):
+            response = await pool.request("POST", url, content=content, extensions=PATIENT)
+            size = 1_000_000 if not isinstance(content, bytes) else len(content)
+            assert json.loads(response.content)["length"] == size
+        headers = {"Content-Length": "5"}
+        with pytest.raises(httpcore.LocalProtocolError, match="longer than its announced 5"):
+            await pool.request("POST", url, headers=headers, content=parts())
+        assert (await pool.request("GET", server.url, extensions=PATIENT)).status == 200
+
+
+async def test_a_body_in_pieces(serve_h2: ServeH2, make_pool: MakePool) -> None:
+    server = serve_h2()
+    async with make_pool() as pool:
+        async with pool.stream("GET", f"{server.url}/bytes/3000000") as response:
+            found = [part async for part in response.aiter_stream()]
+        assert b"".join(found) == pattern(3000000)
+
+
+EVENTS = [
+    "http2.send_request_headers.started",
+    "http2.send_request_headers.complete",
+    "http2.send_request_body.started",
+    "http2.send_request_body.complete",
+    "http2.receive_response_headers.started",
+    "http2.receive_response_headers.complete",
+    "http2.receive_response_body.started",
+    "http2.receive_response_body.complete",
+    "http2.response_closed.started",
+    "http2.response_closed.complete",
+]
+
+
+async def test_the_events_of_a_request(serve_h2: ServeH2, make_pool: MakePool) -> None:
+    server = serve_h2()
+    seen: list[str] = []
+
+    async def trace(name: str, details: dict[str, Any]) -> None:
+        await asyncio.sleep(0)
+        seen.append(name)
+
+    async with make_pool() as pool:
+        for _ in range(2):
+            seen.clear()
+            await pool.request("GET", server.url, extensions={"trace": trace})
+            assert seen[-10:] == EVENTS
+
+
+# --- one of many ---
+
+
+def hold(link: Link) -> None:
+    """Answers the path ``/`` only; other requests wait until the server ends."""
+
+    def answer(stream: Stream) -> None:
+        if stream.path == "/":
+            stream.respond()
+
+    link.serve(answer)
+
+
+async def test_half_of_the_streams_are_cancelled_in_mid_body(
+    serve_h2: ServeH2, make_pool: MakePool
+) -> None:
+    """Row 61: the others end, the server is told, and the windows come back."""
+    server = serve_h2()
+    size = 500_000
+    async with make_pool() as pool:
+
+        async def read(number: int) -> int:
+            async with pool.stream("GET", f"{server.url}/bytes/{size}") as response:
+                count = 0
+                async for part in response.aiter_stream():
+                    count += len(part)
+                    if number % 2:
+                        await asyncio.sleep(PATIENCE)
+                return count
+
+        tasks = [asyncio.ensure_future(read(number)) for number in range(100)]
+        await asyncio.wait(tasks[::2])
+        for task in tasks[1::2]:
+            task.cancel()
+        results = await asyncio.gather(*tasks, return_exceptions=True)
+        assert results[::2] == [size] * 50
+        assert all(isinstance(each, asyncio.CancelledError) for each in results[1::2])
+        assert pool.stats()["requests"] == 0
+        assert pool.stats()["connections"] == 1
+        # More than the window of the connection would be, had those bytes been lost.
+        response = await pool.request("GET", f"{server.url}/bytes/{size}", extensions=PATIENT)
+        assert len(response.content) == size
+
+
+async def test_a_cancelled_request_resets_its_stream(
+    serve_h2: ServeH2, make_pool: MakePool
+) -> None:
+    server = serve_h2(hold)
+    async with make_pool() as pool:
+        await pool.request("GET", server.url)
+        task = asyncio.ensure_future(pool.request("GET", f"{server.url}/never"))
+        link = server.link
+        await until(lambda: len(link.opened) == 2)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        # A stream of another make is written to by the next that waits.
+        assert (await pool.request("GET", server.url, extensions=PATIENT)).status == 200
+        await until(lambda: link.seen(Kind.RST_STREAM, 3))
+        assert server.accepted == 1
+
+
+async def test_a_read_timeout_of_one(serve_h2: ServeH2, make_pool: MakePool) -> None:
+    server = serve_h2(hold)
+    async with make_pool() as pool:
+        assert (await pool.request("GET", server.url)).status == 200
+        for kind in ("read", "total"):
+            with pytest.raises(httpcore.ReadTimeout, match=r"0\.05 s"):
+                await pool.request(
+                    "GET", f"{server.url}/never", extensions={"timeout": {kind: 0.05}}
+                )
+        assert (await pool.request("GET", server.url, extensions=PATIENT)).status == 200
+
+
+async def test_cancelled_at_each_await(serve_h2: ServeH2, make_pool: MakePool) -> None:
+    """The reader of a stream of another make as well: others go on."""
+    server = serve_h2()
+
+    async def trace(name: str, details: dict[str, Any]) -> None:
+        await asyncio.sleep(0)
+
+    async def traced(pool: httpcore.AsyncConnectionPool) -> object:
+        return await pool.request("GET", server.url, extensions={"trace": trace})
+
+    async def posted(pool: httpcore.AsyncConnectionPool) -> object:
+        return await pool.request("POST", f"{server.url}/upload", content=parts())
+
+    async def got(pool: httpcore.AsyncConnectionPool) -> object:
+        return await pool.request("GET", f"{server.url}/bytes/300000")
+
+    for kind in (got, posted, traced):
+        async with make_pool(max_connections=1) as pool:
+            number, count = 0, 1
+            while number < count:
+                work = Suspending(kind(pool), number)
+                task = asyncio.ensure_future(_await(work))
+                work.act = task.cancel
+                await asyncio.wait([task])
+                count = work.count
+                assert task.cancelled() or number >= count, number
+                stats = pool.stats()
+                assert (stats["requests"], stats["dialing"], stats["waiting"]) == (0, 0, 0)
+                response = await pool.request("GET", server.url, extensions=PATIENT)
+                assert response.status == 200
+                number += 1
+
+
+async def _await(work: Suspending[Any]) -> object:
+    return await work
+
+
+async def test_the_reader_is_cancelled(serve_h2: ServeH2, make_pool: MakePool) -> None:
+    server = serve_h2(hold)
+    async with make_pool() as pool:
+        assert (await pool.request("GET", server.url)).status == 200
+        reader = asyncio.ensure_future(pool.request("GET", f"{server.url}/never"))
+        link = server.link
+        await until(lambda: len(link.opened) == 2)
+        other = asyncio.ensure_future(pool.request("GET", f"{server.url}/later"))
+        await until(lambda: len(link.opened) == 3)
+        reader.cancel()
+        await asyncio.wait([reader])
+        link.call(lambda: link.streams[5].respond())
+        assert (await asyncio.wait_for(other, PATIENCE)).status == 200
+
+
+# --- the connection ends ---
+
+
+async def test_goaway_moves_what_was_not_processed(serve_h2: ServeH2, make_pool: MakePool) -> None:
+    def once(link: Link) -> None:
+        if link.peer.number == 1:
+            link.serve(lambda stream: stream.respond() if stream.id == 1 else link.goaway(1))
+        else:
+            link.serve()
+
+    server = serve_h2(once)
+    async with make_pool() as pool:
+        assert (await pool.request("GET", server.url)).status == 200
+        assert (await pool.request("POST", server.url, content=b"x")).status == 200
+        assert server.accepted == 2
+
+
+async def test_the_server_goes_away(serve_h2: ServeH2, make_pool: MakePool) -> None:
+    server = serve_h2(hold)
+    async with make_pool() as pool:
+        assert (await pool.request("GET", server.url)).status == 200
+        tasks = [
+            asyncio.ensure_future(pool.request("POST", f"{server.url}/never", content=b"x"))
+            for _ in range(3)
+        ]
+        link = server.link
+        await until(lambda: len(link.opened) == 4)
+        link.call(link.abort, wait=False)
+        for failure in await asyncio.gather(*tasks, return_exceptions=True):
+            assert isinstance(failure, (httpcore.ReadError, httpcore.RemoteProtocolError))
+        assert pool.connections == []
+
+
+async def test_an_idle_connection_that_has_ended_is_closed_at_once(serve_h2: ServeH2) -> None:
+    server = serve_h2()
+    async with httpcore.AsyncConnectionPool(http1=False, http2=True) as pool:
+        await pool.request("GET", server.url)
+        link = server.link
+        link.call(lambda: link.goaway(), wait=False)
+        await until(lambda: pool.connections == [])
+        assert (await pool.request("GET", server.url)).status == 200
+
+
+async def test_closing_the_pool_ends_all_requests(serve_h2: ServeH2, make_pool: MakePool) -> None:
+    server = serve_h2(hold)
+    pool = make_pool()
+    tasks = [asyncio.ensure_future(pool.request("GET", f"{server.url}/x")) for _ in range(3)]
+    await until(lambda: server.links and len(server.links[0].opened) == 3)
+    await pool.aclose()
+    for failure in await asyncio.gather(*tasks, return_exceptions=True):
+        assert isinstance(failure, Aborted)
+    await pool.aclose()
+
+
+async def test_a_cancel_token(serve_h2: ServeH2, make_pool: MakePool) -> None:
+    server = serve_h2(hold)
+    async with make_pool() as pool:
+        await pool.request("GET", server.url)
+        token = httpcore.CancelToken()
+        task = asyncio.ensure_future(
+            pool.request("GET", f"{server.url}/never", extensions={"cancel": token})
+        )
+        link = server.link
+        await until(lambda: len(link.opened) == 2)
+        await asyncio.get_running_loop().run_in_executor(None, token.cancel)
+        with pytest.raises(Aborted):
+            await asyncio.wait_for(task, PATIENCE)
+        assert (await pool.request("GET", server.url, extensions=PATIENT)).status == 200
+        assert server.accepted == 1
+
+
+async def test_pings(serve: Serve, make_pool: MakePool) -> None:
+    """Silence is answered with a PING, and more of it with the end of the connection."""
+    frames: list[bytes] = []
+
+    def mute(peer: Peer) -> None:
+        peer.send(encode_frame(Kind.SETTINGS))
+        frames.append(peer.wait_closed())
+
+    server = serve(mute)
+    async with make_pool(ping_interval=0.05, ping_timeout=0.2) as pool:
+        with pytest.raises(httpcore.ReadError, match="has not answered a PING"):
+            await pool.request("GET", server.url)
+        assert pool.connections == []
+    assert server.wait_for(lambda: frames)
+    assert encode_frame(Kind.PING, b"httpcore") in frames[0]
+
+
+async def test_a_server_that_reads_slowly(serve_h2: ServeH2, make_pool: MakePool) -> None:
+    """What the network does not take at once is sent when there is room."""
+
+    def slow(link: Link) -> None:
+        link.settings(initial_window_size=2**30)
+        link.window_update(0, 2**30)
+        link.flush()
+        link.sleep(0.2)
+        link.serve()
+
+    server = serve_h2(slow)
+    async with make_pool() as pool:
+        content = pattern(20_000_000)
+        response = await pool.request(
+            "POST", f"{server.url}/upload", content=content, extensions=PATIENT
+        )
+        assert json.loads(response.content)["length"] == len(content)
+
+
+# --- by hand ---
+
+
+async def test_a_connection_by_hand(serve_h2: ServeH2) -> None:
+    server = serve_h2()
+    origin = httpcore.URL(server.url).origin
+    async with httpcore.AsyncHTTPConnection(origin, http1=False, http2=True) as connection:
+        requests = [connection.request("GET", server.url) for _ in range(3)]
+        assert {each.status for each in await asyncio.gather(*requests)} == {200}
+    assert connection.is_closed()
+    stream = await AutoBackend().connect_tcp("127.0.0.1", origin.port)
+    async with httpcore.AsyncHTTP2Connection(origin, stream) as by_hand:
+        assert (await by_hand.request("GET", server.url)).status == 200
+        assert not by_hand.has_expired()
+        with pytest.raises(RuntimeError, match="on a connection to"):
+            await by_hand.request("GET", "http://other.test/")
+    with pytest.raises(httpcore.ConnectionNotAvailable):
+        await by_hand.request("GET", server.url)
+
+
+async def test_a_response_that_is_dropped(serve_h2: ServeH2, make_pool: MakePool) -> None:
+    server = serve_h2()
+    async with make_pool(max_connections=1) as pool:
+        response = await pool.request("GET", f"{server.url}/bytes/1000000", stream=True)
+        with pytest.warns(ResourceWarning, match="was dropped"):
+            del response
+        assert (await pool.request("GET", server.url, extensions=PATIENT)).status == 200
+        link = server.link
+        await until(lambda: link.seen(Kind.RST_STREAM))
+        assert pool.stats()["requests"] == 0
+        assert int.from_bytes(link.seen(Kind.RST_STREAM)[0].payload, "big") == Code.CANCEL
