@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import http.cookiejar
 import threading
-import time
 from http.cookiejar import Cookie, DefaultCookiePolicy
 from typing import Any
 
@@ -39,6 +38,8 @@ _POLICY = dict(vars(DefaultCookiePolicy()))
 
 # Up to Python 3.10 a jar gives its cookies in the order of their keys, later as they were added.
 _IS_SORTED = hasattr(http.cookiejar, "vals_sorted_by_key")
+
+_cookiejar: Any = http.cookiejar
 
 _TEXT_OR_NONE = (str, type(None))
 
@@ -119,7 +120,7 @@ def header_for(jar: Any, scheme: str, host: str, path: str) -> str | None:
     """
     # A name without dots stands for one of the local domain (RFC 2965 section 1).
     dotted = f".{host}" if "." in host else f".{host}.local"
-    now = time.time()
+    now = _cookiejar.time.time()  # tests put a clock of their own there
     sent: list[Cookie] = []
     expired: list[Cookie] = []
     for domain, by_path in jar._cookies.items():

@@ -35,6 +35,10 @@ _IS_KNOWN = (
     and type(getattr(_ENVIRON, "_data", None)) is dict
 )
 
+# Tests replace methods of `os.environ` by attributes of that object.
+_ATTRIBUTES = len(vars(_ENVIRON))
+_NETRC_FILES = _utils.NETRC_FILES
+
 # Hosts whose proxies are kept in mind. More than any program talks to at a time; past it they are
 # forgotten and worked out again.
 _MAX_HOSTS = 1024
@@ -103,7 +107,12 @@ _last: Environment | None = None
 def current() -> Environment | None:
     """Return the environment as it is now; None where no snapshot can be made of it."""
     global _last
-    if not _IS_KNOWN or os.environ is not _ENVIRON:
+    if (
+        not _IS_KNOWN
+        or os.environ is not _ENVIRON
+        or len(_ENVIRON.__dict__) != _ATTRIBUTES
+        or _utils.NETRC_FILES is not _NETRC_FILES
+    ):
         return None
     data: dict[bytes, bytes] = _ENVIRON._data  # type: ignore[attr-defined]
     known = _last

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import http.cookiejar
 import operator
+import os
 import sys
 import types
 import urllib.request
@@ -34,7 +35,7 @@ import requests.utils
 _COMPARED = ("2.32", "2.33", "2.34")
 
 # Where requests' functions, and those that it uses, are defined.
-_HOMES = frozenset(["requests", "urllib3", "http", "urllib"])
+_HOMES = frozenset(["requests", "urllib3", "http", "urllib", "posixpath", "ntpath"])
 
 #: requests' own classes: `install()` may put another one under their names.
 STOCK_SESSION: Any = requests.sessions.Session
@@ -111,12 +112,15 @@ _PREPARING = (
         *("parse_url", "unicode_is_ascii", "requote_uri", "urlunparse", "to_native_string"),
         *("check_header_validity", "get_cookie_header", "CaseInsensitiveDict", "default_hooks"),
         *("get_auth_from_url", "cookiejar_from_dict", "cookielib.CookieJar"),
+        *("to_key_val_list", "urlencode"),
     ),
+    Watch(requests.utils, "_validate_header_part", "unquote_unreserved"),
+    Watch(requests.models.Request, "__init__", "__new__", "register_hook"),
     Watch(
         PREPARED,
         *("__init__", "__new__", "__setattr__", "prepare", "prepare_method", "prepare_url"),
         *("prepare_headers", "prepare_cookies", "prepare_body", "prepare_content_length"),
-        *("prepare_auth", "prepare_hooks", "register_hook"),
+        *("prepare_auth", "prepare_hooks", "register_hook", "_encode_params"),
     ),
     Watch(http.cookiejar.DefaultCookiePolicy, "__init__", "__new__"),
     Watch(
@@ -147,14 +151,23 @@ _COOKIES = (
         http.cookiejar.CookieJar,
         *("_cookies_for_domain", "_cookie_attrs", "set_cookie", "clear", "__iter__"),
     ),
-    Watch(http.cookiejar, "request_host", "request_path", "eff_request_host", "is_third_party"),
-    Watch(requests.cookies.MockRequest, "__init__", "get_full_url", "has_header"),
+    Watch(
+        http.cookiejar,
+        *("request_host", "request_path", "eff_request_host", "is_third_party", "deepvalues"),
+        *("escape_path", "DefaultCookiePolicy"),
+    ),
+    Watch(
+        requests.cookies.MockRequest,
+        *("__init__", "get_full_url", "has_header", "get_new_headers", "add_unredirected_header"),
+    ),
+    Watch(requests.cookies, "urlparse", "RequestsCookieJar"),
 )
 
 _ENVIRONMENT = (
     Watch(
         requests.sessions,
         *("merge_setting", "get_environ_proxies", "get_netrc_auth", "resolve_proxies"),
+        "to_key_val_list",
     ),
     Watch(
         requests.utils,
@@ -162,6 +175,7 @@ _ENVIRONMENT = (
         *("urlparse", "getproxies_environment", "proxy_bypass_environment"),
     ),
     Watch(urllib.request, "getproxies", "getproxies_environment", "proxy_bypass"),
+    Watch(os.path, "expanduser", "expandvars"),
 )
 
 _METHODS = (

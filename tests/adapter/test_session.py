@@ -229,6 +229,11 @@ def counting(name: str, under: Any, calls: Counter[str]) -> Any:
     return wrapper
 
 
+class _Choosy(http.cookiejar.DefaultCookiePolicy):
+    def return_ok(self, cookie: Any, request: Any) -> bool:
+        return False
+
+
 WATCHED = [
     (watch.owner, name)
     for group in _session_genuine.ALL
@@ -246,6 +251,57 @@ def test_a_function_that_was_replaced_is_called_as_often_as_by_requests(
     runner: Runner, owner: Any, name: str
 ) -> None:
     assert replaced(runner, owner, name, OURS) == replaced(runner, owner, name, STOCK)
+
+
+@pytest.mark.parametrize(
+    ("owner", "name", "other"),
+    [
+        (http.cookiejar, "DefaultCookiePolicy", _Choosy),
+        (http.cookiejar, "time", SimpleNamespace(time=lambda: NOW + 1e6)),
+        (requests.utils, "NETRC_FILES", ("named",)),
+        (
+            os.environ,
+            "get",
+            lambda name, default=None: {"CURL_CA_BUNDLE": "/ca"}.get(name, default),
+        ),
+        (
+            os.path,
+            "expanduser",
+            lambda path: path.replace("~/.netrc", os.environ["HOME"] + "/named"),
+        ),
+        (requests.models, "urlencode", lambda *args, **kwargs: "replaced=1"),
+    ],
+)
+def test_a_value_that_was_replaced_counts(
+    runner: Runner, owner: Any, name: str, other: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program: Program = [
+        ("set cookies", ([("a", "1", {"domain": "example.com", "expires": int(NOW) + 9})],)),
+        ("set variable", ("http_proxy", "http://proxy:1")),
+        ("write netrc", ("named", True)),
+        *call(params={"a": "b"}),
+        ("patch", ()),
+        *call(params={"a": "b"}),
+    ]
+
+    def run(base: Any) -> Any:
+        with pytest.MonkeyPatch.context() as patching:
+            step = Runner._step
+
+            def patched(self: Any, session: Any, kind: str, arguments: Any) -> Any:
+                if kind == "patch":
+                    return patching.setattr(owner, name, other)
+                return step(self, session, kind, arguments)
+
+            monkeypatch.setattr(Runner, "_step", patched)
+            try:
+                return runner.run(program, base)
+            finally:
+                monkeypatch.setattr(Runner, "_step", step)
+
+    outcome = run(STOCK)
+    assert outcome[3] != outcome[5]
+    assert run(OURS) == outcome
 
 
 def test_most_of_what_is_watched_is_called(runner: Runner) -> None:
