@@ -20,13 +20,13 @@ import pytest
 import requests
 
 import httpcore
+from httpcore._shared import pool_slots
 from httpcore._sync import (
     connection,
     connection_pool,
     dialing,
     http2,
     http11,
-    pool_slots,
     response_body,
 )
 from httpcore_requests import HTTPAdapter

@@ -861,7 +861,6 @@ class TestRememberedHeads:
             (b"GET", b"/", [HOST, b"A"]),
             (b"GET", b"/", [HOST, 1]),
         ],
-        ids=repr,
     )
     def test_what_is_not_bytes_fails_as_ever(self, arguments: tuple[Any, ...]) -> None:
         expected = outcome_of(_h1._encode_new, *arguments)
