@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator
+from functools import lru_cache
 from urllib.parse import quote, unquote, unquote_plus, unquote_to_bytes
 
 SECURE = "[secure]"
@@ -71,6 +72,11 @@ MAX_DEPTH = 8
 def is_secret(name: bytes) -> bool:
     """Return whether the header field `name` may hold a secret."""
     return name.lower() in SECRET_FIELDS or _may_be_secret(name) is not None
+
+
+is_secret_field = lru_cache(512)(is_secret)
+"""`is_secret`, for the warm path: it remembers some names, as they were spelled. Programs and
+servers use a few dozen."""
 
 
 # ---------------------------------------------------------------------------------------------

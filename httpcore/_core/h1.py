@@ -32,7 +32,8 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Callable, Iterable
-from functools import lru_cache
+from itertools import compress
+from operator import itemgetter
 from typing import TYPE_CHECKING
 
 from .._exceptions import (
@@ -45,7 +46,7 @@ from .._exceptions import (
     RemoteProtocolError,
     ServerDisconnected,
 )
-from .._redact import is_secret, redact_target, shown_name
+from .._redact import is_secret_field, redact_target, shown_name
 from ..rules import BODYLESS
 from .greetings import explain_start
 
@@ -177,7 +178,8 @@ _known_heads: dict[tuple[object, ...], tuple[bytes, bool, bool]] = {}
 # again.
 _seen_once: set[int] = set()
 
-_may_be_secret = lru_cache(512)(is_secret)  # programs use a few dozen names
+_name, _value = itemgetter(0), itemgetter(1)
+_TUPLE, _TWO = {tuple}, {2}
 
 
 def encode_request(
@@ -208,15 +210,19 @@ def encode_request(
     """
     key: tuple[object, ...] | None = None
     try:
-        fields = [field[0] if _may_be_secret(field[0]) else field for field in headers]
+        fields = [field[0] if is_secret_field(field[0]) else field for field in headers]
         key = (lenient, method, *fields)
         known = _known_heads.get(key)
         if known is not None and _is_target(target) is not None:
             template, has_secrets, special = known
             if not has_secrets:
                 return template % target, 0, special
-            secrets = [value for name, value in headers if _may_be_secret(name)]
-            if all(map(_is_value, secrets)):
+            # Without a function of ours for each: compress() takes the values of the secret fields.
+            secrets = list(
+                compress(map(_value, headers), map(is_secret_field, map(_name, headers)))
+            )
+            are_pairs = set(map(type, headers)) == _TUPLE and set(map(len, headers)) == _TWO
+            if are_pairs and all(map(_is_value, secrets)):
                 return template % (target, *secrets), 0, special
     except (TypeError, ValueError, AttributeError, LookupError):
         key = None  # a part is not bytes, a field is no pair: `_encode_new` says which
@@ -237,10 +243,10 @@ def _remember(
             _seen_once.clear()
         _seen_once.add(mark)
         return
-    secrets = [value for name, value in headers if _may_be_secret(name)]
+    secrets = [value for name, value in headers if is_secret_field(name)]
     lines = [head[: head.index(b" ")].replace(b"%", b"%%") + b" %b HTTP/1.1"]
     for name, value in headers:
-        shown = b"%b" if _may_be_secret(name) else value.replace(b"%", b"%%")
+        shown = b"%b" if is_secret_field(name) else value.replace(b"%", b"%%")
         lines.append(name.replace(b"%", b"%%") + b": " + shown)
     template = b"\r\n".join([*lines, b"", b""])
     if template % (target, *secrets) == head:

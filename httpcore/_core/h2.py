@@ -70,7 +70,7 @@ from .._redact import redact_target, redact_text, shown_name
 from ..rules import BODYLESS
 from .greetings import explain_start
 from .h2_request import CONNECTION_SPECIFIC, NAMES, Headers, HeadWriter, RequestHead, join_values
-from .hpack import CODERS, ENGINE, HeaderDecoder
+from .hpack import CODERS, ENGINE, HeaderDecoder, KnownBlock
 
 _HeadersEvent = (
     h2.events.ResponseReceived
@@ -847,7 +847,12 @@ class Codec:
                     raise RemoteProtocolError("trailers that do not end it")
                 stream.trailers = read_fields(block)
             else:
-                status, headers = read_head(block)
+                if type(block) is not KnownBlock:
+                    status, headers = read_head(block)
+                else:  # the same bytes as before, which was read already
+                    block.head = block.head or read_head(block)
+                    status, headers = block.head
+                    headers = list(headers)  # the caller's from now on
                 if status >= 200:
                     stream.length = body_length(stream.method, status, headers)
                     stream.headers, stream.status = headers, status

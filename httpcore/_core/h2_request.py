@@ -35,7 +35,7 @@ from hpack import NeverIndexedHeaderTuple
 
 from .._exceptions import LocalProtocolError, ProtocolError
 from .._redact import is_secret, redact_target, shown_name
-from .hpack import HeaderEncoder
+from .hpack import HeaderEncoder, table_effect
 
 Headers = list[tuple[bytes, bytes]]
 
@@ -319,7 +319,7 @@ class HeadWriter:
         blocks = [self._encode(known.runs[0][3:]), *map(self._encode, known.runs[1:])]
         whole = pseudo + _join(path, blocks, secrets)
         blocks[0] = pseudo + blocks[0]
-        if not all(map(leaves_table_alone, blocks)):
+        if not table_effect(b"".join(blocks), self._size)[0]:
             self._epoch += 1
         elif sum(map(len, blocks)) <= MAX_KNOWN_SIZE:
             known.blocks, known.epoch = blocks, self._epoch
@@ -429,42 +429,3 @@ def _secret(name: bytes, value: bytes) -> bytes:
 _PATH_START = _integer(_WITHOUT_INDEXING, 4, _PATH)
 _COOKIE_START = _integer(_WITHOUT_INDEXING, 4, _NUMBERS[b"cookie"])
 _SHORT_COOKIE_START = _integer(_NEVER_INDEXED, 4, _NUMBERS[b"cookie"])
-
-
-def leaves_table_alone(block: bytes) -> bool:
-    """Return whether reading this block changes nothing in the table: it has neither a literal with
-    indexing nor a change of the table's size.
-
-    Args:
-        block: as an encoder has written it.
-    """
-    position = 0
-    while position < len(block):
-        first = block[position]
-        if first & 0x80:  # all of the field is in a table
-            _, position = _read_integer(block, position, 7)
-            continue
-        if first & 0x60:
-            return False
-        number, position = _read_integer(block, position, 4)
-        for _ in range(1 if number else 2):
-            length, position = _read_integer(block, position, 7)
-            position += length
-    return True
-
-
-def _read_integer(block: bytes, position: int, bits: int) -> tuple[int, int]:
-    """Return the integer at `position`, and the position behind it."""
-    most = (1 << bits) - 1
-    value = block[position] & most
-    position += 1
-    if value < most:
-        return value, position
-    shift = 0
-    while True:
-        digit = block[position]
-        position += 1
-        value += (digit & 127) << shift
-        shift += 7
-        if digit < 128:
-            return value, position

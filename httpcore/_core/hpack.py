@@ -1,12 +1,12 @@
 """Header compression (RFC 7541): hpack's coders, or jh2's compiled ones where they are installed.
 
-Owns: which coders there are, and that both kinds answer alike.
+Owns: which coders there are, that both kinds answer alike, and what blocks do to the table.
 Must not know: frames, streams, what a field means.
 
-*hpack* is written in Python, and reads a Huffman code bit by bit. But the heads that a server sends
-are often the same for a second (nginx writes them without its table, Date and all), and what a
-block says depends on its bytes and the table alone: so a block that has left the table as it was
-means the same until the table changes.
+The heads that a server sends are often the same for a second (nginx writes them without its table,
+Date and all), and what a block says depends on its bytes and the table alone: so a block that has
+left the table as it was means the same until the table changes. It is remembered, whichever coder
+has read it.
 
 *jh2* is a fork of h2 whose encoder and decoder are compiled, and a header block is what an HTTP/2
 request spends most of its time on. Only these two are taken from it; the rules of the connection
@@ -34,6 +34,12 @@ from hpack import (
     OversizedHeaderListError,
 )
 
+from .._redact import is_secret_field
+
+TABLE_SIZE = 4096
+"""Bytes that a table may have until somebody says otherwise (RFC 9113 section 6.5.2). We never
+do."""
+
 _MOST_KNOWN = 64  # blocks that are kept with their fields
 _LONGEST_KNOWN = 1024  # bytes of a block that is kept
 
@@ -60,41 +66,55 @@ _FIELD_OVERHEAD = 32  # bytes that a field counts beyond its name and value
 _SAMPLE = [(b":status", b"200"), (b"x-sample", b"a value"), (b"x-sample", b"a value")]
 
 
+class KnownBlock(list[tuple[bytes, bytes]]):
+    """The fields of a block that is remembered. Not to be changed.
+
+    Attributes:
+        head: for whoever reads the fields: what they were found to mean; None until then.
+    """
+
+    __slots__ = ("head",)
+
+    def __init__(self, fields: Iterable[tuple[bytes, bytes]]) -> None:
+        super().__init__(fields)
+        self.head: Any = None
+
+
 class RememberingDecoder:
-    """hpack's decoder, which knows again what it has just read. Its lists are not to be changed."""
+    """A decoder that knows again what it has just read: a `KnownBlock` each time. Blocks with
+    fields that may be secret are not remembered.
 
-    __slots__ = ("_decoder", "_known")
+    Parameters:
+        decoder: hpack's, or jh2's.
+    """
 
-    def __init__(self) -> None:
-        self._decoder = Decoder()
-        self._known: dict[bytes, list[tuple[bytes, bytes]]] = {}
+    __slots__ = ("_decoder", "_known", "_size")
+
+    def __init__(self, decoder: Any) -> None:
+        self._decoder = decoder
+        self._size = TABLE_SIZE
+        self._known: dict[bytes, KnownBlock] = {}
 
     def decode(self, data: bytes, raw: bool = True) -> list[tuple[bytes, bytes]]:
-        block = self._known.get(data)
-        if block is not None:
-            return block
-        before = self._table()
-        block = list(self._decoder.decode(data, raw=True))
-        after = self._table()
-        if after[0] is not before[0] or after[1:] != before[1:]:
+        known = self._known.get(data)
+        if known is not None:
+            return known
+        fields = list(self._decoder.decode(data, raw=True))
+        alone, self._size = table_effect(data, self._size)
+        if not alone:
             self._known.clear()
         elif len(data) <= _LONGEST_KNOWN:
-            if len(self._known) >= _MOST_KNOWN:
-                self._known.clear()
-            self._known[data] = block
-        return block
-
-    def _table(self) -> tuple[object, int, int]:
-        """Return what distinguishes the table from any that comes after a change of it: its newest
-        entry (each one is an object of its own), how many there are, and for how many bytes there
-        is room."""
-        table = self._decoder.header_table
-        entries = table.dynamic_entries
-        return entries[0] if entries else None, len(entries), table.maxsize
+            names = [name for name, _ in fields]
+            if not any(map(is_secret_field, names)):
+                if len(self._known) >= _MOST_KNOWN:
+                    self._known.clear()
+                fields = self._known[data] = KnownBlock(fields)
+        return fields
 
     @property
     def max_header_list_size(self) -> int:
-        return self._decoder.max_header_list_size
+        size: int = self._decoder.max_header_list_size
+        return size
 
     @max_header_list_size.setter
     def max_header_list_size(self, value: int) -> None:
@@ -176,10 +196,13 @@ def _find_compiled() -> Coders | None:
             return None
     except (ImportError, AttributeError, TypeError, ValueError, HPACKError):
         return None
-    return lambda: CompiledEncoder(encoder()), lambda: CompiledDecoder(decoder())
+    return (
+        lambda: CompiledEncoder(encoder()),
+        lambda: RememberingDecoder(CompiledDecoder(decoder())),
+    )
 
 
-CODERS: dict[str, Coders] = {"h2": (Encoder, RememberingDecoder)}
+CODERS: dict[str, Coders] = {"h2": (Encoder, lambda: RememberingDecoder(Decoder()))}
 """What makes an encoder and a decoder, by the name of the package they come with."""
 
 _compiled = _find_compiled()
@@ -188,3 +211,55 @@ if _compiled is not None:
 
 ENGINE = "jh2" if _compiled is not None else "h2"
 """The coders that connections use: the compiled ones where they are installed."""
+
+
+# ---------------------------------------------------------------------------------------------
+# What a block does to the table (RFC 7541 sections 5.1 and 6)
+
+
+def table_effect(block: bytes, size: int) -> tuple[bool, int]:
+    """Return whether reading `block` leaves the table as it is, and how many bytes the table may
+    have afterwards.
+
+    It does when nothing in it changes the size, and when no field is added, or there is no room
+    for any: nginx adds all fields to a table that it has set to 0 bytes.
+
+    Args:
+        block: one that a decoder has read, or an encoder has written.
+        size: bytes that the table may have before.
+    """
+    alone = True
+    position = 0
+    while position < len(block):
+        first = block[position]
+        if first & 0x80:  # all of the field is in a table
+            _, position = _read_integer(block, position, 7)
+            continue
+        if first & 0xE0 == 0x20:
+            size, position = _read_integer(block, position, 5)
+            alone = False
+            continue
+        if first & 0x40 and size:
+            return False, size
+        number, position = _read_integer(block, position, 6 if first & 0x40 else 4)
+        for _ in range(1 if number else 2):
+            length, position = _read_integer(block, position, 7)
+            position += length
+    return alone, size
+
+
+def _read_integer(block: bytes, position: int, bits: int) -> tuple[int, int]:
+    """Return the integer at `position`, and the position behind it."""
+    most = (1 << bits) - 1
+    value = block[position] & most
+    position += 1
+    if value < most:
+        return value, position
+    shift = 0
+    while True:
+        digit = block[position]
+        position += 1
+        value += (digit & 127) << shift
+        shift += 7
+        if digit < 128:
+            return value, position

@@ -860,6 +860,9 @@ class TestRememberedHeads:
             (b"GET", b"/", [HOST, (b"A", memoryview(bytearray(b"b")))]),
             (b"GET", b"/", [HOST, b"A"]),
             (b"GET", b"/", [HOST, 1]),
+            (b"GET", b"/", [HOST, [b"Cookie", b"b"]]),
+            (b"GET", b"/", [HOST, (b"Cookie", b"b", b"c")]),
+            (b"GET", b"/", [HOST, (b"Cookie",)]),
         ],
     )
     def test_what_is_not_bytes_fails_as_ever(self, arguments: tuple[Any, ...]) -> None:

@@ -2511,7 +2511,7 @@ representations = st.one_of(
 def test_a_remembered_block_says_what_it_would_say_now(
     kinds: list[bytes], order: list[int]
 ) -> None:
-    remembering, plain = _hpack.RememberingDecoder(), hpack.Decoder()
+    remembering, plain = _hpack.RememberingDecoder(hpack.Decoder()), hpack.Decoder()
     for number in order:
         block = kinds[number % len(kinds)]
         try:
@@ -2524,7 +2524,7 @@ def test_a_remembered_block_says_what_it_would_say_now(
 
 
 def test_what_a_decoder_remembers() -> None:
-    decoder = _hpack.RememberingDecoder()
+    decoder = _hpack.RememberingDecoder(hpack.Decoder())
     decoder.max_header_list_size = 5000
     assert decoder.max_header_list_size == 5000
     same = hpack.Encoder().encode([(b":status", b"200"), (b":method", b"GET")])
@@ -2536,8 +2536,31 @@ def test_what_a_decoder_remembers() -> None:
     for number in range(_hpack._MOST_KNOWN):
         decoder.decode(b"\0\x01a\x02%02d" % number)
     assert decoder.decode(same) is not before
+    secret = b"\0\x0aset-cookie\x01v"
+    assert decoder.decode(secret) is not decoder.decode(secret)
     large = b"\0\x01a\x7f\xa1\x1e" + b"x" * 4000
     assert decoder.decode(large) is not decoder.decode(large)
+
+
+def test_the_same_head_again_is_a_head_of_its_own(wire: Wire) -> None:
+    block = b"\x88\x00\x01x\x01y"  # it leaves the table alone
+    seen = []
+    for number in range(1, 9, 2):
+        stream = wire.open()
+        wire.send(frame(Kind.HEADERS, number, block, END_HEADERS | END_STREAM))
+        assert (stream.status, stream.headers, stream.ended) == (200, [(b"x", b"y")], True)
+        stream.headers.append((b"of the", b"caller"))
+        seen.append(stream.headers)
+    assert len(set(map(id, seen))) == 4
+
+
+def test_the_same_malformed_head_again_is_refused_again(wire: Wire) -> None:
+    block = b"\x88\x00\x01X\x01y"
+    for number in range(1, 7, 2):
+        stream = wire.open()
+        wire.send(frame(Kind.HEADERS, number, block, END_HEADERS | END_STREAM))
+        assert "malformed field name" in str(stream.failure)
+        assert codes(wire.sent()) == [(number, PROTOCOL_ERROR)]
 
 
 # --- the compiled coder ----------------------------------------------------------------------

@@ -27,11 +27,10 @@ from httpcore._core.h2_request import (
     MAX_KNOWN,
     MAX_KNOWN_SIZE,
     HeadWriter,
-    leaves_table_alone,
     literal_start,
     request_fields,
 )
-from httpcore._core.hpack import CODERS
+from httpcore._core.hpack import CODERS, TABLE_SIZE, table_effect
 from httpcore._exceptions import (
     ConnectionNotAvailable,
     LocalProtocolError,
@@ -246,44 +245,64 @@ def test_names_are_secret_however_they_are_spelled() -> None:
 
 
 @pytest.mark.parametrize(
-    ("block", "alone"),
+    ("block", "size", "effect"),
     [
-        (b"", True),
-        (b"\x82\x86", True),
-        (b"\xff\x80\x01\x82", True),  # an index of more than one byte
-        (b"\x04\x01/", True),
-        (b"\x0f\x11\x7f\x01" + b"x" * 128, True),
-        (b"\x10\x01a\x01b\x82", True),
-        (b"\x40\x01a\x01b", False),
-        (b"\x10\x01a\x01b\x41\x01b", False),
-        (b"\x20", False),
-        (b"\x3f\xe1\x1f\x82", False),
+        (b"", 4096, (True, 4096)),
+        (b"\x82\x86", 4096, (True, 4096)),
+        (b"\xff\x80\x01\x82", 4096, (True, 4096)),  # an index of more than one byte
+        (b"\x04\x01/", 4096, (True, 4096)),
+        (b"\x0f\x11\x7f\x01" + b"x" * 128, 4096, (True, 4096)),
+        (b"\x10\x01a\x01b\x82", 4096, (True, 4096)),
+        (b"\x40\x01a\x01b", 4096, (False, 4096)),
+        (b"\x10\x01a\x01b\x41\x01b", 4096, (False, 4096)),
+        (b"\x20", 4096, (False, 0)),
+        (b"\x3f\xe1\x1f\x82", 0, (False, 4096)),
+        (b"\x20\x3f\x61\x40\x01a\x01b", 4096, (False, 128)),
+        # nginx: without a table, nothing can be added to it
+        (b"\x20\x88\x76\x02ab\x40\x01a\x01b", 4096, (False, 0)),
+        (b"\x88\x76\x02ab\x40\x01a\x01b\x82", 0, (True, 0)),
+        (b"\x7f\x00\x02ab\x82", 0, (True, 0)),
     ],
 )
-def test_which_blocks_leave_the_table_alone(block: bytes, alone: bool) -> None:
-    assert leaves_table_alone(block) is alone
+def test_which_blocks_leave_the_table_alone(
+    block: bytes, size: int, effect: tuple[bool, int]
+) -> None:
+    assert table_effect(block, size) == effect
 
 
 @settings(bounded, max_examples=examples(1200))
 @given(
     blocks=st.lists(
-        st.lists(
-            st.tuples(
-                st.sampled_from([b"a", b"b" * 200, b":method", b"accept"]),
-                st.sampled_from([b"", b"GET", b"c" * 126, b"d" * 127, b"e" * 300]),
-                st.booleans(),
+        st.tuples(
+            st.lists(
+                st.tuples(
+                    st.sampled_from([b"a", b"b" * 200, b":method", b"accept"]),
+                    st.sampled_from([b"", b"GET", b"c" * 126, b"d" * 127, b"e" * 300]),
+                    st.booleans(),
+                ),
+                max_size=5,
             ),
-            max_size=5,
+            st.sampled_from([None, None, None, 0, 100, 4096]),
         ),
-        max_size=5,
+        max_size=6,
     )
 )
-def test_what_a_block_does_to_the_table(blocks: list[list[tuple[bytes, bytes, bool]]]) -> None:
-    encoder = hpack.Encoder()
-    for fields in blocks:
-        before = list(encoder.header_table.dynamic_entries)
+def test_what_a_block_does_to_the_table(blocks: list[Any]) -> None:
+    """Never is a table taken for the same that has changed."""
+    encoder, decoder = hpack.Encoder(), hpack.Decoder()
+    size = TABLE_SIZE
+    for fields, resize in blocks:
+        if resize is not None:
+            encoder.header_table_size = resize
+        before = list(decoder.header_table.dynamic_entries)
         block = encoder.encode(fields)
-        assert leaves_table_alone(block) == (before == list(encoder.header_table.dynamic_entries))
+        decoder.decode(block, raw=True)
+        after = list(decoder.header_table.dynamic_entries)
+        alone, size = table_effect(block, size)
+        assert size == decoder.header_table_size
+        assert before == after or not alone
+        if resize is None and size == TABLE_SIZE:
+            assert alone == (before == after)
 
 
 # --- against h2's server ---
