@@ -186,6 +186,10 @@ def _alone(peer: str, share: float = 1.0, variant: str = "") -> Contestant:
     return _tasks(peer, 1, share, variant)
 
 
+def _on_one_connection(peer: str, share: float = 1.0) -> Contestant:
+    return _tasks(peer, share=share, connections=1)
+
+
 #: Ours, with a connection for each task.
 ASYNC_UNCROWDED = _tasks(OURS)._replace(label="ours-100-on-100")
 
@@ -449,6 +453,20 @@ CASES = (
         tls=True,
     ),
     Case(
+        "async-h2-tasks-100",
+        "async: HTTP/2: small GET, 100 tasks on one connection",
+        ASYNC,
+        "/small",
+        len(SMALL_BODY),
+        100 * 10,
+        (
+            _on_one_connection(OURS),
+            *(_on_one_connection(HTTPCORE2, 1 / 5), _on_one_connection(HTTPCORE_109, 1 / 5)),
+            *(_on_one_connection(NIQUESTS, 1 / 5), _on_one_connection(PYREQWEST)),
+        ),
+        http2=True,
+    ),
+    Case(
         "async-httpx-get",
         "async: httpx.AsyncClient.get",
         UNDER_HTTPX,
@@ -581,6 +599,7 @@ TARGETS = (
     Target("async-tls-get", "cpu", 0.55, AIOHTTP),
     Target("async-tls-tasks-100", "cpu", 0.55, AIOHTTP),
     Target("async-tls-body-10m", "cpu", 0.5, AIOHTTP),
+    Target("async-h2-tasks-100", "cpu", 0.30, HTTPCORE2),
     Target("async-httpx-get", "cpu", 0.75, HTTPX),
     # At least 4.5 times the throughput.
     Target("async-httpx-tasks-100", "wall", 0.222, HTTPX),

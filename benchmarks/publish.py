@@ -46,6 +46,7 @@ CHOSEN = {
     "async-tasks-1000": (cases.AIOHTTP,),
     "async-tls-get": (cases.AIOHTTP,),
     "async-tls-body-10m": (cases.AIOHTTP,),
+    "async-h2-tasks-100": (cases.HTTPCORE2,),
     "async-httpx-get": (cases.HTTPX,),
     "async-httpx-tasks-100": (cases.HTTPX,),
     "adapter-send": (cases.STOCK,),

@@ -64,7 +64,7 @@ def http2_outcome(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, dict[s
     program = servers.nginx_path()
     if program is None or not servers.ask_nginx(program)[1]:
         pytest.skip("nginx with HTTP/2 is not installed")
-    timed = ("h2-get", "h2-threads-16", "h2-session-get")
+    timed = ("h2-get", "h2-threads-16", "h2-session-get", "async-h2-tasks-100")
     checks = ("memory-h2-closed", "memory-h2-unread")
     directory = tmp_path_factory.mktemp("benchmarks-http2")
     return measure(directory, "nginx", HTTP2_PEERS, *timed, *checks, scale=0.02)
@@ -169,7 +169,7 @@ def test_http2_is_left_out_without_nginx_and_says_so(outcome: tuple[str, dict[st
 def test_http2_is_spoken_by_those_who_should(http2_outcome: tuple[str, dict[str, Any]]) -> None:
     """Each of them looks at the version once; one that falls back is absent."""
     by_name = {case["name"]: case for case in http2_outcome[1]["cases"]}
-    assert set(by_name) == {"h2-get", "h2-threads-16", "h2-session-get"}
+    assert set(by_name) == {"h2-get", "h2-threads-16", "h2-session-get", "async-h2-tasks-100"}
     for case in by_name.values():
         assert case["absent"] == {}
     assert set(by_name["h2-get"]["ratios"]) == {"bare-h2"}
