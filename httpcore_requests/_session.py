@@ -78,8 +78,10 @@ class Session(_Stock):  # type: ignore[misc]
 
     def __init__(self) -> None:
         super().__init__()
-        self.mount("https://", HTTPAdapter())
-        self.mount("http://", HTTPAdapter())
+        for prefix in ("https://", "http://"):
+            # After `install()` it is ours already.
+            if type(self.adapters.get(prefix)) is not HTTPAdapter:
+                self.mount(prefix, HTTPAdapter())
 
     def request(self, *args: Any, **kwargs: Any) -> requests.Response:
         """Send a request and return its response, as `requests.Session.request` does."""

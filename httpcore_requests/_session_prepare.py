@@ -83,6 +83,10 @@ class KnownHeaders(NamedTuple):
     store: OrderedDict[str, tuple[str, Any]]
     complete: bool
 
+    def __reduce__(self) -> Any:
+        """Return None, to a copy of what refers to it: a subclass may pickle its whole __dict__."""
+        return type(None), ()
+
 
 class Arguments(NamedTuple):
     """What a `requests.Request` holds, beside method, URL and cookies."""

@@ -670,6 +670,27 @@ def test_copies_and_pickles(session: requests.Session, server: LocalServer, copi
     other.close()
 
 
+class Whole(OURS):  # type: ignore[misc,valid-type]
+    """Pickles all of itself, as subclasses do that have attributes of their own."""
+
+    def __getstate__(self) -> Any:
+        return dict(self.__dict__)
+
+    def __setstate__(self, state: Any) -> None:
+        self.__dict__.update(state)
+
+
+def test_what_is_remembered_is_not_pickled(server: LocalServer) -> None:
+    with Whole() as session:
+        assert session.get(server.url + "/echo").ok
+        assert session._httpcore_known_headers is not None
+        data = pickle.dumps(session)
+    assert b"_session_prepare" not in data
+    with pickle.loads(data) as other:
+        assert other._httpcore_known_headers is None
+        assert other.get(server.url + "/echo").ok
+
+
 def test_threads_share_a_session(session: requests.Session, server: LocalServer) -> None:
     failures: list[BaseException] = []
 
@@ -717,7 +738,12 @@ def test_install_puts_the_session_in_place_if_asked(uninstalled: None, server: L
     assert requests.Session is requests.sessions.Session is STOCK
     httpcore_requests.install(session=True)
     assert requests.Session is requests.sessions.Session is OURS
-    with requests.session() as made, requests.Session() as other:
+    mounts = Mock(side_effect=OURS.mount)
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setattr(OURS, "mount", lambda *args: mounts(*args))
+        with requests.Session() as other:
+            assert mounts.call_count == 2
+    with requests.session() as made:
         assert type(made) is type(other) is OURS
         assert made.get(server.url).ok
     response = requests.get(server.url + "/echo", params={"a": "b"})
