@@ -53,6 +53,10 @@ MAX_KNOWN = 64
 MAX_KNOWN_SIZE = 2048
 """Bytes of a block that is remembered: more than a browser's, and they are 128 KiB at most."""
 
+MAX_KNOWN_FIELDS = 4096
+"""Bytes of names and values in a list that is remembered: what is more does not fit into the table,
+and would be kept in vain. They are 256 KiB at most."""
+
 MAX_NAMES = 512
 """Names of fields, as they were spelled, that are known to be secret or not. Programs use a few
 dozen; one that makes names up must not fill the memory."""
@@ -267,10 +271,10 @@ class HeadWriter:
         path = _PATH_START + _string(target)
         if len(known.runs) == 1:
             return RequestHead(known, path, [])
-        secrets = [_secret(*field) for field in headers if literal_start(field[0]) is not None]
-        if _has_line_break(b"".join(secrets)) is not None:
+        secrets = [field for field in headers if literal_start(field[0]) is not None]
+        if _has_line_break(b"".join([value for _, value in secrets])) is not None:
             return self._read_new(method, scheme, target, headers)
-        return RequestHead(known, path, secrets)
+        return RequestHead(known, path, [_secret(*field) for field in secrets])
 
     def _read_new(
         self, method: bytes, scheme: bytes, target: bytes, headers: Headers
@@ -280,8 +284,12 @@ class HeadWriter:
         options = _connection_options(headers)
         if options and options not in _USUAL_OPTIONS:
             return head  # a field that it names is left out, whatever else is known of that
+        key = _key(method, scheme, headers)
+        fields = [field for field in key if type(field) is tuple]
+        if sum([len(name) + len(value) for name, value in fields]) > MAX_KNOWN_FIELDS:
+            return head
         known = dict(self._known) if len(self._known) < MAX_KNOWN else {}
-        known[_key(method, scheme, headers)] = head.known
+        known[key] = head.known
         self._known = known
         return head
 

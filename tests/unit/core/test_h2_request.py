@@ -25,6 +25,7 @@ from httpcore._core.h2 import Codec, Stream
 from httpcore._core.h2_request import (
     LONG_VALUE,
     MAX_KNOWN,
+    MAX_KNOWN_FIELDS,
     MAX_KNOWN_SIZE,
     HeadWriter,
     literal_start,
@@ -125,6 +126,30 @@ def test_what_is_remembered_is_bounded(writer: HeadWriter) -> None:
     long = [(b"X-%d" % number, b"c" * 60) for number in range(MAX_KNOWN_SIZE // 60)]
     for _ in range(3):
         assert len(decoder.decode(write(writer, *long), raw=True)) == 4 + len(long)
+
+
+@pytest.mark.parametrize("size", [MAX_KNOWN_FIELDS, 500_000])
+def test_large_fields_are_not_remembered(writer: HeadWriter, size: int) -> None:
+    for value in (b"a" * (size // 2), b"b" * (size // 2)):
+        write(writer, (b"x-one", value), (b"x-two", value))
+    gc.collect()
+    known = [value for each in writer._known.values() for run in each.runs for _, value in run]
+    assert sum(map(len, known)) < MAX_KNOWN_FIELDS
+    assert all(len(field) < MAX_KNOWN_FIELDS for key in writer._known for _, field in key[2:])
+
+
+@pytest.mark.parametrize("length", [0, 1, 10, 13, 137, 138])
+def test_a_secret_of_any_length_leaves_the_list_known(writer: HeadWriter, length: int) -> None:
+    """The length itself is written as a byte, and may be that of a line break."""
+    fields = [HOST, (b"Authorization", b"s" * length), (b"X-Api-Key", b"k" * length)]
+    first = writer.read(b"GET", b"https", b"/", fields)
+    again = writer.read(b"GET", b"https", b"/", fields)
+    assert again.known is first.known
+    assert again == first
+    with pytest.raises(LocalProtocolError):
+        writer.read(
+            b"GET", b"https", b"/", [HOST, (b"Authorization", b"a\nb"), (b"X-Api-Key", b"")]
+        )
 
 
 def test_secrets_are_kept_nowhere(writer: HeadWriter) -> None:
