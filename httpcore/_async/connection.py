@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import time
+from functools import partial
 from typing import Any
 
 from .._backends.auto import AutoBackend
@@ -24,6 +25,7 @@ from .._settings import ConnectionSettings
 from .._ssl import default_ssl_context
 from .._trace import AsyncTrace, awaited, debug, log_hook
 from .._url import Origin
+from .contexts import without_blocking
 from .dialing import carry_out
 from .http2 import AsyncHTTP2Connection
 from .http11 import AsyncHTTP11Connection
@@ -82,7 +84,11 @@ class AsyncHTTPConnection(
         dialed = None
         self._attempt = attempt = begin_in_task()
         try:
-            attempts = self.begin_to_open(prepared, default_ssl_context)
+            begin = partial(self.begin_to_open, prepared, default_ssl_context)
+            if self.makes_context:
+                attempts = await without_blocking(begin, self.settings)
+            else:
+                attempts = begin()
             dialed = await carry_out(attempts, self.backend, trace, self.watch)
             self.opened = connection = self._make_connection(dialed)
             if self.aborted:

@@ -328,7 +328,7 @@ class AsyncConnectionPool(PoolBase[AsyncNetworkBackend], AsyncRequestInterface):
         streams = None
         if isinstance(opened, AsyncHTTP2Connection):
             streams = opened.max_streams
-            opened.on_change = partial(_adjust, weakref.ref(slots), weakref.ref(opened))
+        opened.on_change = partial(_adjust, weakref.ref(slots), weakref.ref(opened))
         slots.dialed(body, connection, streams)
         if slots.hook is not None:
             self._tell_assigned(body, connection)

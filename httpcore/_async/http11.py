@@ -54,7 +54,7 @@ class AsyncHTTP11Connection(H1State, AsyncConnectionInterface):
 
     asynchronous = True
     protocol = "http11"  # of the names of its trace events
-    on_change = None  # it never changes what it can carry
+    on_change: Callable[[], None] | None = None  # called when it has ended while it was idle
     max_streams = 1
 
     def __init__(
@@ -64,6 +64,8 @@ class AsyncHTTP11Connection(H1State, AsyncConnectionInterface):
         super().__init__(origin, stream, keepalive_expiry, parsing == "lenient")
         self._upload: AsyncUpload | None = None  # of the current request, when it takes a while
         self.facts = ConnectionInfo(stream, "HTTP/1.1")  # at once: a reset takes the address along
+        if getattr(stream, "on_unasked", self) is None:
+            self.plain.on_unasked = self._end_if_idle
 
     async def handle_async_request(self, request: Request) -> Response:
         """Send `request` and return its response, the body unread. Raises ConnectionNotAvailable
@@ -236,6 +238,14 @@ class AsyncHTTP11Connection(H1State, AsyncConnectionInterface):
         except Exception as exc:
             # Nothing that a request could act on; raised, it would keep the slot from its pool.
             debug(logger, "closing the connection to %s failed: %s", self.origin, exc)
+
+    def _end_if_idle(self) -> None:
+        """What the stream calls when something has arrived that nobody waits for. Between two
+        requests that is an end, or what nobody asked for."""
+        if self.state == "IDLE":
+            self.close()
+            if self.on_change is not None:
+                self.on_change()
 
     def has_expired(self) -> bool:
         return self.has_expired_at(time.monotonic())

@@ -11,6 +11,7 @@ begins again. Two loops that are open at once cannot share a pool.
 from __future__ import annotations
 
 import contextlib
+import warnings
 from typing import Any
 
 from .._backends.auto import loop_of
@@ -54,6 +55,17 @@ class LoopSlots(PoolSlots):
                 )
             self._leave_behind()
         self.native, self.loop = native, loop_of(native)
+
+    def __del__(self) -> None:
+        """Close what a pool has left that was not closed: its loop would watch it for ever."""
+        with contextlib.suppress(Exception):  # it was never complete, or the interpreter shuts down
+            found = [slot.connection for slot in self.scheduler.slots()]
+            left = [each for each in found if each is not None and not each.is_closed()]
+            for connection in left:
+                connection.close()
+            if left:
+                text = f"a pool was dropped with {len(left)} open connections: close it"
+                warnings.warn(text, ResourceWarning, stacklevel=2, source=self)
 
     def _leave_behind(self) -> None:
         """Close what belongs to a loop that is gone, and begin again."""

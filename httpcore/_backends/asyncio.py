@@ -48,8 +48,13 @@ class AsyncioStream(AsyncSocketStream):
     """A connected socket, plain or TLS, in a loop of asyncio or uvloop.
 
     Parameters:
-        loop: the loop; all but `close` and `abort` have to be called in its thread.
-        The others, and attributes: see `SocketStream`.
+        loop: the loop; all but `close`, `abort` and `wake` have to be called in its thread.
+        The others: see `SocketStream`.
+
+    Attributes:
+        on_unasked: called when something has arrived that no task waits for, or an end; None for
+            nobody.
+        The others: see `SocketStream`.
     """
 
     __slots__ = (
@@ -67,6 +72,7 @@ class AsyncioStream(AsyncSocketStream):
         "_watched",
         "_write_due",
         "_writer",
+        "on_unasked",
     )
 
     def __init__(self, sock: Any, peer: str, loop: asyncio.AbstractEventLoop) -> None:
@@ -83,6 +89,7 @@ class AsyncioStream(AsyncSocketStream):
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = _NEVER
         self._closed = False
+        self.on_unasked: Callable[[], object] | None = None
         # What the loop calls in place of our own methods: when something arrives, and for room.
         self._driver: tuple[Callable[[], object], Callable[[], object]] | None = None
 
@@ -161,8 +168,12 @@ class AsyncioStream(AsyncSocketStream):
         reader = self._reader
         if reader is None and len(self._buffer) >= MAX_BUFFERED:
             self._unwatch()
-        elif self._take_in(READ_SIZE) and reader is not None and not reader.done():
-            reader.set_result(True)
+        elif self._take_in(READ_SIZE):
+            if reader is None:
+                if self.on_unasked is not None:
+                    self.on_unasked()
+            elif not reader.done():
+                reader.set_result(True)
 
     def read_ready(self, max_bytes: int) -> bytes | None:
         """Return what is there, ``b""`` at the end of the stream, None when there is nothing

@@ -120,7 +120,21 @@ class ConnectionState:
         self.stream_so_far: object = None
         self._uds = settings.uds
         self._address: str | None = None  # where to find the origin, instead of looking it up
+        self._make_context: Callable[..., SSLContext] | None = None
         self._failed = False
+
+    def set_context_maker(self, make_context: Callable[..., SSLContext]) -> None:
+        """Say what makes the TLS context for the origin, in place of the default one; it takes the
+        protocols to offer. It is called when the connection is opened."""
+        self._make_context = make_context
+
+    @property
+    def makes_context(self) -> bool:
+        """Whether opening it makes a TLS context, which may read files."""
+        hop = self.hop
+        if hop is not None and hop.scheme == b"https" and hop.ssl_context is None:
+            return True
+        return self.origin.scheme in TLS_SCHEMES and self.ssl_context is None
 
     def set_path(self, hop: ProxyHop | None, uds: str | None, address: str | None) -> None:
         """Say how to get to the origin, before the connection is opened.
@@ -170,7 +184,9 @@ class ConnectionState:
         else:
             protocols = settings.protocols if self._carries_http2 else self._without_http2()
             if self.origin.scheme in TLS_SCHEMES:
-                context = make_context(protocols) if self.ssl_context is None else self.ssl_context
+                context = self.ssl_context
+                if context is None:
+                    context = (self._make_context or make_context)(protocols)
             if server_hostname is not None:
                 server_hostname = to_server_name(server_hostname)
         return Plan(

@@ -99,6 +99,11 @@ class H1State:
     def is_available(self) -> bool:
         return self.state in ("NEW", "IDLE")
 
+    @property
+    def is_draining(self) -> bool:
+        """Whether it takes no new requests any more, for good."""
+        return self.state == "CLOSED"
+
     def is_idle(self) -> bool:
         return self.state == "IDLE"
 

@@ -140,10 +140,13 @@ class PoolBase(Generic[Backend]):
     def _read_extensions(self, request: Request) -> tuple[Any, Any]:
         """Return what gets the events of `request`, None for nobody, and its CancelToken, or
         None."""
-        hook, plain, extensions = self._slots.hook, self._log, request.extensions
+        hook, trace, extensions = self._slots.hook, self._log, request.extensions
         if hook is not None:
-            plain = combined(naming(hook, request), plain)
-        return self._join_hooks(plain, extensions.get("trace")), extensions.get("cancel")
+            trace = combined(naming(hook, request), trace)
+        own = extensions.get("trace")
+        if trace is not None or own is not None:
+            trace = self._join_hooks(trace, own)
+        return trace, extensions.get("cancel")
 
     def create_connection(self, origin: Origin) -> Any:
         """A new connection to `origin`, not yet open and not part of the pool."""
@@ -159,11 +162,11 @@ class PoolBase(Generic[Backend]):
         if context is not None:
             connection.ssl_context = context
         elif route.scheme in TLS_SCHEMES and connection.ssl_context is None:
-            connection.ssl_context = self._make_ssl_context()
+            self._choose_context(connection)
         return connection
 
-    def _make_ssl_context(self) -> SSLContext | None:
-        return None  # the connection takes the default
+    def _choose_context(self, connection: Any) -> None:
+        """Say which TLS context a connection is to have that was given none: the default, here."""
 
     def _begin_to_dial(self, prepared: Prepared, body: BodyState, slot: Slot) -> Any:
         """Return the connection for `slot`, which is `body`'s; it is not open yet."""
@@ -285,6 +288,9 @@ class PoolManagerBase(PoolBase[Backend]):
         if timeout is not None:
             self._default_timeouts = read_timeouts(timeout.as_extension())
 
-    def _make_ssl_context(self) -> SSLContext | None:
+    def _choose_context(self, connection: Any) -> None:
+        connection.set_context_maker(self._create_context)
+
+    def _create_context(self, protocols: tuple[str, ...]) -> SSLContext:
         config = self._ssl_config
-        return create_ssl_context(config.verify, config.cert, protocols=self._settings.protocols)
+        return create_ssl_context(config.verify, config.cert, protocols=protocols)

@@ -352,7 +352,7 @@ class ConnectionPool(PoolBase[NetworkBackend], RequestInterface):
         streams = None
         if isinstance(opened, HTTP2Connection):
             streams = opened.max_streams
-            opened.on_change = partial(_adjust, weakref.ref(slots), weakref.ref(opened))
+        opened.on_change = partial(_adjust, weakref.ref(slots), weakref.ref(opened))
         slots.dialed(body, connection, streams)
         if slots.hook is not None:
             self._tell_assigned(body, connection)

@@ -54,7 +54,7 @@ class HTTP11Connection(H1State, ConnectionInterface):
     """
 
     protocol = "http11"  # of the names of its trace events
-    on_change = None  # it never changes what it can carry
+    on_change: Callable[[], None] | None = None  # never called: what it can carry never changes
     max_streams = 1
 
     def __init__(

@@ -45,6 +45,7 @@ NAMES = {
 #: Files without a twin, and why.
 ALONE = {
     "_async/body_parts.py": "the synchronous half takes them from iterators, in `_core.prepared`",
+    "_async/contexts.py": "a thread may block while it makes a TLS context",
     "_async/loop_slots.py": "threads have no event loop that a connection belongs to",
     "_async/task_lock.py": "threads have `threading.RLock`",
 }
@@ -65,10 +66,12 @@ EXCEPTIONS = {
     "connection.HTTPConnection._set_up": "tasks take turns by a lock of their own",
     "connection.HTTPConnection.handle_request": _HANDLER,
     "connection.HTTPConnection._renew_in_child": _FORK,
+    "connection.HTTPConnection.connect": "making a TLS context has a thread",
     "connection_pool.ConnectionPool._check_out": f"it enters the event loop; {_HANDLER}",
     "connection_pool.ConnectionPool._check_out_aside": _HANDLER,
     "connection_pool.ConnectionPool._queue": _HANDLER,
     "http11.HTTP11Connection.__init__": _ONE_LOOP,
+    "http11.HTTP11Connection._end_if_idle": "an event loop notices it; threads look at checkout",
     "http11.HTTP11Connection.handle_prepared": _ONE_LOOP,
     "http11.HTTP11Connection._renew_in_child": _FORK,
     "request_body.Upload.lose": _FORK,

@@ -16,8 +16,11 @@ from typing import Any
 import pytest
 
 import httpcore
+import httpcore.aio
+from httpcore import _ssl as ssl_module
+from httpcore._core import pool_base
 from tests.support.loops import HAS_UVLOOP
-from tests.support.servers import LocalServer
+from tests.support.servers import LocalServer, Peer, Serve
 
 Run = Callable[[Coroutine[Any, Any, Any]], Any]
 
@@ -132,3 +135,93 @@ def test_a_response_that_is_dropped_without_a_loop(run: Run, server: LocalServer
         gc.collect()
     assert [each.category for each in caught] == [ResourceWarning]
     assert pool.connections == []
+
+
+def test_an_idle_connection_that_has_ended_is_closed_at_once(run: Run, serve: Serve) -> None:
+    """Row 64: no connection stays half closed until somebody wants to use it."""
+
+    def once(peer: Peer) -> None:
+        peer.recv_head()
+        peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+
+    server = serve(once)
+
+    async def main() -> None:
+        async with httpcore.AsyncConnectionPool() as pool:
+            assert (await pool.request("GET", server.url)).content == b"ok"
+            for _ in range(1000):
+                if not pool.connections:
+                    break
+                await asyncio.sleep(0.01)
+            assert pool.connections == []
+            assert pool.stats()["totals"]["expired"] == 1
+
+    run(main())
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_the_server_closes_while_the_loop_is_held_up(method: str, serve: Serve) -> None:
+    """Row 64: the event loop has not seen the end yet, but the socket has."""
+
+    def once(peer: Peer) -> None:
+        peer.recv_request()
+        peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+
+    server = serve(once)
+
+    async def main() -> None:
+        async with httpcore.AsyncConnectionPool() as pool:
+            for number in range(3):
+                response = await pool.request(method, server.url, content=b"x")
+                assert response.content == b"ok"
+                assert server.wait_for(lambda: not server.open)  # blocks this loop
+                assert server.accepted == number + 1
+
+    asyncio.run(main())
+
+
+def test_a_pool_that_is_dropped_closes_its_connections(run: Run, server: LocalServer) -> None:
+    async def main() -> None:
+        pool = httpcore.AsyncConnectionPool()
+        await pool.request("GET", server.url)
+        with pytest.warns(ResourceWarning, match="dropped with 1 open connections"):
+            del pool
+        loop = asyncio.get_running_loop()
+        assert await loop.run_in_executor(None, server.wait_for, lambda: not server.open)
+
+    run(main())
+
+
+def test_a_slow_trust_store_does_not_hold_the_loop_up(
+    run: Run, tls_server: LocalServer, ca_bundle: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Row 63: the roots are read in a thread."""
+    threads = []
+    make = ssl_module.create_ssl_context
+
+    def noting(*arguments: Any, **options: Any) -> Any:
+        threads.append(threading.current_thread().name)
+        return make(*arguments, **options)
+
+    monkeypatch.setattr(pool_base, "create_ssl_context", noting)
+
+    async def main() -> None:
+        config = httpcore.SSLConfig(verify=ca_bundle)
+        async with httpcore.aio.PoolManager(ssl=config) as pool:
+            for _ in range(2):
+                assert (await pool.request("GET", tls_server.url)).status_code == 200
+                pool.close_idle()
+
+    run(main())
+    assert threads == ["make a TLS context", threading.current_thread().name]
+
+
+def test_a_trust_store_that_cannot_be_read(run: Run, tls_server: LocalServer) -> None:
+    async def main() -> None:
+        config = httpcore.SSLConfig(verify="/no/such/file.pem")
+        async with httpcore.aio.PoolManager(ssl=config) as pool:
+            with pytest.raises(OSError, match="no/such/file"):
+                await pool.request("GET", tls_server.url)
+            assert pool.connections == []
+
+    run(main())
