@@ -29,7 +29,7 @@ from tests.support.sessions import CALLS, Program, Runner, draw_program, frozen
 #: Calls of the long form.
 MANY = 1_000_000
 #: Programs of it between two lines of progress.
-PROGRESS = 10_000
+PROGRESS = 1_000
 
 
 @pytest.fixture(scope="module")
