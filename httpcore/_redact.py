@@ -38,7 +38,9 @@ SECRET_FIELDS = CREDENTIALS | COOKIES | SET_COOKIES
 # can be looked up elsewhere, a value shown without need stays in a log.
 _may_be_secret = re.compile(
     rb"(?!access-control-).*"
-    rb"(auth(?!enticate)|cookie|token|secret|passw|api[-_]?key|credential|session|signature)",
+    rb"(auth(?!enticate)|cookie|token|secret|passw|credential|session|signature|jwt|"
+    rb"(api|access|account|app|application|client|customer|encryption|functions?|license|master|"
+    rb"private|subscription)[-_]?key(?!-md5))",
     re.IGNORECASE,
 ).match
 

@@ -1641,6 +1641,10 @@ def test_harmless_text() -> None:
     assert cli_text.of_bytes(b"\xfc\xc3\xbc") == "üÃ¼"
     for name in (b"Authorization", b"X-Api-Key", b"X-Auth-Token", b"Session-Id", b"Password"):
         assert cli_text.is_secret(name)
+    for name in (b"Ocp-Apim-Subscription-Key", b"X-Goog-Encryption-Key", b"X-JWT-Assertion"):
+        assert cli_text.is_secret(name)
+    for name in (b"Idempotency-Key", b"Sec-WebSocket-Key", b"Surrogate-Key", b"X-Cache-Key"):
+        assert not cli_text.is_secret(name)
     for name in (b"WWW-Authenticate", b"Access-Control-Allow-Credentials", b"Content-Type"):
         assert not cli_text.is_secret(name)
 
