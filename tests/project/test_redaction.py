@@ -27,6 +27,10 @@ FILES = sorted([*CORE.rglob("*.py"), *ADAPTER.rglob("*.py")])
 ALLOWED = {
     ("httpcore/_url.py", "pattern with @"): "what is a URL, and where its user information is",
     ("httpcore/_cli/sending.py", "cut at '?'"): "a blank is escaped differently in a query",
+    (
+        "httpcore/_core/h2_request.py",
+        "list of secret fields",
+    ): "their numbers in HPACK's table; which fields are secret it asks",
     ("httpcore_requests/_unix.py", "cut at '@'"): "the path of the socket is what follows the user",
 }
 
