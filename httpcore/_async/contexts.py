@@ -13,8 +13,8 @@ import threading
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from .._backends.auto import loop_of
 from .._backends.event_loops import running_loop
+from .._backends.loops import loop_of
 
 T = TypeVar("T")
 

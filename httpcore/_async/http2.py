@@ -31,12 +31,12 @@ import time
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from .._backends.auto import loop_of
 from .._backends.awaiting import without_awaiting
 from .._backends.base import AsyncNetworkStream
 from .._backends.closing import close_rest, unclosed
 from .._backends.event_loops import Waker, running_loop
 from .._backends.interrupt import abort
+from .._backends.loops import loop_of
 from .._core.h2_election import Election
 from .._core.h2_exchange import Wait
 from .._core.h2_liveness import Liveness

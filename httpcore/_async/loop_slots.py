@@ -14,8 +14,8 @@ import contextlib
 import warnings
 from typing import Any
 
-from .._backends.auto import loop_of
 from .._backends.event_loops import EventLoop, running_loop
+from .._backends.loops import loop_of
 from .._shared.pool_slots import PoolSlots
 from .._trace import Trace
 

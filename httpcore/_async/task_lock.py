@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections import deque
 from typing import Any
 
-from .._backends.auto import loop_of
 from .._backends.event_loops import Waker, running_loop
+from .._backends.loops import loop_of
 
 
 class TaskLock:

@@ -15,7 +15,8 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, TypeVar
 
-from .._exceptions import NotBuiltYet, ReadError
+from .._exceptions import ReadError
+from .async_tls import AsyncTLSStream
 from .base import AsyncNetworkStream
 from .interrupt import clear_task_waker, set_task_waker, shut_down
 from .sockets import SEND_AGAIN, SocketStream
@@ -188,11 +189,7 @@ class AsyncSocketStream(SocketStream, AsyncNetworkStream):
         timeout: float | None = None,
     ) -> AsyncNetworkStream:
         if self._secured:
-            self.close()
-            raise NotBuiltYet(
-                f"TLS inside the TLS connection to {self.peer}: this is not built yet in the "
-                "asynchronous API; use a proxy that is addressed with http://"
-            )
+            return await AsyncTLSStream.begin(self, ssl_context, server_hostname, timeout)
         sock, key, stream = self._sock, None, self
         end = None if timeout is None else time.monotonic() + timeout
         try:

@@ -70,6 +70,7 @@ class AsyncioStream(AsyncSocketStream):
         "_timer",
         "_timer_at",
         "_watched",
+        "_woken",
         "_write_due",
         "_writer",
         "on_unasked",
@@ -90,6 +91,7 @@ class AsyncioStream(AsyncSocketStream):
         self._timer_at = _NEVER
         self._closed = False
         self.on_unasked: Callable[[], object] | None = None
+        self._woken = False  # `wait` is to return at once
         # What the loop calls in place of our own methods: when something arrives, and for room.
         self._driver: tuple[Callable[[], object], Callable[[], object]] | None = None
 
@@ -212,13 +214,22 @@ class AsyncioStream(AsyncSocketStream):
             self._unwatch()
 
     def wake(self) -> None:
-        """Let the loop look for room to write; from any thread."""
+        """Let the loop look for room to write; or, where it does not drive this stream, let `wait`
+        return, or the next one if none is. From any thread."""
         loop = self._loop
+        act = self._end_wait if self._driver is None else self._look_for_room
         if asyncio._get_running_loop() is loop:
-            self._look_for_room()
+            act()
         else:
             with contextlib.suppress(RuntimeError):  # it is closed
-                loop.call_soon_threadsafe(self._look_for_room)
+                loop.call_soon_threadsafe(act)
+
+    def _end_wait(self) -> None:
+        reader = self._reader
+        if reader is None:
+            self._woken = True
+        elif not reader.done():
+            reader.set_result(True)
 
     def _look_for_room(self) -> None:
         if not self._closed:
@@ -232,6 +243,9 @@ class AsyncioStream(AsyncSocketStream):
     # Waiting
 
     async def wait(self, write: bool, timeout: float | None) -> bool:
+        if self._woken:
+            self._woken = False
+            return True
         if not write:
             return bool(self._buffer) or self._end is not None or await self._wait_for_data(timeout)
         if not self._watched:

@@ -9,19 +9,20 @@ from collections.abc import Iterable
 from typing import Any
 
 from .base import SOCKET_OPTION, AsyncNetworkBackend, AsyncNetworkStream
-from .event_loops import EventLoop, running_loop
+from .event_loops import running_loop
 from .tcp import Resolver
 
 
-def loop_of(native: Any) -> EventLoop:
-    """Return the `EventLoop` for what `running_loop` has returned."""
-    from .asyncio_loop import AsyncioLoop
+def _tells_of_readiness(native: Any) -> bool:
+    """Return whether a loop of asyncio watches sockets for us: Windows' Proactor does not."""
+    import asyncio
 
-    return AsyncioLoop(native)
+    return getattr(type(native), "add_reader", None) is not asyncio.AbstractEventLoop.add_reader
 
 
 class AutoBackend(AsyncNetworkBackend):
-    """Opens sockets in the running event loop, of asyncio or uvloop.
+    """Opens connections in the event loop that runs: of asyncio, uvloop or trio. Where a loop does
+    not tell when a socket is ready, anyio does it.
 
     Parameters:
         resolver: looks up host names in place of the system, see `SyncBackend`; it is called in a
@@ -32,10 +33,18 @@ class AutoBackend(AsyncNetworkBackend):
         self._resolver = resolver
 
     def _choose(self) -> Any:
-        running_loop()  # raises where none runs
-        from .asyncio import AsyncioBackend
+        native = running_loop()
+        if not hasattr(native, "call_soon_threadsafe"):
+            from .trio import TrioBackend
 
-        return AsyncioBackend(self._resolver)
+            return TrioBackend(self._resolver)
+        if _tells_of_readiness(native):
+            from .asyncio import AsyncioBackend
+
+            return AsyncioBackend(self._resolver)
+        from .anyio import AnyIOBackend
+
+        return AnyIOBackend(self._resolver)
 
     async def connect_tcp(
         self,

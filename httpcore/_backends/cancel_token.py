@@ -80,8 +80,8 @@ class CancelToken:
 
     async def asleep(self, seconds: float) -> None:
         """Do as `sleep` does, in a task of an event loop."""
-        from .auto import loop_of
         from .event_loops import running_loop
+        from .loops import loop_of
 
         bell = loop_of(running_loop()).make_waker()
         self._sleepers[bell] = None

@@ -16,8 +16,8 @@ from collections import deque
 from typing import Any
 
 from .._trace import debug
-from .auto import loop_of
 from .event_loops import running_loop
+from .loops import loop_of
 
 logger = logging.getLogger("httpcore.connection")
 

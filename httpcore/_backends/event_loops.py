@@ -4,7 +4,7 @@ Owns: the list of what is asked (`EventLoop`), and finding the loop that runs th
 know: how a loop does it (`asyncio_loop`), sockets, pools, HTTP.
 
 A loop of asyncio or uvloop is named by itself, a run of trio by its token: `running_loop` returns
-that name, which costs one call. `auto.loop_of` returns the `EventLoop` for it.
+that name, which costs one call. `loops.loop_of` returns the `EventLoop` for it.
 """
 
 from __future__ import annotations
@@ -12,8 +12,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Coroutine
 from typing import Any, Protocol
-
-from .._exceptions import NotBuiltYet
 
 
 class Waker(Protocol):
@@ -57,20 +55,25 @@ def running_loop() -> Any:
 
     Raises RuntimeError where none does.
     """
+    trio: Any = sys.modules.get("trio")
+    # First: trio may be a guest in a loop of asyncio (`start_guest_run`).
+    if trio is not None and _is_trio_task(trio):
+        return trio.lowlevel.current_trio_token()
     asyncio = sys.modules.get("asyncio")
     if asyncio is not None:
         loop = asyncio._get_running_loop()
         if loop is not None:
             return loop
-    if "trio" in sys.modules and _in_trio():
-        raise NotBuiltYet("httpcore: trio is not built yet in this version; use asyncio or uvloop")
     raise RuntimeError(
         "no event loop is running: httpcore's asynchronous API is to be awaited in a program of "
-        "asyncio or uvloop, such as asyncio.run(main())"
+        "asyncio, uvloop or trio, such as asyncio.run(main()) or trio.run(main)"
     )
 
 
-def _in_trio() -> bool:
-    import trio
-
-    return trio.lowlevel.in_trio_run()
+def _is_trio_task(trio: Any) -> bool:
+    """Return whether a task of trio runs this code."""
+    try:
+        trio.lowlevel.current_task()
+    except (RuntimeError, AttributeError):  # the latter: it is just being imported
+        return False
+    return True

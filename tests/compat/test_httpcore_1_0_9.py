@@ -438,10 +438,7 @@ EXCEPTIONS = {
     "WriteTimeout": "TimeoutException",
 }
 
-# Named, so that code which imports or tests for them works; using one is a clear error.
-NOT_BUILT_YET = {"AnyIOBackend", "TrioBackend"}
-
-BUILT = sorted(CLASSES.keys() - NOT_BUILT_YET)
+BUILT = sorted(CLASSES)
 
 
 def parameters(function: Callable[..., Any], *, bound: bool) -> list[inspect.Parameter]:
@@ -495,12 +492,6 @@ def test_classes(name: str) -> None:
 @pytest.mark.parametrize("name", EXCEPTIONS)
 def test_exceptions(name: str) -> None:
     assert getattr(httpcore, name).__base__.__name__ == EXCEPTIONS[name]
-
-
-@pytest.mark.parametrize("name", sorted(NOT_BUILT_YET))
-def test_what_is_not_built_yet_says_so(name: str) -> None:
-    with pytest.raises(NotImplementedError, match=rf"httpcore\.{name}: .* not built yet"):
-        getattr(httpcore, name)("http://proxy", ssl_context=None)
 
 
 def test_a_signature_that_does_not_fit() -> None:
