@@ -28,7 +28,7 @@ ENVIRONMENT = (
 assert examples.LONG
 
 #: Fixtures for the client's side.
-pytest_plugins = ["tests.support.clients", "tests.support.loops"]
+pytest_plugins = ["tests.support.clients", "tests.support.loops", "tests.support.tasks"]
 
 _failed = pytest.StashKey[bool]()
 

@@ -19,11 +19,13 @@ from typing import Any
 
 import anyio
 import pytest
+import trio
 
 import httpcore
 from tests.support import PATIENCE
 from tests.support.servers import LocalServer, Serve
 from tests.support.suspending import Suspending
+from tests.support.tasks import Begun, Tasks, WasCancelled, checkpoint, gather, on_asyncio, until
 
 pytestmark = pytest.mark.anyio
 
@@ -39,12 +41,12 @@ Pool = httpcore.AsyncConnectionPool
 
 async def slow_parts() -> AsyncIterator[bytes]:
     for _ in range(3):
-        await asyncio.sleep(0)
+        await checkpoint()
         yield b"part"
 
 
 async def trace(name: str, details: dict[str, Any]) -> None:
-    await asyncio.sleep(0)
+    await checkpoint()
 
 
 async def get(pool: Pool, server: LocalServer) -> object:
@@ -93,13 +95,20 @@ async def with_a_total(pool: Pool, server: LocalServer) -> object:
 async def queued(pool: Pool, server: LocalServer) -> object:
     """Behind a request that has the only connection, and that ends in the meantime."""
     response = await pool.request("GET", f"{server.url}/bytes/1000000", stream=True)
-    loop = asyncio.get_running_loop()
-    ending = loop.call_soon(lambda: loop.create_task(response.aclose()))
+    begin_apart(response.aclose)
     try:
         return await pool.request("GET", server.url)
     finally:
-        ending.cancel()
         await response.aclose()
+
+
+def begin_apart(function: Callable[[], Any]) -> None:
+    """Call it in a task that is not cancelled with this one."""
+    if on_asyncio():
+        loop = asyncio.get_running_loop()
+        loop.call_soon(lambda: loop.create_task(function()))
+    else:
+        trio.lowlevel.spawn_system_task(function)
 
 
 KINDS = [
@@ -116,34 +125,41 @@ KINDS = [
 ]
 
 
-async def by_task(work: Awaitable[object], arm: Callable[[Callable[[], object]], None]) -> bool:
+Arm = Callable[[Callable[[], object]], None]
+
+
+async def by_task(tasks: Tasks, work: Awaitable[object], arm: Arm) -> bool:
     """Cancel it with `Task.cancel`; return whether it was cancelled."""
 
     async def main() -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        arm(task.cancel)
         await work
 
-    task = asyncio.ensure_future(main())
-    await asyncio.wait([task])
-    return task.cancelled()
+    task = tasks.begin(main())
+    arm(task.cancel)
+    await task.end()
+    return task.cancelled
 
 
-async def by_timeout(work: Awaitable[object], arm: Callable[[Callable[[], object]], None]) -> bool:
-    """Cancel it with `asyncio.timeout`."""
+async def by_timeout(tasks: Tasks, work: Awaitable[object], arm: Arm) -> bool:
+    """Cancel it with `asyncio.timeout`, or with the deadline of a scope of trio."""
+    if not on_asyncio():
+        with trio.CancelScope() as scope:
+            arm(lambda: setattr(scope, "deadline", trio.current_time()))
+            await work
+            await trio.sleep(0.001)
+        return scope.cancelled_caught
     try:
         async with asyncio.timeout(None) as limit:  # type: ignore[attr-defined,unused-ignore]
             now = asyncio.get_running_loop().time()
             arm(lambda: None if limit.expired() else limit.reschedule(now))
             await work
-            await asyncio.sleep(0.001)  # it comes with the next turn of the loop
+            await anyio.sleep(0.001)  # it comes with the next turn of the loop
     except TimeoutError:
         return True
     return False
 
 
-async def by_scope(work: Awaitable[object], arm: Callable[[Callable[[], object]], None]) -> bool:
+async def by_scope(tasks: Tasks, work: Awaitable[object], arm: Arm) -> bool:
     """Cancel it with a scope of anyio, which raises at each ``await`` from then on."""
     with anyio.CancelScope() as scope:
         arm(scope.cancel)
@@ -157,7 +173,9 @@ def twice(cancel: Callable[[], object]) -> Callable[[], object]:
 
     def act() -> None:
         cancel()
-        asyncio.get_running_loop().call_soon(asyncio.get_running_loop().call_soon, cancel)
+        if on_asyncio():  # trio does so by itself, at each `await`
+            loop = asyncio.get_running_loop()
+            loop.call_soon(loop.call_soon, cancel)
 
     return act
 
@@ -180,6 +198,7 @@ WAYS: list[Any] = [
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("kind", KINDS)
 async def test_cancelled_at_each_await(
+    tasks: Tasks,
     kind: Callable[[Pool, LocalServer], Any],
     way: Callable[..., Any],
     often: Callable[..., Any],
@@ -187,7 +206,7 @@ async def test_cancelled_at_each_await(
 ) -> None:
     """Row 56: afterwards a pool of one connection still serves."""
     async with Pool(max_connections=1) as pool:
-        await cancel_at_each_await(pool, lambda: kind(pool, server), way, often)
+        await cancel_at_each_await(tasks, pool, lambda: kind(pool, server), way, often)
         assert (await pool.request("GET", server.url, extensions=PATIENT)).status == 200
         assert len(pool.connections) == 1
     server.errors.clear()  # it may have been left in the middle of an answer
@@ -198,6 +217,7 @@ def arm(work: Suspending[Any], often: Callable[..., Any], cancel: Callable[[], o
 
 
 async def cancel_at_each_await(
+    tasks: Tasks,
     pool: Pool,
     begin: Callable[[], Any],
     way: Callable[..., Any],
@@ -206,7 +226,7 @@ async def cancel_at_each_await(
     number = 0
     while True:
         work = Suspending(begin(), number)
-        was_cancelled = await way(work, partial(arm, work, often))
+        was_cancelled = await way(tasks, work, partial(arm, work, often))
         if number < work.count:
             assert was_cancelled, f"the cancellation at await {number} was swallowed"
         stats = pool.stats()
@@ -219,7 +239,10 @@ async def cancel_at_each_await(
 
 @pytest.mark.parametrize("often", [once, twice])
 async def test_cancelled_at_each_await_over_tls(
-    often: Callable[..., Any], tls_server: LocalServer, client_tls_context: ssl.SSLContext
+    tasks: Tasks,
+    often: Callable[..., Any],
+    tls_server: LocalServer,
+    client_tls_context: ssl.SSLContext,
 ) -> None:
     async with Pool(ssl_context=client_tls_context, max_connections=1) as pool:
 
@@ -227,7 +250,7 @@ async def test_cancelled_at_each_await_over_tls(
             pool.close_idle()
             return await pool.request("GET", f"{tls_server.url}/bytes/100000")
 
-        await cancel_at_each_await(pool, fresh, by_task, often)
+        await cancel_at_each_await(tasks, pool, fresh, by_task, often)
         response = await pool.request("GET", tls_server.url, extensions=PATIENT)
         assert response.status == 200
     tls_server.errors.clear()
@@ -237,27 +260,35 @@ async def test_cancelled_at_each_await_over_tls(
 
 
 async def test_a_waiter_that_is_cancelled_in_the_tick_in_which_it_was_served(
+    tasks: Tasks,
     server: LocalServer,
 ) -> None:
-    """Row 57: the next one gets the connection, and it stays open."""
+    """Row 57: the next one gets its turn. On asyncio it gets the connection, too; trio cancels a
+    task that is about to go on at its next ``await``, when the request is on its way."""
     async with Pool(max_connections=1) as pool:
         response = await pool.request("GET", f"{server.url}/drip/3", stream=True)
-        first, second = (
-            asyncio.ensure_future(pool.request("GET", server.url, extensions=PATIENT))
-            for _ in range(2)
-        )
-        while pool.stats()["waiting"] < 2:
-            await asyncio.sleep(0)
+        first = tasks.begin(pool.request("GET", server.url, extensions=PATIENT))
+        await until(lambda: pool.stats()["waiting"] == 1)
+        second = tasks.begin(pool.request("GET", server.url, extensions=PATIENT))
+        await until(lambda: pool.stats()["waiting"] == 2)
         await response.aread()
         first.cancel()
-        with pytest.raises(asyncio.CancelledError):
+        with pytest.raises(WasCancelled):
             await first
         assert (await second).status == 200
-    assert server.accepted == 1
+    assert server.accepted == (1 if on_asyncio() else 2)
+    server.errors.clear()
+
+
+async def cancel_later(task: Begun[Any], seconds: float) -> None:
+    await anyio.sleep(seconds)
+    task.cancel()
 
 
 @pytest.mark.parametrize("count", [300, pytest.param(30_000, marks=pytest.mark.soak)])
-async def test_many_tasks_some_of_them_cancelled(count: int, server: LocalServer) -> None:
+async def test_many_tasks_some_of_them_cancelled(
+    tasks: Tasks, count: int, server: LocalServer
+) -> None:
     """None is lost, and each connection is used again."""
     chance = random.Random(57)
     async with Pool(max_connections=5) as pool:
@@ -269,13 +300,12 @@ async def test_many_tasks_some_of_them_cancelled(count: int, server: LocalServer
             done.append(number)
 
         for start in range(0, count, 100):
-            tasks = [asyncio.ensure_future(one(number)) for number in range(start, start + 100)]
-            chosen = [task for task in tasks if chance.random() < 0.3]
-            for task in chosen:
-                asyncio.get_running_loop().call_later(chance.random() * 0.05, task.cancel)
-            results = await asyncio.gather(*tasks, return_exceptions=True)
-            failures = [each for each in results if each is not None]
-            assert all(isinstance(each, asyncio.CancelledError) for each in failures), failures
+            begun = [tasks.begin(one(number)) for number in range(start, start + 100)]
+            for task in begun:
+                if chance.random() < 0.3:
+                    tasks.begin(cancel_later(task, chance.random() * 0.05))
+            for failure in await gather(*begun):
+                assert failure is None or isinstance(failure, WasCancelled), failure
         stats = pool.stats()
         assert (stats["active"], stats["dialing"], stats["waiting"]) == (0, 0, 0)
         assert stats["connections"] <= 5
@@ -286,7 +316,7 @@ async def test_many_tasks_some_of_them_cancelled(count: int, server: LocalServer
 # --- while connecting ---
 
 
-async def test_cancelled_while_connecting(black_hole: tuple[str, int]) -> None:
+async def test_cancelled_while_connecting(tasks: Tasks, black_hole: tuple[str, int]) -> None:
     """Row 58: no connection is left in the pool, and no descriptor (the fixture `no_leaks`)."""
     host, port = black_hole
     released = threading.Event()
@@ -297,27 +327,27 @@ async def test_cancelled_while_connecting(black_hole: tuple[str, int]) -> None:
 
     async with Pool(resolver=resolve) as pool:
         for name in (host, "name.test"):
-            request = asyncio.ensure_future(pool.request("GET", f"http://{name}:{port}/"))
+            request = tasks.begin(pool.request("GET", f"http://{name}:{port}/"))
             while pool.stats()["dialing"] == 0:
-                await asyncio.sleep(0)
-            await asyncio.sleep(0.01)
+                await checkpoint()
+            await anyio.sleep(0.01)
             request.cancel()
-            with pytest.raises(asyncio.CancelledError):
+            with pytest.raises(WasCancelled):
                 await request
             assert pool.connections == []
         released.set()
 
 
-async def test_cancelled_in_a_handshake(serve: Serve, client_tls_context: ssl.SSLContext) -> None:
+async def test_cancelled_in_a_handshake(
+    tasks: Tasks, serve: Serve, client_tls_context: ssl.SSLContext
+) -> None:
     server = serve(lambda peer: peer.wait_closed() and None)
     async with Pool(ssl_context=client_tls_context) as pool:
         url = server.url.replace("http:", "https:")
-        request = asyncio.ensure_future(pool.request("GET", url))
-        assert await asyncio.get_running_loop().run_in_executor(
-            None, server.wait_for, lambda: server.accepted == 1
-        )
+        request = tasks.begin(pool.request("GET", url))
+        await until(lambda: server.accepted == 1)
         request.cancel()
-        with pytest.raises(asyncio.CancelledError):
+        with pytest.raises(WasCancelled):
             await request
         assert pool.connections == []
         with pytest.raises(httpcore.ConnectTimeout, match=r"TLS handshake .* timed out"):
@@ -328,28 +358,28 @@ async def test_cancelled_in_a_handshake(serve: Serve, client_tls_context: ssl.SS
 # --- responses that are left ---
 
 
-async def test_breaking_off_a_response(server: LocalServer) -> None:
+async def test_breaking_off_a_response(tasks: Tasks, server: LocalServer) -> None:
     """Row 62: the connection is free at once, and whoever waits gets it."""
     async with Pool(max_connections=1) as pool:
         for _ in range(3):
             async with pool.stream("GET", f"{server.url}/drip/1000") as response:
-                waiter = asyncio.ensure_future(pool.request("GET", server.url, extensions=PATIENT))
+                waiter = tasks.begin(pool.request("GET", server.url, extensions=PATIENT))
                 async for _part in response.aiter_stream():
                     break
             assert (await waiter).status == 200
     server.errors.clear()
 
 
-async def test_a_response_that_is_dropped(server: LocalServer) -> None:
+async def test_a_response_that_is_dropped(tasks: Tasks, server: LocalServer) -> None:
     """Also by the garbage collector, in another thread; with a warning, as it is a mistake."""
     async with Pool(max_connections=1) as pool:
         for collect in (gc.collect, in_a_thread):
             response = await pool.request("GET", f"{server.url}/bytes/1000000", stream=True)
             cycle: list[Any] = [response]
             cycle.append(cycle)
-            waiter = asyncio.ensure_future(pool.request("GET", server.url, extensions=PATIENT))
+            waiter = tasks.begin(pool.request("GET", server.url, extensions=PATIENT))
             while pool.stats()["waiting"] == 0:
-                await asyncio.sleep(0)
+                await checkpoint()
             del response, cycle
             with warnings.catch_warnings(record=True) as caught:
                 warnings.simplefilter("always")
@@ -379,11 +409,13 @@ async def test_an_iterator_that_is_left_leaves_nothing_to_the_loop(server: Local
             await response.stream.aread()
 
 
-async def test_closing_a_response_that_another_task_reads(server: LocalServer) -> None:
+async def test_closing_a_response_that_another_task_reads(
+    tasks: Tasks, server: LocalServer
+) -> None:
     async with Pool(max_connections=1) as pool:
         response = await pool.request("GET", f"{server.url}/drip/1000", stream=True)
-        reading = asyncio.ensure_future(response.aread())
-        await asyncio.sleep(0.01)
+        reading = tasks.begin(response.aread())
+        await anyio.sleep(0.01)
         await response.aclose()
         with pytest.raises(httpcore.NetworkError, match="was ended by another thread"):
             await reading

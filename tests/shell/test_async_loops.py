@@ -14,6 +14,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 import pytest
+import trio
 
 import httpcore
 import httpcore.aio
@@ -21,6 +22,7 @@ from httpcore import _ssl as ssl_module
 from httpcore._core import pool_base
 from tests.support.loops import HAS_UVLOOP
 from tests.support.servers import LocalServer, Peer, Serve
+from tests.support.tasks import checkpoint, in_thread, on_asyncio, until
 
 Run = Callable[[Coroutine[Any, Any, Any]], Any]
 
@@ -31,6 +33,13 @@ def run_in_uvloop(main: Coroutine[Any, Any, Any]) -> Any:
     return uvloop.run(main)
 
 
+def run_in_trio(main: Coroutine[Any, Any, Any]) -> Any:
+    async def run() -> Any:
+        return await main
+
+    return trio.run(run)
+
+
 @pytest.fixture(
     params=[
         pytest.param(asyncio.run, id="asyncio"),
@@ -39,6 +48,7 @@ def run_in_uvloop(main: Coroutine[Any, Any, Any]) -> Any:
             id="uvloop",
             marks=pytest.mark.skipif(not HAS_UVLOOP, reason="uvloop is not installed"),
         ),
+        pytest.param(run_in_trio, id="trio"),
     ]
 )
 def run(request: pytest.FixtureRequest) -> Any:
@@ -78,7 +88,7 @@ def test_a_pool_that_outlives_its_loop_and_is_closed_without_one(
     assert pool.connections == []
 
 
-def test_another_loop_while_the_first_is_open(server: LocalServer) -> None:
+def test_another_loop_while_the_first_is_open(run: Run, server: LocalServer) -> None:
     """In another thread, too."""
     pool = httpcore.AsyncConnectionPool()
     failures: list[BaseException] = []
@@ -91,39 +101,66 @@ def test_another_loop_while_the_first_is_open(server: LocalServer) -> None:
 
     async def main() -> None:
         await pool.request("GET", server.url)
-        thread = threading.Thread(target=asyncio.run, args=(elsewhere(),))
-        thread.start()
-        await asyncio.get_running_loop().run_in_executor(None, thread.join)
+        await in_thread(run, elsewhere())
         (failure,) = failures
         assert "make one pool for each loop" in str(failure)
         assert (await pool.request("GET", server.url)).extensions["reused"]
         await pool.aclose()
         # Now it has no connections in this loop.
-        thread = threading.Thread(target=asyncio.run, args=(once(),))
-        thread.start()
-        await asyncio.get_running_loop().run_in_executor(None, thread.join)
+        await in_thread(run, once())
 
     async def once() -> None:
         async with pool:
             await pool.request("GET", server.url)
 
-    asyncio.run(main())
+    run(main())
     assert len(failures) == 1
 
 
-def test_what_another_thread_may_do(server: LocalServer) -> None:
+def test_from_one_kind_of_loop_to_another(server: LocalServer) -> None:
+    pool = httpcore.AsyncConnectionPool(max_connections=1)
+    for run in (asyncio.run, run_in_trio, asyncio.run):
+        assert run(pool.request("GET", server.url)).status == 200
+    asyncio.run(pool.aclose())
+    assert server.accepted == 3
+
+
+def test_trio_as_a_guest_of_asyncio(server: LocalServer) -> None:
+    """Its tasks are trio's, though a loop of asyncio runs, too."""
+    results: list[Any] = []
+
+    async def guest() -> None:
+        async with httpcore.AsyncConnectionPool() as pool:
+            response = await pool.request("GET", server.url, stream=True)
+            results.append(type(response.extensions["network_stream"]).__name__)
+            await response.aclose()
+
+    async def host() -> None:
+        loop = asyncio.get_running_loop()
+        ended = loop.create_future()
+        trio.lowlevel.start_guest_run(
+            guest,
+            run_sync_soon_threadsafe=loop.call_soon_threadsafe,
+            done_callback=ended.set_result,
+        )
+        (await ended).unwrap()
+
+    asyncio.run(host())
+    assert results == ["TrioStream"]
+
+
+def test_what_another_thread_may_do(run: Run, server: LocalServer) -> None:
     async def main() -> None:
         pool = httpcore.AsyncConnectionPool()
-        loop = asyncio.get_running_loop()
         for close in (pool.close_idle, pool.retire, pool.close):
             await pool.request("GET", server.url)
             assert len(pool.connections) == 1
-            await loop.run_in_executor(None, close)
+            await in_thread(close)
             assert pool.connections == []
-            assert (await loop.run_in_executor(None, pool.stats))["connections"] == 0
-        await asyncio.sleep(0)  # the sockets are closed in this thread
+            assert (await in_thread(pool.stats))["connections"] == 0
+        await checkpoint()  # the sockets are closed in this thread
 
-    asyncio.run(main())
+    run(main())
 
 
 def test_a_response_that_is_dropped_without_a_loop(run: Run, server: LocalServer) -> None:
@@ -149,18 +186,18 @@ def test_an_idle_connection_that_has_ended_is_closed_at_once(run: Run, serve: Se
     async def main() -> None:
         async with httpcore.AsyncConnectionPool() as pool:
             assert (await pool.request("GET", server.url)).content == b"ok"
-            for _ in range(1000):
-                if not pool.connections:
-                    break
-                await asyncio.sleep(0.01)
-            assert pool.connections == []
+            if on_asyncio():
+                await until(lambda: not pool.connections)
+            else:  # on trio nothing is read that no task waits for
+                await until(lambda: not server.open)
+                assert (await pool.request("GET", server.url)).content == b"ok"
             assert pool.stats()["totals"]["expired"] == 1
 
     run(main())
 
 
 @pytest.mark.parametrize("method", ["GET", "POST"])
-def test_the_server_closes_while_the_loop_is_held_up(method: str, serve: Serve) -> None:
+def test_the_server_closes_while_the_loop_is_held_up(run: Run, method: str, serve: Serve) -> None:
     """Row 64: the event loop has not seen the end yet, but the socket has."""
 
     def once(peer: Peer) -> None:
@@ -177,7 +214,7 @@ def test_the_server_closes_while_the_loop_is_held_up(method: str, serve: Serve) 
                 assert server.wait_for(lambda: not server.open)  # blocks this loop
                 assert server.accepted == number + 1
 
-    asyncio.run(main())
+    run(main())
 
 
 def test_a_pool_that_is_dropped_closes_its_connections(run: Run, server: LocalServer) -> None:
@@ -186,8 +223,7 @@ def test_a_pool_that_is_dropped_closes_its_connections(run: Run, server: LocalSe
         await pool.request("GET", server.url)
         with pytest.warns(ResourceWarning, match="dropped with 1 open connections"):
             del pool
-        loop = asyncio.get_running_loop()
-        assert await loop.run_in_executor(None, server.wait_for, lambda: not server.open)
+        await until(lambda: not server.open)
 
     run(main())
 

@@ -6,7 +6,6 @@ a Unix socket. Must not know: what is written to a proxy (`_core.http_proxy`, `_
 
 from __future__ import annotations
 
-import asyncio
 import ssl
 from pathlib import Path
 from typing import Any
@@ -15,10 +14,10 @@ import pytest
 
 import httpcore
 from httpcore.exceptions import Aborted, ProxyConnectError
-from tests.support import PATIENCE
 from tests.support.proxies import ProxyServer, SocksServer
 from tests.support.servers import LocalServer, Peer, Serve
 from tests.support.suspending import Suspending
+from tests.support.tasks import Tasks, in_thread
 
 pytestmark = pytest.mark.anyio
 
@@ -114,7 +113,7 @@ async def test_a_url_that_is_no_socks_proxy() -> None:
 
 
 async def test_cancelled_at_each_await_of_a_tunnel(
-    proxy: ProxyServer, tls_server: LocalServer, client_tls_context: ssl.SSLContext
+    tasks: Tasks, proxy: ProxyServer, tls_server: LocalServer, client_tls_context: ssl.SSLContext
 ) -> None:
     """Row 58: no connection is left in the pool, and no descriptor."""
     async with httpcore.AsyncHTTPProxy(
@@ -122,14 +121,14 @@ async def test_cancelled_at_each_await_of_a_tunnel(
     ) as pool:
         for number in range(1000):
             work = Suspending(pool.request("GET", tls_server.url), number)
-            task = asyncio.ensure_future(awaited(work))
+            task = tasks.begin(awaited(work))
             work.act = task.cancel
-            await asyncio.wait([task])
+            await task.end()
             assert pool.stats()["dialing"] == pool.stats()["active"] == 0
             pool.close_idle()
             if number >= work.count:
                 break
-            assert task.cancelled()
+            assert task.cancelled
         assert number > 2
         assert (await pool.request("GET", tls_server.url)).status == 200
     tls_server.errors.clear()
@@ -140,7 +139,7 @@ async def awaited(work: Suspending[Any]) -> object:
     return await work
 
 
-async def test_a_cancel_token_while_the_proxy_is_silent(serve: Serve) -> None:
+async def test_a_cancel_token_while_the_proxy_is_silent(tasks: Tasks, serve: Serve) -> None:
     """The request that waits for the answer to its CONNECT is ended by another thread."""
     heads: list[bytes | None] = []
 
@@ -151,14 +150,13 @@ async def test_a_cancel_token_while_the_proxy_is_silent(serve: Serve) -> None:
     server = serve(silent)
     async with httpcore.AsyncHTTPProxy(server.url) as pool:
         token = httpcore.CancelToken()
-        request = asyncio.ensure_future(
+        request = tasks.begin(
             pool.request("GET", "https://name.test/", extensions={"cancel": token})
         )
-        loop = asyncio.get_running_loop()
-        assert await loop.run_in_executor(None, server.wait_for, lambda: heads)
-        await loop.run_in_executor(None, token.cancel)
+        assert await in_thread(server.wait_for, lambda: heads)
+        await in_thread(token.cancel)
         with pytest.raises(Aborted):
-            await asyncio.wait_for(request, PATIENCE)
+            await request
         assert pool.connections == []
 
 

@@ -20,6 +20,7 @@ LOOPS = [
         id="uvloop",
         marks=pytest.mark.skipif(not HAS_UVLOOP, reason="uvloop is not installed"),
     ),
+    pytest.param(("trio", {}), id="trio"),
 ]
 
 
