@@ -190,8 +190,15 @@ def _on_one_connection(peer: str, share: float = 1.0) -> Contestant:
     return _tasks(peer, share=share, connections=1)
 
 
+def _in_trio(tasks: int) -> Contestant:
+    """Ours in trio, where it is that which is divided by the others."""
+    return _tasks(OURS, tasks, variant=TRIO)._replace(label=OURS)
+
+
 #: Ours, with a connection for each task.
 ASYNC_UNCROWDED = _tasks(OURS)._replace(label="ours-100-on-100")
+#: Ours in asyncio, where the other one runs in trio.
+ON_ASYNCIO = _alone(OURS)._replace(label="ours-asyncio")
 
 CASES = (
     Case("get", "small GET", "core", "/small", len(SMALL_BODY), 1000, _ALL),
@@ -487,6 +494,24 @@ CASES = (
         (_tasks(OURS), _tasks(HTTPX)),
     ),
     Case(
+        "async-trio-get",
+        "trio: small GET",
+        ASYNC,
+        "/small",
+        len(SMALL_BODY),
+        600,
+        (_in_trio(1), ON_ASYNCIO, _alone(HTTPCORE2, 1 / 5, TRIO)),
+    ),
+    Case(
+        "async-trio-tasks-100",
+        "trio: small GET, 100 tasks on as many connections",
+        ASYNC,
+        "/small",
+        len(SMALL_BODY),
+        100 * 10,
+        (_in_trio(100), ASYNC_UNCROWDED._replace(label=ON_ASYNCIO.label)),
+    ),
+    Case(
         "import", "import httpcore, a process each", "import", "", 0, 5, _core(OURS, HTTPCORE_109)
     ),
     Case(
@@ -603,6 +628,8 @@ TARGETS = (
     Target("async-tls-body-10m", "cpu", 0.5, AIOHTTP),
     Target("async-h2-tasks-100", "cpu", 0.30, HTTPCORE2),
     Target("async-httpx-get", "cpu", 0.75, HTTPX),
+    Target("async-trio-get", "cpu", 1.8, ON_ASYNCIO.label),
+    Target("async-trio-tasks-100", "cpu", 1.8, ON_ASYNCIO.label),
     # At least 4.5 times the throughput.
     Target("async-httpx-tasks-100", "wall", 0.222, HTTPX),
     Target("import", "cpu", 1.0, HTTPCORE_109),

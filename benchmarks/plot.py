@@ -38,7 +38,7 @@ RATIOS = "ratios"
 #: Whom ours is divided by: the first of these that took part.
 RIVALS = (
     *(cases.STOCK, cases.URLLIB3, cases.HTTPX, cases.AIOHTTP, cases.HTTPCORE2),
-    cases.OVER_HTTP1.label,
+    *(cases.OVER_HTTP1.label, cases.ON_ASYNCIO.label),
 )
 
 #: Told apart by lightness too, for those who see no colours.

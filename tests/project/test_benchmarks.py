@@ -54,7 +54,7 @@ def outcome(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, dict[str, An
 
 @pytest.fixture(scope="module")
 def async_outcome(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    names = ("async-get", "async-tasks-1000", "async-tls-get")
+    names = ("async-get", "async-tasks-1000", "async-tls-get", "async-trio-get")
     directory = tmp_path_factory.mktemp("benchmarks-async")
     return measure(directory, "embedded", ASYNC_PEERS, *names, scale=0.01)[1]
 
@@ -102,6 +102,7 @@ def test_every_contestant_of_an_event_loop_is_measured(async_outcome: dict[str, 
         assert all(len(each["rounds"]) == ROUNDS for each in case["contestants"].values())
     assert "asyncio" in by_name["async-get"]["ratios"]
     assert "asyncio" in by_name["async-tls-get"]["ratios"]
+    assert "ours-asyncio" in by_name["async-trio-get"]["ratios"]
 
 
 def test_a_round_has_a_request_for_each_task(async_outcome: dict[str, Any]) -> None:
