@@ -63,8 +63,10 @@ class AsyncioStream(AsyncSocketStream):
         "_driver",
         "_eager",
         "_end",
+        "_filled",
         "_loop",
         "_number",
+        "_place",
         "_read_due",
         "_reader",
         "_timer",
@@ -83,6 +85,8 @@ class AsyncioStream(AsyncSocketStream):
         self._buffer = b""  # what has arrived and was not read
         self._end: bytes | Exception | None = None  # after the buffer: an end, or a failure
         self._eager = False  # more has most likely arrived already
+        self._place: memoryview | None = None  # where a task that waits wants it
+        self._filled = 0  # bytes that were put there
         self._watched = False  # the loop calls `_on_readable`
         self._reader: asyncio.Future[bool] | None = None  # of the task that waits for data
         self._writer: asyncio.Future[bool] | None = None  # of the one that waits for room
@@ -113,14 +117,26 @@ class AsyncioStream(AsyncSocketStream):
 
     async def readinto(self, buffer: memoryview, timeout: float | None = None) -> int:
         """Do as `read` does, straight into `buffer`; 0 at the end of the stream."""
-        if not self._buffer and self._end is None:
-            count = self._receive_into(buffer[:MAX_IN_PLACE])
-            if count:
-                await self._note_moved(count)
-                return count
-        data = await self.read(len(buffer), timeout)
-        buffer[: len(data)] = data
-        return len(data)
+        if self._buffer or self._end is not None or timeout == 0:
+            data = await self.read(len(buffer), timeout)
+            buffer[: len(data)] = data
+            return len(data)
+        place = buffer[:MAX_IN_PLACE]
+        count = self._receive_into(place)
+        if count or self._end is not None:
+            await self._note_moved(count)
+        else:
+            self._place, self._filled = place, 0
+            try:
+                if not await self._wait_for_data(timeout):
+                    return len(self._end_or_raise(TimeoutError("timed out"), timeout))
+            except BaseException:
+                self._buffer = bytes(place[: self._filled]) + self._buffer
+                raise
+            finally:
+                self._place = None
+            count = self._filled
+        return count or len(self._take(0))
 
     def _take(self, max_bytes: int) -> bytes:
         """Take up to `max_bytes` of the buffer; or what comes after it."""
@@ -151,24 +167,33 @@ class AsyncioStream(AsyncSocketStream):
 
     def _receive_into(self, buffer: memoryview) -> int:
         """Fill `buffer` with what is there; how many bytes."""
-        count = 0
+        count, size, sock = 0, len(buffer), self._sock
         try:
-            while count < len(buffer):
-                got = self._sock.recv_into(buffer[count:])
+            while count < size:
+                # SSLSocket.recv_into is a Python function around `read`.
+                rest = buffer[count:] if count else buffer
+                got = sock.read(size - count, rest) if self._tls else sock.recv_into(rest)  # type: ignore[attr-defined]
                 if not got:
                     self._end = b""
                     break
                 count += got
         except SEND_AGAIN:
-            pass
+            return count
         except (OSError, ValueError) as exc:
             self._end = exc
+        if self._end is not None:
+            self._unwatch()
         return count
 
     def _on_readable(self) -> None:
         """What the loop calls: something has arrived."""
         reader = self._reader
-        if reader is None and len(self._buffer) >= MAX_BUFFERED:
+        if self._place is not None:
+            if not self._filled:  # else the task that waits was woken before
+                self._filled = self._receive_into(self._place)
+                if (self._filled or self._end is not None) and not reader.done():  # type: ignore[union-attr]
+                    reader.set_result(True)  # type: ignore[union-attr]
+        elif reader is None and len(self._buffer) >= MAX_BUFFERED:
             self._unwatch()
         elif self._take_in(READ_SIZE):
             if reader is None:
@@ -185,17 +210,18 @@ class AsyncioStream(AsyncSocketStream):
         return self._take(max_bytes)
 
     def has_arrived(self) -> bool:
-        """Return whether there is something to read."""
+        """Return whether there is something to read. Records of TLS itself, such as tickets, are
+        not: they are taken in."""
         if self._buffer or self._end is not None:
             return True
         poll = self._poll
         if poll is None:
             poll = self._poll = make_poll(self._number)
-        return bool(poll())
+        return bool(poll()) and self._take_in(READ_SIZE)
 
     def get_extra_info(self, info: str) -> Any:
-        if info == "is_readable" and (self._buffer or self._end is not None):
-            return True
+        if info == "is_readable":
+            return self.has_arrived()
         return super().get_extra_info(info)
 
     # Driven by the loop
@@ -356,6 +382,7 @@ class AsyncioStream(AsyncSocketStream):
     def _renewed(self, sock: Any) -> AsyncioStream:
         self._forget_loop()
         self._closed = True
+        self._end = OSError(errno.EBADF, "the connection is used with TLS now")
         return AsyncioStream(sock, self.peer, self._loop)
 
     def close(self) -> None:
