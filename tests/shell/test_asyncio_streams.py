@@ -30,9 +30,16 @@ from httpcore._backends.asyncio_loop import AsyncioLoop
 from httpcore._backends.clock import Deadline
 from httpcore._core.limits import WRITE_SIZE
 from tests.support import PATIENCE
+from tests.support.loops import ASYNCIO
 from tests.support.servers import Peer, ScriptedServer, Serve, pattern
 
 pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture(params=ASYNCIO)
+def anyio_backend(request: pytest.FixtureRequest) -> Any:
+    """The loops that these streams are for."""
+    return request.param
 
 
 @asynccontextmanager

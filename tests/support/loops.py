@@ -13,15 +13,15 @@ import pytest
 
 HAS_UVLOOP = find_spec("uvloop") is not None  # there is none for Windows
 
-LOOPS = [
+ASYNCIO = [
     pytest.param(("asyncio", {"use_uvloop": False}), id="asyncio"),
     pytest.param(
         ("asyncio", {"use_uvloop": True}),
         id="uvloop",
         marks=pytest.mark.skipif(not HAS_UVLOOP, reason="uvloop is not installed"),
     ),
-    pytest.param(("trio", {}), id="trio"),
 ]
+LOOPS = [*ASYNCIO, pytest.param(("trio", {}), id="trio")]
 
 
 @pytest.fixture(params=LOOPS)
