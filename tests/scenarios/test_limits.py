@@ -19,6 +19,7 @@ import weakref
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
+from queue import SimpleQueue
 from types import FrameType
 from typing import Any, NamedTuple
 
@@ -29,7 +30,7 @@ import requests.adapters
 import httpcore
 from httpcore_requests import HTTPAdapter
 from tests.support import PATIENCE
-from tests.support.interrupting import Interruptible, interrupt_at
+from tests.support.interrupting import Interruptible, Tally, interrupt_at
 from tests.support.proxies import SocksServer
 from tests.support.servers import LocalServer, Peer, ScriptedServer, Serve
 
@@ -98,7 +99,7 @@ class Queue:
     """Counts who waits for a connection: `entered` is released each time somebody begins to."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.entered = threading.Semaphore(0)
+        self.entered = Tally()
         self.longest = 0.0  # seconds
         wait = httpcore.ConnectionPool._wait
 
@@ -184,6 +185,7 @@ class Faults:
         self.tls_url = tls
         self.refused_port = refused
         self.seen: Counter[str] = Counter()
+        self.tokens: SimpleQueue[tuple[float, httpcore.CancelToken] | None] = SimpleQueue()
 
     def send(self, kind: str, chance: random.Random) -> None:
         try:
@@ -289,12 +291,17 @@ class Faults:
 
     def cancelled(self, chance: random.Random) -> None:
         token = httpcore.CancelToken()
-        timer = threading.Timer(chance.random() / 20, token.cancel)
-        timer.start()
-        try:
-            self.get(f"{self.plain}/hang", cancel=token)
-        finally:
-            timer.join()
+        self.tokens.put((time.monotonic() + chance.random() / 20, token))
+        self.get(f"{self.plain}/hang", cancel=token)
+
+    def cancel(self) -> None:
+        """Cancel tokens when it is time, until there is None among them. In one thread for all of
+        them, which nobody interrupts: one that is interrupted while it starts another leaves that
+        waiting."""
+        while (next_one := self.tokens.get()) is not None:
+            due, token = next_one
+            time.sleep(max(0.0, due - time.monotonic()))
+            token.cancel()
 
     def overdue(self, chance: random.Random) -> None:
         path = chance.choice(("/hang", "/drip/1000", "/bytes/3000000"))
@@ -342,7 +349,7 @@ def faulty_load(
     with httpcore.ConnectionPool(max_connections=10, network_backend=network) as pool:
         faults = Faults(pool, server.url, tls_server.url, refused, proxies)
         left = dict.fromkeys(range(300), each)
-        stop = threading.Event()
+        stop = threading.Event()  # set once, by this thread; the others only look
         turns = itertools.count(1)
 
         def step(worker: int) -> bool:
@@ -360,14 +367,18 @@ def faulty_load(
         chances = [random.Random(n) for n in range(300)]
         workers = [Interruptible(lambda n=n: step(n)) for n in range(300)]  # type: ignore[misc]
         victims = iter(random.Random(0).sample(workers, 300))
-        for worker in workers:
-            worker.start()
-        end = time.monotonic() + PATIENCE * 2
+        canceller = threading.Thread(target=faults.cancel)
+        canceller.start()
         try:
+            for worker in workers:
+                worker.start()
+            end = time.monotonic() + PATIENCE * 2
             for worker in workers:
                 worker.join(max(0.0, end - time.monotonic()))
         finally:
             stop.set()
+            faults.tokens.put(None)
+            canceller.join()
         for worker in workers:
             if worker.failure is not None:
                 raise worker.failure
@@ -540,7 +551,7 @@ def test_row_3_an_interrupt_at_any_point_of_a_hand_over(
                 if who == "holder":
                     struck.append(interrupt_at(point, held.read))
                 held.close()
-            while queue.entered.acquire(blocking=False):
+            while queue.entered.acquire():
                 pass
             del held
             assert at_rest(pool), (point, pool.stats())

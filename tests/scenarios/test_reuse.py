@@ -28,7 +28,7 @@ from httpcore._shared import pool_slots
 from httpcore._sync import connection_pool, http11
 from httpcore_requests import HTTPAdapter
 from tests.support import PATIENCE
-from tests.support.interrupting import Interruptible, interrupt_at
+from tests.support.interrupting import Interruptible, Tally, interrupt_at
 from tests.support.servers import Peer, ScriptedServer, Serve, pattern
 
 pytestmark = pytest.mark.no_cover
@@ -829,7 +829,7 @@ def test_row_28_readers_interrupted_by_other_threads_10_000_requests(serve: Serv
 
 
 def interrupt_readers(server: ScriptedServer, readers: int, each: int) -> None:
-    progress = threading.Semaphore(0)
+    progress = Tally()
     left = dict.fromkeys(range(readers), each)
     over = threading.Event()
 

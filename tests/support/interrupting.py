@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import queue
 import sys
 import threading
 from collections.abc import Callable
@@ -52,6 +53,31 @@ def interrupt_at(point: int, action: Callable[[], object]) -> bool:
     return seen >= point
 
 
+class Tally:
+    """Counts up and down, like a semaphore, in threads that may be interrupted anywhere.
+
+    `threading.Semaphore`, `Condition` and `Event` are written in Python: an interrupt between the
+    step that takes their lock and the block that gives it back leaves it taken for good.
+    """
+
+    def __init__(self) -> None:
+        self._queue: queue.SimpleQueue[None] = queue.SimpleQueue()
+
+    def release(self) -> None:
+        self._queue.put(None)
+
+    def acquire(self, timeout: float = 0.0) -> bool:
+        """Return whether there was something to count down, within `timeout` seconds."""
+        try:
+            if timeout:
+                self._queue.get(timeout=timeout)
+            else:
+                self._queue.get_nowait()
+        except queue.Empty:
+            return False
+        return True
+
+
 class Interruptible(threading.Thread):
     """A thread that may be interrupted once, by `interrupt()` from any other.
 
@@ -65,14 +91,16 @@ class Interruptible(threading.Thread):
         self._step = step
         self._guard = threading.Lock()
         self.sent = False
+        self._begun = False
         self._over = False
         self.interrupted = False
         self.failure: BaseException | None = None
 
     def interrupt(self) -> bool:
-        """Raise KeyboardInterrupt in it, wherever it is; False if it is too late or was done."""
+        """Raise KeyboardInterrupt in it, wherever it is; False if it is too early, too late, or
+        was done. (Before `run`, it would never tell `start` that it has started.)"""
         with self._guard:
-            if self.sent or self._over or self.ident is None:
+            if self.sent or self._over or not self._begun or self.ident is None:
                 return False
             self.sent = True
             ctypes.pythonapi.PyThreadState_SetAsyncExc(
@@ -82,6 +110,7 @@ class Interruptible(threading.Thread):
 
     def run(self) -> None:
         try:
+            self._begun = True
             self._steps()
             with self._guard:
                 self._over = True
