@@ -84,6 +84,8 @@ if typing.TYPE_CHECKING:
         PoolManager,
         SOCKSProxy,
     )
+    from ._testing.async_logging_backend import AsyncLoggingBackend
+    from ._testing.async_recording import AsyncRecordingBackend, AsyncReplayBackend
     from ._testing.logging_backend import LoggingBackend
     from ._testing.recording import RecordingBackend, ReplayBackend
 
@@ -102,10 +104,13 @@ __all__ = [
     "AsyncHTTP11Connection",
     "AsyncHTTPConnection",
     "AsyncHTTPProxy",
+    "AsyncLoggingBackend",
     "AsyncMockBackend",
     "AsyncMockStream",
     "AsyncNetworkBackend",
     "AsyncNetworkStream",
+    "AsyncRecordingBackend",
+    "AsyncReplayBackend",
     "AsyncSOCKSProxy",
     "CancelToken",
     "ConnectError",
@@ -209,12 +214,15 @@ _NAMES = {
     "_backends.mock": ("AsyncMockBackend", "AsyncMockStream", "MockBackend", "MockStream"),
     "_testing.logging_backend": ("LoggingBackend",),
     "_testing.recording": ("RecordingBackend", "ReplayBackend"),
+    "_testing.async_logging_backend": ("AsyncLoggingBackend",),
+    "_testing.async_recording": ("AsyncRecordingBackend", "AsyncReplayBackend"),
 }
 # Each of these is loaded by itself. All others are what any request needs: they are loaded
 # together, so that a class shows its public path however the program came to it.
 _APART = {
     *("_async", "_backends.anyio", "_backends.trio", "_backends.mock"),
     *("_testing.logging_backend", "_testing.recording"),
+    *("_testing.async_logging_backend", "_testing.async_recording"),
 }
 _TOGETHER = [module for module in _NAMES if module not in _APART]
 # Parts that are attributes of the package without an import of their own.

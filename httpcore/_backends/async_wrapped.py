@@ -2,7 +2,8 @@
 
 Owns: passing everything on, with what a stream may offer beyond `AsyncNetworkStream`
 (`_backends.capabilities`, its methods asynchronous where they wait); the stream after a CONNECT or
-a 101. Must not know: what its subclasses do with what passes.
+a 101; the base class of streams that look at what passes. Must not know: what its subclasses do
+with that.
 
 Sources: RFC 9110 sections 7.8 (Upgrade) and 9.3.6 (CONNECT).
 """
@@ -101,3 +102,68 @@ class AsyncUpgradedStream(AsyncForwardingStream):
         if info == "is_readable" and self._leading:
             return True
         return self.stream.get_extra_info(info)
+
+
+class AsyncWrappedStream(AsyncForwardingStream):
+    """The asynchronous twin of `wrapped.WrappedStream`: passes on every call, and lets its subclass
+    see it. Subclasses fill in the methods that begin with an underscore."""
+
+    def __init__(self, stream: AsyncNetworkStream) -> None:
+        super().__init__(stream)
+        if getattr(stream, "write_until_readable", None) is None:
+            self.__dict__["write_until_readable"] = None
+
+    def _sending(self, data: bytes) -> None:
+        """See `WrappedStream`, here and below."""
+
+    def _received(self, data: bytes, max_bytes: int) -> None: ...
+
+    def _failed(self, doing: str, exc: BaseException) -> None: ...
+
+    def _secured(self, stream: AsyncNetworkStream) -> AsyncNetworkStream:
+        raise AssertionError(f"{type(self).__name__} does not say what is around TLS")
+
+    async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        try:
+            data = await self.stream.read(max_bytes, timeout)
+        except BaseException as exc:
+            if timeout != 0:  # else it was asked what is there, and that was nothing
+                self._failed("read", exc)
+            raise
+        self._received(data, max_bytes)
+        return data
+
+    async def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        self._sending(bytes(buffer))
+        try:
+            await self.stream.write(buffer, timeout)
+        except BaseException as exc:
+            self._failed("write", exc)
+            raise
+
+    async def write_until_readable(
+        self, buffer: memoryview, timeout: float | None = None, until: float | None = None
+    ) -> int:
+        """Do as `WritesUntilReadable.write_until_readable` does."""
+        inside: Any = self.stream
+        try:
+            sent: int = await inside.write_until_readable(buffer, timeout, until)
+        except BaseException as exc:
+            self._failed("write", exc)
+            raise
+        if sent:
+            self._sending(bytes(buffer[:sent]))
+        return sent
+
+    async def start_tls(
+        self,
+        ssl_context: ssl.SSLContext,
+        server_hostname: str | None = None,
+        timeout: float | None = None,
+    ) -> AsyncNetworkStream:
+        try:
+            stream = await self.stream.start_tls(ssl_context, server_hostname, timeout)
+        except BaseException as exc:
+            self._failed("start_tls", exc)
+            raise
+        return self._secured(stream)

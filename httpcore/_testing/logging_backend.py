@@ -19,7 +19,7 @@ import logging
 import re
 import time
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from .._backends.base import SOCKET_OPTION, NetworkBackend, NetworkStream
 from .._backends.sync import SyncBackend
@@ -99,30 +99,29 @@ class Preview:
         return piece[: max(0, match.end() - known)] + MARK
 
 
-class LoggingStream(WrappedStream):
-    """Passes everything on, and logs it."""
+class LoggedStream:
+    """What is logged of a stream, whether or not it has to be awaited.
 
-    def __init__(self, stream: NetworkStream, name: str, backend: LoggingBackend) -> None:
-        super().__init__(stream)
+    Attributes:
+        quiet: no bytes are shown.
+    """
+
+    def _begin_log(self, name: str, backend: LoggingSetup) -> None:
         self._name = name
         self._backend = backend
         self._incoming, self._outgoing = backend._previews(), backend._previews()
         self._started = 0.0
-        self._quiet = False  # HTTP/2: its headers are compressed, not hidden
+        self.quiet = False  # HTTP/2: its headers are compressed, not hidden
 
     def _log(self, text: str, *arguments: object) -> None:
         self._backend._log(f"%s {text}", self._name, *arguments)
 
     def _show(self, preview: Preview, data: bytes) -> str:
-        if self._quiet or not self._backend._on():
+        if self.quiet or not self._backend._on():
             preview.skip()
             return ""
         shown = preview.show(data)
         return f": {shown}" if shown else ""
-
-    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        self._started = time.perf_counter()
-        return super().read(max_bytes, timeout)
 
     def _received(self, data: bytes, max_bytes: int) -> None:
         shown = self._show(self._incoming, data) if data else ", the end"
@@ -130,8 +129,33 @@ class LoggingStream(WrappedStream):
 
     def _sending(self, data: bytes) -> None:
         self._started = time.perf_counter()
-        self._quiet = self._quiet or data.startswith(PREFACE)
+        self.quiet = self.quiet or data.startswith(PREFACE)
         self._log("write %d bytes%s", len(data), self._show(self._outgoing, data))
+
+    def _log_secured(self, stream: Any) -> bool:
+        """Log the handshake; return whether what follows is HTTP/2."""
+        ssl_object = stream.get_extra_info("ssl_object")
+        chosen = None if ssl_object is None else ssl_object.selected_alpn_protocol()
+        self._log("start_tls done in %s, ALPN chose %s", self._took(), chosen or "nothing")
+        return bool(chosen == "h2")
+
+    def _failed(self, doing: str, exc: BaseException) -> None:
+        self._log("%s failed after %s: %s: %s", doing, self._took(), type(exc).__name__, exc)
+
+    def _took(self) -> str:
+        return milliseconds_since(self._started)
+
+
+class LoggingStream(LoggedStream, WrappedStream):
+    """Passes everything on, and logs it."""
+
+    def __init__(self, stream: NetworkStream, name: str, backend: LoggingSetup) -> None:
+        super().__init__(stream)
+        self._begin_log(name, backend)
+
+    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        self._started = time.perf_counter()
+        return super().read(max_bytes, timeout)
 
     def start_tls(
         self,
@@ -143,18 +167,9 @@ class LoggingStream(WrappedStream):
         return super().start_tls(ssl_context, server_hostname, timeout)
 
     def _secured(self, stream: NetworkStream) -> NetworkStream:
-        ssl_object = stream.get_extra_info("ssl_object")
-        chosen = None if ssl_object is None else ssl_object.selected_alpn_protocol()
-        self._log("start_tls done in %s, ALPN chose %s", self._took(), chosen or "nothing")
         secured = LoggingStream(stream, self._name, self._backend)
-        secured._quiet = chosen == "h2"
+        secured.quiet = self._log_secured(stream)
         return secured
-
-    def _failed(self, doing: str, exc: BaseException) -> None:
-        self._log("%s failed after %s: %s: %s", doing, self._took(), type(exc).__name__, exc)
-
-    def _took(self) -> str:
-        return _milliseconds(self._started)
 
     def close(self) -> None:
         self._log("close")
@@ -165,7 +180,48 @@ class LoggingStream(WrappedStream):
         super().abort()
 
 
-class LoggingBackend(NetworkBackend):
+class LoggingSetup:
+    """The settings of a logging backend, and its logger."""
+
+    def __init__(
+        self,
+        backend: Any,
+        logger: str,
+        preview: int,
+        filter_headers: Iterable[str],
+        filter_query: Iterable[str],
+    ) -> None:
+        if not isinstance(preview, int) or preview < 0:
+            raise ValueError(f"preview must be a number of bytes, not {preview!r}")
+        self._backend = backend
+        self._logger = logging.getLogger(logger)
+        self._preview = preview
+        self._filters = Filters(filter_headers, filter_query)
+        self._numbers = itertools.count(1)
+
+    @property
+    def speaks_http2(self) -> bool:
+        """Return whether HTTP/2 can be used over it: as over the backend inside."""
+        return bool(getattr(self._backend, "speaks_http2", True))
+
+    def _on(self) -> bool:
+        return self._preview > 0 and logs_debug(self._logger)
+
+    def _log(self, text: str, *arguments: object) -> None:
+        self._logger.debug(text, *arguments)
+
+    def _previews(self) -> Preview:
+        return Preview(self._filters, self._preview)
+
+    def _log_failure(self, what: str, started: float, exc: BaseException) -> None:
+        took, kind = milliseconds_since(started), type(exc).__name__
+        self._log("%s failed after %s: %s: %s", what, took, kind, exc)
+
+    def __repr__(self) -> str:
+        return f"<httpcore.{type(self).__name__} [{self._backend!r}]>"
+
+
+class LoggingBackend(LoggingSetup, NetworkBackend):
     """Logs each operation of another network layer at DEBUG. Thread-safe.
 
     Values of header fields and query parameters that sound like a secret, and user names and
@@ -190,27 +246,8 @@ class LoggingBackend(NetworkBackend):
         filter_headers: Iterable[str] = (),
         filter_query: Iterable[str] = (),
     ) -> None:
-        if not isinstance(preview, int) or preview < 0:
-            raise ValueError(f"preview must be a number of bytes, not {preview!r}")
-        self._backend = SyncBackend() if backend is None else backend
-        self._logger = logging.getLogger(logger)
-        self._preview = preview
-        self._filters = Filters(filter_headers, filter_query)
-        self._numbers = itertools.count(1)
-
-    @property
-    def speaks_http2(self) -> bool:
-        """Return whether HTTP/2 can be used over it: as over the backend inside."""
-        return bool(getattr(self._backend, "speaks_http2", True))
-
-    def _on(self) -> bool:
-        return self._preview > 0 and logs_debug(self._logger)
-
-    def _log(self, text: str, *arguments: object) -> None:
-        self._logger.debug(text, *arguments)
-
-    def _previews(self) -> Preview:
-        return Preview(self._filters, self._preview)
+        network = SyncBackend() if backend is None else backend
+        super().__init__(network, logger, preview, filter_headers, filter_query)
 
     def connect_tcp(
         self,
@@ -246,10 +283,9 @@ class LoggingBackend(NetworkBackend):
         try:
             result = action()
         except BaseException as exc:
-            took, kind = _milliseconds(started), type(exc).__name__
-            self._log("%s failed after %s: %s: %s", what, took, kind, exc)
+            self._log_failure(what, started, exc)
             raise
-        self._log("%s done in %s", what, _milliseconds(started))
+        self._log("%s done in %s", what, milliseconds_since(started))
         return result
 
     def resolve(self, host: str, port: int, timeout: float | None = None) -> list[str]:
@@ -262,9 +298,6 @@ class LoggingBackend(NetworkBackend):
         self._log("sleep %.3g s", seconds)
         self._backend.sleep(seconds)
 
-    def __repr__(self) -> str:
-        return f"<httpcore.LoggingBackend [{self._backend!r}]>"
 
-
-def _milliseconds(started: float) -> str:
+def milliseconds_since(started: float) -> str:
     return f"{(time.perf_counter() - started) * 1000:.1f} ms"

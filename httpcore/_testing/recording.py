@@ -21,9 +21,10 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterable
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from .._backends.base import SOCKET_OPTION, NetworkBackend, NetworkStream
+from .._backends.closing import close_stream
 from .._backends.fork import renew_in_child
 from .._backends.sync import SyncBackend
 from .._backends.wrapped import WrappedStream
@@ -42,6 +43,8 @@ if TYPE_CHECKING:
     import ssl
 
 Path = str | os.PathLike[str]
+Setup = TypeVar("Setup", bound="RecordingSetup")
+Replay = TypeVar("Replay", bound="ReplaySetup")
 
 RECORD, NEW = "record", "new"
 
@@ -166,11 +169,10 @@ def _load(path: str) -> Contents:
 # Recording
 
 
-class RecordingStream(WrappedStream):
-    """Passes everything on, and writes down what was said."""
+class RecordedStream:
+    """What is written down of a stream, whether or not it has to be awaited."""
 
-    def __init__(self, stream: NetworkStream, recorder: Recorder, tape: CassetteFile) -> None:
-        super().__init__(stream)
+    def _begin_record(self, recorder: Recorder, tape: CassetteFile) -> None:
         self._recorder = recorder
         self._cassette_file = tape
         self._aborted = False
@@ -188,26 +190,40 @@ class RecordingStream(WrappedStream):
     def _sending(self, data: bytes) -> None:
         self._cassette_file.record(partial(self._recorder.sent, data))
 
-    def _received(self, data: bytes, max_bytes: int) -> None:
+    def _record_received(self, data: bytes, unclean: bool) -> None:
         recorder = self._recorder
         if data:
             self._cassette_file.record(partial(recorder.received, data))
         elif not self._aborted:  # else we ended it ourselves
-            self._cassette_file.record(partial(recorder.ended, not self.unclean_eof))
+            self._cassette_file.record(partial(recorder.ended, not unclean))
 
     def _failed(self, doing: str, exc: BaseException) -> None:
         if not self._aborted:
             self._cassette_file.record(partial(self._recorder.failed, exc))
 
-    def _secured(self, stream: NetworkStream) -> NetworkStream:
+    def _record_secured(self, stream: Any) -> None:
         ssl_object = stream.get_extra_info("ssl_object")
         if ssl_object is not None and ssl_object.selected_alpn_protocol() == "h2":
-            stream.close()
+            close_stream(stream)
             raise CassetteError(
                 f"cannot record the connection to {self._recorder.place}: HTTP/2 was offered and "
                 "chosen, and cassettes are of HTTP/1.1: use http2=False"
             )
         self._cassette_file.record(self._recorder.started_tls)
+
+
+class RecordingStream(RecordedStream, WrappedStream):
+    """Passes everything on, and writes down what was said."""
+
+    def __init__(self, stream: NetworkStream, recorder: Recorder, tape: CassetteFile) -> None:
+        super().__init__(stream)
+        self._begin_record(recorder, tape)
+
+    def _received(self, data: bytes, max_bytes: int) -> None:
+        self._record_received(data, self.unclean_eof)
+
+    def _secured(self, stream: NetworkStream) -> NetworkStream:
+        self._record_secured(stream)
         return RecordingStream(stream, self._recorder, self._cassette_file)
 
     def close(self) -> None:
@@ -226,7 +242,68 @@ class RecordingStream(WrappedStream):
         return super().get_extra_info(info)
 
 
-class RecordingBackend(NetworkBackend):
+class RecordingSetup:
+    """The cassette of a recording backend, and its network."""
+
+    speaks_http2 = False
+    _default: Callable[[], object]
+
+    def __init__(
+        self,
+        backend: Any,
+        path: Path,
+        *,
+        mode: str = RECORD,
+        filter_headers: Iterable[str] = (),
+        filter_query: Iterable[str] = (),
+        filter_url: Iterable[str | bytes] = (),
+        filter_fields: Iterable[str] = (),
+        filter_body: Iterable[str | bytes] = (),
+        decompress: bool = False,
+        match: Iterable[str] = DEFAULT_MATCH,
+        repeat: bool = False,
+    ) -> None:
+        if mode not in (RECORD, NEW):
+            raise ValueError(f"mode must be {RECORD!r} or {NEW!r}, not {mode!r}")
+        self.path = os.fspath(path)
+        self._backend: Any = self._default() if backend is None else backend
+        self._splices = mode == NEW
+        filters = Filters(
+            filter_headers, filter_query, filter_fields, filter_body, filter_url, decompress
+        )
+        goes_on = self._splices and os.path.exists(self.path)
+        contents = _load(self.path) if goes_on else Contents([], 0)
+        cassette = Cassette(self.path, contents, match, repeat)
+        self._cassette_file = CassetteFile(self.path, cassette, filters)
+        self._cassette_file.keeps = self._splices
+        self._cassette_file.begin(contents.sound if goes_on else None)
+
+    def over(self: Setup, backend: Any) -> Setup:
+        """Return another backend for the same cassette, over another network."""
+        other = copy.copy(self)
+        other._backend = backend
+        return other
+
+    def close(self) -> None:
+        """Record nothing more: connections of this backend are not used again.
+
+        Raises httpcore.ConnectError where something could not be recorded.
+        """
+        self._cassette_file.closed = True
+        if self._cassette_file.failure is not None:
+            raise self._cassette_file.failure
+
+    def __enter__(self: Setup) -> Setup:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<httpcore.{type(self).__name__} [{self.path}]>"
+
+
+class RecordingBackend(RecordingSetup, NetworkBackend):
     """Writes all that passes over another network layer into a cassette. Thread-safe.
 
     Over TLS too: what is recorded is what HTTP says, and the certificate is verified as ever. It
@@ -258,37 +335,7 @@ class RecordingBackend(NetworkBackend):
         TypeError, ValueError: an argument that cannot be.
     """
 
-    speaks_http2 = False
-
-    def __init__(
-        self,
-        backend: NetworkBackend | None,
-        path: Path,
-        *,
-        mode: str = RECORD,
-        filter_headers: Iterable[str] = (),
-        filter_query: Iterable[str] = (),
-        filter_url: Iterable[str | bytes] = (),
-        filter_fields: Iterable[str] = (),
-        filter_body: Iterable[str | bytes] = (),
-        decompress: bool = False,
-        match: Iterable[str] = DEFAULT_MATCH,
-        repeat: bool = False,
-    ) -> None:
-        if mode not in (RECORD, NEW):
-            raise ValueError(f"mode must be {RECORD!r} or {NEW!r}, not {mode!r}")
-        self.path = os.fspath(path)
-        self._backend = SyncBackend() if backend is None else backend
-        self._splices = mode == NEW
-        filters = Filters(
-            filter_headers, filter_query, filter_fields, filter_body, filter_url, decompress
-        )
-        goes_on = self._splices and os.path.exists(self.path)
-        contents = _load(self.path) if goes_on else Contents([], 0)
-        cassette = Cassette(self.path, contents, match, repeat)
-        self._cassette_file = CassetteFile(self.path, cassette, filters)
-        self._cassette_file.keeps = self._splices
-        self._cassette_file.begin(contents.sound if goes_on else None)
+    _default = SyncBackend
 
     def connect_tcp(
         self,
@@ -336,35 +383,12 @@ class RecordingBackend(NetworkBackend):
             return SplicedStream(record, Player(Place(name, uds), tape.cassette, live=True), tape)
         return record(timeout)
 
-    def over(self, backend: NetworkBackend) -> RecordingBackend:
-        """Return another backend for the same cassette, over another network."""
-        other = copy.copy(self)
-        other._backend = backend
-        return other
-
     def resolve(self, host: str, port: int, timeout: float | None = None) -> list[str]:
-        return self._backend.resolve(host, port, timeout)
+        found: list[str] = self._backend.resolve(host, port, timeout)
+        return found
 
     def sleep(self, seconds: float) -> None:
         self._backend.sleep(seconds)
-
-    def close(self) -> None:
-        """Record nothing more: connections of this backend are not used again.
-
-        Raises httpcore.ConnectError where something could not be recorded.
-        """
-        self._cassette_file.closed = True
-        if self._cassette_file.failure is not None:
-            raise self._cassette_file.failure
-
-    def __enter__(self) -> RecordingBackend:
-        return self
-
-    def __exit__(self, *exc_info: object) -> None:
-        self.close()
-
-    def __repr__(self) -> str:
-        return f"<httpcore.RecordingBackend [{self.path}]>"
 
 
 # ---------------------------------------------------------------------------------------------
@@ -387,17 +411,17 @@ class ReplayTLS:
         return None
 
 
-class ReplayStream(NetworkStream):
-    """A connection whose other end is a cassette."""
+class PlayedStream:
+    """What a cassette answers, whether or not it is awaited."""
 
-    def __init__(self, player: Player, tape: CassetteFile) -> None:
+    def _begin_play(self, player: Player, tape: CassetteFile) -> None:
         self._player = player
         self._cassette_file = tape
         self._tls: ReplayTLS | None = None
         self._closed = False
         self.peer = str(player.place)
 
-    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+    def _play(self, max_bytes: int) -> bytes:
         step = self._next(max_bytes)
         if type(step) is not bytes:
             raise ReadTimeout(f"read from {self.peer} timed out: nothing more was recorded")
@@ -411,10 +435,37 @@ class ReplayStream(NetworkStream):
         self._cassette_file.work_off()
         return step
 
-    def write(self, buffer: bytes, timeout: float | None = None) -> None:
+    def _hear(self, data: bytes) -> None:
         with self._cassette_file.lock:
-            self._player.sent(bytes(buffer))
+            self._player.sent(data)
         self._cassette_file.work_off()
+
+    def _begin_tls(self) -> None:
+        with self._cassette_file.lock:
+            self._player.started_tls()
+        self._cassette_file.work_off()
+        self._tls = ReplayTLS()
+
+    def _fact(self, info: str) -> Any:
+        if info == "is_readable":
+            return self._closed or self._cassette_file.closed or self._player.readable
+        return self._tls if info == "ssl_object" else None
+
+    def _was_cut(self) -> bool:
+        return self._tls is not None and self._player.cut
+
+
+class ReplayStream(PlayedStream, NetworkStream):
+    """A connection whose other end is a cassette."""
+
+    def __init__(self, player: Player, tape: CassetteFile) -> None:
+        self._begin_play(player, tape)
+
+    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        return self._play(max_bytes)
+
+    def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        self._hear(bytes(buffer))
 
     def close(self) -> None:
         self._closed = True
@@ -425,21 +476,16 @@ class ReplayStream(NetworkStream):
         server_hostname: str | None = None,
         timeout: float | None = None,
     ) -> NetworkStream:
-        with self._cassette_file.lock:
-            self._player.started_tls()
-        self._cassette_file.work_off()
-        self._tls = ReplayTLS()
+        self._begin_tls()
         return self
 
     def get_extra_info(self, info: str) -> Any:
-        if info == "is_readable":
-            return self._closed or self._cassette_file.closed or self._player.readable
-        return self._tls if info == "ssl_object" else None
+        return self._fact(info)
 
     @property
     def unclean_eof(self) -> bool:
         """Return whether the peer ended TLS without close_notify when it was recorded."""
-        return self._tls is not None and self._player.cut
+        return self._was_cut()
 
 
 class SplicedStream(ReplayStream):
@@ -540,7 +586,44 @@ def _secure(
     return secured
 
 
-class ReplayBackend(NetworkBackend):
+class ReplaySetup:
+    """The cassette of a replaying backend."""
+
+    speaks_http2 = False
+
+    def __init__(
+        self, path: Path, *, match: Iterable[str] = DEFAULT_MATCH, repeat: bool = False
+    ) -> None:
+        self.path = os.fspath(path)
+        self._cassette_file = CassetteFile(
+            self.path, Cassette(self.path, _load(self.path), match, repeat)
+        )
+
+    def _play_at(self, place: Place) -> Player:
+        self._cassette_file.check()
+        return Player(place, self._cassette_file.cassette)
+
+    @property
+    def unused(self) -> list[str]:
+        """Return the recorded requests that were not made, as "METHOD URL"."""
+        with self._cassette_file.lock:
+            return [str(exchange.asked) for exchange in self._cassette_file.cassette.unused]
+
+    def close(self) -> None:
+        """Give no more answers: connections of this backend are not used again."""
+        self._cassette_file.closed = True
+
+    def __enter__(self: Replay) -> Replay:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<httpcore.{type(self).__name__} [{self.path}]>"
+
+
+class ReplayBackend(ReplaySetup, NetworkBackend):
     """Gives the answers that a cassette has. There is no network, and no certificate is looked at.
     Thread-safe.
 
@@ -559,16 +642,6 @@ class ReplayBackend(NetworkBackend):
             Later, where the cassette has no answer to a request, with the nearest that it has.
         TypeError, ValueError: a `match` that cannot be.
     """
-
-    speaks_http2 = False
-
-    def __init__(
-        self, path: Path, *, match: Iterable[str] = DEFAULT_MATCH, repeat: bool = False
-    ) -> None:
-        self.path = os.fspath(path)
-        self._cassette_file = CassetteFile(
-            self.path, Cassette(self.path, _load(self.path), match, repeat)
-        )
 
     def connect_tcp(
         self,
@@ -589,27 +662,7 @@ class ReplayBackend(NetworkBackend):
         return self._open(Place(f"unix:{path}", path))
 
     def _open(self, place: Place) -> NetworkStream:
-        self._cassette_file.check()
-        return ReplayStream(Player(place, self._cassette_file.cassette), self._cassette_file)
+        return ReplayStream(self._play_at(place), self._cassette_file)
 
     def sleep(self, seconds: float) -> None:
         """Do nothing: what is waited for was recorded long ago."""
-
-    @property
-    def unused(self) -> list[str]:
-        """Return the recorded requests that were not made, as "METHOD URL"."""
-        with self._cassette_file.lock:
-            return [str(exchange.asked) for exchange in self._cassette_file.cassette.unused]
-
-    def close(self) -> None:
-        """Give no more answers: connections of this backend are not used again."""
-        self._cassette_file.closed = True
-
-    def __enter__(self) -> ReplayBackend:
-        return self
-
-    def __exit__(self, *exc_info: object) -> None:
-        self.close()
-
-    def __repr__(self) -> str:
-        return f"<httpcore.ReplayBackend [{self.path}]>"

@@ -20,10 +20,12 @@ import pytest
 import httpcore
 from httpcore._backends.async_deadline import AsyncDeadlineStream
 from httpcore._backends.async_wrapped import AsyncForwardingStream, AsyncUpgradedStream
+from httpcore._backends.asyncio import AsyncioStream
 from httpcore._backends.auto import AutoBackend
 from httpcore._backends.clock import Deadline
 from httpcore._backends.closing import close_rest
 from httpcore._backends.interrupt import abort
+from httpcore._backends.trio import TrioStream
 from tests.support.http2 import Link as FrameLink
 from tests.support.http2 import ServeH2
 from tests.support.proxies import ProxyServer
@@ -49,6 +51,8 @@ OFFERED: dict[str, set[str]] = {
     "deadline": {"readinto", "write_some", "abort", "keep_session"} | LISTENING,
     "anyio": set(),
     "anyio tls": {"readinto", "abort", "keep_session"},
+    "recording": {"abort", "keep_session"} | LISTENING,
+    "logging": {"abort", "keep_session"} | LISTENING,
     "mock": set(),
 }
 WITH_TLS = ("tls", "tls in tls", "anyio tls")
@@ -106,6 +110,7 @@ async def link(
     serve: Callable[..., ScriptedServer],
     server_tls_context: ssl.SSLContext,
     client_tls_context: ssl.SSLContext,
+    tmp_path: Path,
 ) -> AsyncIterator[Link]:
     if kind == "mock":
         mock = httpcore.AsyncMockStream([], read_size=65536)
@@ -114,7 +119,13 @@ async def link(
     puppet = Puppet()
     tls = server_tls_context if kind in WITH_TLS else None
     server = serve(puppet, tls=tls)
-    backend = httpcore.AnyIOBackend() if kind.startswith("anyio") else AutoBackend()
+    backend: httpcore.AsyncNetworkBackend = AutoBackend()
+    if kind.startswith("anyio"):
+        backend = httpcore.AnyIOBackend()
+    elif kind == "recording":
+        backend = httpcore.AsyncRecordingBackend(None, tmp_path / "c.jsonl")
+    elif kind == "logging":
+        backend = httpcore.AsyncLoggingBackend()
     with contextlib.ExitStack() as stack:
         at = stack.enter_context(ProxyServer(tls=tls)) if kind == "tls in tls" else server
         stream: Any = await backend.connect_tcp(at.host, at.port, LATE)
@@ -133,10 +144,21 @@ async def link(
         if kind in WITH_TLS:  # TLS 1.3 sends tickets after the handshake: bytes, but no data
             far.send(b"!")
             assert await stream.read(1, LATE) == b"!"
+        elif kind == "recording":
+            await leave_http(stream, far)
         yield Link(kind, stream, far)
         await stream.aclose()
         if kind == "tls in tls":
             far.reset()  # else the proxy would wait until it takes what was sent
+
+
+async def leave_http(stream: Any, far: Peer) -> None:
+    """Let a recorder take what follows for another protocol."""
+    await stream.write(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n")
+    assert far.recv_until(b"\r\n\r\n")
+    answer = b"HTTP/1.1 101 Yes\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n"
+    far.send(answer)
+    assert await read_exactly(stream, len(answer)) == answer
 
 
 async def read_exactly(stream: Any, size: int) -> bytes:
@@ -151,6 +173,12 @@ async def read_exactly(stream: Any, size: int) -> bytes:
 def needs(link: Link, *names: str) -> None:
     if not OFFERED[link.kind].issuperset(names):
         pytest.skip("offers none")
+
+
+def takes_much(link: Link) -> None:
+    """Skip what needs more than the buffers of a connection can ever hold."""
+    if link.kind == "recording":
+        pytest.skip("writes all of it down, which takes too long")
 
 
 on_sockets = pytest.mark.parametrize("kind", ON_SOCKETS, indirect=True)
@@ -207,6 +235,7 @@ async def test_a_read_that_was_cancelled_can_be_done_again(link: Link, tasks: Ta
 
 @on_sockets
 async def test_a_write_that_nobody_takes_times_out(link: Link) -> None:
+    takes_much(link)
     with pytest.raises(httpcore.WriteTimeout) as caught:
         await link.stream.write(pattern(16 * BIG), SOON)
     assert caught.value.phase == "maybe_processed"
@@ -329,6 +358,7 @@ async def test_writing_until_there_is_something_to_read(link: Link) -> None:
         with contextlib.suppress(httpcore.ReadTimeout):
             await link.stream.read(1, 0)
     assert link.far.recv_exactly(3) == b"abc"
+    takes_much(link)
     size, heard = 8 * BIG, threading.Event()
 
     def answer_early() -> bytes:
@@ -352,6 +382,7 @@ async def test_writing_until_there_is_something_to_read(link: Link) -> None:
 
 async def test_writing_until_nobody_takes_anything(link: Link) -> None:
     needs(link, "write_until_readable")
+    takes_much(link)
     view = memoryview(pattern(8 * BIG))
     with pytest.raises(httpcore.WriteTimeout):
         await link.stream.write_until_readable(view, SOON)
@@ -572,10 +603,21 @@ async def test_each_stream_of_the_package_is_here() -> None:
     def all_of(kind: type) -> set[type]:
         return {kind}.union(*[all_of(each) for each in kind.__subclasses__()])
 
+    for name in httpcore.__all__:  # some are loaded when they are first used
+        assert hasattr(httpcore, name)
     kinds = all_of(httpcore.AsyncNetworkStream)
     ours = {each.__name__ for each in kinds if each.__module__.startswith("httpcore")}
-    here = {"AsyncioStream", "TrioStream", "AsyncTLSStream", "AnyIOStream", "AsyncMockStream"}
+    here = {
+        AsyncioStream.__name__,
+        TrioStream.__name__,
+        "AsyncTLSStream",
+        "AnyIOStream",
+        "AsyncMockStream",
+    }
     here |= {"AsyncUpgradedStream", "AsyncDeadlineStream"}
+    here |= {"AsyncRecordingStream", "AsyncLoggingStream"}
     bases = {"AsyncNetworkStream", "AsyncSocketStream", "AsyncForwardingStream"}
-    assert ours == here | bases
+    bases |= {"AsyncWrappedStream"}
+    of_cassettes = {"AsyncReplayStream", "AsyncSplicedStream"}  # test_async_recording
+    assert ours == here | bases | of_cassettes
     assert issubclass(AsyncDeadlineStream, AsyncForwardingStream)
