@@ -37,11 +37,11 @@ class AsyncRequestInterface:
             content: the body: bytes, a file opened in binary mode, or an asynchronous iterable of
                 bytes.
             body: the 2019 name of `content`.
-            stream: True leaves the body unread; read or `Response.aclose` it yourself.
+            stream: True leaves the body unread; read it, or call its ``aclose``, yourself.
             extensions: see `Request`; ``trace`` is an async function.
             The others: see `ConnectionPool.request`.
 
-        Returns: the `Response`, read unless `stream` is true.
+        Returns: the ``Response``, read unless `stream` is true.
 
         Raises: any of the package's exceptions; TypeError for an argument of a wrong type.
         Nothing was sent when it is LocalProtocolError, UnsupportedProtocol or TypeError.
