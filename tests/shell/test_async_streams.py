@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
+import socket
 import ssl
 import threading
 from collections.abc import AsyncIterator, Callable
@@ -450,6 +452,72 @@ async def test_waking_who_waits(link: Link, tasks: Tasks, write: bool) -> None:
 async def test_the_session_is_kept(link: Link) -> None:
     needs(link, "keep_session")
     link.stream.keep_session()
+
+
+# --- TLS over another stream ---
+
+
+over_another = pytest.mark.parametrize("kind", ["tls in tls", "anyio tls"], indirect=True)
+
+
+async def spoil(link: Link) -> None:
+    """Let what is no record of TLS arrive."""
+    os.write(link.far.sock.fileno(), b"this is no record of TLS")
+    if link.kind == "tls in tls":
+        await until(link.stream.has_arrived)
+
+
+@over_another
+@pytest.mark.parametrize("way", ["read", "readinto", "is_readable", "read_ready"])
+async def test_what_is_no_record(link: Link, way: str) -> None:
+    stream = link.stream
+    await spoil(link)
+    if way == "is_readable":
+        await until(lambda: stream.get_extra_info("is_readable"))
+        return
+    with pytest.raises(httpcore.ReadError, match=r"read from .* failed"):
+        await read_by(way, stream)
+
+
+async def read_by(way: str, stream: Any) -> None:
+    if way == "readinto":
+        await stream.readinto(memoryview(bytearray(9)), LATE)
+    elif way == "read" or stream.read_ready is None:
+        await stream.read(9, LATE)
+    else:
+        while await stream.wait(False, LATE):
+            stream.read_ready(9)
+
+
+@over_another
+async def test_writing_after_a_failure_of_tls(link: Link) -> None:
+    stream = link.stream
+    await spoil(link)
+    with pytest.raises(httpcore.ReadError):
+        await stream.read(9, LATE)
+    with pytest.raises(httpcore.WriteError):
+        await stream.write(b"x", LATE)
+    if stream.read_ready is not None:
+        with pytest.raises(httpcore.WriteError):
+            stream.write_ready(b"x")
+        assert await stream.write_until_readable(memoryview(b"x"), LATE) == 0  # there is more
+
+
+@over_another
+async def test_an_end_without_close_notify(link: Link) -> None:
+    # Below TLS: the method of an SSLSocket would forget its session.
+    socket.socket.shutdown(link.far.sock, socket.SHUT_WR)
+    assert await link.stream.read(9, LATE) == b""
+    assert link.stream.unclean_eof
+
+
+@over_another
+async def test_one_task_reads_while_another_writes(link: Link, tasks: Tasks) -> None:
+    echoing = Worker(lambda: link.far.send(link.far.recv_exactly(BIG)))
+    reading = tasks.begin(read_exactly(link.stream, BIG))
+    await link.stream.write(pattern(BIG), LATE)
+    assert await reading == pattern(BIG)
+    await in_thread(echoing.result)
 
 
 # --- beginnings that fail ---
