@@ -263,7 +263,16 @@ if not typing.TYPE_CHECKING:
         if wanted is None:
             raise AttributeError(f"module 'httpcore' has no attribute {name!r}")
         for module in [wanted] if wanted in _APART else _TOGETHER:
-            _publish(_NAMES[module], vars(importlib.import_module(f"httpcore.{module}")))
+            try:
+                loaded = importlib.import_module(f"httpcore.{module}")
+            except ModuleNotFoundError as exc:
+                if exc.name is None or module != f"_backends.{exc.name}":
+                    raise
+                # It is loaded when the package has been installed: nothing is kept here.
+                return importlib.import_module("httpcore._backends.missing").stand_in(
+                    name, exc.name
+                )
+            _publish(_NAMES[module], vars(loaded))
         return globals()[name]
 
     def __dir__():

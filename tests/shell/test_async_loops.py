@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import sys
 import threading
 import warnings
 from collections.abc import Callable, Coroutine
@@ -261,3 +262,20 @@ def test_a_trust_store_that_cannot_be_read(run: Run, tls_server: LocalServer) ->
             assert pool.connections == []
 
     run(main())
+
+
+@pytest.mark.parametrize(("name", "package"), [("TrioBackend", "trio"), ("AnyIOBackend", "anyio")])
+def test_a_package_that_is_not_installed(
+    name: str, package: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The name is there, as in httpcore 1.0.9: programs import it, and all of the others."""
+    backend: Any = getattr(httpcore, name)
+    monkeypatch.delitem(vars(httpcore), name)
+    monkeypatch.delitem(sys.modules, f"httpcore._backends.{package}")
+    monkeypatch.setitem(sys.modules, package, None)  # importing it fails
+    stand_in = getattr(httpcore, name)
+    assert stand_in is not backend
+    assert issubclass(stand_in, httpcore.AsyncNetworkBackend)
+    assert repr(stand_in) == f"<class 'httpcore.{name}'>"
+    with pytest.raises(RuntimeError, match=f"{name} needs {package}, which is not installed"):
+        stand_in()
