@@ -22,6 +22,7 @@ from .._backends.base import AsyncNetworkBackend
 from .._backends.cancel_token import attach
 from .._backends.clock import Deadline
 from .._backends.closing import close_rest, unclosed
+from .._backends.event_loops import running_loop
 from .._core.attempts import MOVE, RAISE, RAISE_ABORTED, REPLAY, Repeats, Replays
 from .._core.checkout import QueueWait
 from .._core.http_proxy import forwarded
@@ -244,7 +245,8 @@ class AsyncConnectionPool(PoolBase[AsyncNetworkBackend], AsyncRequestInterface):
     ) -> AsyncHTTP11Connection | AsyncHTTP2Connection:
         """Return a live connection for `body`, which owns its slot from here on."""
         slots: Any = body.pool
-        slots.enter()
+        if running_loop() is not slots.native:
+            slots.enter()
         scheduler, route = slots.scheduler, prepared.route
         while True:
             waiter = None
@@ -295,7 +297,9 @@ class AsyncConnectionPool(PoolBase[AsyncNetworkBackend], AsyncRequestInterface):
 
     async def _wait(self, waiter: Waiter, prepared: Prepared) -> None:
         slots = self._slots
-        wait = QueueWait(prepared.timeouts.pool, prepared.deadline, time.monotonic())
+        # Nothing can interrupt the waking of a task, so it does not look by itself.
+        now, forever = time.monotonic(), float("inf")
+        wait = QueueWait(prepared.timeouts.pool, prepared.deadline, now, forever)
         try:
             while not waiter.served and not waiter.owner.aborted:
                 now = time.monotonic()

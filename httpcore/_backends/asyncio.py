@@ -107,7 +107,13 @@ class AsyncioStream(AsyncSocketStream):
                 self._take_in(max_bytes)
                 await self._note_moved(len(self._buffer))
             if not self._buffer and self._end is None:
-                if timeout == 0 or not await self._wait_for_data(timeout):
+                # As `_wait_for_data` does, without a coroutine: each is entered twice.
+                reader = None if timeout == 0 else self._begin_to_wait(timeout)
+                try:
+                    ready = reader is not None and await reader
+                finally:
+                    self._reader, self._read_due = None, _NEVER
+                if not ready:
                     return self._end_or_raise(TimeoutError("timed out"), timeout)
         data = self._buffer
         if data and len(data) <= max_bytes:
@@ -121,6 +127,8 @@ class AsyncioStream(AsyncSocketStream):
             data = await self.read(len(buffer), timeout)
             buffer[: len(data)] = data
             return len(data)
+        if self._reader is not None:
+            raise RuntimeError(f"another task is reading from {self.peer} already")
         place = buffer[:MAX_IN_PLACE]
         count = self._receive_into(place)
         if count or self._end is not None:
@@ -282,7 +290,8 @@ class AsyncioStream(AsyncSocketStream):
         finally:
             self._reader = None
 
-    async def _wait_for_data(self, timeout: float | None) -> bool:
+    def _begin_to_wait(self, timeout: float | None) -> asyncio.Future[bool]:
+        """Return what is set when something has arrived; to False after `timeout` seconds."""
         if self._reader is not None:
             raise RuntimeError(f"another task is reading from {self.peer} already")
         if not self._watched:
@@ -293,12 +302,14 @@ class AsyncioStream(AsyncSocketStream):
             if due < self._timer_at:
                 self._set_timer(due, timeout)
         self._moved = 0
+        return reader
+
+    async def _wait_for_data(self, timeout: float | None) -> bool:
+        reader = self._begin_to_wait(timeout)
         try:
-            ready: bool = await reader
-            return ready
+            return await reader
         finally:
-            self._reader = None
-            self._read_due = _NEVER
+            self._reader, self._read_due = None, _NEVER
 
     async def _wait_for_room(
         self, timeout: float | None, writer: asyncio.Future[bool] | None = None

@@ -14,6 +14,8 @@ from typing import Any
 
 from .event_loops import Waker
 
+FOREVER = float("inf")  # seconds
+
 # A loop refers to its tasks weakly only.
 _finishing: set[asyncio.Task[None]] = set()
 
@@ -38,11 +40,13 @@ class AsyncioWaker:
             self._future.set_result(woken)
 
     async def acquire(self, timeout: float | None = None) -> bool:
-        timer = None if timeout is None else self._loop.call_later(timeout, self._set, False)
-        try:
+        if timeout is None or timeout == FOREVER:
             woken = await self._future
-        finally:
-            if timer is not None:
+        else:
+            timer = self._loop.call_later(timeout, self._set, False)
+            try:
+                woken = await self._future
+            finally:
                 timer.cancel()
         self._future = self._loop.create_future()  # for the next time
         return woken

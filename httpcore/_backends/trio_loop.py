@@ -48,7 +48,7 @@ class TrioWaker:
 
     async def acquire(self, timeout: float | None = None) -> bool:
         event = self._event
-        if timeout is None:
+        if timeout is None or timeout == float("inf"):
             await event.wait()
         else:
             with limited_to(timeout):

@@ -42,22 +42,33 @@ def is_running(code: types.CodeType, owner: object, frame: types.FrameType | Non
 class QueueWait:
     """The wait of one request for a connection, made of sleeps.
 
+    Parameters:
+        longest: seconds of one sleep, at most.
+
     Attributes:
         timeout: how long it may take in all, in seconds; None for no limit.
     """
 
-    __slots__ = ("_deadline", "_end", "timeout")
+    __slots__ = ("_deadline", "_end", "_longest", "timeout")
 
-    def __init__(self, timeout: float | None, deadline: DeadlineMath | None, now: float) -> None:
+    def __init__(
+        self,
+        timeout: float | None,
+        deadline: DeadlineMath | None,
+        now: float,
+        longest: float = MAX_SLEEP,
+    ) -> None:
         if deadline is not None:
             timeout = deadline.left_at(now, timeout)
         self.timeout = timeout
         self._deadline = deadline
+        self._longest = longest
         self._end = None if timeout is None else now + timeout
 
     def next_sleep(self, now: float) -> float:
         """Return the seconds to sleep next; 0 when the time is up."""
-        return MAX_SLEEP if self._end is None else max(0.0, min(MAX_SLEEP, self._end - now))
+        longest = self._longest
+        return longest if self._end is None else max(0.0, min(longest, self._end - now))
 
     def slept(self, began: float, seconds: float, now: float) -> None:
         """Count a sleep from which nobody woke the waiter (see `uncounted`)."""

@@ -70,6 +70,7 @@ EXCEPTIONS = {
     "connection_pool.ConnectionPool._check_out": f"it enters the event loop; {_HANDLER}",
     "connection_pool.ConnectionPool._check_out_aside": _HANDLER,
     "connection_pool.ConnectionPool._queue": _HANDLER,
+    "connection_pool.ConnectionPool._wait": "a task that is served is always woken",
     "http11.HTTP11Connection.__init__": _ONE_LOOP,
     "http11.HTTP11Connection._end_if_idle": "an event loop notices it; threads look at checkout",
     "http11.HTTP11Connection.handle_prepared": _ONE_LOOP,
