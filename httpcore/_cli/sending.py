@@ -375,7 +375,7 @@ class _TellingStream(SyncStream):
 
     def __init__(self, stream: SyncStream, backend: Backend) -> None:
         super().__init__(stream.get_extra_info("socket"), stream.peer)
-        self._lookup_time = stream.get_extra_info("lookup_time")
+        self.lookup_time = stream.get_extra_info("lookup_time")
         self._backend = backend
 
     def send_file(

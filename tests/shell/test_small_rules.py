@@ -225,14 +225,14 @@ def test_the_zone_of_an_address_is_asked_of_the_system() -> None:
 def test_what_the_system_has_not_acknowledged_is_known_on_linux_alone(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from httpcore._backends import sync
+    from httpcore._backends import sockets
 
     ours, theirs = socket.socketpair()
     with closing(theirs):
         stream = SyncStream(ours, PEER)
         with closing(stream):
             assert stream.get_extra_info("unacknowledged") is None  # no TCP
-            monkeypatch.setattr(sync.sys, "platform", "other")
+            monkeypatch.setattr(sockets.sys, "platform", "other")
             assert stream.get_extra_info("unacknowledged") is None
 
 

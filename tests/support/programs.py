@@ -164,9 +164,10 @@ def proxy_py(
     return Program(command, folder)
 
 
-# pproxy takes the thread's event loop, which Python 3.14 does not make any more by itself.
+# pproxy takes the thread's event loop, which neither Python 3.14 nor uvloop makes by itself; and it
+# takes uvloop where it is installed.
 _PPROXY = (
-    "import asyncio; asyncio.set_event_loop(asyncio.new_event_loop()); "
+    "import sys; sys.modules['uvloop'] = None; import asyncio; asyncio.set_event_loop(asyncio.new_event_loop()); "
     "import pproxy.server; pproxy.server.main()"
 )
 
