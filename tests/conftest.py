@@ -33,6 +33,14 @@ pytest_plugins = ["tests.support.clients", "tests.support.loops", "tests.support
 _failed = pytest.StashKey[bool]()
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Time tests in uvloop by a thread: a signal's handler does not run while it waits in C."""
+    for item in items:
+        in_tasks = item.get_closest_marker("anyio") is not None
+        if in_tasks and "uvloop" in item.name and item.get_closest_marker("timeout") is None:
+            item.add_marker(pytest.mark.timeout(method="thread"))
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
     report: Any = yield

@@ -167,7 +167,8 @@ def proxy_py(
 # pproxy takes the thread's event loop, which neither Python 3.14 nor uvloop makes by itself; and it
 # takes uvloop where it is installed.
 _PPROXY = (
-    "import sys; sys.modules['uvloop'] = None; import asyncio; asyncio.set_event_loop(asyncio.new_event_loop()); "
+    "import sys; sys.modules['uvloop'] = None; "
+    "import asyncio; asyncio.set_event_loop(asyncio.new_event_loop()); "
     "import pproxy.server; pproxy.server.main()"
 )
 
