@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 import pytest
 
 import httpcore
+from httpcore._core.limits import READ_SIZE
 from httpcore._sync.response_body import ResponseBody
 from httpcore._trace import combined, log_hook, masked
 from tests.support import PATIENCE
@@ -558,8 +559,9 @@ def an_early_close(site: Site, pool: httpcore.ConnectionPool) -> None:
 
 
 def an_unread_rest(site: Site, pool: httpcore.ConnectionPool) -> None:
-    """The body comes after the head, and is read away when the response is closed."""
-    with pool.stream("GET", site.plain.url + "/drip/1?delay=0.001") as response:
+    """The end of the body does not fit into the read that the head came with, and is read away when
+    the response is closed."""
+    with pool.stream("GET", f"{site.plain.url}/bytes/{READ_SIZE}") as response:
         sock = response.extensions["network_stream"].get_extra_info("socket")
         assert select.select([sock], [], [], PATIENCE)[0]
 
