@@ -14,11 +14,13 @@ import anyio
 import pytest
 
 import httpcore
+from httpcore._async.body_parts import body_parts, framed_parts
 from httpcore._async.task_lock import TaskLock
 from httpcore._backends import closing
+from httpcore._core.prepared import prepare
 from httpcore.exceptions import Aborted
 from tests.support import PATIENCE
-from tests.support.http2 import Link, ServeH2, Stream
+from tests.support.http2 import Code, Link, ServeH2, Stream
 from tests.support.servers import LocalServer, Peer, Serve, pattern
 
 pytestmark = pytest.mark.anyio
@@ -423,3 +425,54 @@ async def test_retiring_lets_responses_end(
         pool.retire()
         assert len(await response.aread()) == 300_000
         assert pool.connections == []
+
+
+async def test_a_refusal_of_a_connection_by_hand(serve_h2: ServeH2) -> None:
+    """Another connection can take the request where the server has retired this one."""
+
+    def retire(link: Link) -> None:
+        link.serve(lambda stream: link.goaway(0))
+
+    server = serve_h2(retire)
+    origin = httpcore.URL(server.url).origin
+    async with httpcore.AsyncHTTPConnection(origin, http1=False, http2=True) as connection:
+        with pytest.raises(httpcore.ConnectionNotAvailable):
+            await connection.request("GET", server.url)
+
+    def refuse(link: Link) -> None:
+        link.serve(lambda stream: stream.reset(Code.REFUSED_STREAM))
+
+    server = serve_h2(refuse)
+    origin = httpcore.URL(server.url).origin
+    async with httpcore.AsyncHTTPConnection(origin, http1=False, http2=True) as connection:
+        with pytest.raises(httpcore.RemoteProtocolError):
+            await connection.request("GET", server.url)
+
+
+async def test_the_parts_of_a_body_are_their_own_iterator() -> None:
+    request = httpcore.Request("POST", "http://a.test/", headers={"Host": "a.test"}, content=b"ab")
+    request.headers.append((b"Content-Length", b"2"))
+    for make in (body_parts, framed_parts):
+        parts = make(prepare(request))
+        assert aiter(parts) is parts
+        assert [part async for part in parts] == [b"ab"]
+
+
+async def test_a_token_that_was_used_before_over_http2(serve_h2: ServeH2) -> None:
+    server = serve_h2()
+    token = httpcore.CancelToken()
+    async with httpcore.AsyncConnectionPool(http1=False, http2=True) as pool:
+        await pool.request("GET", server.url, extensions={"cancel": token})
+        token.cancel()
+        with pytest.raises(Aborted):
+            await pool.request("GET", server.url, extensions={"cancel": token})
+        assert (await pool.request("GET", server.url, extensions=PATIENT)).status == 200
+
+
+async def test_a_pause_that_a_token_ends() -> None:
+    """A token between two attempts ends the pause, whichever comes first."""
+    token = httpcore.CancelToken()
+    await token.asleep(0.001)
+    token.cancel()
+    await token.asleep(PATIENCE)
+    assert token.cancelled
