@@ -366,7 +366,7 @@ def faulty_load(
 
         chances = [random.Random(n) for n in range(300)]
         workers = [Interruptible(lambda n=n: step(n)) for n in range(300)]  # type: ignore[misc]
-        victims = iter(random.Random(0).sample(workers, 300))
+        victims = random.Random(0).sample(workers, 300)
         canceller = threading.Thread(target=faults.cancel)
         canceller.start()
         try:
@@ -389,7 +389,7 @@ def faulty_load(
         assert sum(worker.sent for worker in workers) >= 100
         assert sum(worker.interrupted for worker in workers) > 80
         del worker
-        victims = iter(())
+        victims.clear()
         workers.clear()
         gc.collect()
         assert at_rest(pool), (pool.stats(), faults.seen)
