@@ -115,12 +115,15 @@ def split_url(url: Any) -> PlainURL | None:
     return PlainURL(url, authority, scheme, host, path)
 
 
-def _with_params(url: PlainURL, params: Any, session_params: Any) -> PlainURL | None:
-    """Return `url` with the parameters added; None where they are not plain."""
+def _merged_params(params: Any, session_params: Any) -> Any:
+    """Return the parameters of request and session; None where they are not plain."""
     if type(session_params) is not dict or type(params) not in (dict, list, tuple):
         return None
-    if session_params:
-        params = _sessions.merge_setting(params, session_params)
+    return _sessions.merge_setting(params, session_params) if session_params else params
+
+
+def _with_params(url: PlainURL, params: Any) -> PlainURL:
+    """Return `url` with the parameters added."""
     if not params:
         return url
     encoded = _Prepared._encode_params(params)
@@ -226,11 +229,13 @@ def prepare(
     auth = given.auth
     if environment is not None and not auth and not session.auth:
         auth = environment.netrc_auth(url.text)
-    whole = _with_params(url, given.params, session.params)
-    if whole is None:
+    params = _merged_params(given.params, session.params)
+    if params is None:
         return None
     auth = _sessions.merge_setting(auth, session.auth)
     hooks = _sessions.merge_hooks(given.hooks, session.hooks)
+    # After everything is merged: what is wrong with them is found last.
+    whole = _with_params(url, params)
     jar, header = cookies
     if header is not None:
         store["cookie"] = ("Cookie", header)

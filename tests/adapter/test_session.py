@@ -793,3 +793,17 @@ def test_split_url() -> None:
     parts = split_url("http://a.test?b")
     assert parts == ("http://a.test/?b", "http://a.test", "http", "a.test", "/")
     assert split_url(b"http://a.test/") is None
+
+
+@pytest.mark.parametrize("make", [requests.Session, httpcore_requests.Session])
+def test_what_is_wrong_with_parameters_is_found_after_all_is_merged(
+    make: type[requests.Session],
+) -> None:
+    """requests merges hooks before it encodes parameters."""
+    with make() as session:
+        session.hooks = object()  # type: ignore[assignment]
+        with pytest.raises(AttributeError, match="'object' object has no attribute 'get'"):
+            session.get("http://127.0.0.1:9/", params=["a"])  # type: ignore[arg-type]
+        session.hooks = {}
+        with pytest.raises(ValueError, match="not enough values to unpack"):
+            session.get("http://127.0.0.1:9/", params=["a"])  # type: ignore[arg-type]
