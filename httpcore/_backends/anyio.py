@@ -11,6 +11,9 @@ Sources: anyio's reference of streams and typed attributes.
 
 from __future__ import annotations
 
+import contextlib
+import os
+import socket
 import ssl
 import time
 from collections.abc import Iterable
@@ -32,6 +35,7 @@ from .async_tcp import look_up
 from .async_tls import AsyncTLSStream
 from .base import SOCKET_OPTION, AsyncNetworkBackend, AsyncNetworkStream
 from .event_loops import running_loop
+from .interrupt import shut_down
 from .loops import loop_of
 from .sockets import begin_unix, default_options, make_poll
 from .tcp import Resolver, is_literal, seconds
@@ -61,7 +65,21 @@ class AnyIOStream(AsyncNetworkStream):
 
     def __init__(self, stream: anyio.abc.SocketStream, peer: str) -> None:
         self._stream = stream
+        self._loop = loop_of(running_loop())
         self.peer = peer
+
+    def abort(self) -> None:
+        """Do as `CanBeAborted.abort` does: the loop ends it, in its own thread."""
+        with contextlib.suppress(RuntimeError):  # the loop is gone, and all that waited in it
+            self._loop.call_soon(self._shut_down)
+
+    def _shut_down(self) -> None:
+        # uvloop's sockets only tell their number. It is the stream's own while the loop's thread
+        # is here, and a copy of it ends what is under way on both.
+        number = _fact(self._stream, "socket").fileno()
+        if number >= 0:
+            with socket.socket(fileno=os.dup(number)) as sock:
+                shut_down(sock)
 
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
         try:

@@ -51,7 +51,7 @@ OFFERED: dict[str, set[str]] = {
     "tls in tls": OWN - {"write_some"},
     "upgraded": {"abort", "keep_session"},
     "deadline": {"readinto", "write_some", "abort", "keep_session"} | LISTENING,
-    "anyio": set(),
+    "anyio": {"abort"},
     "anyio tls": {"readinto", "abort", "keep_session"},
     "recording": {"abort", "keep_session"} | LISTENING,
     "logging": {"abort", "keep_session"} | LISTENING,

@@ -6,6 +6,7 @@ Owns: `httpcore._backends.huge_pages`. Must not know: what is read into the buff
 from __future__ import annotations
 
 import ctypes
+import mmap
 import re
 import sys
 from collections.abc import Iterator
@@ -44,7 +45,8 @@ def flags_at(address: int) -> list[str]:
 
 @pytest.mark.skipif(not SWITCH.exists(), reason="this system has no transparent huge pages")
 def test_the_kernel_is_asked() -> None:
-    with memoryview(bytearray(2 * HUGE_FROM)) as view:
+    # Memory of its own: what `bytearray` gets may have been advised in its last life.
+    with mmap.mmap(-1, 2 * HUGE_FROM) as memory, memoryview(memory) as view:
         middle = ctypes.addressof(ctypes.c_char.from_buffer(view)) + HUGE_FROM
         assert "hg" not in flags_at(middle)
         use_huge_pages(view)
