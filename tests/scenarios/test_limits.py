@@ -437,6 +437,7 @@ interrupting_anywhere = pytest.mark.filterwarnings(
 )
 
 
+@pytest.mark.alone
 @pytest.mark.timeout(150)
 @interrupting_anywhere
 def test_row_3_nothing_leaks_under_faults(
