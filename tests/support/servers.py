@@ -25,6 +25,7 @@ import gzip
 import hashlib
 import json
 import os
+import random
 import re
 import socket
 import ssl
@@ -808,12 +809,20 @@ ROUTES: list[tuple[re.Pattern[str], Callable[..., None]]] = [
 
 
 def closed_port(host: str = "127.0.0.1") -> int:
-    """A port on which nothing listens: connecting to it is refused."""
+    """A port on which nothing listens: connecting to it is refused.
+
+    Not one that the system chooses: it would soon choose it again, for another test's server.
+    """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family, socket.SOCK_STREAM) as sock:
-        sock.bind((host, 0))
-        port: int = sock.getsockname()[1]
-        return port
+    while True:
+        port = random.randrange(*UNCHOSEN_PORTS)
+        with socket.socket(family, socket.SOCK_STREAM) as sock, contextlib.suppress(OSError):
+            sock.bind((host, port))
+            return port
+
+
+#: Ports below those that Linux chooses from (ip_local_port_range in ip(7)).
+UNCHOSEN_PORTS = (15_000, 32_000)
 
 
 @contextlib.contextmanager
