@@ -809,6 +809,7 @@ def test_row_28_a_reader_interrupted_at_any_point(serve: Serve) -> None:
         assert (stats["active"], stats["dialing"], stats["waiting"]) == (0, 0, 0)
 
 
+@pytest.mark.alone
 @interrupting_anywhere
 @pytest.mark.parametrize(("readers", "each"), [(12, 60)])
 def test_row_28_readers_interrupted_by_other_threads(serve: Serve, readers: int, each: int) -> None:
