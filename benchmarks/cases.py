@@ -40,7 +40,7 @@ UNDER_HTTPX = "async-httpx"
 #: The variant of a contestant that speaks HTTP/1.1 in a case of HTTP/2.
 HTTP1 = "http1"
 #: The variant of pycurl that is set up once and does the least that a request needs. The other one
-#: does what a client does: it is told URL and fields for each request, and returns status, fields
+#: does what a client does: it gets URL and fields for each request, and returns status, fields
 #: and body.
 BARE = "bare"
 #: The variants of a client that do not run in asyncio's own loop.

@@ -130,7 +130,7 @@ class HttpClient:
 class Pycurl:
     """libcurl: a handle for each thread.
 
-    It does what a client does: it is told URL and fields for each request, and returns status,
+    It does what a client does: it gets URL and fields for each request, and returns status,
     fields and body. In the variant "bare" the handle is set up once, and nobody asks for fields.
     """
 

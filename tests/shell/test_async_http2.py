@@ -183,7 +183,7 @@ def hold(link: Link) -> None:
 async def test_half_of_the_streams_are_cancelled_in_mid_body(
     tasks: Tasks, serve_h2: ServeH2, make_pool: MakePool
 ) -> None:
-    """Row 61: the others end, the server is told, and the windows come back."""
+    """Row 61: the others end, the server gets RST_STREAM, and the windows come back."""
     server = serve_h2()
     size = 500_000
     async with make_pool() as pool:
