@@ -11,8 +11,8 @@ Who does what
 *h2* keeps the connection's rules: it reads header blocks, answers SETTINGS and PING, keeps the
 states of streams and the windows into which we send. Four things are done here:
 
-- HEADERS frames of requests, whose blocks `h2_request` writes. h2 is told of a stream only when it
-  has to know of it: before it sees a frame from the server, and before the stream has a body to
+- HEADERS frames of requests, whose blocks `h2_request` writes. A stream is opened in h2 only when
+  h2 needs it: before it sees a frame from the server, and before the stream has a body to
   send or is reset. Most streams are gone by then.
 - DATA frames that arrive, and the windows for them. A long body is thousands of frames, and each
   costs h2 twenty microseconds; here it costs about one. h2 never sees them, nor the plain HEADERS
