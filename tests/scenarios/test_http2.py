@@ -39,6 +39,7 @@ from tests.support.over_http2 import (
     PATIENCE,
     STREAM_WINDOW,
     TIMEOUTS,
+    Leaving,
     answer,
     begin,
     get,
@@ -46,6 +47,7 @@ from tests.support.over_http2 import (
     hold,
     number_of,
     post,
+    unanswering,
     wait_opened,
     wait_readable,
 )
@@ -247,33 +249,6 @@ def test_row_6_without_the_gil() -> None:
 
 # ---------------------------------------------------------------------------------------------
 # 7: GOAWAY
-
-
-class Leaving:
-    """A script: GOAWAY(NO_ERROR) once every `count` streams, when at least one more has come, so
-    that there are streams above its last one.
-
-    `done` maps nonces to how often their request was answered.
-    """
-
-    def __init__(self, count: int) -> None:
-        self.count = count
-        self.done: Counter[bytes] = Counter()
-
-    def __call__(self, link: Link) -> None:
-        def answer(stream: Stream) -> None:
-            if len(link.opened) <= self.count or stream.id <= link.opened[self.count - 1]:
-                self.done[stream.header("x-nonce") or b""] += 1
-                routes(stream)
-
-        link.answer = answer
-        if not link.run(until=lambda: len(link.opened) == self.count):
-            return
-        late: list[bool] = []  # the last requests of a test may not have one to follow them
-        link.later(0.2, lambda: late.append(True))
-        if link.run(until=lambda: late or len(link.opened) > self.count):
-            link.goaway(last=link.opened[self.count - 1])
-            link.run()
 
 
 def survive_goaways(
@@ -786,11 +761,6 @@ def test_row_46_there_are_none_unless_asked_for(
     server = serve_h2()
     assert get(pool, server, "/drip/20?delay=0.005").content == pattern(20)
     assert server.link.seen(Kind.PING) == []
-
-
-def unanswering(link: Link) -> None:
-    link.answer_pings = link.number > 1
-    link.serve()
 
 
 @pytest.mark.parametrize("reads", [None, PATIENCE])

@@ -27,6 +27,13 @@ import httpcore
 from httpcore_requests import HTTPAdapter
 from tests.support import PATIENCE
 from tests.support.http2 import Link, ServeH2, Stream
+from tests.support.interim import (
+    INTERIM,
+    INTERIM_FIELDS,
+    LINKS,
+    interim_then_final,
+    splits,
+)
 from tests.support.servers import Peer, ScriptedServer, Serve
 
 TIMEOUTS = {"timeout": {"connect": PATIENCE, "read": PATIENCE, "write": PATIENCE, "pool": PATIENCE}}
@@ -767,37 +774,6 @@ def test_row_48_without_stream(serve: Serve, session: requests.Session) -> None:
 # 43: interim answers
 
 
-INTERIM = [
-    (100, b"HTTP/1.1 100 Continue\r\n\r\n"),
-    (102, b"HTTP/1.1 102 Processing\r\n\r\n"),
-    (103, b"HTTP/1.1 103 Early Hints\r\nLink: </a.css>; rel=preload\r\n\r\n"),
-    (103, b"HTTP/1.1 103 Early Hints\r\nLink: </b.css>; rel=preload\r\nX: y\r\n\r\n"),
-    (103, b"HTTP/1.1 103 Early Hints\r\nLink: </c.css>; rel=preload\r\n\r\n"),
-]
-FINAL = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nA: 1\r\n\r\nhello"
-LINKS = [b"</a.css>; rel=preload", b"</b.css>; rel=preload", b"</c.css>; rel=preload"]
-
-
-def splits() -> dict[str, list[bytes]]:
-    whole = b"".join(text for _, text in INTERIM) + FINAL
-    return {
-        "one-packet": [whole],
-        "one-each": [*(text for _, text in INTERIM), FINAL],
-        "bytes": [whole[at : at + 1] for at in range(len(whole))],
-        "odd": [whole[at : at + 37] for at in range(0, len(whole), 37)],
-        "interim-then-final": [whole[: -len(FINAL)], FINAL],
-    }
-
-
-def interim_then_final(pieces: list[bytes]) -> Callable[[Peer], None]:
-    def handler(peer: Peer) -> None:
-        while peer.recv_request() is not None:
-            for piece in pieces:
-                peer.send(piece)
-
-    return handler
-
-
 @pytest.mark.parametrize("split", splits())
 @pytest.mark.parametrize("parsing", ["strict", "lenient"])
 def test_row_43_interim_answers_in_the_core(split: str, parsing: str, serve: Serve) -> None:
@@ -852,15 +828,6 @@ def test_row_43_upload_after_continue(serve: Serve, session: requests.Session) -
         server.url, data=b"x" * 1000, headers={"Expect": "100-continue"}, timeout=PATIENCE
     )
     assert (response.status_code, response.json()) == (201, 1000)
-
-
-INTERIM_FIELDS = [
-    (100, []),
-    (102, []),
-    (103, [(b"link", b"</a.css>; rel=preload")]),
-    (103, [(b"link", b"</b.css>; rel=preload"), (b"x", b"y")]),
-    (103, [(b"link", b"</c.css>; rel=preload")]),
-]
 
 
 @pytest.mark.parametrize("split", [1, 37, None])

@@ -28,6 +28,7 @@ from httpcore._shared import pool_slots
 from httpcore._sync import connection_pool, http11
 from httpcore_requests import HTTPAdapter
 from tests.support import PATIENCE
+from tests.support.babbling import UNASKED, Babbler
 from tests.support.interrupting import Interruptible, Tally, interrupt_at
 from tests.support.servers import Peer, ScriptedServer, Serve, pattern
 
@@ -588,71 +589,6 @@ def test_row_2_a_black_hole_that_the_kernel_has_found(
 
 
 # --- row 28: what one response leaves behind must not reach another request ---
-
-UNASKED = (
-    b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nWRONG",
-    b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nWRONG\r\n0\r\n\r\n",
-    b"HTTP/1.1 408 Request Timeout\r\nConnection: close\r\n\r\n",
-    b"\r\n",
-    b"x",
-    b"WRONG" * 5000,
-)
-
-
-class Babbler:
-    """A server that sends more than it was asked for, on most requests.
-
-    The request says by its target ``/PLACE/NUMBER`` where: "with" the end of the body, "after"
-    the client has said that it has the response, or "never". The answer holds the target.
-    """
-
-    def __init__(self) -> None:
-        self.babbled = 0
-        self._lock = threading.Lock()
-        self.got: dict[bytes, threading.Event] = {}
-
-    def count(self) -> None:
-        with self._lock:
-            self.babbled += 1
-
-    def __call__(self, peer: Peer) -> None:
-        chance = random.Random(peer.number)
-        while (request := peer.recv_request()) is not None:
-            place = request.target.split(b"/")[1]
-            extra = chance.choice(UNASKED)
-            head_only = request.method == b"HEAD"
-            if place == b"with":
-                self.count()
-                self.send(peer, self.answer(chance, request.target, head_only) + extra, chance)
-                continue
-            if place == b"after":
-                got = self.got[request.target]
-                self.send(peer, self.answer(chance, request.target, head_only), chance)
-                got.wait(PATIENCE)
-                self.count()
-                peer.send(extra)
-                continue
-            self.send(peer, self.answer(chance, request.target, head_only), chance)
-
-    def answer(self, chance: random.Random, body: bytes, head_only: bool) -> bytes:
-        if chance.random() < 0.5:
-            head = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body)
-        else:
-            head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
-            body = b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body)
-        return head if head_only else head + body
-
-    def send(self, peer: Peer, data: bytes, chance: random.Random) -> None:
-        """In one piece or two; the second always holds the end of the body and what follows."""
-        if chance.random() < 0.3:
-            at = chance.randrange(1, len(data))
-            peer.send(data[:at])
-            data = data[at:]
-        peer.send(data)
-
-    def expect(self, target: str, server: ScriptedServer) -> threading.Event:
-        made = self.got[target.encode()] = server.event()
-        return made
 
 
 def babble(servers: list[ScriptedServer], babbler: Babbler, client: Client, count: int) -> None:

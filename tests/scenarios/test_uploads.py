@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import os
 import ssl
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,33 +17,15 @@ from tests.support import MIB
 from tests.support.http2 import Code, Link, ServeH2, Stream
 from tests.support.proxies import ProxyServer
 from tests.support.servers import LocalServer, Peer, Serve, pattern
-
-GIB = 1024 * 1024 * 1024
-
-
-class Endless(io.RawIOBase):
-    """A file of one GiB that takes no memory; counts what was read of it."""
-
-    def __init__(self) -> None:
-        self.given = 0
-
-    def read(self, size: int = -1) -> bytes:
-        size = min(size, GIB - self.given)
-        self.given += size
-        return bytes(size)
-
-
-class Parts:
-    """The same as an iterable."""
-
-    def __init__(self) -> None:
-        self.given = 0
-
-    def __iter__(self) -> Iterator[bytes]:
-        block = bytes(65536)
-        for _ in range(GIB // len(block)):
-            self.given += len(block)
-            yield block
+from tests.support.uploads import (
+    GIB,
+    Endless,
+    Parts,
+    refuse_and_close,
+    refuse_and_read_on,
+    refuse_and_reset,
+    refuse_and_stop_reading,
+)
 
 
 def post(
@@ -53,37 +33,6 @@ def post(
 ) -> httpcore.Response:
     extensions = {"timeout": {"connect": 20.0, "read": 20.0, "write": 20.0}, **extra}
     return pool.request("POST", url, headers=[*headers], content=content, extensions=extensions)
-
-
-ANSWER = b"HTTP/1.1 413 Content Too Large\r\nContent-Length: 9\r\n%b\r\ntoo large"
-
-
-def refuse_and_close(peer: Peer) -> None:
-    peer.recv_head()
-    peer.recv_exactly(65536)
-    peer.send(ANSWER % b"Connection: close\r\n")
-
-
-def refuse_and_reset(peer: Peer) -> None:
-    peer.recv_head()
-    peer.recv_exactly(65536)
-    peer.send(ANSWER % b"Connection: close\r\n")
-    peer.reset()
-
-
-def refuse_and_stop_reading(peer: Peer) -> None:
-    peer.recv_head()
-    peer.recv_exactly(65536)
-    peer.send(ANSWER % b"")
-    peer.server.event().wait(20)
-
-
-def refuse_and_read_on(peer: Peer) -> None:
-    """As servers do that want to be able to reuse the connection."""
-    peer.recv_head()
-    peer.recv_exactly(65536)
-    peer.send(ANSWER % b"")
-    peer.wait_closed()
 
 
 @pytest.mark.parametrize("body", [Endless, Parts])

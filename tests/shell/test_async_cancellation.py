@@ -197,7 +197,7 @@ WAYS: list[Any] = [
 @pytest.mark.parametrize("often", [once, twice])
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("kind", KINDS)
-async def test_cancelled_at_each_await(
+async def test_row_56_cancelled_at_each_await(
     tasks: Tasks,
     kind: Callable[[Pool, LocalServer], Any],
     way: Callable[..., Any],
@@ -238,7 +238,7 @@ async def cancel_at_each_await(
 
 
 @pytest.mark.parametrize("often", [once, twice])
-async def test_cancelled_at_each_await_over_tls(
+async def test_row_56_over_tls(
     tasks: Tasks,
     often: Callable[..., Any],
     tls_server: LocalServer,
@@ -259,7 +259,7 @@ async def test_cancelled_at_each_await_over_tls(
 # --- in the queue ---
 
 
-async def test_a_waiter_that_is_cancelled_in_the_tick_in_which_it_was_served(
+async def test_row_57_cancelled_in_the_tick_in_which_it_was_served(
     tasks: Tasks,
     server: LocalServer,
 ) -> None:
@@ -316,7 +316,7 @@ async def test_many_tasks_some_of_them_cancelled(
 # --- while connecting ---
 
 
-async def test_cancelled_while_connecting(tasks: Tasks, black_hole: tuple[str, int]) -> None:
+async def test_row_58_while_connecting(tasks: Tasks, black_hole: tuple[str, int]) -> None:
     """Row 58: no connection is left in the pool, and no descriptor (the fixture `no_leaks`)."""
     host, port = black_hole
     released = threading.Event()
@@ -338,7 +338,7 @@ async def test_cancelled_while_connecting(tasks: Tasks, black_hole: tuple[str, i
         released.set()
 
 
-async def test_cancelled_in_a_handshake(
+async def test_row_58_in_a_handshake(
     tasks: Tasks, serve: Serve, client_tls_context: ssl.SSLContext
 ) -> None:
     server = serve(lambda peer: peer.wait_closed() and None)
@@ -358,7 +358,7 @@ async def test_cancelled_in_a_handshake(
 # --- responses that are left ---
 
 
-async def test_breaking_off_a_response(tasks: Tasks, server: LocalServer) -> None:
+async def test_row_62_breaking_off(tasks: Tasks, server: LocalServer) -> None:
     """Row 62: the connection is free at once, and whoever waits gets it."""
     async with Pool(max_connections=1) as pool:
         for _ in range(3):
@@ -370,7 +370,7 @@ async def test_breaking_off_a_response(tasks: Tasks, server: LocalServer) -> Non
     server.errors.clear()
 
 
-async def test_a_response_that_is_dropped(tasks: Tasks, server: LocalServer) -> None:
+async def test_row_62_dropped(tasks: Tasks, server: LocalServer) -> None:
     """Also by the garbage collector, in another thread; with a warning, as it is a mistake."""
     async with Pool(max_connections=1) as pool:
         for collect in (gc.collect, in_a_thread):

@@ -180,7 +180,7 @@ def hold(link: Link) -> None:
     link.serve(answer)
 
 
-async def test_half_of_the_streams_are_cancelled_in_mid_body(
+async def test_row_61_half_of_the_streams_are_cancelled(
     tasks: Tasks, serve_h2: ServeH2, make_pool: MakePool
 ) -> None:
     """Row 61: the others end, the server gets RST_STREAM, and the windows come back."""

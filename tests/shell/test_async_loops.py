@@ -56,7 +56,7 @@ def run(request: pytest.FixtureRequest) -> Any:
     return request.param
 
 
-def test_three_loops_one_after_the_other(run: Run, server: LocalServer) -> None:
+def test_row_60_three_loops_one_after_the_other(run: Run, server: LocalServer) -> None:
     """Row 60: what a closed loop has left is closed."""
     pool = httpcore.AsyncConnectionPool(max_connections=1)
     for number in range(3):
@@ -89,7 +89,7 @@ def test_a_pool_that_outlives_its_loop_and_is_closed_without_one(
     assert pool.connections == []
 
 
-def test_another_loop_while_the_first_is_open(run: Run, server: LocalServer) -> None:
+def test_row_60_another_loop_while_the_first_is_open(run: Run, server: LocalServer) -> None:
     """In another thread, too."""
     pool = httpcore.AsyncConnectionPool()
     failures: list[BaseException] = []
@@ -175,7 +175,7 @@ def test_a_response_that_is_dropped_without_a_loop(run: Run, server: LocalServer
     assert pool.connections == []
 
 
-def test_an_idle_connection_that_has_ended_is_closed_at_once(run: Run, serve: Serve) -> None:
+def test_row_64_an_idle_connection_that_has_ended(run: Run, serve: Serve) -> None:
     """Row 64: no connection stays half closed until somebody wants to use it."""
 
     def once(peer: Peer) -> None:
@@ -198,7 +198,7 @@ def test_an_idle_connection_that_has_ended_is_closed_at_once(run: Run, serve: Se
 
 
 @pytest.mark.parametrize("method", ["GET", "POST"])
-def test_the_server_closes_while_the_loop_is_held_up(run: Run, method: str, serve: Serve) -> None:
+def test_row_64_the_loop_is_held_up(run: Run, method: str, serve: Serve) -> None:
     """Row 64: the event loop has not seen the end yet, but the socket has."""
 
     def once(peer: Peer) -> None:
@@ -229,7 +229,7 @@ def test_a_pool_that_is_dropped_closes_its_connections(run: Run, server: LocalSe
     run(main())
 
 
-def test_a_slow_trust_store_does_not_hold_the_loop_up(
+def test_row_63_a_slow_trust_store(
     run: Run, tls_server: LocalServer, ca_bundle: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Row 63: the roots are read in a thread."""

@@ -112,7 +112,7 @@ async def test_a_url_that_is_no_socks_proxy() -> None:
         httpcore.AsyncSOCKSProxy("http://127.0.0.1:1")
 
 
-async def test_cancelled_at_each_await_of_a_tunnel(
+async def test_row_58_at_each_await_of_a_tunnel(
     tasks: Tasks, proxy: ProxyServer, tls_server: LocalServer, client_tls_context: ssl.SSLContext
 ) -> None:
     """Row 58: no connection is left in the pool, and no descriptor."""

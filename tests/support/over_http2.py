@@ -6,11 +6,12 @@ Owns: nothing that is tested. Must not know: private parts of the packages.
 from __future__ import annotations
 
 import select
+from collections import Counter
 from typing import Any
 
 import httpcore
 from tests.support import MIB, PATIENCE
-from tests.support.http2 import FrameServer, Link, Stream
+from tests.support.http2 import FrameServer, Link, Stream, routes
 
 # Bytes that the server may send on a stream that nobody reads.
 STREAM_WINDOW = 16 * MIB
@@ -67,3 +68,36 @@ def answer(link: Link, *numbers: int, **options: Any) -> None:
 def wait_readable(stream: Any) -> None:
     """Until something has come on that `network_stream`, or its end."""
     assert select.select([stream.get_extra_info("socket")], [], [], PATIENCE)[0]
+
+
+class Leaving:
+    """A script: GOAWAY(NO_ERROR) once every `count` streams, when at least one more has come, so
+    that there are streams above its last one.
+
+    `done` maps nonces to how often their request was answered.
+    """
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+        self.done: Counter[bytes] = Counter()
+
+    def __call__(self, link: Link) -> None:
+        def answer(stream: Stream) -> None:
+            if len(link.opened) <= self.count or stream.id <= link.opened[self.count - 1]:
+                self.done[stream.header("x-nonce") or b""] += 1
+                routes(stream)
+
+        link.answer = answer
+        if not link.run(until=lambda: len(link.opened) == self.count):
+            return
+        late: list[bool] = []  # the last requests of a test may not have one to follow them
+        link.later(0.2, lambda: late.append(True))
+        if link.run(until=lambda: late or len(link.opened) > self.count):
+            link.goaway(last=link.opened[self.count - 1])
+            link.run()
+
+
+def unanswering(link: Link) -> None:
+    """A script: the PINGs of the first connection are not answered."""
+    link.answer_pings = link.number > 1
+    link.serve()
