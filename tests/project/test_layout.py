@@ -56,6 +56,8 @@ def table() -> dict[int, set[str]]:
 def test_every_row_of_the_table_has_tests_and_every_test_a_row() -> None:
     tested: dict[int, set[str]] = defaultdict(set)
     for path in modules():
-        for number in re.findall(r"^ *(?:async )?def test_row_(\d+)_", path.read_text(), re.MULTILINE):
+        for number in re.findall(
+            r"^ *(?:async )?def test_row_(\d+)_", path.read_text(), re.MULTILINE
+        ):
             tested[int(number)].add(path.relative_to(TESTS).with_suffix("").as_posix())
     assert dict(tested) == table()

@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from queue import SimpleQueue
 from types import FrameType
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 import requests
@@ -30,8 +30,8 @@ import requests.adapters
 import httpcore
 from httpcore_requests import HTTPAdapter
 from tests.support import PATIENCE
+from tests.support.faults import HookError, Proxies, bad_proxies, forget_a_name, greet
 from tests.support.interrupting import Interruptible, Tally, interrupt_at
-from tests.support.proxies import SocksServer
 from tests.support.servers import LocalServer, Peer, ScriptedServer, Serve
 
 pytestmark = pytest.mark.no_cover
@@ -157,10 +157,6 @@ def at_rest(pool: httpcore.ConnectionPool) -> bool:
 
 
 # --- row 3: faults at each step ---
-
-
-class HookError(Exception):
-    """What a trace hook of these tests raises."""
 
 
 class Faults:
@@ -308,31 +304,10 @@ class Faults:
         self.get(f"{self.plain}{path}", total=chance.random() / 5).read()
 
 
-class Proxies(NamedTuple):
-    """The ports of proxies: one that works, and three that do not."""
-
-    socks: int
-    refusing: int
-    silent: int
-    broken: int
-
-
 @pytest.fixture
 def proxies(serve: Serve) -> Iterator[Proxies]:
-    def refuse(peer: Peer) -> None:
-        if peer.recv_head() is not None:
-            peer.respond(403, b"no")
-
-    def stay_silent(peer: Peer) -> None:
-        peer.wait_closed()
-
-    def talk_nonsense(peer: Peer) -> None:
-        peer.recv()
-        peer.send(b"\xff nonsense\r\n\r\n")
-
-    with SocksServer() as socks:
-        ports = [serve(each).port for each in (refuse, stay_silent, talk_nonsense)]
-        yield Proxies(socks.port, *ports)
+    with bad_proxies(serve) as made:
+        yield made
 
 
 def faulty_load(
@@ -418,15 +393,7 @@ def untrusted_server(server_tls_context: ssl.SSLContext) -> Iterator[LocalServer
 
 @pytest.fixture
 def no_lookups(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The name "nowhere.invalid" has no address, and nobody outside is asked."""
-    lookup = socket.getaddrinfo
-
-    def getaddrinfo(host: Any, *arguments: Any) -> Any:
-        if host == "nowhere.invalid":
-            raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
-        return lookup(host, *arguments)
-
-    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+    forget_a_name(monkeypatch)
 
 
 # An interrupted request may leave its response, or its socket, to the collector, which says so.
@@ -711,17 +678,6 @@ class Work:
             f"<{self.calls:.1f} Python calls, {self.touched:.2f} slots and queue entries, "
             f"{self.probes:.2f} probes per request>"
         )
-
-
-LONG = b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n" + b"x" * 100_000
-
-
-def greet(peer: Peer) -> None:
-    while (head := peer.recv_head()) is not None:
-        if head.startswith(b"GET /long "):
-            peer.send(LONG)
-        else:
-            peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi")
 
 
 def test_row_10_work_does_not_grow_with_threads_and_connections(serve: Serve) -> None:
