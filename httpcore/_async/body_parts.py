@@ -1,32 +1,34 @@
 """The blocks of a request's body, for a task to take one after the other.
 
-Owns: asking an asynchronous iterable for them. Must not know: how they are sent; what gives blocks
-without waiting is asked by `_core.prepared`.
+Owns: asking an asynchronous iterable for them, and ending an async generator that gives more than
+was sent. Must not know: how they are sent; what gives blocks without waiting is asked by
+`_core.prepared`.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from types import AsyncGeneratorType
 from typing import Any
 
+from .._backends.closing import close_stream
 from .._core import prepared as plain
 from .._core.prepared import Framing, Prepared, to_part
 
 
-def body_parts(prepared: Prepared) -> AsyncIterator[bytes]:
+def body_parts(prepared: Prepared) -> BodyParts:
     """Return the body's blocks, of what is there, of a file or of an asynchronous iterable.
 
     They are read within the task: a file that is slow holds the event loop up.
     """
-    return _BodyParts(prepared)
+    return BodyParts(prepared)
 
 
-def framed_parts(prepared: Prepared) -> AsyncIterator[bytes]:
+def framed_parts(prepared: Prepared) -> FramedParts:
     """Return them as they go on the wire; see `_core.prepared.framed_parts`."""
-    return _FramedParts(prepared)
+    return FramedParts(prepared)
 
 
-class _BodyParts:
+class BodyParts:
     """See `body_parts`."""
 
     __slots__ = ("_awaited", "_plain")
@@ -39,7 +41,7 @@ class _BodyParts:
         else:
             self._plain = plain.body_parts(prepared)
 
-    def __aiter__(self) -> _BodyParts:
+    def __aiter__(self) -> BodyParts:
         return self
 
     async def __anext__(self) -> bytes:
@@ -50,17 +52,27 @@ class _BodyParts:
             return part
         raise StopAsyncIteration
 
+    def abandon(self) -> None:
+        """Let `close_rest` close the generator that gives the blocks, if it has not ended.
 
-class _FramedParts:
+        Else its ``finally`` would wait for the garbage collector, of which trio warns. An iterator
+        of another kind, such as a response, may be of use to its owner still.
+        """
+        source = self._awaited
+        if type(source) is AsyncGeneratorType and source.ag_frame is not None:
+            close_stream(source)
+
+
+class FramedParts:
     """See `framed_parts`."""
 
     __slots__ = ("_framing", "_parts")
 
     def __init__(self, prepared: Prepared) -> None:
-        self._parts = _BodyParts(prepared)
+        self._parts = BodyParts(prepared)
         self._framing = Framing(prepared.length)
 
-    def __aiter__(self) -> _FramedParts:
+    def __aiter__(self) -> FramedParts:
         return self
 
     async def __anext__(self) -> bytes:
@@ -71,3 +83,7 @@ class _FramedParts:
             if framed:
                 return framed
         raise StopAsyncIteration
+
+    def abandon(self) -> None:
+        """As `BodyParts.abandon`."""
+        self._parts.abandon()

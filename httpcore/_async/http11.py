@@ -208,6 +208,8 @@ class AsyncHTTP11Connection(H1State, AsyncConnectionInterface):
 
     def finish(self, reusable: bool, complete: bool) -> bool:
         """The request is over: idle, if `reusable`, else closed; whether it can take another."""
+        if self._upload is not None:
+            self._upload.parts.abandon()
         self._upload = None  # it has the request's body
         if self.rest(reusable, complete, time.monotonic()):
             return True

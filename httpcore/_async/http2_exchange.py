@@ -262,6 +262,8 @@ class AsyncHTTP2Exchange(ExchangeState):
     def finish(self, reusable: bool, complete: bool) -> bool:
         """End the request; return whether the connection can take others."""
         connection, session = self.connection, self.session
+        if self.upload is not None:
+            self.upload.parts.abandon()
         self.upload = None
         if connection.lock.is_owned():
             connection.deferred.append(partial(self._finish_now, complete))

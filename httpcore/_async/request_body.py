@@ -52,14 +52,14 @@ class AsyncUpload(UploadScript):
         lenient: how the answer's head is read, see `AsyncConnectionPool`.
     """
 
-    __slots__ = ("_file", "_parts", "_stream", "_write_listening")
+    __slots__ = ("_file", "_stream", "_write_listening", "parts")
 
     def __init__(self, stream: AsyncNetworkStream, prepared: Prepared, lenient: bool) -> None:
         self._stream: Any = stream
         # Streams of other makes are written to without listening.
         self._write_listening: Any = getattr(stream, "write_until_readable", None)
         super().__init__(prepared, lenient, deaf=self._write_listening is None)
-        self._parts = body_parts(prepared)
+        self.parts = body_parts(prepared)
         self._file: Any = None
 
     async def first(self) -> bytes:
@@ -96,7 +96,7 @@ class AsyncUpload(UploadScript):
         if type(step) is Write:
             return await self._write_listening(*step)
         if type(step) is NextPart:
-            return await anext(self._parts, None)
+            return await anext(self.parts, None)
         if type(step) is WriteAll:
             return await self._stream.write(*step)
         if type(step) is SendFile:
@@ -114,7 +114,7 @@ class AsyncUpload(UploadScript):
                 sent = await self._write_listening(data, timeout)
             if sent < size or self.framing.ended:
                 return sent
-            block = self.put(await anext(self._parts, None))
+            block = self.put(await anext(self.parts, None))
             data, sent, size = memoryview(block), 0, len(block)
 
 

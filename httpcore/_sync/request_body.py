@@ -51,14 +51,14 @@ class Upload(UploadScript):
         lenient: how the answer's head is read, see `ConnectionPool`.
     """
 
-    __slots__ = ("_file", "_parts", "_stream", "_write_listening")
+    __slots__ = ("_file", "_stream", "_write_listening", "parts")
 
     def __init__(self, stream: NetworkStream, prepared: Prepared, lenient: bool) -> None:
         self._stream: Any = stream
         # Streams of other makes are written to without listening.
         self._write_listening: Any = getattr(stream, "write_until_readable", None)
         super().__init__(prepared, lenient, deaf=self._write_listening is None)
-        self._parts = body_parts(prepared)
+        self.parts = body_parts(prepared)
         self._file: Any = None
 
     def first(self) -> bytes:
@@ -102,7 +102,7 @@ class Upload(UploadScript):
         if type(step) is Write:
             return self._write_listening(*step)
         if type(step) is NextPart:
-            return next(self._parts, None)
+            return next(self.parts, None)
         if type(step) is WriteAll:
             return self._stream.write(*step)
         if type(step) is SendFile:
@@ -120,7 +120,7 @@ class Upload(UploadScript):
                 sent = self._write_listening(data, timeout)
             if sent < size or self.framing.ended:
                 return sent
-            block = self.put(next(self._parts, None))
+            block = self.put(next(self.parts, None))
             data, sent, size = memoryview(block), 0, len(block)
 
 

@@ -119,8 +119,9 @@ class Normal(ast.NodeTransformer):
         return self.generic_visit(node)
 
     def visit_If(self, node: ast.If) -> Any:
-        # A stream of another make may have to be awaited to be closed.
-        if ast.unparse(node.test) == "unclosed":
+        # A stream of another make may have to be awaited to be closed, and so may an async
+        # generator that gives a body.
+        if ast.unparse(node.test) == "unclosed" or ".parts.abandon()" in ast.unparse(node.body[0]):
             return None
         return self.generic_visit(node)
 

@@ -1,0 +1,147 @@
+"""Async generators that give a request's body are closed with the request.
+
+Owns: how they end where the request ends before them. Must not know: how a body is sent.
+
+One that is left to the garbage collector runs its ``finally`` some time later, and trio warns of
+it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import anyio
+import pytest
+
+import httpcore
+from tests.support import PATIENCE
+from tests.support.http2 import Link, ServeH2
+from tests.support.servers import Peer, Serve
+from tests.support.tasks import Tasks, checkpoint
+
+pytestmark = pytest.mark.anyio
+
+PATIENT: dict[str, Any] = {"timeout": {"connect": PATIENCE, "read": PATIENCE, "write": PATIENCE}}
+
+
+class Endless:
+    """A body that goes on until it is closed.
+
+    Attributes:
+        closed: its ``finally`` has run to the end.
+        given: how many parts were asked for.
+    """
+
+    def __init__(self) -> None:
+        self.closed = False
+        self.given = 0
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        try:
+            while True:
+                self.given += 1
+                await checkpoint()
+                yield b"x" * 65536
+        finally:
+            await checkpoint()
+            self.closed = True
+
+
+@pytest.fixture(params=["http1", "http2"])
+def refusing(request: pytest.FixtureRequest, serve: Serve, serve_h2: ServeH2) -> tuple[str, Any]:
+    """The URL of a server that says 413 in the middle of a body, and the pool's options."""
+    if request.param == "http2":
+        return serve_h2().url + "/early/100000", {"http1": False, "http2": True}
+
+    def refuse(peer: Peer) -> None:
+        peer.recv_request_head()
+        peer.send(b"HTTP/1.1 413 Too Large\r\nContent-Length: 2\r\nConnection: close\r\n\r\nno")
+        peer.wait_closed()
+
+    return serve(refuse).url, {}
+
+
+@pytest.fixture(params=["http1", "http2"])
+def breaking(request: pytest.FixtureRequest, serve: Serve, serve_h2: ServeH2) -> tuple[str, Any]:
+    """The URL of a server that goes away in the middle of a body, and the pool's options."""
+    if request.param == "http2":
+
+        def leave(link: Link) -> None:
+            link.run(until=lambda: link.streams)
+            link.close()
+
+        return serve_h2(leave).url, {"http1": False, "http2": True}
+
+    def hang_up(peer: Peer) -> None:
+        peer.recv_request_head()
+        peer.close()
+
+    return serve(hang_up).url, {}
+
+
+@pytest.mark.parametrize("held", [True, False])
+async def test_a_refusal(refusing: tuple[str, Any], held: bool) -> None:
+    url, options = refusing
+    body = Endless()
+    content = body if held else aiter(body)
+    async with httpcore.AsyncConnectionPool(**options) as pool:
+        response = await pool.request("POST", url, content=content, extensions=PATIENT)
+        assert (response.status, body.closed) == (413, True)
+    assert body.given > 1
+
+
+async def test_a_failure(breaking: tuple[str, Any]) -> None:
+    url, options = breaking
+    body = Endless()
+    async with httpcore.AsyncConnectionPool(**options) as pool:
+        with pytest.raises((httpcore.NetworkError, httpcore.RemoteProtocolError)):
+            await pool.request("POST", url, content=body, extensions=PATIENT)
+        assert body.closed
+
+
+async def test_a_cancellation(tasks: Tasks) -> None:
+    """Also where its ``finally`` has to wait."""
+    blocked = anyio.Event()
+
+    class Full(httpcore.AsyncMockStream):
+        async def write(self, buffer: bytes, timeout: float | None = None) -> None:
+            if b"POST" not in buffer:
+                blocked.set()
+                await anyio.sleep_forever()
+
+    class Backend(httpcore.AsyncMockBackend):
+        async def connect_tcp(self, *args: Any, **kwargs: Any) -> httpcore.AsyncNetworkStream:
+            return Full([])
+
+    body = Endless()
+    async with httpcore.AsyncConnectionPool(network_backend=Backend([])) as pool:
+        task = tasks.begin(pool.request("POST", "http://a.test/", content=body))
+        await blocked.wait()
+        task.cancel()
+        await task.end()
+        assert (task.cancelled, body.closed) == (True, True)
+
+
+async def test_what_is_no_generator_stays_open(breaking: tuple[str, Any]) -> None:
+    """It may be another response, of which its owner wants more."""
+
+    class Source:
+        closed = False
+
+        def __aiter__(self) -> Source:
+            return self
+
+        async def __anext__(self) -> bytes:
+            await checkpoint()
+            return b"x" * 65536
+
+        async def aclose(self) -> None:
+            self.closed = True
+
+    url, options = breaking
+    source = Source()
+    async with httpcore.AsyncConnectionPool(**options) as pool:
+        with pytest.raises((httpcore.NetworkError, httpcore.RemoteProtocolError)):
+            await pool.request("POST", url, content=source, extensions=PATIENT)
+    assert not source.closed
