@@ -295,11 +295,14 @@ class ConnectionState:
 
     def __repr__(self) -> str:
         name, hop = self.__class__.__name__, self.hop
-        if hop is not None and name == "HTTPConnection":  # 1.0.9 has classes of these names
+        prefix = "Async" if self.asynchronous else ""
+        if hop is not None and name == prefix + "HTTPConnection":
+            # 1.0.9 has classes of these names, and their asynchronous twins.
             if hop.scheme in SOCKS:
                 name = "Socks4Connection" if hop.scheme in SOCKS_4 else "Socks5Connection"
             else:
                 name = "ForwardHTTPConnection" if hop.forwards else "TunnelHTTPConnection"
+            name = prefix + name
         return f"<{name} [{self.info()}]>"
 
 

@@ -605,8 +605,11 @@ def test_repr_of_an_http_connection() -> None:
 def test_repr_of_a_connection_through_a_proxy(proxy: str, scheme: str, name: str) -> None:
     """1.0.9 has a class for each; SOCKS 4 is named alike."""
     origin = httpcore.Origin(scheme.encode(), b"example.com", 443)
-    connection = httpcore.HTTPConnection(origin, proxy=httpcore.Proxy(f"{proxy}://localhost:80"))
+    through = httpcore.Proxy(f"{proxy}://localhost:80")
+    connection = httpcore.HTTPConnection(origin, proxy=through)
     assert repr(connection) == f"<{name} [CONNECTING]>"
+    asynchronous = httpcore.AsyncHTTPConnection(origin, proxy=through)
+    assert repr(asynchronous) == f"<Async{name} [CONNECTING]>"
 
 
 def test_repr_of_a_pool() -> None:
