@@ -119,12 +119,6 @@ class UnsupportedProtocol(Exception):
     phase = NOT_SENT
 
 
-class NotBuiltYet(NotImplementedError):
-    """A documented part that this version does not have; the message names it."""
-
-    phase = NOT_SENT
-
-
 class ProtocolError(Exception):
     """HTTP was broken, by us or by the server."""
 

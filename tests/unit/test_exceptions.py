@@ -18,7 +18,6 @@ TREE: list[tuple[type[Exception], tuple[type, ...], str]] = [
     (ex.ConnectionNotAvailable, (Exception,), "not_sent"),
     (ex.ProxyError, (Exception,), "not_sent"),
     (ex.UnsupportedProtocol, (Exception,), "not_sent"),
-    (ex.NotBuiltYet, (NotImplementedError,), "not_sent"),
     (ex.ProtocolError, (Exception,), "maybe_processed"),
     (ex.RemoteProtocolError, (ex.ProtocolError,), "maybe_processed"),
     (ex.LocalProtocolError, (ex.ProtocolError,), "not_sent"),
@@ -46,7 +45,6 @@ TREE: list[tuple[type[Exception], tuple[type, ...], str]] = [
 # Of these, the ones that HTTPX has a namesake for, plus what never leaves a pool.
 PRIVATE = {
     "Aborted",
-    "NotBuiltYet",
     "InvalidTimeout",
     "ServerDisconnected",
     "ConflictingLengths",
