@@ -18,6 +18,7 @@ on in each adapter; "session": put our session in place, too),
 from __future__ import annotations
 
 import functools
+import inspect
 import json
 import os
 import sys
@@ -56,7 +57,12 @@ def _counted(owner: Any, name: str, count: str) -> None:
             counts["http2"] += 1
         return result
 
-    setattr(owner, name, counting)
+    @functools.wraps(under)
+    async def counting_in_tasks(*args: Any, **kwargs: Any) -> Any:
+        counts[count] += 1
+        return await under(*args, **kwargs)
+
+    setattr(owner, name, counting_in_tasks if inspect.iscoroutinefunction(under) else counting)
 
 
 # What tells a connection of urllib3's: our pools override its urlopen, which tests may replace.
@@ -65,6 +71,7 @@ if CORE:
     import httpcore
 
     _counted(httpcore.ConnectionPool, "handle_request", "urllib3" if STOCK else "ours")
+    _counted(httpcore.AsyncConnectionPool, "handle_async_request", "urllib3" if STOCK else "ours")
 elif STOCK:
     import requests
 
