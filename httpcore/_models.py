@@ -287,6 +287,8 @@ class Response:
         if self._content is None:
             read_all = getattr(self.stream, "read", None)
             if read_all is None or self._consumed:
+                if not _is_sync(self.stream):
+                    raise _wrong_half("asynchronous", "await response.aread()")
                 self._content = b"".join(self.iter_stream())
             else:
                 self._consumed = True
@@ -296,7 +298,7 @@ class Response:
     def iter_stream(self) -> Iterator[bytes]:
         """Yield the body's pieces as they arrive; once only."""
         if not _is_sync(self.stream):
-            raise RuntimeError("this response is asynchronous; use 'response.aiter_stream()'")
+            raise _wrong_half("asynchronous", "async for part in response.aiter_stream()")
         if self._consumed:
             raise RuntimeError("the response body was consumed already; it streams only once")
         self._consumed = True
@@ -307,12 +309,16 @@ class Response:
         close = getattr(self.stream, "close", None)
         if close is not None:
             close()
+        elif not _is_sync(self.stream):
+            raise _wrong_half("asynchronous", "await response.aclose()")
 
     async def aread(self) -> bytes:
         """Read asynchronously; see `read`."""
         if self._content is None:
             read_all = getattr(self.stream, "aread", None)
             if read_all is None or self._consumed:
+                if not hasattr(self.stream, "__aiter__"):
+                    raise _wrong_half("synchronous", "response.read()")
                 self._content = b"".join([part async for part in self.aiter_stream()])
             else:
                 self._consumed = True
@@ -323,7 +329,7 @@ class Response:
         """Iterate asynchronously; see `iter_stream`. (No generator: one that is left in the middle
         would be closed by the event loop, later.)"""
         if not hasattr(self.stream, "__aiter__"):
-            raise RuntimeError("this response is synchronous; use 'response.iter_stream()'")
+            raise _wrong_half("synchronous", "for part in response.iter_stream()")
         if self._consumed:
             raise RuntimeError("the response body was consumed already; it streams only once")
         self._consumed = True
@@ -335,6 +341,8 @@ class Response:
         close = getattr(self.stream, "aclose", None)
         if close is not None:
             await close()
+        elif not hasattr(self.stream, "__aiter__"):
+            raise _wrong_half("synchronous", "response.close()")
 
 
 def received_response(
@@ -354,6 +362,11 @@ def received_response(
 
 def _is_sync(stream: object) -> bool:
     return hasattr(stream, "__iter__")
+
+
+def _wrong_half(kind: str, instead: str) -> RuntimeError:
+    """Return the error for a response of that kind whose other half was called."""
+    return RuntimeError(f"this response is {kind}: use '{instead}'")
 
 
 class Proxy:

@@ -83,6 +83,19 @@ def read_protocols(http1: bool, http2: bool) -> tuple[str, ...]:
     return tuple(name for name in HTTP2_FIRST if (http2 if name == "h2" else http1))
 
 
+def check_backend(backend: Any, asynchronous: bool) -> None:
+    """Raise TypeError for a network backend of the other half. One that derives from neither
+    `NetworkBackend` nor `AsyncNetworkBackend` says nothing about it."""
+    if getattr(backend, "asynchronous", None) is not (not asynchronous):
+        return
+    kinds = ["synchronous", "asynchronous"]
+    base = "AsyncNetworkBackend" if asynchronous else "NetworkBackend"
+    raise TypeError(
+        f"network_backend must be {kinds[asynchronous]} here, and {type(backend).__name__} is "
+        f"{kinds[not asynchronous]}: leave it out, or derive yours from {base}"
+    )
+
+
 def check_count(value: object, name: str, least: int) -> int | None:
     """Return `value` if it is None or an integer from `least` on; raise TypeError or ValueError."""
     if value is None:

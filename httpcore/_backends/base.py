@@ -58,6 +58,8 @@ class NetworkStream:
 class NetworkBackend:
     """Opens streams."""
 
+    asynchronous = False  # which half it is for
+
     def connect_tcp(
         self,
         host: str,
@@ -117,6 +119,8 @@ class AsyncNetworkStream:
 
 class AsyncNetworkBackend:
     """The asynchronous twin of `NetworkBackend`."""
+
+    asynchronous = True
 
     async def connect_tcp(
         self,

@@ -26,6 +26,7 @@ from .._settings import (
     SOCKET_OPTION,
     ConnectionSettings,
     SSLContext,
+    check_backend,
     read_protocols,
 )
 from .._timings import Opening
@@ -247,14 +248,14 @@ class ConnectionState:
         thread has aborted this connection."""
         self.stream_so_far = stream
         if self.aborted:
-            raise ConnectError(f"connecting to {self.origin} was ended by another thread")
+            raise ConnectError(f"connecting to {self.origin} was ended by a close or a CancelToken")
 
     def note_failure(self, exc: BaseException) -> Aborted | None:
         """Note that it could not be opened. Return the error to raise in place of `exc`, if
         another thread has caused it."""
         self._failed = True
         if self.aborted and isinstance(exc, (NetworkError, TimeoutException, ProxyError)):
-            aborted = Aborted(f"connecting to {self.origin} was ended by another thread")
+            aborted = Aborted(f"connecting to {self.origin} was ended by a close or a CancelToken")
             aborted.phase = NOT_SENT
             return aborted
         return None
@@ -312,6 +313,8 @@ Connection = TypeVar("Connection", bound="ConnectionArguments[Any]")
 class ConnectionArguments(Generic[Backend]):
     """The signature of a connection that is not made by a pool."""
 
+    asynchronous = False  # of the shell
+
     def __init__(
         self,
         origin: Origin,
@@ -330,6 +333,7 @@ class ConnectionArguments(Generic[Backend]):
         ping_interval: float | None = None,
         ping_timeout: float = PING_TIMEOUT,
     ) -> None:
+        check_backend(network_backend, self.asynchronous)
         settings = ConnectionSettings(
             ssl_context=ssl_context,
             proxy=proxy,

@@ -19,6 +19,7 @@ from .._settings import (
     SOCKET_OPTION,
     ConnectionSettings,
     SSLContext,
+    check_backend,
     check_count,
     read_protocols,
     read_resolve,
@@ -88,6 +89,7 @@ class PoolBase(Generic[Backend]):
             raise ValueError(
                 "resolver and network_backend exclude each other: the backend looks names up"
             )
+        check_backend(network_backend, self.asynchronous)
         self._retry_config = retries if isinstance(retries, RetryConfig) else None
         self._retry_budget = RetryBudget(self._retry_config) if self._retry_config else None
         backend = self._make_backend(resolver) if network_backend is None else network_backend

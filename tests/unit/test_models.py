@@ -532,8 +532,15 @@ def test_response_read_asynchronously() -> None:
         response = httpcore.Response(200, content=body)
         with pytest.raises(RuntimeError, match=r"await response.aread\(\) first"):
             _ = response.content
-        with pytest.raises(RuntimeError, match="asynchronous"):
+        with pytest.raises(RuntimeError, match=r"asynchronous: use 'await response\.aread\(\)'"):
             response.read()
+        with pytest.raises(
+            RuntimeError, match=r"use 'async for part in response\.aiter_stream\(\)'"
+        ):
+            next(response.iter_stream())
+        with pytest.raises(RuntimeError, match=r"asynchronous: use 'await response\.aclose\(\)'"):
+            response.close()
+        assert not body.closed
         assert await response.aread() == b"ab"
         assert await response.aread() == b"ab"
         assert response.content == b"ab"
@@ -551,8 +558,15 @@ def test_response_read_asynchronously() -> None:
 
 def test_sync_response_read_asynchronously() -> None:
     async def main() -> None:
-        with pytest.raises(RuntimeError, match="synchronous"):
-            await httpcore.Response(200, content=iter([b"a"])).aread()
+        response = httpcore.Response(200, content=iter([b"a"]))
+        with pytest.raises(RuntimeError, match=r"is synchronous: use 'response\.read\(\)'"):
+            await response.aread()
+        with pytest.raises(RuntimeError, match=r"use 'for part in response\.iter_stream\(\)'"):
+            response.aiter_stream()
+        # It would leave the connection open, and nobody would hear of it.
+        with pytest.raises(RuntimeError, match=r"is synchronous: use 'response\.close\(\)'"):
+            await response.aclose()
+        assert response.read() == b"a"
 
     asyncio.run(main())
 

@@ -77,3 +77,30 @@ def test_counts() -> None:
     assert check_count(1, "n", 1) == 1
     with pytest.raises(TypeError, match="n must be an integer or None, not bool"):
         check_count(True, "n", 1)
+
+
+@pytest.mark.parametrize(
+    ("name", "first"),
+    [
+        ("ConnectionPool", ()),
+        ("HTTPConnection", (httpcore.Origin(b"http", b"a.test", 80),)),
+        ("HTTPProxy", ("http://proxy.test",)),
+        ("SOCKSProxy", ("socks5://proxy.test",)),
+    ],
+)
+def test_a_network_backend_of_the_other_half_is_refused(name: str, first: Any) -> None:
+    """By each constructor: used, it would fail somewhere inside."""
+    ours: Any = getattr(httpcore, name)
+    theirs: Any = getattr(httpcore, f"Async{name}")
+    text = (
+        "network_backend must be asynchronous here, and MockBackend is synchronous: leave it out, "
+        "or derive yours from AsyncNetworkBackend"
+    )
+    with pytest.raises(TypeError, match=f"^{text}$"):
+        theirs(*first, network_backend=httpcore.MockBackend([]))
+    with pytest.raises(TypeError, match="must be synchronous here, and AsyncMockBackend is async"):
+        ours(*first, network_backend=httpcore.AsyncMockBackend([]))
+    # One of its own kind, and one that derives from neither, are taken.
+    ours(*first, network_backend=httpcore.MockBackend([]))
+    for backend in (httpcore.AsyncMockBackend([]), object()):
+        theirs(*first, network_backend=backend)
