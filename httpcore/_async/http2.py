@@ -315,7 +315,8 @@ class AsyncHTTP2Connection(Session, AsyncConnectionInterface):
         codec = self.codec
         try:
             if self.aborted:
-                raise ReadError(f"the connection to {self.origin} was ended by another thread")
+                what = f"the connection to {self.origin}"
+                raise ReadError(f"{what} was ended by a close or a CancelToken")
             data = self.io.read_ready(READ_SIZE)
             if data is not None:
                 if len(data) >= LARGE_RECORD:

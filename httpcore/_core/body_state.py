@@ -274,7 +274,7 @@ class BodyState:
         """Return what to raise for `exc`, which came because another thread ended the request."""
         if not isinstance(exc, (NetworkError, ProtocolError, TimeoutException)):
             return exc
-        error = Aborted(f"{describe(self.request)} was ended by another thread")
+        error = Aborted(f"{describe(self.request)} was ended by a close or a CancelToken")
         error.phase = exc.phase
         return error
 

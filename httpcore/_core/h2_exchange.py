@@ -272,7 +272,7 @@ class ExchangeState:
         """Return what to raise when the response does not come."""
         session, stream = self.session, self.stream
         if self.aborted or stream is None or stream.failure is None:
-            return ReadError(f"{describe(self.request)} was ended by another thread")
+            return ReadError(f"{describe(self.request)} was ended by a close or a CancelToken")
         error = session.write_error
         said_nothing = isinstance(stream.failure, (NetworkError, ServerDisconnected))
         if error is not None and stream.status is None and said_nothing:

@@ -294,7 +294,7 @@ class Session:
     def abort_all(self) -> None:
         """Let all requests end with `Aborted`; by any thread, without the lock."""
         self.aborted = True
-        self.codec.drain("it was ended by another thread")
+        self.codec.drain("it was ended by a close or a CancelToken")
         for exchange in list(self.exchanges):
             exchange.aborted = True
 

@@ -47,7 +47,7 @@ def ask(
 
 def is_aborted(failure: BaseException | None, phase: str) -> None:
     assert isinstance(failure, Aborted), failure
-    assert "ended by another thread" in str(failure)
+    assert "ended by a close or a CancelToken" in str(failure)
     assert failure.phase == phase
 
 

@@ -121,7 +121,7 @@ def test_an_aborted_connection_takes_no_further_step() -> None:
     connection.watch(CONTEXT)
     assert connection.stream_so_far is CONTEXT
     connection.aborted = True
-    with pytest.raises(httpcore.ConnectError, match="was ended by another thread"):
+    with pytest.raises(httpcore.ConnectError, match="was ended by a close or a CancelToken"):
         connection.watch(None)
 
 

@@ -47,7 +47,7 @@ def test_an_abort_explains_failures_of_the_network_alone() -> None:
     failure.phase = "response_started"
     error = body.explain_abort(failure)
     assert isinstance(error, Aborted) and error.phase == "response_started"
-    assert str(error) == "GET /path was ended by another thread"
+    assert str(error) == "GET /path was ended by a close or a CancelToken"
 
 
 def test_the_blocks_of_a_body_as_they_go_on_the_wire() -> None:
