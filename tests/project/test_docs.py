@@ -8,8 +8,8 @@ certificates, on an internet of our own (`tests.support.docs`):
 
 - python: executed. What a line prints is compared with the comment at its end or below it, or all
   that a block prints with the text block after it. With a caption it is a file of that name.
-- console: ``pytest`` and ``python file.py`` are run. Of other commands it is checked that they
-  exist and know their options.
+- console: ``pytest`` and ``python file.py`` are run. Of other commands, and of examples with
+  arguments, it is checked that they exist and know their options.
 - anything else must follow a block whose output it shows, or have a caption.
 
 A comment ``.. not run: why`` before a block leaves it out; there may be `LEFT_OUT` of them.
@@ -57,6 +57,9 @@ LEFT_OUT = 3
 VISITS: dict[str, tuple[int | str, ...]] = {
     "README.rst": (443, 1080, DOCKER),
     "docs/quickstart.rst": (443,),
+    "docs/async.rst": (443,),
+    "docs/loops.rst": (443,),
+    "docs/recipes/async.rst": (80, 443, 1080, 3128, DOCKER),
     "docs/recipes/proxies.rst": (443, 1080, 3128, 3129, 3130),
     "docs/recipes/tls.rst": (443, 8443),
     "docs/recipes/unix.rst": (DOCKER,),
@@ -160,6 +163,10 @@ def command(words: list[str], stdin: str) -> str:
             return run_python("pytest", "-p", "tests.support.docs", *arguments)
         case ["python", file] if file.endswith(".py"):
             return run_python(file)
+        case ["python", file, *arguments] if file.startswith("examples/"):
+            # Run by `test_examples`, which has less patience.
+            known = run_python(str(ROOT / file), "--help")
+            assert {each for each in arguments if each.startswith("-")} <= set(known.split()), known
         case ["httpcore", *arguments] | ["python", "-m", "httpcore", *arguments]:
             return run_cli(arguments, stdin)
         case ["python", "-m", "json.tool"]:
@@ -272,7 +279,7 @@ def test_the_api_lists_every_public_name() -> None:
     sections = dict(
         re.findall(r"^\.\. module:: (\S+)\n(.*?)(?=^\.\. module:: |\Z)", text, re.M | re.S)
     )
-    for module in (httpcore, httpcore.exceptions, httpcore_requests):
+    for module in (httpcore, httpcore.aio, httpcore.exceptions, httpcore_requests):
         documented = re.findall(r"^\.\. (?:auto\w+|data):: (\w+)$", sections[module.__name__], re.M)
         named = {*documented, *re.findall(r"``(\w+)``", text)}
         assert set(module.__all__) <= named | set(httpcore.exceptions.__all__), module
