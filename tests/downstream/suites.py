@@ -120,7 +120,7 @@ SUITES = {
             ),
             plugins=("anyio.pytest_plugin", "pytest_httpbin.plugin", "pytest_trio.plugin"),
             arguments=("tests",),
-            requests=25,
+            requests=120,
             core=True,
         ),
         Suite(
@@ -139,7 +139,7 @@ SUITES = {
                 *("tests", "-m", "not network"),
                 "--deselect=tests/test_timeouts.py::test_pool_timeout",
             ),
-            requests=30,
+            requests=85,
             core=True,
         ),
         Suite(

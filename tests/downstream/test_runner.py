@@ -311,6 +311,30 @@ test_it.py::test_listed  # fails everywhere
 """
 
 
+def run_plugin(
+    folder: Path, **environ: str
+) -> tuple[subprocess.CompletedProcess[str], dict[str, Any]]:
+    """Run pytest with the plugin on the tests in `folder`; return that, and the plugin's report."""
+    report = folder / "report.json"
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "downstream_plugin", "-p", "no:cacheprovider"],
+        cwd=folder,
+        env={
+            **environment.clean_environ(),
+            "PYTHONPATH": os.pathsep.join(
+                [str(running.CHECKOUT), str(environment.HERE / "plugin")]
+            ),
+            "DOWNSTREAM_LIST": str(folder / "list.txt"),
+            "DOWNSTREAM_REPORT": str(report),
+            **environ,
+        },
+        capture_output=True,
+        text=True,
+        timeout=50,
+    )
+    return done, json.loads(report.read_text())
+
+
 @pytest.mark.parametrize(
     ("mode", "passed", "listed", "sent"),
     [(OURS, 4, 1, 1), (HTTP2, 3, 2, 0), (SESSION, 3, 2, 1), (STOCK, 5, 1, 1)],
@@ -319,26 +343,36 @@ def test_the_plugin(tmp_path: Path, mode: str, passed: int, listed: int, sent: i
     module = "requests.adapters" if mode == STOCK else "httpcore_requests"
     (tmp_path / "test_it.py").write_text(TESTS.replace("WANTED", module))
     (tmp_path / "list.txt").write_text(LIST)
-    report = tmp_path / "report.json"
-    done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "downstream_plugin", "-p", "no:cacheprovider"],
-        cwd=tmp_path,
-        env={
-            **environment.clean_environ(),
-            "PYTHONPATH": os.pathsep.join(
-                [str(running.CHECKOUT), str(environment.HERE / "plugin")]
-            ),
-            "DOWNSTREAM_MODE": mode,
-            "DOWNSTREAM_LIST": str(tmp_path / "list.txt"),
-            "DOWNSTREAM_REPORT": str(report),
-        },
-        capture_output=True,
-        text=True,
-        timeout=50,
-    )
+    done, report = run_plugin(tmp_path, DOWNSTREAM_MODE=mode)
     result = Result("a-suite", mode)
-    judge(result, Suite("a-suite"), done.returncode, json.loads(report.read_text()), whole=True)
+    judge(result, Suite("a-suite"), done.returncode, report, whole=True)
     stale = {} if mode == STOCK else {"test_it.py::test_stale"}
     assert set(result.failed) == {"", *stale}, done.stdout
     assert result.failed[""] == "test_it.py::test_gone is listed, and there is no such test"
     assert (result.passed, result.listed, result.requests) == (passed, listed, sent)
+
+
+TESTS_OF_CORE = """
+import asyncio, httpcore
+
+ANSWER = [b"HTTP/1.1 200 OK\\r\\nContent-Length: 0\\r\\n\\r\\n"]
+
+def test_threads():
+    with httpcore.ConnectionPool(network_backend=httpcore.MockBackend(ANSWER)) as pool:
+        pool.request("GET", "http://a.test/")
+
+def test_tasks():
+    async def main():
+        backend = httpcore.AsyncMockBackend(ANSWER)
+        async with httpcore.AsyncConnectionPool(network_backend=backend) as pool:
+            await pool.request("GET", "http://a.test/")
+    asyncio.run(main())
+"""
+
+
+def test_requests_of_both_halves_are_counted(tmp_path: Path) -> None:
+    (tmp_path / "test_it.py").write_text(TESTS_OF_CORE)
+    (tmp_path / "list.txt").write_text("")
+    done, report = run_plugin(tmp_path, DOWNSTREAM_MODE=OURS, DOWNSTREAM_CORE="1")
+    assert list(report["outcomes"].values()) == ["passed", "passed"], done.stdout
+    assert report["counts"]["ours"] == 2
