@@ -7,9 +7,10 @@ know: what is in a cassette.
 A test suite asks for the plugin: ``pytest_plugins = ["httpcore.pytest_plugin"]`` in the conftest.py
 at its root. All names begin with ``httpcore``, so they do not meet those of other plugins.
 
-While a test has its cassette, every `SyncBackend` uses it, those of pools that exist as well: their
-idle connections are closed before, and after. So do requests' sessions, with requests' own adapters
-too: what these are to send goes through `httpcore_requests`. Without the mark nothing is touched.
+While a test has its cassette, every `SyncBackend` uses it, and so does every `AutoBackend`, which
+asynchronous pools have by default. Pools that exist use it as well: their idle connections are
+closed before, and after. So do requests' sessions, with requests' own adapters too: what these are
+to send goes through `httpcore_requests`. Without the mark nothing is touched.
 
 requests is not required, and httpcore does not depend on what stands on top of it: both are
 imported here by name, when a cassette is put in place, and left out where they are missing.
@@ -26,13 +27,14 @@ import weakref
 from collections.abc import Callable, Iterator
 from functools import partialmethod
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 import httpcore
 
 from ._backends import fork
+from ._backends.auto import AutoBackend
 from ._shared.pool_slots import PoolSlots
 
 # The name of the mark and of the fixture.
@@ -47,8 +49,13 @@ MAX_NAME = 150
 # Keywords of `RecordingBackend`, each of its own type.
 Settings = dict[str, Any]
 
-# Functions of a `SyncBackend`, by name.
+# Functions of a `SyncBackend` or an `AutoBackend`, by name.
 Methods = dict[str, Callable[..., object]]
+
+if TYPE_CHECKING:  # cassettes are loaded with the first of them
+    # What plays or records a cassette.
+    Backend = httpcore.RecordingBackend | httpcore.ReplayBackend
+    AsyncBackend = httpcore.AsyncRecordingBackend | httpcore.AsyncReplayBackend
 
 _recorded = pytest.StashKey[set[Path]]()
 
@@ -89,12 +96,20 @@ class Cassette:
         mode: "replay", "record", "new" or "off".
         backend: what plays or records it, for a pool or an adapter with a network of its own:
             ``HTTPAdapter(network_backend=cassette.backend)``.
+        async_backend: the same for an asynchronous pool.
     """
 
-    def __init__(self, path: Path, mode: str, backend: httpcore.NetworkBackend) -> None:
+    def __init__(
+        self,
+        path: Path,
+        mode: str,
+        backend: httpcore.NetworkBackend,
+        async_backend: httpcore.AsyncNetworkBackend,
+    ) -> None:
         self.path = path
         self.mode = mode
         self.backend = backend
+        self.async_backend = async_backend
 
     @property
     def unused(self) -> list[str]:
@@ -124,13 +139,14 @@ def httpcore_cassette(
         raise pytest.UsageError(f"the mode of a cassette is one of {MODES}, not {mode!r}")
     file = request.path.parent / (path or _file_of(request.node))
     if mode == OFF:
-        yield Cassette(file, mode, httpcore.SyncBackend())
+        yield Cassette(file, mode, httpcore.SyncBackend(), AutoBackend())
         return
     backend = _open(file, mode, settings, request)
+    async_backend = _twin_of(backend)
     with contextlib.ExitStack() as stack:
         stack.enter_context(backend)
-        stack.enter_context(_in_place(backend))
-        yield Cassette(file, mode, backend)
+        stack.enter_context(_in_place(backend, async_backend))
+        yield Cassette(file, mode, backend, async_backend)
 
 
 def _read_mark(args: tuple[object, ...], keywords: Settings) -> tuple[Any, Any, Settings]:
@@ -151,9 +167,7 @@ def _file_of(item: pytest.Item) -> Path:
     return Path("cassettes", Path(module).stem, f"{name}.jsonl")
 
 
-def _open(
-    file: Path, mode: str, settings: Settings, request: pytest.FixtureRequest
-) -> httpcore.RecordingBackend | httpcore.ReplayBackend:
+def _open(file: Path, mode: str, settings: Settings, request: pytest.FixtureRequest) -> Backend:
     if mode == REPLAY:
         if not file.exists():
             pytest.fail(
@@ -168,8 +182,20 @@ def _open(
         mode = NEW  # another test has recorded its part of it in this run
     recorded.add(file)
     file.parent.mkdir(parents=True, exist_ok=True)
-    network = _Network(httpcore.SyncBackend(), _methods())
+    network = _Network(httpcore.SyncBackend(), _methods_of(httpcore.SyncBackend))
     return httpcore.RecordingBackend(network, file, mode=mode, **settings)
+
+
+def _twin_of(backend: Backend) -> AsyncBackend:
+    """Return what plays or records the cassette of `backend` for asynchronous pools."""
+    twin: AsyncBackend
+    if isinstance(backend, httpcore.ReplayBackend):
+        twin = httpcore.AsyncReplayBackend.__new__(httpcore.AsyncReplayBackend)
+        vars(twin).update(vars(backend))
+        return twin
+    twin = httpcore.AsyncRecordingBackend.__new__(httpcore.AsyncRecordingBackend)
+    vars(twin).update(vars(backend))
+    return twin.over(_AsyncNetwork(AutoBackend(), _methods_of(AutoBackend)))
 
 
 # ---------------------------------------------------------------------------------------------
@@ -180,38 +206,57 @@ class _Network(httpcore.NetworkBackend):
     """The network as a `SyncBackend` would use it if it were left alone."""
 
     def __init__(self, backend: httpcore.SyncBackend, methods: Methods) -> None:
-        for name, method in methods.items():
-            setattr(self, name, types.MethodType(method, backend))
+        _borrow(self, backend, methods)
 
 
-def _methods() -> Methods:
-    """What a `SyncBackend` can do; to be asked for before a cassette is put in its place."""
+class _AsyncNetwork(httpcore.AsyncNetworkBackend):
+    """The network as an `AutoBackend` would use it if it were left alone."""
+
+    def __init__(self, backend: AutoBackend, methods: Methods) -> None:
+        _borrow(self, backend, methods)
+
+
+def _borrow(network: object, backend: object, methods: Methods) -> None:
+    """Let `network` do by `methods` what they do for `backend`."""
+    for name, method in methods.items():
+        setattr(network, name, types.MethodType(method, backend))
+
+
+def _methods_of(kind: type) -> Methods:
+    """Return what a backend can do; to be asked for before a cassette is put in its place."""
     names = ("connect_tcp", "connect_unix_socket", "resolve", "sleep")
-    return {name: getattr(httpcore.SyncBackend, name) for name in names}
+    return {name: getattr(kind, name) for name in names}
 
 
 @contextlib.contextmanager
-def _in_place(backend: httpcore.RecordingBackend | httpcore.ReplayBackend) -> Iterator[None]:
-    """Have every `SyncBackend`, and requests' own adapters, use `backend` meanwhile."""
-    methods = _methods()
-
-    def stand_in(
-        self: httpcore.SyncBackend, name: str, *args: object, **keywords: object
-    ) -> object:
-        used: httpcore.NetworkBackend = backend
-        if isinstance(backend, httpcore.RecordingBackend):
-            used = backend.over(_Network(self, methods))
-        return getattr(used, name)(*args, **keywords)
-
+def _in_place(backend: Backend, async_backend: AsyncBackend) -> Iterator[None]:
+    """Have every `SyncBackend`, and requests' own adapters, use `backend` meanwhile, and every
+    `AutoBackend` the other one."""
     _close_idle()
     with pytest.MonkeyPatch.context() as patch, _under_requests(patch):
-        for name in methods:
-            patch.setattr(httpcore.SyncBackend, name, partialmethod(stand_in, name))
-        patch.setattr(httpcore.SyncBackend, "speaks_http2", False, raising=False)
+        _replace(httpcore.SyncBackend, backend, _Network, patch)
+        _replace(AutoBackend, async_backend, _AsyncNetwork, patch)
         try:
             yield
         finally:
             _close_idle()
+
+
+def _replace(
+    kind: type, backend: Backend | AsyncBackend, network: Callable[..., Any], patch: Any
+) -> None:
+    """Have all of a `kind` of network use `backend`, which records what they would do."""
+    methods = _methods_of(kind)
+
+    def stand_in(self: object, name: str, *args: object, **keywords: object) -> object:
+        used: Any = backend
+        if isinstance(backend, (httpcore.RecordingBackend, httpcore.AsyncRecordingBackend)):
+            used = backend.over(network(self, methods))
+        return getattr(used, name)(*args, **keywords)  # of an asynchronous one: to be awaited
+
+    for name in methods:
+        patch.setattr(kind, name, partialmethod(stand_in, name))
+    patch.setattr(kind, "speaks_http2", False, raising=False)
 
 
 def _close_idle() -> None:

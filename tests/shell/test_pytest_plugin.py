@@ -126,6 +126,61 @@ def test_a():
     run(text.replace('os.environ.get("MORE")', "True")).assert_outcomes(passed=1)
 
 
+ASYNCHRONOUS = """
+import asyncio, trio, httpx
+from httpcore import aio
+pool = httpcore.AsyncConnectionPool()          # it was here before
+mine = httpcore.AsyncMockBackend([b"HTTP/1.1 200 OK\\r\\nContent-Length: 2\\r\\n\\r\\nok"])
+
+async def main():
+    assert (await aio.request("GET", URL + "/bytes/1")).body == b"n"
+    assert len((await pool.request("GET", URL + "/bytes/2")).content) == 2
+    async with httpx.AsyncClient(trust_env=False) as client:
+        assert len((await client.get(URL + "/bytes/3")).content) == 3
+    async with httpcore.AsyncConnectionPool(network_backend=mine) as own:
+        assert (await own.request("GET", URL)).content == b"ok"
+    pool.close()
+
+@pytest.mark.httpcore_cassette
+def test_asyncio():
+    asyncio.run(main())
+
+@pytest.mark.httpcore_cassette
+def test_trio():
+    trio.run(main)
+
+@pytest.mark.httpcore_cassette
+def test_both_halves(httpcore_cassette):
+    async def other():
+        backend = httpcore_cassette.async_backend
+        async with httpcore.AsyncConnectionPool(network_backend=backend) as own:
+            assert len((await own.request("GET", URL + "/bytes/5")).content) == 5
+    assert len(httpcore.request("GET", URL + "/bytes/4").content) == 4
+    asyncio.run(other())
+    assert len(requests.get(URL + "/bytes/6").content) == 6
+    assert httpcore_cassette.unused == []
+"""
+
+
+def test_asynchronous_pools_are_recorded_and_replayed(
+    run: Run, pytester: pytest.Pytester, server: LocalServer
+) -> None:
+    run(ASYNCHRONOUS, "--httpcore-cassettes=record").assert_outcomes(passed=3)
+    recorded = server.requests.copy()
+    assert len(recorded) == 3 + 3 + 3
+    assert len(cassettes(pytester)) == 3
+    run(ASYNCHRONOUS).assert_outcomes(passed=3)
+    assert server.requests == recorded
+    # What was not recorded fails, and does not go to the network.
+    found = run(ASYNCHRONOUS.replace("/bytes/2", "/bytes/22"))
+    found.assert_outcomes(passed=1, failed=2)
+    found.stdout.fnmatch_lines(["*has no answer for GET */bytes/22*"])
+    assert server.requests == recorded
+    # Without it they are as before.
+    run(ASYNCHRONOUS, "--httpcore-cassettes=off").assert_outcomes(passed=3)
+    assert len(server.requests) == 2 * len(recorded)
+
+
 def test_without_a_cassette_it_says_how_to_record_one(run: Run, pytester: pytest.Pytester) -> None:
     result = run("@pytest.mark.httpcore_cassette\ndef test_a(): pass\n")
     result.assert_outcomes(errors=1)
@@ -303,6 +358,37 @@ def test_after():
     assert [one.path[-1] for one in server.requests] == ["1", "2", "3", "4", "1", "4"]
 
 
+def test_idle_connections_of_an_event_loop_that_goes_on(run: Run, server: LocalServer) -> None:
+    """A loop for all tests, as plugins for asyncio can be told to have."""
+    text = """
+import asyncio
+
+loop = asyncio.new_event_loop()
+pool = httpcore.AsyncConnectionPool()
+
+def get(size):
+    return len(loop.run_until_complete(pool.request("GET", URL + f"/bytes/{size}")).content)
+
+def test_before():
+    assert get(1) == 1
+    assert pool.stats()["idle"] == 1
+
+@pytest.mark.httpcore_cassette
+def test_with():
+    assert pool.stats()["idle"] == 0
+    assert get(2) == 2
+
+def test_after():
+    assert pool.stats()["idle"] == 0
+    pool.close()
+    loop.close()
+"""
+    run(text, "--httpcore-cassettes=record").assert_outcomes(passed=3)
+    assert server.accepted == 2
+    run(None).assert_outcomes(passed=3)
+    assert server.accepted == 3  # that of the first test
+
+
 def test_requests_settings_are_kept(run: Run, server: LocalServer) -> None:
     """The stand-in for an adapter of requests repeats as often as that does, and an adapter in the
     mark is closed after it."""
@@ -387,7 +473,7 @@ def test_it_works_where_there_is_no_requests(
     with monkeypatch.context() as patch:
         patch.setitem(sys.modules, "httpcore_requests", None)
         genuine = requests.adapters.HTTPAdapter.send
-        with pytest_plugin._in_place(backend):
+        with pytest_plugin._in_place(backend, pytest_plugin._twin_of(backend)):
             assert requests.adapters.HTTPAdapter.send is genuine
             assert httpcore.request("GET", server.url).status == 200
     assert '{"request"' in Path("c.jsonl").read_text()
@@ -396,7 +482,10 @@ def test_it_works_where_there_is_no_requests(
 def test_our_own_adapters_are_left_as_they_are(server: LocalServer, tmp_path: Path) -> None:
     """With `install()` too, where requests' name for its adapter is ours."""
     with httpcore.RecordingBackend(None, tmp_path / "c.jsonl") as backend:
-        with pytest_plugin._in_place(backend), Session() as session:
+        with (
+            pytest_plugin._in_place(backend, pytest_plugin._twin_of(backend)),
+            Session() as session,
+        ):
             assert session.get(server.url).ok
             assert type(session.get_adapter(server.url)) is HTTPAdapter
             assert len(session.get_adapter(server.url).pool.connections) == 1
