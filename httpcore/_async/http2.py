@@ -256,7 +256,12 @@ class AsyncHTTP2Connection(Session, AsyncConnectionInterface):
     def _on_readable(self) -> None:
         """What the event loop calls: something has arrived."""
         with self.lock:
+            pinged = self.liveness.pinged
             self.take_in()
+            if pinged is not None and self.liveness.pinged is None:
+                # All sleep until the answer to the PING was due; the next PING may be due before.
+                for exchange in list(self.sleepers):
+                    self.call(exchange)
         if self.ringing or self.deferred or self.codec.changes != self.changes_reported:
             self.finish_deferred()
 

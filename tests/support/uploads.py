@@ -6,7 +6,7 @@ Owns: those. Must not know: the packages under test.
 from __future__ import annotations
 
 import io
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 
 from tests.support.servers import Peer
 
@@ -39,16 +39,19 @@ class Parts:
 
 
 class AsyncParts:
-    """The same as an asynchronous iterable."""
+    """The same as an asynchronous iterator; not a generator, which somebody would have to close."""
 
     def __init__(self) -> None:
         self.given = 0
 
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        block = bytes(65536)
-        for _ in range(GIB // len(block)):
-            self.given += len(block)
-            yield block
+    def __aiter__(self) -> AsyncParts:
+        return self
+
+    async def __anext__(self) -> bytes:
+        if self.given == GIB:
+            raise StopAsyncIteration
+        self.given += 65536
+        return bytes(65536)
 
 
 ANSWER = b"HTTP/1.1 413 Content Too Large\r\nContent-Length: 9\r\n%b\r\ntoo large"
