@@ -28,7 +28,7 @@ import httpcore
 from httpcore.exceptions import Aborted, ProxyConnectTimeout
 from tests.support import PATIENCE, leaks, tls
 from tests.support.clients import Redirected, resident
-from tests.support.proxies import ProxyServer, SocksServer
+from tests.support.proxies import STUCK_STAGES, ProxyServer, SocksServer, stuck_at
 from tests.support.servers import LocalServer, Peer, ScriptedServer, Serve, black_hole
 from tests.support.threads import Doing
 
@@ -96,54 +96,7 @@ def test_row_2_tcp_keepalive_is_on_behind_a_proxy(
 
 # --- rows 9, 33 and 38: every handshake ends ---
 
-SWITCHED = b"HTTP/1.1 200 Connection established\r\n\r\n"
-
-
-def stuck_at(stage: str) -> Callable[[Peer], None]:
-    """A proxy that goes along up to `stage` and is silent from then on. Its `reached` is set when
-    it is there."""
-
-    def handler(peer: Peer) -> None:
-        if stage == "socks login":
-            peer.recv_exactly(4)
-            peer.send(b"\x05\x02")
-        elif stage == "socks request":
-            peer.recv_exactly(3)
-            peer.send(b"\x05\x00")
-        elif stage == "socks reply":
-            peer.recv_exactly(3)
-            peer.send(b"\x05\x00")
-            peer.recv_exactly(10)
-            peer.send(b"\x05\x00\x00")
-        elif stage == "connect reply":
-            peer.recv_head()
-            peer.send(SWITCHED[:20])
-        elif stage == "origin's tls":
-            peer.recv_head()
-            peer.send(SWITCHED)
-        reached.set()
-        peer.wait_closed()
-
-    reached = threading.Event()
-    handler.reached = reached  # type: ignore[attr-defined]
-    return handler
-
-
-# What a proxy is stuck at, its scheme, and whether it speaks TLS.
-STAGES = [
-    ("greeting", "socks5", False),
-    ("socks login", "socks5", False),
-    ("socks request", "socks5h", False),
-    ("socks reply", "socks5", False),
-    ("greeting", "socks4a", False),
-    ("greeting", "http", False),
-    ("connect reply", "http", False),
-    ("origin's tls", "http", False),
-    ("greeting", "https", False),  # the proxy's own TLS never begins
-    ("greeting", "https", True),
-    ("origin's tls", "https", True),
-]
-each_stage = pytest.mark.parametrize(("stage", "kind", "secure"), STAGES)
+each_stage = pytest.mark.parametrize(("stage", "kind", "secure"), STUCK_STAGES)
 
 
 def stuck_proxy(

@@ -11,6 +11,8 @@ import ipaddress
 import select
 import socket
 import ssl
+import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
@@ -252,3 +254,52 @@ def _until_nul(peer: Peer) -> str:
 def basic(user: str, password: str = "secret") -> bytes:
     """The value of a field that logs this user in."""
     return b"Basic " + base64.b64encode(f"{user}:{password}".encode())
+
+
+SWITCHED = b"HTTP/1.1 200 Connection established\r\n\r\n"
+
+
+def stuck_at(stage: str) -> Callable[[Peer], None]:
+    """A proxy that goes along up to `stage` and is silent from then on. Its `reached` is set when
+    it is there."""
+
+    def handler(peer: Peer) -> None:
+        if stage == "socks login":
+            peer.recv_exactly(4)
+            peer.send(b"\x05\x02")
+        elif stage == "socks request":
+            peer.recv_exactly(3)
+            peer.send(b"\x05\x00")
+        elif stage == "socks reply":
+            peer.recv_exactly(3)
+            peer.send(b"\x05\x00")
+            peer.recv_exactly(10)
+            peer.send(b"\x05\x00\x00")
+        elif stage == "connect reply":
+            peer.recv_head()
+            peer.send(SWITCHED[:20])
+        elif stage == "origin's tls":
+            peer.recv_head()
+            peer.send(SWITCHED)
+        reached.set()
+        peer.wait_closed()
+
+    reached = threading.Event()
+    handler.reached = reached  # type: ignore[attr-defined]
+    return handler
+
+
+# What a proxy is stuck at, its scheme, and whether it speaks TLS.
+STUCK_STAGES = [
+    ("greeting", "socks5", False),
+    ("socks login", "socks5", False),
+    ("socks request", "socks5h", False),
+    ("socks reply", "socks5", False),
+    ("greeting", "socks4a", False),
+    ("greeting", "http", False),
+    ("connect reply", "http", False),
+    ("origin's tls", "http", False),
+    ("greeting", "https", False),  # the proxy's own TLS never begins
+    ("greeting", "https", True),
+    ("origin's tls", "https", True),
+]
