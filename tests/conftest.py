@@ -5,6 +5,7 @@ Owns: starting and ending. Must not know: the packages under test.
 
 from __future__ import annotations
 
+import gc
 import os
 import ssl
 from collections.abc import Callable, Iterator
@@ -39,6 +40,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         in_tasks = item.get_closest_marker("anyio") is not None
         if in_tasks and "uvloop" in item.name and item.get_closest_marker("timeout") is None:
             item.add_marker(pytest.mark.timeout(method="thread"))
+
+
+def pytest_collection_finish() -> None:
+    """Take what is loaded by now out of the collector's work.
+
+    Many tests collect garbage to see what is left over. Half a million objects of test modules and
+    of pytest, which stay until the end, would be looked at each time: a tenth of a second and more.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.hookimpl(wrapper=True)
