@@ -31,6 +31,7 @@ import httpcore_requests
 from httpcore._shared.deferred import Deferred
 from httpcore._sync import connection_pool
 from httpcore_requests._caller_contexts import TLSRequirements, TrustRoots, adapt_shared
+from tests.support.examples import examples
 from tests.support.http2 import FrameServer
 from tests.support.servers import LocalServer
 from tests.support.threads import Worker, until
@@ -38,8 +39,9 @@ from tests.support.threads import Worker, until
 # They strike at each line by a trace function, or a thousand times: measuring makes them slow.
 unmeasured = pytest.mark.no_cover
 
-# Runs of one operation: all lines where a lock is held, and at most so many of the others.
-OTHER_LINES = 60
+# Runs of one operation: about so many lines where a lock is held, and of the others. The long run
+# (`tests.support.examples`) strikes at several times as many.
+LOCKED_LINES, OTHER_LINES = examples(240), examples(120)
 
 # Signals that each operation must have met.
 SIGNALS = 1000
@@ -340,7 +342,7 @@ def places(world: World) -> list[int]:
     others = [number for number, inside in enumerate(seen) if not inside]
     inside = [number for number, inside in enumerate(seen) if inside]
     step = 1 + len(others) // OTHER_LINES
-    return sorted(inside[:: 1 + len(inside) // 150] + others[::step])
+    return sorted(inside[:: 1 + len(inside) // LOCKED_LINES] + others[::step])
 
 
 def strike_at(world: World, place: int, action: Callable[[World], object]) -> None:
@@ -364,7 +366,7 @@ def strike_at(world: World, place: int, action: Callable[[World], object]) -> No
 def test_at_any_line(url: str, http2: bool, operation: Callable[[World], object]) -> None:
     with World(url, http2).ended() as first:
         chosen = places(first)
-    assert len(chosen) > 60
+    assert len(chosen) > 30
     strikes = 0
     for place in chosen:
         with World(url, http2, max_connections=2).ended() as world:
@@ -478,6 +480,9 @@ def storm(handler: Callable[[], object]) -> Iterator[Storm]:
         finally:
             inside = False
 
+    # The server is in this process: it shall not wait its usual turn of 5 ms for each request.
+    turn = sys.getswitchinterval()
+    sys.setswitchinterval(0.0002)
     previous = signal.signal(signal.SIGUSR1, handle)
     killer = subprocess.Popen(
         [sys.executable, "-S", "-c", KILLER, str(os.getpid()), str(int(signal.SIGUSR1))]
@@ -489,6 +494,7 @@ def storm(handler: Callable[[], object]) -> Iterator[Storm]:
         killer.kill()
         killer.wait()
         signal.signal(signal.SIGUSR1, previous)
+        sys.setswitchinterval(turn)
 
 
 needs_signals = pytest.mark.skipif(

@@ -31,6 +31,7 @@ import socket
 import ssl
 import struct
 import threading
+import time
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -45,6 +46,8 @@ RECV_SIZE = 256 * 1024
 PIECE_SIZE = 64 * 1024
 # Seconds a server waits for a handler whose socket is gone. Reached only by a broken test.
 JOIN_TIMEOUT = 10.0
+# Seconds until `wait_for` looks again though no connection came or went.
+LOOK = 0.02
 
 REASONS = {
     100: "Continue",
@@ -409,10 +412,15 @@ class ScriptedServer:
         return made
 
     def wait_for(self, condition: Callable[[], bool], timeout: float = 5.0) -> bool:
-        """Wait, without polling, until `condition()` holds; it is tried again whenever a connection
-        was accepted or has ended. Returns whether it held within `timeout` seconds."""
+        """Wait until `condition()` holds; it is tried again whenever a connection was accepted or
+        has ended, and every `LOOK` seconds, for what a handler notes. Returns whether it held
+        within `timeout` seconds."""
+        end = time.monotonic() + timeout
         with self._changed:
-            return self._changed.wait_for(condition, timeout)
+            while not self._changed.wait_for(condition, LOOK):
+                if time.monotonic() >= end:
+                    return False
+            return True
 
     # --- life ---
 
