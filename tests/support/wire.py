@@ -12,10 +12,12 @@ from __future__ import annotations
 
 import struct
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import anyio
 import hpack
 
 import httpcore
@@ -283,6 +285,36 @@ class Wire(httpcore.NetworkStream):
         """Acknowledge the client's last PING."""
         ping = [frame for frame in self.seen(Kind.PING) if not frame.flags & ACK][-1]
         self.frame(Kind.PING, ping.payload, ACK)
+
+
+class AsyncWire(Wire):
+    """The same for tasks, which wait for it as for a stream that no event loop drives."""
+
+    pending = b""
+
+    async def wait(self, write: bool, timeout: float | None) -> bool:  # type: ignore[override]
+        self.waits.append((write, timeout))
+        end = None if timeout is None else time.monotonic() + timeout
+        while not self._is_ready(write):
+            if end is not None and not (self.patient and timeout):
+                self.now += timeout or 0.0
+                return False
+            if end is not None and time.monotonic() >= end:
+                return False
+            if not self.patient:
+                self.mistakes.append("a wait that nothing would end")
+                raise AssertionError(self.mistakes[-1])
+            await anyio.sleep(0.001)
+            if self.closed:
+                break
+        self._woken = False
+        return True
+
+    def has_arrived(self) -> bool:
+        return bool(self._incoming) or self._ended
+
+    async def aclose(self) -> None:
+        self.close()
 
 
 def silent(wire: Wire, number: int) -> None:
