@@ -13,8 +13,6 @@ from __future__ import annotations
 import logging
 import random
 import time
-import weakref
-from functools import partial
 from typing import Any
 
 from .._backends.auto import AutoBackend
@@ -23,17 +21,16 @@ from .._backends.cancel_token import attach
 from .._backends.clock import Deadline
 from .._backends.closing import close_rest, unclosed
 from .._backends.event_loops import running_loop
-from .._core.attempts import MOVE, RAISE, RAISE_ABORTED, REPLAY, Repeats, Replays
+from .._core.attempts import RAISE, RAISE_ABORTED, Repeats, Replays
 from .._core.checkout import QueueWait
 from .._core.http_proxy import forwarded
-from .._core.pool_base import PoolBase
-from .._core.pool_report import pool_timeout, report_stats, take_snapshot
 from .._core.prepared import Prepared, prepare
 from .._core.retry import RetryConfig
-from .._core.routes import find_route, name_route
+from .._core.routes import find_route
 from .._core.scheduler import DIALING, Slot, Waiter
 from .._exceptions import PoolTimeout, TimeoutException
 from .._models import Request, Response
+from .._shared.pool_actions import PoolActions
 from .._trace import awaited, debug
 from .._url import Origin
 from .connection import AsyncHTTPConnection
@@ -48,7 +45,9 @@ logger = logging.getLogger("httpcore.pool")
 jitter = random.random  # it only spreads retries; nobody has to be unable to guess it
 
 
-class AsyncConnectionPool(PoolBase[AsyncNetworkBackend], AsyncRequestInterface):
+class AsyncConnectionPool(
+    PoolActions[AsyncNetworkBackend, AsyncConnectionInterface], AsyncRequestInterface
+):
     """Keeps connections and reuses them. Share one among all tasks of an event loop.
 
     It belongs to the loop in which it was used first. When that was closed, another one may go on
@@ -185,18 +184,6 @@ class AsyncConnectionPool(PoolBase[AsyncNetworkBackend], AsyncRequestInterface):
             del failure  # its traceback has this frame, which has the body
             began = body.marks.began
 
-    def _prepare_next(
-        self, step: str, request: Request, connection: object, failure: BaseException
-    ) -> None:
-        """Before `request` is sent once more: see to the connection that has failed."""
-        if step is not REPLAY and isinstance(connection, AsyncHTTP2Connection):
-            if step is MOVE:
-                connection.avoid(failure)
-            else:  # most likely the pool has heard so by now; else it would give us this again
-                self._slots.adjust(connection)
-        if step is MOVE or step is REPLAY:
-            self._note_replay(request, failure)
-
     async def _send_repeatedly(self, prepared: Prepared, config: RetryConfig) -> Response:
         """Send it as often as `config`, the pool's budget, the body and the deadline allow."""
         request, deadline = prepared.request, prepared.deadline
@@ -229,16 +216,6 @@ class AsyncConnectionPool(PoolBase[AsyncNetworkBackend], AsyncRequestInterface):
             await (backend.sleep if cancel is None else cancel.asleep)(delay)
             if deadline is not None:
                 deadline.timed_out(now, delay)
-
-    def _note_replay(self, request: Request, failure: BaseException | None) -> None:
-        """It is sent once more, for this failure or for its status."""
-        self._slots.ask(self._slots.scheduler.count_replay)
-        self._tell("pool.replay", {"request": request, "exception": failure})
-
-    def _tell(self, name: str, details: dict[str, object]) -> None:
-        """Call the pool's hook with one of the pool's own events."""
-        if self._slots.hook is not None:
-            self._slots.hook(name, details)
 
     async def _check_out(
         self, prepared: Prepared, body: AsyncResponseBody, fresh: bool
@@ -281,19 +258,10 @@ class AsyncConnectionPool(PoolBase[AsyncNetworkBackend], AsyncRequestInterface):
         """Wait until `waiter` is served."""
         slots: Any = body.pool
         if slots.hook is not None:
-            details = {"request": body.request, "route": name_route(prepared.route)}
-            slots.hook("pool.enqueue", details)
+            self._tell_queued(prepared)
         await self._wait(waiter, prepared)
         if slots.scheduler.closing:
             slots.settle()  # the garbage collector has served us, and left this to us
-
-    def _tell_assigned(self, body: AsyncResponseBody, connection: AsyncHTTPConnection) -> None:
-        try:
-            self._tell("pool.assign", {"request": body.request, "connection": connection})
-        except BaseException:
-            slots: Any = body.pool
-            slots.hand_back(body)
-            raise
 
     async def _wait(self, waiter: Waiter, prepared: Prepared) -> None:
         slots = self._slots
@@ -318,79 +286,22 @@ class AsyncConnectionPool(PoolBase[AsyncNetworkBackend], AsyncRequestInterface):
             if not waiter.served:
                 slots.give_up(waiter)
         if not waiter.served or waiter.cancelled:
-            held, now = self._slots.ask(slots.scheduler.slots), time.monotonic()
-            raise pool_timeout(waiter.route, wait.timeout, held, slots.limits, now)
+            raise self._explain_timeout(waiter, wait)
 
     async def _dial(
         self, prepared: Prepared, body: AsyncResponseBody, slot: Slot
     ) -> AsyncHTTP11Connection | AsyncHTTP2Connection:
-        slots: Any = body.pool
         connection: AsyncHTTPConnection = self._begin_to_dial(prepared, body, slot)
         opened = await connection.connect(prepared, body.trace)
-        body.marks.ready = time.monotonic()
-        body.marks.opening = connection.opening
-        streams = None
-        if isinstance(opened, AsyncHTTP2Connection):
-            streams = opened.max_streams
-        opened.on_change = partial(_adjust, weakref.ref(slots), weakref.ref(opened))
-        slots.dialed(body, connection, streams)
-        if slots.hook is not None:
-            self._tell_assigned(body, connection)
+        self._note_dialed(body, connection, opened)
         return opened
 
     def create_connection(self, origin: Origin) -> AsyncHTTPConnection:
         """A new connection to `origin`, not yet open and not part of the pool."""
         return AsyncHTTPConnection.from_settings(origin, self._settings)
 
-    # Looking, closing
-
-    @property
-    def connections(self) -> list[AsyncConnectionInterface]:
-        """The connections of the pool, a new list; look at them, do not use them."""
-        found = (slot.connection for slot in self._slots.ask(self._slots.scheduler.slots))
-        return [connection for connection in found if connection is not None]
-
-    def stats(self) -> dict[str, Any]:
-        """What the pool is doing. A snapshot that costs some microseconds and nothing in between;
-        thread-safe.
-
-        Keys:
-            connections, active, idle, dialing: how many there are, in which state.
-            requests: how many requests have a connection or open one; over HTTP/2 they share.
-            waiting: how many requests wait for a connection.
-            routes: by URL of the server, with its proxy or Unix socket: how many connections are
-                ``active``, ``idle``, ``dialing``, and how many requests are ``queued``. Those that
-                go on from an HTTP proxy are counted under the proxy.
-            waiting_for: the requests that wait longest, 20 at most, the oldest first: ``method``,
-                ``url`` (without user, password and values of the query) and ``seconds`` so far.
-            totals: since the pool was made (or the process was forked). Connections: ``opened``;
-                ``failed``, which could not be opened; ``expired``, closed while idle because their
-                time was up or the server was gone; ``evicted``, closed while idle to make room.
-                Requests: ``reused``, which got a connection that others had used; ``replayed``,
-                how often one was sent again.
-        """
-        self._slots.settle()  # a thread may have been interrupted before it could
-        snapshot = self._slots.ask(partial(take_snapshot, self._slots.scheduler))
-        return report_stats(*snapshot, time.monotonic())
-
-    def close(self) -> None:
-        """Close all connections now, and end the requests that are under way: wherever they are,
-        they raise `httpcore.NetworkError` (more precisely `httpcore.exceptions.Aborted`) at once.
-
-        Waits for nothing; any thread may call it. The pool stays usable. See `retire` for letting
-        responses end.
-        """
-        self._slots.close()
-
     async def aclose(self) -> None:
         """Do as `close` does, and wait for streams that can only be closed so."""
         self.close()
         if unclosed:
             await close_rest()
-
-
-def _adjust(slots: Any, connection: Any) -> None:
-    """`PoolSlots.adjust`, for a connection that must not keep its pool alive."""
-    slots, connection = slots(), connection()
-    if slots is not None and connection is not None:
-        slots.adjust(connection)

@@ -17,25 +17,22 @@ import sys
 import threading
 import time
 import types
-import weakref
-from functools import partial
 from typing import Any
 
 from .._backends.base import NetworkBackend
 from .._backends.cancel_token import attach
 from .._backends.clock import Deadline
 from .._backends.sync import SyncBackend
-from .._core.attempts import MOVE, RAISE, RAISE_ABORTED, REPLAY, Repeats, Replays
+from .._core.attempts import RAISE, RAISE_ABORTED, Repeats, Replays
 from .._core.checkout import GO_ASIDE, QueueWait, is_running
 from .._core.http_proxy import forwarded
-from .._core.pool_base import PoolBase
-from .._core.pool_report import pool_timeout, report_stats, take_snapshot
 from .._core.prepared import Prepared, prepare
 from .._core.retry import RetryConfig
-from .._core.routes import find_route, name_route
+from .._core.routes import find_route
 from .._core.scheduler import DIALING, Slot, Waiter
 from .._exceptions import PoolTimeout, TimeoutException
 from .._models import Request, Response
+from .._shared.pool_actions import PoolActions
 from .._shared.pool_slots import PoolSlots
 from .._trace import debug
 from .._url import Origin
@@ -50,7 +47,7 @@ logger = logging.getLogger("httpcore.pool")
 jitter = random.random  # it only spreads retries; nobody has to be unable to guess it
 
 
-class ConnectionPool(PoolBase[NetworkBackend], RequestInterface):
+class ConnectionPool(PoolActions[NetworkBackend, ConnectionInterface], RequestInterface):
     """Keeps connections and reuses them. Thread-safe: share one among all threads.
 
     All of it may be called by a signal handler or a destructor, wherever that strikes: `close`,
@@ -187,18 +184,6 @@ class ConnectionPool(PoolBase[NetworkBackend], RequestInterface):
             del failure  # its traceback has this frame, which has the body
             began = body.marks.began
 
-    def _prepare_next(
-        self, step: str, request: Request, connection: object, failure: BaseException
-    ) -> None:
-        """Before `request` is sent once more: see to the connection that has failed."""
-        if step is not REPLAY and isinstance(connection, HTTP2Connection):
-            if step is MOVE:
-                connection.avoid(failure)
-            else:  # most likely the pool has heard so by now; else it would give us this again
-                self._slots.adjust(connection)
-        if step is MOVE or step is REPLAY:
-            self._note_replay(request, failure)
-
     def _send_repeatedly(self, prepared: Prepared, config: RetryConfig) -> Response:
         """Send it as often as `config`, the pool's budget, the body and the deadline allow."""
         request, deadline = prepared.request, prepared.deadline
@@ -231,16 +216,6 @@ class ConnectionPool(PoolBase[NetworkBackend], RequestInterface):
             (backend.sleep if cancel is None else cancel.sleep)(delay)
             if deadline is not None:
                 deadline.timed_out(now, delay)
-
-    def _note_replay(self, request: Request, failure: BaseException | None) -> None:
-        """It is sent once more, for this failure or for its status."""
-        self._slots.ask(self._slots.scheduler.count_replay)
-        self._tell("pool.replay", {"request": request, "exception": failure})
-
-    def _tell(self, name: str, details: dict[str, object]) -> None:
-        """Call the pool's hook with one of the pool's own events."""
-        if self._slots.hook is not None:
-            self._slots.hook(name, details)
 
     def _check_out(
         self, prepared: Prepared, body: ResponseBody, fresh: bool
@@ -291,8 +266,7 @@ class ConnectionPool(PoolBase[NetworkBackend], RequestInterface):
             slots.give_up(waiter)
             return False
         if slots.hook is not None:
-            details = {"request": body.request, "route": name_route(prepared.route)}
-            slots.hook("pool.enqueue", details)
+            self._tell_queued(prepared)
         self._wait(waiter, prepared)
         if slots.scheduler.closing:
             slots.settle()  # the garbage collector has served us, and left this to us
@@ -308,14 +282,6 @@ class ConnectionPool(PoolBase[NetworkBackend], RequestInterface):
             return self._check_out(prepared, body, True)
         finally:
             spare.retire()  # it closes the connection when the response ends
-
-    def _tell_assigned(self, body: ResponseBody, connection: HTTPConnection) -> None:
-        try:
-            self._tell("pool.assign", {"request": body.request, "connection": connection})
-        except BaseException:
-            slots: Any = body.pool
-            slots.hand_back(body)
-            raise
 
     def _wait(self, waiter: Waiter, prepared: Prepared) -> None:
         slots = self._slots
@@ -338,77 +304,20 @@ class ConnectionPool(PoolBase[NetworkBackend], RequestInterface):
             if not waiter.served:
                 slots.give_up(waiter)
         if not waiter.served or waiter.cancelled:
-            held, now = self._slots.ask(slots.scheduler.slots), time.monotonic()
-            raise pool_timeout(waiter.route, wait.timeout, held, slots.limits, now)
+            raise self._explain_timeout(waiter, wait)
 
     def _dial(
         self, prepared: Prepared, body: ResponseBody, slot: Slot
     ) -> HTTP11Connection | HTTP2Connection:
-        slots: Any = body.pool
         connection: HTTPConnection = self._begin_to_dial(prepared, body, slot)
         opened = connection.connect(prepared, body.trace)
-        body.marks.ready = time.monotonic()
-        body.marks.opening = connection.opening
-        streams = None
-        if isinstance(opened, HTTP2Connection):
-            streams = opened.max_streams
-        opened.on_change = partial(_adjust, weakref.ref(slots), weakref.ref(opened))
-        slots.dialed(body, connection, streams)
-        if slots.hook is not None:
-            self._tell_assigned(body, connection)
+        self._note_dialed(body, connection, opened)
         return opened
 
     def create_connection(self, origin: Origin) -> HTTPConnection:
         """A new connection to `origin`, not yet open and not part of the pool."""
         return HTTPConnection.from_settings(origin, self._settings)
 
-    # Looking, closing
-
-    @property
-    def connections(self) -> list[ConnectionInterface]:
-        """The connections of the pool, a new list; look at them, do not use them."""
-        found = (slot.connection for slot in self._slots.ask(self._slots.scheduler.slots))
-        return [connection for connection in found if connection is not None]
-
-    def stats(self) -> dict[str, Any]:
-        """What the pool is doing. A snapshot that costs some microseconds and nothing in between;
-        thread-safe.
-
-        Keys:
-            connections, active, idle, dialing: how many there are, in which state.
-            requests: how many requests have a connection or open one; over HTTP/2 they share.
-            waiting: how many requests wait for a connection.
-            routes: by URL of the server, with its proxy or Unix socket: how many connections are
-                ``active``, ``idle``, ``dialing``, and how many requests are ``queued``. Those that
-                go on from an HTTP proxy are counted under the proxy.
-            waiting_for: the requests that wait longest, 20 at most, the oldest first: ``method``,
-                ``url`` (without user, password and values of the query) and ``seconds`` so far.
-            totals: since the pool was made (or the process was forked). Connections: ``opened``;
-                ``failed``, which could not be opened; ``expired``, closed while idle because their
-                time was up or the server was gone; ``evicted``, closed while idle to make room.
-                Requests: ``reused``, which got a connection that others had used; ``replayed``,
-                how often one was sent again.
-        """
-        self._slots.settle()  # a thread may have been interrupted before it could
-        snapshot = self._slots.ask(partial(take_snapshot, self._slots.scheduler))
-        return report_stats(*snapshot, time.monotonic())
-
-    def close(self) -> None:
-        """Close all connections now, and end the requests that are under way: wherever they are,
-        they raise `httpcore.NetworkError` (more precisely `httpcore.exceptions.Aborted`) at once.
-
-        Thread-safe; a signal handler may call it. The pool stays usable. See `retire` for letting
-        responses end.
-        """
-        self._slots.close()
-
 
 # By this a thread finds out what it was doing when a signal handler interrupted it.
 _CHECK_OUT = ConnectionPool._check_out.__code__
-
-
-def _adjust(slots: Any, connection: Any) -> None:
-    """`PoolSlots.adjust`, for a connection that must not keep its pool alive."""
-    slots, connection = slots(), connection()
-    if slots is not None and connection is not None:
-        slots.adjust(connection)

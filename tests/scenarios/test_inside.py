@@ -20,7 +20,7 @@ import pytest
 import requests
 
 import httpcore
-from httpcore._shared import pool_slots
+from httpcore._shared import pool_actions, pool_slots
 from httpcore._sync import connection_pool
 from httpcore_requests import HTTPAdapter
 from tests.support import PATIENCE
@@ -57,7 +57,7 @@ def later(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
     """`later(seconds)`: so much time has passed for the pool, which goes on from there."""
     offset = 0.0
     fake = SimpleNamespace(monotonic=lambda: time.monotonic() + offset, time=time.time)
-    for module in (connection_pool, pool_slots):
+    for module in (connection_pool, pool_actions, pool_slots):
         monkeypatch.setattr(module, "time", fake)
 
     def move(seconds: float) -> None:

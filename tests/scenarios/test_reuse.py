@@ -24,7 +24,7 @@ import pytest
 import requests
 
 import httpcore
-from httpcore._shared import pool_slots
+from httpcore._shared import pool_actions, pool_slots
 from httpcore._sync import connection_pool, http11
 from httpcore_requests import HTTPAdapter
 from tests.support import PATIENCE
@@ -337,7 +337,7 @@ class Clock:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.now = 1000.0
         fake = SimpleNamespace(monotonic=lambda: self.now)
-        for module in (connection_pool, pool_slots):
+        for module in (connection_pool, pool_actions, pool_slots):
             monkeypatch.setattr(module, "time", fake)
         monkeypatch.setattr(http11, "time", fake)
 

@@ -14,7 +14,7 @@ import pytest
 
 import httpcore
 from httpcore._core.limits import ACK_PATIENCE
-from httpcore._shared import pool_slots
+from httpcore._shared import pool_actions, pool_slots
 from httpcore._sync import connection_pool
 from tests.support.servers import Peer, ScriptedServer
 
@@ -61,7 +61,7 @@ class Network(httpcore.NetworkBackend):
 @pytest.fixture
 def idle(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
     clock = SimpleNamespace(now=1000.0)
-    for module in (connection_pool, pool_slots):
+    for module in (connection_pool, pool_actions, pool_slots):
         monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: clock.now))
 
     def pass_by(seconds: float) -> None:

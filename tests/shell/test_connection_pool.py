@@ -30,7 +30,7 @@ from httpcore._core import checkout
 from httpcore._core.dial_attempt import MIN_STEP
 from httpcore._core.routes import find_route
 from httpcore._exceptions import Aborted, ServerDisconnected, TLSError
-from httpcore._shared import pool_slots
+from httpcore._shared import pool_actions, pool_slots
 from httpcore._sync import connection as connection_module
 from httpcore._sync import connection_pool, dialing
 from httpcore._sync.response_body import ResponseBody
@@ -142,7 +142,7 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     made = Clock()
-    for module in (connection_pool, pool_slots):
+    for module in (connection_pool, pool_actions, pool_slots):
         monkeypatch.setattr(module, "time", made)
     return made
 

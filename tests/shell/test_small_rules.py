@@ -28,8 +28,8 @@ from httpcore._backends.tls_in_tls import TLSInTLSStream, _smaller
 from httpcore._backends.tls_sessions import session_key
 from httpcore._backends.wrapped import WrappedStream
 from httpcore._core.prepared import prepare
+from httpcore._shared import pool_actions
 from httpcore._ssl import resumes_tls_sessions
-from httpcore._sync import connection_pool
 from httpcore._sync.request_body import Upload
 from httpcore.exceptions import Aborted
 from tests.support import tls
@@ -143,13 +143,13 @@ def test_what_is_gone_is_not_adjusted() -> None:
             adjusted.append(connection)
 
     slots, connection = Thing(), Thing()
-    connection_pool._adjust(weakref.ref(slots), weakref.ref(connection))
+    pool_actions._adjust(weakref.ref(slots), weakref.ref(connection))
     assert adjusted == [connection]
     adjusted.clear()
     reference = weakref.ref(connection)
     del connection
     gc.collect()
-    connection_pool._adjust(weakref.ref(slots), reference)
+    pool_actions._adjust(weakref.ref(slots), reference)
     assert adjusted == []
 
 

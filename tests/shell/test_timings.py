@@ -20,7 +20,7 @@ import pytest
 import requests
 
 import httpcore
-from httpcore._shared import pool_slots
+from httpcore._shared import pool_actions, pool_slots
 from httpcore._sync import (
     connection,
     connection_pool,
@@ -108,6 +108,7 @@ def slow(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Slow]:
             connection,
             dialing,
             connection_pool,
+            pool_actions,
             pool_slots,
             http2,
             http11,
