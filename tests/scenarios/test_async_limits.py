@@ -157,8 +157,8 @@ class Faults:
         *("proxy", "proxy_refuses", "proxy_hangs", "proxy_breaks", "no_proxy"),
         *("ended", "overdue", "cancelled", "cancelled"),
     )
-    # Seconds. Short enough to strike under load, which is wanted.
-    pool_timeout = 5.0
+    # Seconds. Long, so that on a busy machine each kind gets as far as its fault.
+    pool_timeout = PATIENCE
 
     def __init__(self, pool: Pool, plain: str, tls: str, refused: int, proxies: Proxies) -> None:
         self.pool = pool
