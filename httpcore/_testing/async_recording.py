@@ -1,28 +1,30 @@
 """Recording what passes over an asynchronous network, and replaying it without one.
 
-Owns: the streams and backends that are awaited. Must not know: the file of a cassette, and all that
-`recording` shares with it. A cassette is the same for both worlds.
+Owns: the streams and backends that are awaited. Must not know: what they have in common with those
+that block (`recording_parts`), the file of a cassette. A cassette is the same for both worlds.
 """
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from .._backends.async_wrapped import AsyncWrappedStream
 from .._backends.auto import AutoBackend
 from .._backends.base import SOCKET_OPTION, AsyncNetworkBackend, AsyncNetworkStream
-from ..rules import host_and_port
-from .cassettes.player import Live, Player
+from .cassette_file import CassetteFile
+from .cassettes.player import Player
 from .cassettes.recorder import Recorder
 from .cassettes.requests import Place
-from .recording import (
-    CassetteFile,
+from .recording_parts import (
     PlayedStream,
     RecordedStream,
     RecordingSetup,
     ReplaySetup,
+    SplicedParts,
+    host_place,
+    path_place,
 )
 
 if TYPE_CHECKING:
@@ -36,33 +38,11 @@ class AsyncRecordingStream(RecordedStream, AsyncWrappedStream):
         super().__init__(stream)
         self._begin_record(recorder, tape)
 
-    def _received(self, data: bytes, max_bytes: int) -> None:
-        self._record_received(data, self.unclean_eof)
-
-    def _secured(self, stream: AsyncNetworkStream) -> AsyncNetworkStream:
-        self._record_secured(stream)
-        return AsyncRecordingStream(stream, self._recorder, self._cassette_file)
-
-    def close(self) -> None:
-        try:
-            super().close()
-        finally:
-            self._cassette_file.record(self._recorder.closed)
-
     async def aclose(self) -> None:
         try:
             await super().aclose()
         finally:
             self._cassette_file.record(self._recorder.closed)
-
-    def abort(self) -> None:
-        self._aborted = True
-        super().abort()
-
-    def get_extra_info(self, info: str) -> Any:
-        if info == "is_readable" and self._cassette_file.closed:
-            return True  # so that it is not used again
-        return super().get_extra_info(info)
 
 
 class AsyncRecordingBackend(RecordingSetup, AsyncNetworkBackend):
@@ -89,7 +69,7 @@ class AsyncRecordingBackend(RecordingSetup, AsyncNetworkBackend):
             local_address=local_address,
             socket_options=socket_options,
         )
-        return await self._open(connect, timeout, host_and_port(host, port))
+        return await self._open(connect, timeout, partial(host_place, host, port))
 
     async def connect_unix_socket(
         self,
@@ -98,24 +78,23 @@ class AsyncRecordingBackend(RecordingSetup, AsyncNetworkBackend):
         socket_options: Iterable[SOCKET_OPTION] | None = None,
     ) -> AsyncNetworkStream:
         connect = partial(self._backend.connect_unix_socket, path, socket_options=socket_options)
-        return await self._open(connect, timeout, f"unix:{path}", path)
+        return await self._open(connect, timeout, partial(path_place, path))
 
     async def _open(
         self,
         connect: Callable[..., Awaitable[AsyncNetworkStream]],
         timeout: float | None,
-        name: str,
-        uds: str | None = None,
+        make_place: Callable[[], Place],
     ) -> AsyncNetworkStream:
         tape = self._cassette_file
         tape.check()
 
         async def record(timeout: float | None) -> AsyncRecordingStream:
             stream = await connect(timeout=timeout)
-            return AsyncRecordingStream(stream, Recorder(Place(name, uds)), tape)
+            return AsyncRecordingStream(stream, Recorder(make_place()), tape)
 
         if self._splices:
-            player = Player(Place(name, uds), tape.cassette, live=True)
+            player = Player(make_place(), tape.cassette, live=True)
             return AsyncSplicedStream(record, player, tape)
         return await record(timeout)
 
@@ -139,10 +118,6 @@ class AsyncReplayStream(PlayedStream, AsyncNetworkStream):
     async def write(self, buffer: bytes, timeout: float | None = None) -> None:
         self._hear(bytes(buffer))
 
-    def close(self) -> None:
-        """Close it, without waiting."""
-        self._closed = True
-
     async def aclose(self) -> None:
         self.close()
 
@@ -155,16 +130,8 @@ class AsyncReplayStream(PlayedStream, AsyncNetworkStream):
         self._begin_tls()
         return self
 
-    def get_extra_info(self, info: str) -> Any:
-        return self._fact(info)
 
-    @property
-    def unclean_eof(self) -> bool:
-        """Return whether the peer ended TLS without close_notify when it was recorded."""
-        return self._was_cut()
-
-
-class AsyncSplicedStream(AsyncReplayStream):
+class AsyncSplicedStream(SplicedParts, AsyncReplayStream):
     """A connection that asks the network for what its cassette does not have.
 
     Parameters:
@@ -177,21 +144,17 @@ class AsyncSplicedStream(AsyncReplayStream):
         player: Player,
         tape: CassetteFile,
     ) -> None:
-        super().__init__(player, tape)
-        self._record = record
-        self._handshakes: list[tuple[ssl.SSLContext, str | None]] = []  # to be made up for
-        self._live: Any = None  # an AsyncRecordingStream
+        self._begin_play(player, tape)
+        self._begin_splice(record)
 
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        step = self._next(max_bytes)
-        if type(step) is not Live:
-            return step if type(step) is bytes else self._play(max_bytes)
+        answer = self._answer(max_bytes)
+        if answer is not None:
+            return answer
         await self._pass_on(timeout)
         stream = await self._network(timeout)
-        data: bytes = await stream.read(max_bytes, timeout)
-        with self._cassette_file.lock:
-            self._player.heard(stream.idle, stream.switched)
-        self._cassette_file.work_off()
+        data = await stream.read(max_bytes, timeout)
+        self._note_heard(stream)
         return data
 
     async def write(self, buffer: bytes, timeout: float | None = None) -> None:
@@ -200,19 +163,13 @@ class AsyncSplicedStream(AsyncReplayStream):
             await self._pass_on(timeout)
 
     async def _pass_on(self, timeout: float | None) -> None:
-        with self._cassette_file.lock:
-            data = self._player.forward()
-        self._cassette_file.work_off()
+        data = self._take_forward()
         if data:
             await (await self._network(timeout)).write(data, timeout)
 
-    async def _network(self, timeout: float | None) -> Any:
+    async def _network(self, timeout: float | None) -> AsyncNetworkStream:
         """Return the connection to the network, opened when it is first needed."""
-        stream = self._live
-        if stream is not None and stream.idle and not self._player.proxied:
-            if stream.get_extra_info("is_readable"):  # it died while the cassette gave answers
-                stream.close()
-                stream = None
+        stream: AsyncNetworkStream | None = self._usable_network()
         if stream is None:
             stream = await self._record(timeout)
             for context, name in self._handshakes:
@@ -230,31 +187,8 @@ class AsyncSplicedStream(AsyncReplayStream):
             self._handshakes.append((ssl_context, server_hostname))
         else:
             self._live = await self._live.start_tls(ssl_context, server_hostname, timeout)
-        return await super().start_tls(ssl_context, server_hostname, timeout)
-
-    def close(self) -> None:
-        super().close()
-        if self._live is not None:
-            self._live.close()
-
-    def abort(self) -> None:
-        """End what another task is doing on the stream."""
-        self._closed = True
-        if self._live is not None:
-            self._live.abort()
-
-    @property
-    def unclean_eof(self) -> bool:
-        live = self._live
-        return self._was_cut() or (live is not None and live.unclean_eof)
-
-    def get_extra_info(self, info: str) -> Any:
-        stream = self._live
-        if info == "is_readable":
-            # A dead connection to the network is opened again, unless it was a proxy's.
-            dead = self._player.proxied and stream is not None and stream.get_extra_info(info)
-            return self._fact(info) or bool(dead)
-        return self._fact(info) if stream is None else stream.get_extra_info(info)
+        self._begin_tls()
+        return self
 
 
 class AsyncReplayBackend(ReplaySetup, AsyncNetworkBackend):
@@ -271,7 +205,7 @@ class AsyncReplayBackend(ReplaySetup, AsyncNetworkBackend):
         local_address: str | None = None,
         socket_options: Iterable[SOCKET_OPTION] | None = None,
     ) -> AsyncNetworkStream:
-        return self._open(Place(host_and_port(host, port)))
+        return self._open(host_place(host, port))
 
     async def connect_unix_socket(
         self,
@@ -279,7 +213,7 @@ class AsyncReplayBackend(ReplaySetup, AsyncNetworkBackend):
         timeout: float | None = None,
         socket_options: Iterable[SOCKET_OPTION] | None = None,
     ) -> AsyncNetworkStream:
-        return self._open(Place(f"unix:{path}", path))
+        return self._open(path_place(path))
 
     def _open(self, place: Place) -> AsyncNetworkStream:
         return AsyncReplayStream(self._play_at(place), self._cassette_file)
