@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import socket
 import sys
 import threading
 import warnings
 from collections.abc import Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -21,6 +23,7 @@ import httpcore
 import httpcore.aio
 from httpcore import _ssl as ssl_module
 from httpcore._core import pool_base
+from tests.support import PATIENCE
 from tests.support.loops import HAS_UVLOOP
 from tests.support.servers import LocalServer, Peer, Serve
 from tests.support.tasks import checkpoint, in_thread, on_asyncio, until
@@ -251,6 +254,49 @@ def test_row_63_a_slow_trust_store(
 
     run(main())
     assert threads == ["make a TLS context", threading.current_thread().name]
+
+
+def fill_executor(release: threading.Event) -> None:
+    """Leave no thread for what the loop would run in one, until `release` is set."""
+    if on_asyncio():
+        loop = asyncio.get_running_loop()
+        loop.set_default_executor(ThreadPoolExecutor(1))
+        loop.run_in_executor(None, release.wait)
+    else:
+        limiter = trio.to_thread.current_default_thread_limiter()
+        limiter.total_tokens = 1
+        limiter.acquire_on_behalf_of_nowait(release)
+
+
+def test_row_63_look_ups_beside_a_full_executor(
+    run: Run, server: LocalServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Row 63: look-ups have threads of their own, and keep their timeout."""
+    release, asked = threading.Event(), []
+    plain = socket.getaddrinfo
+
+    def look_up(host: str, *arguments: Any, **options: Any) -> Any:
+        asked.append((host, threading.current_thread() is threading.main_thread()))
+        if host == "slow.test":
+            release.wait(PATIENCE)
+            raise socket.gaierror("slow.test is not known")
+        return plain(host, *arguments, **options)
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+
+    async def main() -> None:
+        fill_executor(release)
+        async with httpcore.AsyncConnectionPool() as pool:
+            url = f"http://localhost:{server.port}/"
+            assert (await pool.request("GET", url)).status == 200
+            timeout = {"connect": 0.05}
+            with pytest.raises(httpcore.ConnectTimeout, match=r"slow\.test"):
+                await pool.request("GET", "http://slow.test/", extensions={"timeout": timeout})
+            assert not release.is_set()
+        release.set()
+
+    run(main())
+    assert asked == [("localhost", False), ("slow.test", False)]
 
 
 def test_a_trust_store_that_cannot_be_read(run: Run, tls_server: LocalServer) -> None:
