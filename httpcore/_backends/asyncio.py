@@ -21,7 +21,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
-import os
 import socket
 import time
 from collections.abc import Callable, Iterable
@@ -277,7 +276,7 @@ class AsyncioStream(AsyncSocketStream):
     # Waiting
 
     async def wait(self, write: bool, timeout: float | None) -> bool:
-        if self._woken:
+        if self._woken or self._closed:  # reading and writing will say that it is closed
             self._woken = False
             return True
         if not write:
@@ -316,8 +315,6 @@ class AsyncioStream(AsyncSocketStream):
     ) -> bool:
         if self._writer is not None:
             raise RuntimeError(f"another task is writing to {self.peer} already")
-        if self._closed:
-            raise OSError(errno.EBADF, os.strerror(errno.EBADF))
         writer = self._writer = self._loop.create_future() if writer is None else writer
         self._loop.add_writer(self._number, self._on_writable)
         if timeout is not None:
@@ -420,9 +417,7 @@ class AsyncioStream(AsyncSocketStream):
                 future.set_result(True)
 
     def _forget_loop(self) -> None:
-        """Let the loop watch nothing any more."""
-        if self._loop.is_closed():
-            return
+        """Let the loop, which is open, watch nothing any more."""
         self._unwatch()
         if self._writer is not None or self._driver is not None:
             self._loop.remove_writer(self._number)

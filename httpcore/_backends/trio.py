@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import os
 import socket
 from collections.abc import Iterable
 from typing import Any
@@ -143,7 +142,7 @@ class TrioStream(AsyncSocketStream):
     # Waiting
 
     async def wait(self, write: bool, timeout: float | None) -> bool:
-        if self._holds or self._woken:
+        if self._holds or self._woken or self._closed:  # reading and writing will say that it is
             self._woken = False
             return True
         ready = False
@@ -157,6 +156,8 @@ class TrioStream(AsyncSocketStream):
         return ready or woken
 
     async def _until_either(self) -> None:
+        self._check_writer()  # here: a nursery would put what is raised in it into a group
+        self._check_reader()
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._end_when_readable, nursery.cancel_scope)
             await self._until_writable()
@@ -185,9 +186,16 @@ class TrioStream(AsyncSocketStream):
     async def _wait_for_peer(self, write: bool, timeout: float | None) -> bool:
         return await (self._wait_for_room(timeout) if write else self.wait(False, timeout))
 
-    async def _until_readable(self) -> None:
+    def _check_reader(self) -> None:
         if self._readers:
             raise RuntimeError(f"another task is reading from {self.peer} already")
+
+    def _check_writer(self) -> None:
+        if self._writers:
+            raise RuntimeError(f"another task is writing to {self.peer} already")
+
+    async def _until_readable(self) -> None:
+        self._check_reader()
         if self._closed:
             return  # reading will say so
         self._moved = 0
@@ -200,10 +208,7 @@ class TrioStream(AsyncSocketStream):
             self._readers = 0
 
     async def _until_writable(self) -> None:
-        if self._writers:
-            raise RuntimeError(f"another task is writing to {self.peer} already")
-        if self._closed:
-            raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+        self._check_writer()
         self._writers = 1
         try:
             await trio.lowlevel.wait_writable(self._number)

@@ -12,8 +12,10 @@ import os
 import socket
 import ssl
 import threading
+import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import anyio
@@ -32,7 +34,7 @@ from tests.support.http2 import Link as FrameLink
 from tests.support.http2 import ServeH2
 from tests.support.proxies import ProxyServer
 from tests.support.servers import LocalServer, Peer, ScriptedServer, pattern
-from tests.support.tasks import Tasks, in_thread, until
+from tests.support.tasks import Tasks, in_thread, on_asyncio, until
 from tests.support.threads import Worker
 
 pytestmark = pytest.mark.anyio
@@ -292,6 +294,95 @@ async def test_two_tasks_that_read(link: Link, tasks: Tasks) -> None:
         await refused
     link.far.send(b"a")
     assert await reading == b"a"
+
+
+@pytest.mark.parametrize("kind", ["plain"], indirect=True)
+@pytest.mark.parametrize("listening", [False, True])
+async def test_two_tasks_that_write(listening: bool, link: Link, tasks: Tasks) -> None:
+    """The second is refused, by an exception that stands alone."""
+    takes_much(link)
+    stream = link.stream
+    writing = tasks.begin(stream.write(bytes(16 * BIG), LATE))
+    await anyio.sleep(0.01)
+    write = stream.write_until_readable if listening else stream.write
+    with pytest.raises(RuntimeError, match=r"another task is writing to 127\.0\.0\.1"):
+        await write(memoryview(bytes(16 * BIG)), LATE)
+    writing.cancel()
+    await writing.end()
+
+
+@pytest.mark.parametrize("kind", ["plain"], indirect=True)
+async def test_listening_while_another_task_reads(link: Link, tasks: Tasks) -> None:
+    takes_much(link)
+    reading = tasks.begin(link.stream.read(1, LATE))
+    await anyio.sleep(0.01)
+    if on_asyncio():  # there the loop reads for both
+        reading.cancel()
+        return
+    with pytest.raises(RuntimeError, match="another task is reading"):
+        await link.stream.write_until_readable(memoryview(bytes(16 * BIG)), LATE)
+    reading.cancel()
+    await reading.end()
+
+
+@pytest.mark.parametrize("kind", ["plain"], indirect=True)
+async def test_closing_while_another_task_writes(link: Link, tasks: Tasks) -> None:
+    takes_much(link)
+    writing = tasks.begin(link.stream.write(bytes(16 * BIG), LATE))
+    await anyio.sleep(0.01)
+    link.stream.close()
+    with pytest.raises(httpcore.WriteError):
+        await writing
+
+
+@pytest.mark.parametrize("kind", ["plain"], indirect=True)
+async def test_waiting_on_what_is_closed(link: Link) -> None:
+    """There is nothing to wait for: reading and writing will say so."""
+    stream = link.stream
+    stream.close()
+    for write in (False, True):
+        assert await stream.wait(write, LATE)
+    with pytest.raises(httpcore.WriteError, match="failed"):
+        stream.write_ready(b"x")
+
+
+@pytest.mark.parametrize("kind", ["plain"], indirect=True)
+async def test_closing_a_stream_on_which_a_wait_begins(
+    link: Link, tasks: Tasks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stream = link.stream
+    if not isinstance(stream, TrioStream):
+        pytest.skip("that waits for both in two tasks")
+
+    async def close_first(stream: TrioStream) -> None:
+        stream.close()
+
+    monkeypatch.setattr(TrioStream, "_until_writable", close_first)
+    assert await stream.wait(True, LATE)
+
+
+@pytest.mark.parametrize("kind", ["plain"], indirect=True)
+async def test_a_handshake_that_waits_for_room(link: Link) -> None:
+    """And then for an answer, within what is left of its time."""
+    stream = link.stream
+    link.far.send(b"!")
+    assert await stream.read(1, LATE) == b"!"
+    steps: list[Exception | None] = [ssl.SSLWantWriteError(), ssl.SSLWantReadError(), None]
+
+    def shake_hands() -> None:
+        step = steps.pop(0)
+        if step is not None:
+            if isinstance(step, ssl.SSLWantReadError):
+                link.far.send(b"hello")
+            raise step
+
+    sock, stream._sock = stream._sock, SimpleNamespace(do_handshake=shake_hands)
+    try:
+        await stream._shake_hands(time.monotonic() + 2 * LATE)
+    finally:
+        stream._sock = sock
+    assert steps == []
+    assert await stream.read(5, LATE) == b"hello"
 
 
 @on_sockets

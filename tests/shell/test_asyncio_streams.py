@@ -11,12 +11,14 @@ import asyncio
 import contextlib
 import errno
 import os
+import select
 import socket
 import ssl
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -689,3 +691,88 @@ def test_a_stream_outlives_its_loop(serve: Serve) -> None:
         stream.close()  # type: ignore[attr-defined]
         assert stream.get_extra_info("socket").fileno() < 0
     assert os.strerror(errno.EBADF)
+
+
+# --- moments between two steps of the loop ---
+
+
+def wait_readable(stream: AsyncioStream) -> None:
+    """Without letting the loop see it."""
+    assert select.select([stream.get_extra_info("socket")], [], [], PATIENCE)[0]
+
+
+async def test_two_tasks_that_read_in_place(serve: Serve) -> None:
+    server = serve(lambda peer: server.event().wait(PATIENCE) and None)
+    async with connected(server) as stream:
+        reading = asyncio.ensure_future(stream.readinto(memoryview(bytearray(1))))
+        await asyncio.sleep(0)
+        with pytest.raises(RuntimeError, match="another task is reading"):
+            await stream.readinto(memoryview(bytearray(1)))
+        reading.cancel()
+        await asyncio.wait([reading])
+
+
+async def test_what_comes_before_the_woken_task_runs(serve: Serve) -> None:
+    """It stays where it is: the place has been filled."""
+    async with connected(serve(echo)) as stream:
+        place = bytearray(8)
+        reading = asyncio.ensure_future(stream.readinto(memoryview(place), PATIENCE))
+        await asyncio.sleep(0)
+        for data in (b"abcd", b"efgh"):
+            stream._sock.send(data)
+            wait_readable(stream)
+            stream._on_readable()
+        assert await reading == 4
+        assert bytes(place) == b"abcd\0\0\0\0"
+        assert await stream.read(8, PATIENCE) == b"efgh"
+
+
+async def test_waking_who_was_woken(serve: Serve) -> None:
+    async with connected(serve(echo)) as stream:
+        waiting = asyncio.ensure_future(stream.wait(False, PATIENCE))
+        await asyncio.sleep(0)
+        for _ in range(2):
+            stream.wake()
+        assert await waiting
+        assert not await stream.wait(False, 0.001)
+
+
+async def test_waiting_for_room_on_what_is_closed(serve: Serve) -> None:
+    called: list[str] = []
+    async with connected(serve(silent)) as stream:
+        stream.drive(lambda: called.append("readable"), lambda: called.append("room"))
+        stream.close()
+        stream.wake()
+        assert await stream.wait(True, PATIENCE)
+        await asyncio.sleep(0)
+    assert called == []
+
+
+async def test_one_timer_for_two_waits(serve: Serve) -> None:
+    """It is set for the first of them that may end."""
+    server = serve(lambda peer: server.event().wait(PATIENCE) and None)
+    async with connected(server) as stream:
+        reading = asyncio.ensure_future(stream.read(1, PATIENCE))
+        writing = asyncio.ensure_future(stream.write(bytes(30_000_000), 2 * PATIENCE))
+        while stream._writer is None:
+            await asyncio.sleep(0)
+        stream._on_time()
+        assert stream._timer_at == stream._read_due < stream._write_due
+        for task in (reading, writing):
+            assert not task.done()
+            task.cancel()
+        await asyncio.wait([reading, writing])
+
+
+async def test_a_loop_that_is_closed_in_the_moment_in_which_a_thread_closes(serve: Serve) -> None:
+    def refuse(*arguments: object) -> None:
+        raise RuntimeError("Event loop is closed")
+
+    async with connected(serve(silent)) as stream:
+        loop = stream._loop
+        stream._loop = SimpleNamespace(  # type: ignore[assignment]
+            is_closed=lambda: False, is_running=lambda: True, call_soon_threadsafe=refuse
+        )
+        stream.close()
+        assert stream.get_extra_info("socket").fileno() < 0
+        stream._loop = loop
