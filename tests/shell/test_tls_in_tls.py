@@ -18,6 +18,7 @@ import httpcore
 from httpcore._backends.tls_in_tls import TLSInTLSStream
 from httpcore.exceptions import ProxyConnectError, TLSError
 from tests.support import PATIENCE, tls
+from tests.support.far_end import FarEnd, spoil
 from tests.support.proxies import ProxyServer
 from tests.support.servers import LocalServer, Peer, ScriptedServer, Serve, pattern
 
@@ -245,19 +246,6 @@ def test_a_handshake_that_is_interrupted(client_tls_context: ssl.SSLContext) -> 
     assert below.closed
 
 
-def spoil(stream: TLSInTLSStream, failure: Exception) -> None:
-    def fail(*_: Any) -> Any:
-        raise failure
-
-    class Failing:
-        read = write = staticmethod(fail)
-
-        def pending(self) -> int:
-            return 0
-
-    stream._pump.tls = Failing()
-
-
 def test_failures_after_the_handshake(
     serve: Serve, server_tls_context: ssl.SSLContext, open_stream: Any
 ) -> None:
@@ -307,67 +295,6 @@ def test_bytes_both_ways_without_blocking(
         # With blocking, as before.
         stream.write(b"ping", PATIENCE)
         assert stream.read(100, PATIENCE) == b"ping"
-
-
-class FarEnd(httpcore.NetworkStream):
-    """The stream below, and in memory the TLS server at its other end.
-
-    `room`: bytes that will be taken; None for any number. `failure`: what writing raises.
-    """
-
-    def __init__(self, context: ssl.SSLContext) -> None:
-        self._in, self._out = ssl.MemoryBIO(), ssl.MemoryBIO()
-        self.server = context.wrap_bio(self._in, self._out, server_side=True)
-        self.established = False
-        self.received = b""
-        self.room: int | None = None
-        self.failure: Exception | None = None
-        self.ended = False
-        self.alert: ssl.SSLError | None = None
-        self.waits: list[tuple[bool, float | None]] = []
-        self.woken = 0
-
-    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        data = self.read_ready(max_bytes)
-        if data is None:
-            raise httpcore.ReadTimeout
-        return data
-
-    def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        self.write_ready(buffer)
-
-    def wait(self, write: bool, timeout: float | None) -> bool:
-        self.waits.append((write, timeout))
-        return self._out.pending > 0 or self.ended or (write and self.room != 0)
-
-    def wake(self) -> None:
-        self.woken += 1
-
-    def read_ready(self, max_bytes: int) -> bytes | None:
-        data = self._out.read(max_bytes)
-        return data or (b"" if self.ended else None)
-
-    def write_ready(self, buffer: Any) -> int:
-        if self.failure is not None:
-            raise self.failure
-        data = bytes(buffer if self.room is None else buffer[: self.room])
-        if self.room is not None:
-            self.room -= len(data)
-        self._in.write(data)
-        try:
-            if not self.established:
-                self.server.do_handshake()
-                self.established = True
-            while got := self.server.read(65536):
-                self.received += got
-        except ssl.SSLWantReadError:
-            pass
-        except ssl.SSLError as exc:
-            self.alert = exc
-        return len(data)
-
-    def close(self) -> None:
-        pass
 
 
 @pytest.fixture
