@@ -16,6 +16,8 @@ from typing import Any
 import pytest
 
 import httpcore
+from httpcore._testing.cassettes.exchange import CassetteError
+from tests.support.proxies import ProxyServer
 from tests.support.servers import LocalServer, Peer, Serve, pattern
 from tests.support.tasks import Tasks, until
 
@@ -174,6 +176,112 @@ async def test_over_another_network(path: Path) -> None:
     await stream.aclose()
     with pytest.raises(httpcore.ReadError, match="closed"):
         await stream.read(10)
+
+
+async def test_nothing_is_written_after_close(path: Path, server: LocalServer) -> None:
+    """And what was given out is not used again."""
+    for make in (httpcore.AsyncRecordingBackend, httpcore.AsyncReplayBackend):
+        arguments: Any = (None, path) if make is httpcore.AsyncRecordingBackend else (path,)
+        with make(*arguments) as backend:
+            async with httpcore.AsyncConnectionPool(network_backend=backend) as pool:
+                await pool.request("GET", f"{server.url}/")
+                stream = await backend.connect_tcp("127.0.0.1", server.port)
+                assert not stream.get_extra_info("is_readable")
+                backend.close()
+                assert stream.get_extra_info("is_readable")
+                with pytest.raises(CassetteError, match="is closed: no connection is opened"):
+                    await pool.request("GET", f"{server.url}/")
+                await stream.aclose()
+    assert path.read_text().count('{"request"') == 1
+
+
+async def test_a_spliced_stream_that_was_not_needed_yet(path: Path, server: LocalServer) -> None:
+    backend = httpcore.AsyncRecordingBackend(None, path, mode="new")
+    for end in ("close", "abort"):
+        stream: Any = await backend.connect_tcp("127.0.0.1", server.port)
+        assert stream.get_extra_info("socket") is None and not stream.unclean_eof
+        getattr(stream, end)()
+        with pytest.raises(httpcore.ReadError, match="it is closed"):
+            await stream.read(1)
+    stream = await backend.connect_tcp("127.0.0.1", server.port)
+    with pytest.raises(httpcore.ReadTimeout):
+        await stream.read(1, 0)
+    assert server.accepted == 0
+    backend.close()
+
+
+async def test_new_through_a_proxy(
+    path: Path, tls_server: LocalServer, proxy: ProxyServer, client_tls_context: ssl.SSLContext
+) -> None:
+    for _ in range(2):
+        with httpcore.AsyncRecordingBackend(None, path, mode="new") as recording:
+            async with httpcore.AsyncConnectionPool(
+                client_tls_context, network_backend=recording, proxy=httpcore.Proxy(proxy.url)
+            ) as pool:
+                for size in (1, 2):
+                    response = await pool.request("GET", f"{tls_server.url}/bytes/{size}")
+                    assert response.content == pattern(size)
+    assert [one.path for one in tls_server.requests] == ["/bytes/1", "/bytes/2"]
+
+
+async def test_a_dead_tunnel_is_not_used_again(
+    path: Path, tls_server: LocalServer, proxy: ProxyServer, client_tls_context: ssl.SSLContext
+) -> None:
+    with httpcore.AsyncRecordingBackend(None, path, mode="new") as recording:
+        async with httpcore.AsyncConnectionPool(
+            client_tls_context, network_backend=recording, proxy=httpcore.Proxy(proxy.url)
+        ) as pool:
+            await pool.request("GET", f"{tls_server.url}/bytes/1")
+            tls_server.close_connections()
+            await until(lambda: tls_server.open == 0)
+            response = await pool.request("GET", f"{tls_server.url}/bytes/2")
+            assert response.content == pattern(2)
+    assert proxy.tunnels == 2
+
+
+async def test_an_upload_that_is_refused_before_its_end(path: Path, serve: Serve) -> None:
+    """A stream that is recorded while it listens: what went is written down."""
+
+    def refuse(peer: Peer) -> None:
+        peer.recv_until(b"\r\n\r\n")
+        peer.send(b"HTTP/1.1 413 Too Large\r\nContent-Length: 2\r\nConnection: close\r\n\r\nno")
+        peer.wait_closed()
+
+    server = serve(refuse)
+    with httpcore.AsyncRecordingBackend(None, path) as recording:
+        async with httpcore.AsyncConnectionPool(network_backend=recording) as pool:
+            response = await pool.request("POST", server.url, content=bytes(20_000_000))
+            assert (response.status, response.content) == (413, b"no")
+
+
+async def test_writing_fails_while_it_is_recorded(path: Path) -> None:
+    """What came until then is asked for, as without a cassette."""
+
+    class Failing(httpcore.AsyncMockStream):
+        async def write_until_readable(
+            self, buffer: memoryview, timeout: float | None = None, until: float | None = None
+        ) -> int:
+            raise httpcore.WriteError("broken pipe")
+
+    class Backend(httpcore.AsyncMockBackend):
+        async def connect_tcp(self, *arguments: Any, **options: Any) -> Any:
+            return Failing([])
+
+    with httpcore.AsyncRecordingBackend(Backend([]), path) as recording:
+        async with httpcore.AsyncConnectionPool(network_backend=recording) as pool:
+            with pytest.raises(httpcore.RemoteProtocolError, match="before any byte"):
+                await pool.request("POST", "http://a.test/", content=bytes(300_000))
+
+
+async def test_a_handshake_that_fails_while_it_is_recorded(
+    path: Path, serve: Serve, client_tls_context: ssl.SSLContext
+) -> None:
+    server = serve(lambda peer: peer.wait_closed() and None)
+    with httpcore.AsyncRecordingBackend(None, path) as recording:
+        stream = await recording.connect_tcp("127.0.0.1", server.port)
+        with pytest.raises(httpcore.ConnectTimeout, match="TLS handshake"):
+            await stream.start_tls(client_tls_context, "localhost", 0.05)
+    assert path.read_text().count('{"request"') == 0
 
 
 async def test_the_log(

@@ -14,6 +14,7 @@ import io
 import json
 import os
 import re
+import runpy
 import signal
 import socket
 import ssl
@@ -354,6 +355,16 @@ def test_what_cannot_be_asked_for(arguments: list[str], words: str) -> None:
     assert done.out == b""
     if "h:1:secret" not in arguments:
         assert "secret" not in done.err
+
+
+def test_as_a_module(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """``python -m httpcore``: the same, and its exit code is that of the process."""
+    monkeypatch.setattr(sys, "argv", ["httpcore", "--version"])
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_module("httpcore", run_name="__main__")
+    assert not ended.value.code
+    assert capsys.readouterr().out == f"httpcore {httpcore.__version__}\n"
+    assert runpy.run_module("httpcore.__main__", run_name="elsewhere")["main"] is main
 
 
 def test_help_and_version() -> None:
