@@ -128,8 +128,8 @@ def to_stream(content: Content) -> Any:
         or hasattr(content, "__getitem__")
     ):
         raise TypeError(
-            "content must be bytes, a file opened in binary mode or an iterable of bytes, "
-            f"not {type(content).__name__}"
+            "content must be bytes, a file opened in binary mode or an iterable of bytes "
+            f"(an asynchronous one in the asynchronous API), not {type(content).__name__}"
         )
     return content
 
@@ -162,7 +162,8 @@ class Request:
         headers: mapping or sequence of pairs, str (ASCII) or bytes; sent in this order.
             They must hold Host and, with a body, Content-Length or ``Transfer-Encoding:
             chunked``: `ConnectionPool.request` adds them, this class does not.
-        content: the body: bytes, a file opened in binary mode, or an iterable of bytes.
+        content: the body: bytes, a file opened in binary mode, or an iterable of bytes; for the
+            asynchronous API an asynchronous iterable.
         extensions: optional extras: ``timeout`` (dict of connect, read, write, pool in
             seconds), ``trace``, ``sni_hostname``, ``ssl_context``, ``target``, ``proxy``
             (a `Proxy`, or None for direct, in place of the pool's own), ``uds`` (the path of
