@@ -13,7 +13,7 @@ from __future__ import annotations
 import logging
 import random
 import time
-from typing import Any
+from typing import Any, TypeVar
 
 from .._backends.auto import AutoBackend
 from .._backends.base import AsyncNetworkBackend
@@ -42,6 +42,8 @@ from .response_body import AsyncResponseBody
 
 logger = logging.getLogger("httpcore.pool")
 
+Pool = TypeVar("Pool", bound="AsyncConnectionPool")
+
 jitter = random.random  # it only spreads retries; nobody has to be unable to guess it
 
 
@@ -51,7 +53,8 @@ class AsyncConnectionPool(
     """Keeps connections and reuses them. Share one among all tasks of an event loop.
 
     It belongs to the loop in which it was used first. When that was closed, another one may go on
-    with it, on new connections; while that is open, another one gets a RuntimeError. What does not
+    with it, on new connections; while that is open, another one gets a RuntimeError. So does a
+    request after the pool was closed; ``async with`` opens it again. What does not
     have to be awaited (`stats`, `connections`, `close_idle`, `retire`, a `CancelToken`) may be
     called from any thread.
 
@@ -127,6 +130,7 @@ class AsyncConnectionPool(
 
         Raises:
             LocalProtocolError, UnsupportedProtocol, TypeError: nothing was sent.
+            RuntimeError: the pool was closed, or belongs to another loop; nothing was sent.
             PoolTimeout: no connection became free in time; names the limit and its holders.
             ConnectTimeout, ConnectError: no connection could be opened.
             ReadTimeout, WriteTimeout, ReadError, WriteError, RemoteProtocolError: see
@@ -222,7 +226,7 @@ class AsyncConnectionPool(
     ) -> AsyncHTTP11Connection | AsyncHTTP2Connection:
         """Return a live connection for `body`, which owns its slot from here on."""
         slots: Any = body.pool
-        if running_loop() is not slots.native:
+        if running_loop() is not slots.entered:
             slots.enter()
         scheduler, route = slots.scheduler, prepared.route
         while True:
@@ -305,3 +309,8 @@ class AsyncConnectionPool(
         self.close()
         if unclosed:
             await close_rest()
+
+    async def __aenter__(self: Pool) -> Pool:
+        """Open the pool again, if it was closed."""
+        self._slots.reopen()
+        return self

@@ -1,11 +1,14 @@
 """The slots of an asynchronous pool, and the event loop that they belong to.
 
-Owns: noticing that a pool is used in another loop than before. Must not know: which request gets
-which connection, how a loop waits.
+Owns: noticing that a pool is used in another loop than before, or after it was closed. Must not
+know: which request gets which connection, how a loop waits.
 
 A connection belongs to the loop in which it was opened. A program may run several, one after the
 other (`asyncio.run` makes a new one each time): what the old one has left is closed, and the pool
 begins again. Two loops that are open at once cannot share a pool.
+
+A pool that was closed refuses requests until it is entered again (``async with``): most likely its
+user has made a mistake, and the connection that it would open is never closed.
 """
 
 from __future__ import annotations
@@ -15,7 +18,7 @@ import warnings
 from typing import Any
 
 from .._backends.event_loops import EventLoop, running_loop
-from .._backends.loops import loop_of
+from .._backends.loops import load_loops, loop_of
 from .._shared.pool_slots import PoolSlots
 from .._trace import Trace
 
@@ -26,23 +29,48 @@ class LoopSlots(PoolSlots):
     Attributes:
         native: what `running_loop` returned when the pool was used last; None before.
         loop: the `EventLoop` for it.
+        entered: `native`, as long as a request in that loop needs no `enter` first; else None.
+        closed: whether the pool was closed, and not opened again.
     """
 
     loop: EventLoop
 
     def __init__(self, hook: Trace | None, **limits: Any) -> None:
         self.native: Any = None
+        self.entered: Any = None
+        self.closed = False
+        load_loops()
         super().__init__(hook, **limits)
 
     def enter(self) -> None:
         """Belong to the loop that runs this code.
 
-        Raises RuntimeError where another one is open that has connections of this pool, and where
-        none runs.
+        Raises RuntimeError where the pool was closed, where another loop is open that has
+        connections of this pool, and where none runs.
         """
         native = running_loop()
+        self._refuse_if_closed()
         if native is not self.native:
             self._move_to(native)
+        self.entered = native
+        self._refuse_if_closed()  # again: another thread may have closed it meanwhile
+
+    def _refuse_if_closed(self) -> None:
+        if self.closed:
+            self.entered = None
+            raise RuntimeError(
+                "this pool was closed: make a new one, or open it again with 'async with pool:'"
+            )
+
+    def close(self) -> None:
+        """Do as `PoolSlots.close` does, and refuse requests until `reopen` is called."""
+        self.closed = True
+        self.entered = None
+        super().close()
+
+    def reopen(self) -> None:
+        """Take requests, also after `close`."""
+        self.closed = False
 
     def _move_to(self, native: Any) -> None:
         if self.native is not None:

@@ -10,6 +10,7 @@ Sources: RFC 8305 (Happy Eyeballs), connect(2) for how a non-blocking connect en
 
 from __future__ import annotations
 
+import encodings.idna  # noqa: F401 - any look-up loads it
 import errno
 import os
 import socket

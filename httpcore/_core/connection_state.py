@@ -350,6 +350,8 @@ class ConnectionArguments(Generic[Backend]):
         )
         if http2:
             load_http2()
+        if self.asynchronous:
+            load_h11()
         self._set_up(origin, settings)
 
     @classmethod
@@ -369,3 +371,8 @@ class ConnectionArguments(Generic[Backend]):
 def load_http2() -> None:
     """Import h2 now: it takes a while, which no request should wait for."""
     from . import h2  # noqa: F401
+
+
+def load_h11() -> None:
+    """Import h11 now, which reads what our own codec leaves to it: as `load_http2`."""
+    import h11  # noqa: F401

@@ -28,7 +28,7 @@ from .._ssl import create_ssl_context
 from .._timeouts import NO_TIMEOUTS, check_timeout, read_timeouts
 from .._trace import Trace, check_hook, combined, log_hook, naming
 from .._url import URL, Origin
-from .connection_state import Backend, load_http2
+from .connection_state import Backend, load_h11, load_http2
 from .http_proxy import SOCKS, to_hop
 from .pool_report import describe_pool
 from .prepared import Prepared
@@ -112,6 +112,8 @@ class PoolBase(Generic[Backend]):
             to_hop(proxy, b"")  # what cannot be is said here, not at the first request
         if http2:
             load_http2()
+        if self.asynchronous:  # an event loop has other tasks, which would wait for it, too
+            load_h11()
         self._lenient = self._settings.lenient
         self._default_timeouts = (
             NO_TIMEOUTS if timeout is None else read_timeouts(timeout, "timeout")

@@ -123,7 +123,8 @@ class PoolActions(PoolBase[Backend], Generic[Backend, Connection]):
         they raise `httpcore.NetworkError` (more precisely `httpcore.exceptions.Aborted`) at once.
 
         Waits for nothing. Any thread may call it; that of a synchronous pool, a signal handler,
-        too. The pool stays usable. See `retire` for letting responses end.
+        too. A synchronous pool stays usable. An asynchronous one raises RuntimeError for requests
+        after that, until ``async with`` opens it again. See `retire` for letting responses end.
         """
         self._slots.close()
 

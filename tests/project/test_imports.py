@@ -357,6 +357,15 @@ def test_sending_a_request_loads_no_optional_part() -> None:
     assert not parts(loaded) & APART
 
 
+def test_the_asynchronous_front_door_loads_its_classes() -> None:
+    """So that naming one in a running loop does not hold that up."""
+    loaded = loaded_by("import httpcore.aio")
+    assert {"httpcore._async.connection_pool", "httpcore._async.http2"} <= loaded
+    assert not loaded & {"h2", "hpack", "anyio", "trio"}
+    used = "before = set(sys.modules); httpcore.AsyncConnectionPool; httpcore.AsyncHTTPConnection"
+    assert loaded_by(f"import httpcore.aio; {used}") == set()
+
+
 def test_importing_the_adapter_loads_nothing_that_requests_does_not() -> None:
     loaded = loaded_by("import requests; before = set(sys.modules); import httpcore_requests")
     foreign = {name for name in loaded if not name.startswith(("httpcore.", "httpcore_requests."))}

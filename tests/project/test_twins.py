@@ -69,6 +69,7 @@ EXCEPTIONS = {
     "connection.HTTPConnection.connect": "making a TLS context has a thread",
     "connection_pool.ConnectionPool._check_out": f"it enters the event loop; {_HANDLER}",
     "connection_pool.ConnectionPool._check_out_aside": _HANDLER,
+    "connection_pool.ConnectionPool.__enter__": "a closed pool of threads takes requests as it is",
     "connection_pool.ConnectionPool._queue": _HANDLER,
     "connection_pool.ConnectionPool._wait": "a task that is served is always woken",
     "http11.HTTP11Connection.__init__": _ONE_LOOP,

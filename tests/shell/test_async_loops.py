@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import os
 import socket
+import subprocess
 import sys
 import threading
 import warnings
@@ -24,6 +26,7 @@ import httpcore.aio
 from httpcore import _ssl as ssl_module
 from httpcore._core import pool_base
 from tests.support import PATIENCE
+from tests.support.http2 import ServeH2
 from tests.support.loops import HAS_UVLOOP
 from tests.support.servers import LocalServer, Peer, Serve
 from tests.support.tasks import checkpoint, in_thread, on_asyncio, until
@@ -68,6 +71,23 @@ def test_row_60_three_loops_one_after_the_other(run: Run, server: LocalServer) -
         assert server.accepted == number + 1
     run(pool.aclose())
     assert pool.connections == []
+
+
+def test_row_60_closed_in_each_of_three_loops(run: Run, server: LocalServer) -> None:
+    """Row 60: entering the pool opens it again."""
+    pool = httpcore.AsyncConnectionPool()
+
+    async def main() -> None:
+        async with pool:
+            for _ in range(2):
+                assert (await pool.request("GET", server.url)).status == 200
+
+    for number in range(3):
+        run(main())
+        assert pool.connections == []
+        assert server.accepted == number + 1
+    with pytest.raises(RuntimeError, match="this pool was closed"):
+        run(pool.request("GET", server.url))
 
 
 def test_a_response_that_outlives_its_loop(run: Run, server: LocalServer) -> None:
@@ -157,6 +177,7 @@ def test_what_another_thread_may_do(run: Run, server: LocalServer) -> None:
     async def main() -> None:
         pool = httpcore.AsyncConnectionPool()
         for close in (pool.close_idle, pool.retire, pool.close):
+            pool = await pool.__aenter__()
             await pool.request("GET", server.url)
             assert len(pool.connections) == 1
             await in_thread(close)
@@ -325,3 +346,60 @@ def test_a_package_that_is_not_installed(
     assert repr(stand_in) == f"<class 'httpcore.{name}'>"
     with pytest.raises(RuntimeError, match=f"{name} needs {package}, which is not installed"):
         stand_in()
+
+
+# A program that sends a request and prints the modules which that has loaded.
+FIRST_REQUEST = """
+import sys, ssl
+import {kind}
+import httpcore
+
+def make_pool():
+    context = httpcore.create_ssl_context({bundle!r}, protocols={protocols})
+    return httpcore.AsyncConnectionPool(ssl_context=context, http2={http2})
+
+async def main():
+    pool = early or make_pool()
+    before = set(sys.modules)
+    response = await pool.request("GET", {url!r})
+    loaded = set(sys.modules) - before
+    assert response.status == 200
+    assert response.extensions["http_version"] == {version!r}, response.extensions
+    await pool.aclose()
+    print(*loaded)
+
+early = make_pool() if {is_early} else None
+{kind}.run(main{call})
+"""
+
+
+@pytest.mark.parametrize("is_early", [False, True], ids=["made in the loop", "made before it"])
+@pytest.mark.parametrize("protocol", ["plain", "tls", "h2"])
+@pytest.mark.parametrize("kind", ["asyncio", "trio"])
+def test_row_63_the_first_request_loads_no_module(
+    kind: str,
+    protocol: str,
+    is_early: bool,
+    ca_bundle: str,
+    server: LocalServer,
+    tls_server: LocalServer,
+    serve_h2: ServeH2,
+) -> None:
+    """Row 63: all that is needed was loaded when the pool was made."""
+    http2 = protocol == "h2"
+    servers = {"plain": server, "tls": tls_server, "h2": serve_h2(secure=True)}
+    code = FIRST_REQUEST.format(
+        kind=kind,
+        bundle=ca_bundle,
+        protocols=("h2", "http/1.1") if http2 else ("http/1.1",),
+        http2=http2,
+        url=servers[protocol].url,
+        version=b"HTTP/2" if http2 else b"HTTP/1.1",
+        is_early=is_early,
+        call="()" if kind == "asyncio" else "",
+    )
+    command = [sys.executable, "-c", code]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.split() == []

@@ -211,6 +211,16 @@ async def test_a_synchronous_body_is_refused(server: LocalServer, content: Any) 
     assert server.accepted == 0
 
 
+async def test_text_as_a_body_is_refused() -> None:
+    async with httpcore.AsyncConnectionPool() as pool:
+        with pytest.raises(TypeError) as caught:
+            await pool.request("POST", "http://name.test/", content="text")  # type: ignore[arg-type]
+    assert str(caught.value) == (
+        "content must be bytes, a file opened in binary mode or an iterable of bytes "
+        "(an asynchronous one in the asynchronous API), not str"
+    )
+
+
 async def test_an_asynchronous_body_is_refused_by_the_synchronous_pool(server: LocalServer) -> None:
     with httpcore.ConnectionPool() as pool:
         with pytest.raises(TypeError, match="cannot be sent by a synchronous client"):
@@ -456,8 +466,66 @@ async def test_closing_the_pool_ends_what_is_under_way(tasks: Tasks, server: Loc
     await pool.aclose()
     for failure in await gather(*requests):
         assert isinstance(failure, Aborted)
-    assert (await pool.request("GET", server.url)).status == 200
+    async with pool:
+        assert (await pool.request("GET", server.url)).status == 200
+
+
+PROXY = "http://127.0.0.1:1"
+CLOSABLE: dict[str, Callable[[], httpcore.AsyncConnectionPool]] = {
+    "AsyncConnectionPool": httpcore.AsyncConnectionPool,
+    "AsyncHTTPProxy": lambda: httpcore.AsyncHTTPProxy(PROXY),
+    "AsyncSOCKSProxy": lambda: httpcore.AsyncSOCKSProxy("socks5://127.0.0.1:1"),
+    "aio.PoolManager": aio.PoolManager,
+    "retries": lambda: httpcore.AsyncConnectionPool(retries=httpcore.RetryConfig()),
+}
+
+
+@pytest.mark.parametrize("name", CLOSABLE)
+async def test_a_request_after_the_pool_was_closed(name: str) -> None:
+    pool = CLOSABLE[name]()
     await pool.aclose()
+    for _ in range(2):
+        with pytest.raises(RuntimeError, match=r"pool was closed: make a new one, .*'async with"):
+            await pool.request("GET", "http://127.0.0.1:1/")
+        assert pool.connections == []
+        async with pool:
+            with pytest.raises(httpcore.ConnectError):
+                await pool.request("GET", "http://127.0.0.1:1/")
+
+
+async def test_a_pool_that_was_used_and_closed_by_another_thread(server: LocalServer) -> None:
+    async with httpcore.AsyncConnectionPool() as pool:
+        assert (await pool.request("GET", server.url)).status == 200
+        await in_thread(pool.close)
+        with pytest.raises(RuntimeError, match="this pool was closed"):
+            await pool.request("GET", server.url)
+        async with pool:
+            assert (await pool.request("GET", server.url)).status == 200
+    assert (server.accepted, pool.connections) == (2, [])
+
+
+async def test_a_retired_pool_takes_requests(server: LocalServer) -> None:
+    async with httpcore.AsyncConnectionPool() as pool:
+        for number in range(2):
+            assert (await pool.request("GET", server.url)).status == 200
+            assert server.accepted == number + 1
+            pool.retire()
+
+
+async def test_a_pool_that_is_closed_between_two_attempts() -> None:
+    """The request is not sent again."""
+
+    class Backend(httpcore.AsyncMockBackend):
+        async def sleep(self, seconds: float) -> None:
+            await pool.aclose()
+
+    backend = Backend([b"HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n"])
+    config = httpcore.RetryConfig(statuses={503})
+    pool = httpcore.AsyncConnectionPool(retries=config, network_backend=backend)
+    with pytest.raises(RuntimeError, match="this pool was closed"):
+        await pool.request("GET", "http://name.test/")
+    assert pool.stats()["totals"]["replayed"] == 1
+    assert pool.connections == []
 
 
 async def test_a_cancel_token(tasks: Tasks, server: LocalServer) -> None:
