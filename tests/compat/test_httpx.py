@@ -61,7 +61,7 @@ async def test_http1(server: LocalServer, closed_port: int) -> None:
         with pytest.raises(httpx.RemoteProtocolError):
             await client.get(server.url + "/truncated/100")
         with pytest.raises(httpx.ReadTimeout):
-            await client.get(server.url + "/hang", timeout=0.01)
+            await client.get(server.url + "/hang", timeout=httpx.Timeout(PATIENCE, read=0.01))
         with pytest.raises(httpx.ConnectError):
             await client.get(f"http://127.0.0.1:{closed_port}")
         with pytest.raises(httpx.UnsupportedProtocol):
