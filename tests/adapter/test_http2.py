@@ -144,6 +144,21 @@ def test_contexts_that_callers_give(
     assert agreed(context_for(plan(settings, own)), willing) == "http/1.1"
 
 
+@pytest.mark.parametrize("door", ["adapter", "pool manager"])
+def test_a_context_that_pools_of_httpcore_use_too(
+    door: str, willing: ssl.SSLContext, ca: trustme.CA, serve_h2: ServeH2
+) -> None:
+    """Each handshake offers what its own client speaks, whichever was first."""
+    given = trusting(ca)
+    url = serve_h2(secure=True).url
+    settings = TLSSettings(ssl_context=given if door == "pool manager" else None)
+    own = given if door == "adapter" else None
+    for _ in range(2):
+        with httpcore.ConnectionPool(given, http2=True) as pool:
+            assert pool.request("GET", url).extensions["http_version"] == b"HTTP/2"
+        assert agreed(context_for(plan(settings, own)), willing) == "http/1.1"
+
+
 def test_a_context_of_truststore(
     willing: ssl.SSLContext, ca_bundle: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
