@@ -9,6 +9,8 @@ from __future__ import annotations
 import os
 import socket
 import ssl
+import subprocess
+import sys
 import threading
 from typing import Any
 
@@ -19,7 +21,7 @@ import httpcore
 from httpcore._backends.sync import SyncStream
 from tests.support import tls
 from tests.support.clients import trusting
-from tests.support.proxies import ProxyServer
+from tests.support.proxies import ProxyServer, SocksServer
 from tests.support.servers import LocalServer, Peer, Serve
 
 
@@ -277,6 +279,37 @@ def test_another_thing_in_place_of_the_socket_class(
             patch.setattr(socket, "socket", bound if kind == "function" else Counted)
             assert pool.request("GET", url).status == 200
     assert made
+
+
+# In a process of its own: the servers' sockets would be redirected, too.
+PYSOCKS = """
+import socket, sys
+import httpcore, socks
+socks.set_default_proxy(socks.SOCKS5, "127.0.0.1", int(sys.argv[1]))
+socket.socket = socks.socksocket
+with httpcore.ConnectionPool() as pool:
+    for timeout in ({}, {"connect": 20.0, "read": 20.0}):
+        answer = pool.request("GET", sys.argv[2], extensions={"timeout": timeout})
+        print(answer.status, len(answer.content), len(pool.connections))
+"""
+
+
+@pytest.mark.parametrize("secure", [True, False])
+def test_pysocks_in_place_of_the_socket_class(
+    tls_server: LocalServer, server: LocalServer, ca_bundle: str, secure: bool
+) -> None:
+    pytest.importorskip("socks")
+    url = f"{(tls_server if secure else server).url}/bytes/100000"
+    with SocksServer() as proxy:
+        done = subprocess.run(
+            [sys.executable, "-c", PYSOCKS, str(proxy.port), url],
+            env={**os.environ, "SSL_CERT_FILE": ca_bundle},
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        assert (done.stdout, done.stderr) == ("200 100000 1\n" * 2, "")
+        assert len(proxy.requests) == 1
 
 
 def test_a_function_in_place_of_the_socket_class_and_a_close(
