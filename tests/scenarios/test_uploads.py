@@ -14,6 +14,7 @@ import pytest
 import httpcore
 from httpcore._core import limits, upload
 from tests.support import MIB
+from tests.support.examples import examples
 from tests.support.http2 import Code, Link, ServeH2, Stream
 from tests.support.proxies import ProxyServer
 from tests.support.servers import LocalServer, Peer, Serve, pattern
@@ -26,6 +27,9 @@ from tests.support.uploads import (
     refuse_and_reset,
     refuse_and_stop_reading,
 )
+
+# Uploads one after another, of which no answer may be lost. The long run makes four times as many.
+MANY = examples(60)
 
 
 def post(
@@ -60,6 +64,22 @@ def test_row_15_an_early_answer(
     server.disconnects.clear()
 
 
+@pytest.mark.parametrize("handler", [refuse_and_close, refuse_and_stop_reading, refuse_and_read_on])
+def test_row_15_no_answer_of_many_is_lost(
+    serve: Serve,
+    server_tls_context: ssl.SSLContext,
+    client_tls_context: ssl.SSLContext,
+    handler: Any,
+) -> None:
+    """One after another over TLS: a reset that overtakes the answer would show in some of them."""
+    server = serve(handler, tls=server_tls_context)
+    with httpcore.ConnectionPool(ssl_context=client_tls_context) as pool:
+        for _ in range(MANY):
+            response = post(pool, server.url, Parts())
+            assert (response.status, response.content) == (413, b"too large")
+    server.disconnects.clear()
+
+
 def test_row_15_through_the_tls_of_a_proxy(
     serve: Serve, server_tls_context: ssl.SSLContext, client_tls_context: ssl.SSLContext
 ) -> None:
@@ -79,6 +99,23 @@ def test_row_15_a_body_in_memory(serve: Serve) -> None:
     with httpcore.ConnectionPool() as pool:
         response = post(pool, server.url, bytes(64 * MIB))
         assert response.status == 413
+
+
+@pytest.mark.parametrize("content", [bytes(5 * MIB), "parts"], ids=["bytes", "parts"])
+@pytest.mark.parametrize("line", [b"", b"Connection: close\r\n"], ids=["keeps", "closes"])
+def test_a_proxy_asks_for_credentials_before_it_takes_the_body(
+    serve: Serve, content: Any, line: bytes
+) -> None:
+    def handler(peer: Peer) -> None:
+        peer.recv_head()
+        peer.send(b"HTTP/1.1 407 Who\r\nProxy-Authenticate: Basic\r\nContent-Length: 4\r\n")
+        peer.send(line + b"\r\nwho?")
+        peer.wait_closed()
+
+    body = content if content != "parts" else (bytes(65536) for _ in range(80))
+    with httpcore.HTTPProxy(serve(handler).url) as pool:
+        response = post(pool, "http://origin.test/", body)
+        assert (response.status, response.content) == (407, b"who?")
 
 
 def test_a_total_bounds_it_too(serve: Serve) -> None:
