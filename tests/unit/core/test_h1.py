@@ -1412,6 +1412,10 @@ class TestLenient:
         assert (body, head.keep_alive) == (b"hi", True)
         assert [value for _, value in head.headers] == lengths
 
+    def test_a_few_zeros_in_front_are_read_strictly_too(self) -> None:
+        raw = response(b"Content-Length: 002")
+        assert read_all(raw)[1] == b"hi"
+
     def test_first_line_folded(self) -> None:
         head, body = read_all(response(b" folded", b"Content-Length: 2", b"B: 2"), lenient=True)
         assert (head.headers, body) == ([LENGTH, B], b"hi")
