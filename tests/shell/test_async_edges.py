@@ -22,6 +22,7 @@ from httpcore.exceptions import Aborted
 from tests.support import PATIENCE
 from tests.support.http2 import Code, Link, ServeH2, Stream
 from tests.support.servers import LocalServer, Peer, Serve, pattern
+from tests.support.tasks import Tasks, checkpoint, until
 
 pytestmark = pytest.mark.anyio
 
@@ -476,3 +477,158 @@ async def test_a_pause_that_a_token_ends() -> None:
     token.cancel()
     await token.asleep(PATIENCE)
     assert token.cancelled
+
+
+# --- what a trace hears, and what ends early ---
+
+
+@pytest.mark.parametrize("end", ["whole", "cut"])
+async def test_the_events_of_a_body_that_comes_late(end: str) -> None:
+    """Once that it is being read, and how that went."""
+    head = b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\n"
+    rest: list[Any] = [b"one", b"two"] if end == "whole" else [b"one", b""]
+    events: list[str] = []
+
+    async def trace(name: str, details: dict[str, Any]) -> None:
+        if "response_body" in name:
+            events.append(name.removeprefix("http11.receive_response_body."))
+
+    async with pool_of([head, *rest]) as pool:
+        response = await pool.request(
+            "GET", "http://a.test/", stream=True, extensions={"trace": trace}
+        )
+        if end == "whole":
+            assert await response.aread() == b"onetwo"
+        else:
+            with pytest.raises(httpcore.RemoteProtocolError, match="3 of 6"):
+                await response.aread()
+    assert events == ["started", "complete" if end == "whole" else "failed"]
+
+
+async def test_a_body_that_is_cut_while_it_is_read_in_place(serve: Serve) -> None:
+    def cut(peer: Peer) -> None:
+        peer.recv_request()
+        peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 600000\r\n\r\n" + bytes(300_000))
+
+    server = serve(cut)
+    async with httpcore.AsyncConnectionPool() as pool:
+        with pytest.raises(httpcore.RemoteProtocolError, match="300000 of 600000"):
+            await pool.request("GET", server.url, extensions=PATIENT)
+        assert pool.connections == []
+
+
+async def test_an_upgrade_of_a_connection_by_hand() -> None:
+    switch = b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\nhello"
+    stream = httpcore.AsyncMockStream([switch])
+    async with httpcore.AsyncHTTP11Connection(ORIGIN, stream) as connection:
+        response = await connection.request(
+            "GET", "http://a.test/", headers={"Connection": "Upgrade", "Upgrade": "x"}, stream=True
+        )
+        upgraded = response.extensions["network_stream"]
+        assert await upgraded.read(100) == b"hello"
+        assert connection.is_closed()
+        await response.aclose()
+
+
+async def test_ending_a_request_that_has_ended() -> None:
+    stream = httpcore.AsyncMockStream([OK, OK])
+    async with httpcore.AsyncHTTP11Connection(ORIGIN, stream) as connection:
+        response = await connection.request("GET", "http://a.test/")
+        response.stream.abort()  # no more than that: the connection is not this request's now
+        assert (await connection.request("GET", "http://a.test/")).content == b"ok"
+
+
+async def test_a_request_of_which_nothing_was_sent() -> None:
+    broken = httpcore.WriteError("broken pipe")
+    broken.phase = "not_sent"  # type: ignore[attr-defined]
+
+    class Broken(httpcore.AsyncMockStream):
+        async def write(self, buffer: bytes, timeout: float | None = None) -> None:
+            raise broken
+
+    async with httpcore.AsyncHTTP11Connection(ORIGIN, Broken([OK])) as connection:
+        with pytest.raises(httpcore.WriteError, match="broken pipe") as caught:
+            await connection.request("GET", "http://a.test/")
+    assert caught.value.phase == "not_sent"  # type: ignore[attr-defined]
+
+
+# --- connections by hand ---
+
+
+class Plain(httpcore.AsyncNetworkStream):
+    """A stream that can only be closed by waiting."""
+
+    def __init__(self, inside: httpcore.AsyncMockStream, facts: BaseException | None) -> None:
+        self.inside = inside
+        self.facts = facts
+        self.closed = False
+
+    async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        return await self.inside.read(max_bytes, timeout)
+
+    async def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        await self.inside.write(buffer, timeout)
+
+    async def aclose(self) -> None:
+        await anyio.sleep(0)
+        self.closed = True
+
+    def get_extra_info(self, info: str) -> Any:
+        if self.facts is not None:
+            raise self.facts
+
+
+class PlainBackend(httpcore.AsyncMockBackend):
+    """Gives one stream like that, whose facts may be a failure."""
+
+    def __init__(self, facts: BaseException | None = None) -> None:
+        super().__init__([])
+        self.plain = Plain(httpcore.AsyncMockStream([OK, OK]), facts)
+
+    async def connect_tcp(self, *args: Any, **options: Any) -> httpcore.AsyncNetworkStream:
+        return self.plain
+
+
+async def test_two_requests_and_the_end_of_a_connection_by_hand() -> None:
+    backend = PlainBackend()
+    connection = httpcore.AsyncHTTPConnection(ORIGIN, network_backend=backend)
+    for _ in range(2):
+        assert (await connection.request("GET", "http://a.test/")).content == b"ok"
+    await connection.aclose()
+    assert backend.plain.closed and connection.is_closed()
+
+
+async def test_a_stream_that_nobody_can_use_is_closed() -> None:
+    backend = PlainBackend(LookupError("no facts"))
+    connection = httpcore.AsyncHTTPConnection(ORIGIN, network_backend=backend)
+    with pytest.raises(LookupError, match="no facts"):
+        await connection.request("GET", "http://a.test/")
+    await connection.aclose()
+    assert backend.plain.closed
+
+
+async def test_a_connection_that_is_aborted_before_it_is_used() -> None:
+    backend = httpcore.AsyncMockBackend([OK])
+    connection = httpcore.AsyncHTTPConnection(ORIGIN, network_backend=backend)
+    connection.abort()
+    with pytest.raises(Aborted):
+        await connection.request("GET", "http://a.test/")
+    await connection.aclose()
+
+
+async def test_a_task_that_is_cancelled_when_the_lock_is_handed_to_it(tasks: Tasks) -> None:
+    lock = TaskLock()
+
+    async def enter() -> None:
+        async with lock:
+            await checkpoint()
+
+    async with lock:
+        waiting = tasks.begin(enter())
+        await until(lambda: lock._waiting)
+    waiting.cancel()
+    await waiting.end()
+    assert waiting.cancelled
+    with anyio.fail_after(PATIENCE):
+        async with lock:
+            assert not lock._waiting
