@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import os
 import socket
 import ssl
@@ -22,6 +23,7 @@ import anyio
 import pytest
 
 import httpcore
+from httpcore._backends import async_tcp
 from httpcore._backends.async_deadline import AsyncDeadlineStream
 from httpcore._backends.async_wrapped import AsyncForwardingStream, AsyncUpgradedStream
 from httpcore._backends.asyncio import AsyncioStream
@@ -630,6 +632,46 @@ async def test_connecting_that_fails(
     if backend is AutoBackend:  # anyio leaves a socket open then
         with pytest.raises(httpcore.ConnectError, match="failed"):
             await network.connect_tcp("127.0.0.1", closed_port, LATE, "192.0.2.1")
+
+
+@pytest.mark.parametrize("way", ["answered", "refused"])
+async def test_an_attempt_that_ends_at_once(way: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By an answer of the system, its own time limit here, or before it has begun."""
+    made: list[socket.socket] = []
+
+    class Ending(socket.socket):
+        def connect_ex(self, address: object) -> int:
+            if way == "answered":
+                return errno.ETIMEDOUT
+            raise OSError(errno.EACCES, os.strerror(errno.EACCES))
+
+    def begin(*arguments: object) -> socket.socket:
+        made.append(Ending())
+        return made[-1]
+
+    monkeypatch.setattr(async_tcp, "begin_socket", begin)
+    number = errno.ETIMEDOUT if way == "answered" else errno.EACCES
+    with pytest.raises(httpcore.ConnectError, match=os.strerror(number)) as caught:
+        await AutoBackend().connect_tcp("127.0.0.1", 9, LATE)
+    assert not isinstance(caught.value, httpcore.ConnectTimeout)
+    assert [sock.fileno() for sock in made] == [-1]
+
+
+async def test_waiting_for_a_unix_socket_is_cancelled(tmp_path: Path, tasks: Tasks) -> None:
+    path = str(tmp_path / "socket")
+    with socket.socket(socket.AF_UNIX) as listener, contextlib.ExitStack() as filling:
+        listener.bind(path)
+        listener.listen(0)
+        with contextlib.suppress(BlockingIOError):
+            while True:  # until its queue is full
+                sock = filling.enter_context(socket.socket(socket.AF_UNIX))
+                sock.setblocking(False)
+                sock.connect(path)
+        waiting = tasks.begin(AutoBackend().connect_unix_socket(path, LATE))
+        await anyio.sleep(0.01)
+        waiting.cancel()
+        await waiting.end()
+        assert waiting.cancelled
 
 
 @pytest.mark.parametrize("backend", [AutoBackend, httpcore.AnyIOBackend])

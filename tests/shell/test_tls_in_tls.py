@@ -15,6 +15,7 @@ import pytest
 import trustme
 
 import httpcore
+from httpcore._backends import tls_in_tls
 from httpcore._backends.tls_in_tls import TLSInTLSStream
 from httpcore.exceptions import ProxyConnectError, TLSError
 from tests.support import PATIENCE, tls
@@ -422,6 +423,40 @@ def test_failures_without_blocking(far_end: FarEnd, near_end: TLSInTLSStream) ->
         near_end.read_ready(1)
     with pytest.raises(httpcore.WriteError, match="bad record mac"):
         near_end.write_ready(b"x")
+
+
+def test_failures_while_listening(far_end: FarEnd, near_end: TLSInTLSStream) -> None:
+    write: Any = near_end.write_until_readable
+    far_end.failure = httpcore.WriteError("gone")
+    with pytest.raises(httpcore.WriteError, match="gone") as caught:
+        write(memoryview(b"x"), 1.0)
+    assert caught.value.phase == "maybe_processed"  # type: ignore[attr-defined]
+    far_end.failure = None
+    near_end._pump.claimed, near_end._pump.behind = 0, b""
+    spoil(near_end, ssl.SSLWantReadError())  # it wants to be answered first
+    far_end.write_until_readable = lambda *_: 0  # type: ignore[attr-defined]
+    assert write(memoryview(b"x"), 1.0) == 0
+    spoil(near_end, ssl.SSLError(1, "bad record mac"))
+    with pytest.raises(httpcore.WriteError, match=r"write to .* failed: .*bad record mac"):
+        write(memoryview(b"x"), 1.0)
+
+
+def test_a_context_that_is_changed_while_a_session_begins(
+    far_end: FarEnd, client_tls_context: ssl.SSLContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its session is none to be resumed: nobody knows by which settings it was checked."""
+    real = tls_in_tls.wrap_bio
+
+    def changing(context: ssl.SSLContext, *arguments: Any, **options: Any) -> Any:
+        context.maximum_version = ssl.TLSVersion.TLSv1_2
+        return real(context, *arguments, **options)
+
+    kept: list[Any] = []
+    monkeypatch.setattr(tls_in_tls, "wrap_bio", changing)
+    monkeypatch.setattr(tls_in_tls, "session_key", lambda context, *_: context.maximum_version)
+    monkeypatch.setattr(tls_in_tls, "keep_session", lambda context, key, tls: kept.append(key))
+    TLSInTLSStream(far_end, client_tls_context, "localhost", None).keep_session()
+    assert kept == [None]
 
 
 def test_records_that_are_none(far_end: FarEnd, near_end: TLSInTLSStream) -> None:
