@@ -72,6 +72,21 @@ def test_one_that_a_signal_handler_opens_meanwhile(attempt: Attempt) -> None:
     assert woken == ["outer", "inner", "next step"]
 
 
+def test_a_task_that_is_about_to_wait_is_woken_at_once() -> None:
+    """As a thread; it forgets the word with the attempt."""
+    woken: list[str] = []
+    attempt = interrupt.begin_in_task()
+    try:
+        interrupt.interrupt(attempt)
+        interrupt.set_task_waker(lambda: woken.append("now"))
+        assert woken == ["now"]
+        interrupt.clear_task_waker()
+    finally:
+        interrupt.end_in_task(attempt)
+    interrupt.set_task_waker(lambda: woken.append("later"))
+    assert woken == ["now"]
+
+
 def test_one_that_went_on_is_left_alone(attempt: Attempt) -> None:
     woken: list[str] = []
     interrupt.set_waker(lambda: woken.append("now"))

@@ -71,6 +71,23 @@ def test_the_plan_through_proxies() -> None:
     assert not tunnelled.hop.forwards
 
 
+@pytest.mark.parametrize(
+    ("origin", "proxy", "given", "makes"),
+    [
+        (HTTP, None, None, False),
+        (HTTP, "http://p", None, False),
+        (HTTP, "https://p", None, True),
+        (HTTPS, None, None, True),
+        (HTTPS, None, CONTEXT, False),
+        (HTTPS, "https://p", CONTEXT, True),
+    ],
+)
+def test_whether_opening_it_makes_a_tls_context(
+    origin: httpcore.Origin, proxy: str | None, given: Any, makes: bool
+) -> None:
+    assert made(origin, proxy, ssl_context=given).makes_context is makes
+
+
 def test_another_path() -> None:
     connection = made()
     hop = ProxyHop(b"http", b"q", 1, (), False)

@@ -6,6 +6,7 @@ other types than the announced ones, operations after an interrupt. Must not kno
 
 from __future__ import annotations
 
+import enum
 import logging
 import sys
 from types import SimpleNamespace
@@ -79,6 +80,14 @@ def test_a_port_is_not_negative() -> None:
     with pytest.raises(httpcore.LocalProtocolError, match="URL port -1 is negative"):
         httpcore.URL(scheme=b"http", host=b"h", port=-1, target=b"/")
     assert httpcore.URL(scheme=b"http", host=b"h", port=81, target=b"/").port == 81
+
+
+def test_a_port_of_a_class_of_its_own() -> None:
+    class Port(enum.IntEnum):
+        SERVICE = 8080
+
+    url = httpcore.URL(scheme=b"http", host=b"h", port=Port.SERVICE, target=b"/")
+    assert bytes(url) == b"http://h:8080/"
 
 
 @pytest.mark.parametrize("port", [True, "80", 80.0])
