@@ -139,7 +139,7 @@ async def main():
         assert len((await client.get(URL + "/bytes/3")).content) == 3
     async with httpcore.AsyncConnectionPool(network_backend=mine) as own:
         assert (await own.request("GET", URL)).content == b"ok"
-    pool.close()
+    pool.retire()
 
 @pytest.mark.httpcore_cassette
 def test_asyncio():
