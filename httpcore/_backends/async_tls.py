@@ -18,30 +18,13 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from .._core.tls_pump import RECORD_SIZE, TLSPump
-from .._exceptions import (
-    MAYBE_PROCESSED,
-    ConnectTimeout,
-    NetworkError,
-    ReadError,
-    ReadTimeout,
-    TimeoutException,
-    TLSError,
-    WriteError,
-)
-from .._ssl import explain_handshake
+from .._core.tls_pump import RECORD_SIZE
+from .._exceptions import NetworkError, ReadTimeout, TimeoutException
 from .base import AsyncNetworkStream
-from .closing import close_stream
-from .interrupt import abort
-from .tcp import seconds
-from .tls_begin import wrap_bio
-from .tls_sessions import forget_session, keep_session, offer_session, session_key
-
-# How OpenSSL says that the peer has ended: with close_notify, and without.
-_ENDS = (ssl.SSLZeroReturnError, ssl.SSLEOFError)
+from .tls_records import TLSRecords, left
 
 
-class AsyncTLSStream(AsyncNetworkStream):
+class AsyncTLSStream(TLSRecords, AsyncNetworkStream):
     """A TLS session on top of another stream, which it owns; made by `begin`.
 
     One task may read while another writes.
@@ -51,21 +34,20 @@ class AsyncTLSStream(AsyncNetworkStream):
         pending: nothing; all that was written and not taken is with the caller.
     """
 
-    __slots__ = ("_below", "_flushing", "_pump", "_resumable", "peer")
+    __slots__ = ("_flushing",)
 
     pending = b""
 
     def __init__(
         self,
         below: AsyncNetworkStream,
-        pump: TLSPump[ssl.SSLObject],
-        resumable: tuple[ssl.SSLContext, Any],
+        ssl_context: ssl.SSLContext,
+        server_hostname: str | None,
     ) -> None:
-        self._below: Any = below
-        self._pump = pump
-        self._resumable = resumable
+        self._set_below(below, ssl_context, server_hostname)
         self._flushing = False  # a task gives records to the stream below
-        self.peer: str = getattr(below, "peer", "the peer")
+        if getattr(below, "read_ready", None) is None:  # then this one cannot do that, either
+            self.__dict__["read_ready"] = None
 
     @classmethod
     async def begin(
@@ -84,37 +66,19 @@ class AsyncTLSStream(AsyncNetworkStream):
 
         Raises ConnectTimeout, TLSError; the stream below is closed then.
         """
-        peer = getattr(below, "peer", "the peer")
-        key = session_key(ssl_context, server_hostname, peer)
-        try:
-            incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-            tls: ssl.SSLObject = wrap_bio(
-                ssl_context, incoming, outgoing, server_hostname=server_hostname
-            )
-            # The context may have been changed meanwhile, before this was made by it or after.
-            if key != session_key(ssl_context, server_hostname, peer):
-                key = None
-            offer_session(ssl_context, key, tls)
-            pump = TLSPump(tls, incoming, outgoing, ssl.SSLWantReadError, _ENDS)
-            stream = cls(below, pump, (ssl_context, key))
-            await stream._carry_out(tls.do_handshake, timeout)
-            return stream
-        except BaseException as exc:
-            close_stream(below)
-            forget_session(ssl_context, key)
-            if isinstance(exc, TimeoutException):
-                raise ConnectTimeout(
-                    f"TLS handshake with {peer} timed out: not done within {seconds(timeout)}"
-                ) from exc
-            if isinstance(exc, (OSError, ValueError, NetworkError)):
-                text = f"TLS handshake with {peer} failed: {exc}{explain_handshake(exc)}"
-                raise TLSError(text) from exc
-            raise
+        stream = cls(below, ssl_context, server_hostname)
+        await stream._shake_hands(server_hostname, timeout)
+        return stream
 
-    @property
-    def unclean_eof(self) -> bool:
-        """Return whether the peer ended without close_notify."""
-        return self._pump.unclean_eof
+    async def _shake_hands(self, server_hostname: str | None, timeout: float | None) -> None:
+        try:
+            self._begin_session(server_hostname)
+            await self._carry_out(self._pump.tls.do_handshake, timeout)
+        except BaseException as exc:
+            error = self._end_handshake(exc, timeout)
+            if error is None:
+                raise
+            raise error from exc
 
     # Carrying records
 
@@ -135,7 +99,7 @@ class AsyncTLSStream(AsyncNetworkStream):
             if done:
                 return result
             await self._flush(deadline)
-            self._pump.feed(await self._below.read(RECORD_SIZE, _left(deadline)))
+            self._pump.feed(await self._below.read(RECORD_SIZE, left(deadline)))
 
     async def _carry_out(self, action: Callable[[], Any], timeout: float | None) -> Any:
         """Do as `_carry` does, and send all."""
@@ -150,7 +114,7 @@ class AsyncTLSStream(AsyncNetworkStream):
         self._flushing = True
         try:
             while records := self._pump.urgent():
-                await self._below.write(records, _left(deadline))
+                await self._below.write(records, left(deadline))
         finally:
             self._flushing = False
 
@@ -176,11 +140,6 @@ class AsyncTLSStream(AsyncNetworkStream):
         self._pump.note_read(count)
         return count
 
-    def _end_or_raise(self, exc: ssl.SSLError) -> bytes:
-        if self._pump.note_end(exc):
-            return b""
-        raise ReadError(f"read from {self.peer} failed: {exc}") from exc
-
     # Writing
 
     async def write(self, buffer: bytes, timeout: float | None = None) -> None:
@@ -194,10 +153,8 @@ class AsyncTLSStream(AsyncNetworkStream):
             while view:
                 sent = await self._carry_out(lambda: pump.tls.write(view), timeout)  # noqa: B023
                 view = view[sent:]
-        except ssl.SSLError as exc:
-            raise WriteError(f"write to {self.peer} failed: {exc}") from exc
-        except (NetworkError, TimeoutException) as exc:
-            exc.phase = MAYBE_PROCESSED  # records before this one may have arrived
+        except (ssl.SSLError, NetworkError, TimeoutException) as exc:
+            self._note_failed_write(exc)
             raise
 
     @property
@@ -223,10 +180,8 @@ class AsyncTLSStream(AsyncNetworkStream):
                     sent += pump.settle()
         except ssl.SSLWantReadError:
             return sent  # TLS itself wants to be answered first
-        except ssl.SSLError as exc:
-            raise WriteError(f"write to {self.peer} failed: {exc}") from exc
-        except (NetworkError, TimeoutException) as exc:
-            exc.phase = MAYBE_PROCESSED  # as in `write`
+        except (ssl.SSLError, NetworkError, TimeoutException) as exc:
+            self._note_failed_write(exc)
             raise
         return sent
 
@@ -238,67 +193,7 @@ class AsyncTLSStream(AsyncNetworkStream):
             return self._pump.has_input
         return True
 
-    # Without waiting, for a connection that tasks share
-
-    @property
-    def read_ready(self) -> Callable[[int], bytes | None] | None:
-        """Do as `WorksWithoutBlocking.read_ready` does; None when the stream below cannot do that.
-        What TLS itself has to say to that is sent, too."""
-        return None if getattr(self._below, "read_ready", None) is None else self._read_ready
-
-    def _read_ready(self, max_bytes: int) -> bytes | None:
-        pump = self._pump
-        while True:
-            try:
-                done, data = pump.try_step(lambda: pump.tls.read(max_bytes))
-            except ssl.SSLError as exc:
-                self._push_answers()  # the alert that says why
-                return self._end_or_raise(exc)
-            if done:
-                pump.note_read(len(data))
-                found: bytes = data
-                return found
-            self._push_answers()
-            records = self._below.read_ready(RECORD_SIZE)
-            if records is None:
-                pump.holds = False
-                return None
-            pump.feed(records)
-
-    def write_ready(self, buffer: bytes | memoryview) -> int:
-        """Do as `WorksWithoutBlocking.write_ready` does. A record counts when the stream below has
-        all of it."""
-        view = memoryview(buffer)
-        sent = 0
-        try:
-            while sent < len(view):
-                self._pump.claim(view[sent:])
-                if not self._push():
-                    return sent
-                sent += self._pump.settle()
-        except ssl.SSLError as exc:
-            raise WriteError(f"write to {self.peer} failed: {exc}") from exc
-        except WriteError as exc:
-            if sent:  # else the peer has no whole record that it could act on
-                exc.phase = MAYBE_PROCESSED
-            raise
-        return sent
-
-    def _push_answers(self) -> None:
-        """Send what TLS has to say to what came. If that fails, the next write will, too."""
-        with contextlib.suppress(WriteError):
-            self._push()
-
-    def _push(self) -> bool:
-        """Give the stream below what it takes of our records; return whether that was all."""
-        pump = self._pump
-        pump.collect()
-        while pump.behind:
-            count: int = self._below.write_ready(pump.behind)
-            if not count:
-                return False
-            pump.took(count)
-        return True
+    # Without blocking, for a connection that tasks share
 
     async def wait(self, write: bool, timeout: float | None) -> bool:
         """Do as `WorksWithoutBlocking.wait` does."""
@@ -307,26 +202,14 @@ class AsyncTLSStream(AsyncNetworkStream):
         ready: bool = await self._below.wait(write or bool(self._pump.behind), timeout)
         return ready
 
-    def wake(self) -> None:
-        """Do as `WorksWithoutBlocking.wake` does."""
-        self._below.wake()
-
     def has_arrived(self) -> bool:
         """Return whether there is something to read, if only a record of TLS itself."""
         return self._pump.holds or self._pump.ended or bool(self._below.has_arrived())
 
     # Ending, and facts
 
-    def close(self) -> None:
-        """Close the stream, or note that it has to be awaited (see `closing`)."""
-        close_stream(self._below)
-
     async def aclose(self) -> None:
         await self._below.aclose()
-
-    def abort(self) -> None:
-        """End what another task is doing on this stream; it has to close it then."""
-        abort(self._below)
 
     async def start_tls(
         self,
@@ -335,10 +218,6 @@ class AsyncTLSStream(AsyncNetworkStream):
         timeout: float | None = None,
     ) -> AsyncNetworkStream:
         return await AsyncTLSStream.begin(self, ssl_context, server_hostname, timeout)
-
-    def keep_session(self) -> None:
-        """Keep the TLS session for the next connection to this peer; once data was read."""
-        keep_session(*self._resumable, self._pump.tls)
 
     def get_extra_info(self, info: str) -> Any:
         if info == "ssl_object":
@@ -352,18 +231,12 @@ class AsyncTLSStream(AsyncNetworkStream):
         not."""
         if self._pump.ended or self._pump.tls.pending():
             return True
-        if self.read_ready is None:
+        take: Any = self.read_ready
+        if take is None:
             return self._pump.has_input or bool(self._below.get_extra_info("is_readable"))
         # Read, not asked: the stream below would answer by throwing a byte away, since nothing
         # reads an idle connection.
         try:
-            return self._read_ready(1) is not None
+            return take(1) is not None
         except NetworkError:
             return True
-
-    def __repr__(self) -> str:
-        return f"<httpcore.AsyncTLSStream [{self.peer}]>"
-
-
-def _left(deadline: float | None) -> float | None:
-    return None if deadline is None else max(0.0, deadline - time.monotonic())

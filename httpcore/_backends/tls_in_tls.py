@@ -16,29 +16,13 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from .._core.tls_pump import RECORD_SIZE, TLSPump
-from .._exceptions import (
-    MAYBE_PROCESSED,
-    ConnectTimeout,
-    NetworkError,
-    ReadError,
-    ReadTimeout,
-    TimeoutException,
-    TLSError,
-    WriteError,
-)
-from .._ssl import explain_handshake
+from .._core.tls_pump import RECORD_SIZE
+from .._exceptions import NetworkError, ReadTimeout, TimeoutException
 from .base import NetworkStream
-from .interrupt import abort
-from .tcp import seconds
-from .tls_begin import wrap_bio
-from .tls_sessions import forget_session, keep_session, offer_session, session_key
-
-# How OpenSSL says that the peer has ended: with close_notify, and without.
-_ENDS = (ssl.SSLZeroReturnError, ssl.SSLEOFError)
+from .tls_records import TLSRecords, left
 
 
-class TLSInTLSStream(NetworkStream):
+class TLSInTLSStream(TLSRecords, NetworkStream):
     """A TLS session on top of another stream, which it owns.
 
     Parameters:
@@ -52,7 +36,7 @@ class TLSInTLSStream(NetworkStream):
     Raises ConnectTimeout, TLSError; the stream below is closed then.
     """
 
-    __slots__ = ("_below", "_pump", "_resumable", "peer")
+    __slots__ = ()
 
     def __init__(
         self,
@@ -61,35 +45,15 @@ class TLSInTLSStream(NetworkStream):
         server_hostname: str | None,
         timeout: float | None,
     ) -> None:
-        self._below: Any = below
-        self.peer: str = getattr(below, "peer", "the peer")
-        key = session_key(ssl_context, server_hostname, self.peer)
+        self._set_below(below, ssl_context, server_hostname)
         try:
-            incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-            tls = wrap_bio(ssl_context, incoming, outgoing, server_hostname=server_hostname)
-            self._pump = TLSPump(tls, incoming, outgoing, ssl.SSLWantReadError, _ENDS)
-            # The context may have been changed meanwhile, before this was made by it or after.
-            if key != session_key(ssl_context, server_hostname, self.peer):
-                key = None
-            self._resumable = ssl_context, key
-            offer_session(ssl_context, key, tls)
-            self._carry(tls.do_handshake, timeout)
+            self._begin_session(server_hostname)
+            self._carry(self._pump.tls.do_handshake, timeout)
         except BaseException as exc:
-            below.close()
-            forget_session(ssl_context, key)
-            if isinstance(exc, TimeoutException):
-                raise ConnectTimeout(
-                    f"TLS handshake with {self.peer} timed out: not done within {seconds(timeout)}"
-                ) from exc
-            if isinstance(exc, (OSError, ValueError, NetworkError)):
-                text = f"TLS handshake with {self.peer} failed: {exc}{explain_handshake(exc)}"
-                raise TLSError(text) from exc
-            raise
-
-    @property
-    def unclean_eof(self) -> bool:
-        """Return whether the peer ended without close_notify."""
-        return self._pump.unclean_eof
+            error = self._end_handshake(exc, timeout)
+            if error is None:
+                raise
+            raise error from exc
 
     def _carry(self, action: Callable[[], Any], timeout: float | None) -> Any:
         """Return the result of `action`, with records carried to and fro until it is done.
@@ -108,12 +72,12 @@ class TLSInTLSStream(NetworkStream):
             self._flush(deadline)
             if done:
                 return result
-            self._pump.feed(self._below.read(RECORD_SIZE, _left(deadline)))
+            self._pump.feed(self._below.read(RECORD_SIZE, left(deadline)))
 
     def _flush(self, deadline: float | None) -> None:
         records = self._pump.urgent()
         if records:
-            self._below.write(records, _left(deadline))
+            self._below.write(records, left(deadline))
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
         try:
@@ -132,11 +96,6 @@ class TLSInTLSStream(NetworkStream):
         self._pump.note_read(count)
         return count
 
-    def _end_or_raise(self, exc: ssl.SSLError) -> bytes:
-        if self._pump.note_end(exc):
-            return b""
-        raise ReadError(f"read from {self.peer} failed: {exc}") from exc
-
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
         view, pump = memoryview(buffer), self._pump
         try:
@@ -147,10 +106,8 @@ class TLSInTLSStream(NetworkStream):
             view = view[pump.settle() :]
             while view:
                 view = view[self._carry(lambda: pump.tls.write(view), timeout) :]  # noqa: B023
-        except ssl.SSLError as exc:
-            raise WriteError(f"write to {self.peer} failed: {exc}") from exc
-        except (NetworkError, TimeoutException) as exc:
-            exc.phase = MAYBE_PROCESSED  # records before this one may have arrived
+        except (ssl.SSLError, NetworkError, TimeoutException) as exc:
+            self._note_failed_write(exc)
             raise
 
     def write_until_readable(
@@ -165,7 +122,7 @@ class TLSInTLSStream(NetworkStream):
                 if self._has_input():
                     return sent
                 if listening is None and not pump.behind:
-                    self.write(bytes(buffer[sent:]), _smaller(timeout, _left(until)))
+                    self.write(bytes(buffer[sent:]), _smaller(timeout, left(until)))
                     return len(buffer)
                 pump.claim(buffer[sent:])
                 pump.took(listening(memoryview(pump.collect()), timeout, until))
@@ -173,10 +130,8 @@ class TLSInTLSStream(NetworkStream):
                     sent += pump.settle()
         except ssl.SSLWantReadError:
             return sent  # TLS itself wants to be answered first
-        except ssl.SSLError as exc:
-            raise WriteError(f"write to {self.peer} failed: {exc}") from exc
-        except (NetworkError, TimeoutException) as exc:
-            exc.phase = MAYBE_PROCESSED  # as in `write`
+        except (ssl.SSLError, NetworkError, TimeoutException) as exc:
+            self._note_failed_write(exc)
             raise
         return sent
 
@@ -200,73 +155,6 @@ class TLSInTLSStream(NetworkStream):
         ready: bool = pump.holds or self._below.wait(write or bool(pump.behind), timeout)
         return ready
 
-    def wake(self) -> None:
-        """Do as `WorksWithoutBlocking.wake` does."""
-        self._below.wake()
-
-    def read_ready(self, max_bytes: int) -> bytes | None:
-        """Do as `WorksWithoutBlocking.read_ready` does. What TLS itself has to say to that is sent,
-        too."""
-        pump = self._pump
-        while True:
-            try:
-                done, data = pump.try_step(lambda: pump.tls.read(max_bytes))
-            except ssl.SSLError as exc:
-                self._push_answers()  # the alert that says why
-                return self._end_or_raise(exc)
-            if done:
-                pump.note_read(len(data))
-                found: bytes = data
-                return found
-            self._push_answers()
-            records = self._below.read_ready(RECORD_SIZE)
-            if records is None:
-                pump.holds = False
-                return None
-            pump.feed(records)
-
-    def write_ready(self, buffer: bytes | memoryview) -> int:
-        """Do as `WorksWithoutBlocking.write_ready` does. A record counts when the stream below has
-        all of it."""
-        view = memoryview(buffer)
-        sent = 0
-        try:
-            while sent < len(view):
-                self._pump.claim(view[sent:])
-                if not self._push():
-                    return sent
-                sent += self._pump.settle()
-        except ssl.SSLError as exc:
-            raise WriteError(f"write to {self.peer} failed: {exc}") from exc
-        except WriteError as exc:
-            if sent:  # else the peer has no whole record that it could act on
-                exc.phase = MAYBE_PROCESSED
-            raise
-        return sent
-
-    def _push_answers(self) -> None:
-        """Send what TLS has to say to what came. If that fails, the next write will, too."""
-        with contextlib.suppress(WriteError):
-            self._push()
-
-    def _push(self) -> bool:
-        """Give the stream below what it takes of our records; return whether that was all."""
-        pump = self._pump
-        pump.collect()
-        while pump.behind:
-            count: int = self._below.write_ready(pump.behind)
-            if not count:
-                return False
-            pump.took(count)
-        return True
-
-    def close(self) -> None:
-        self._below.close()
-
-    def abort(self) -> None:
-        """End what another thread is doing on this stream; it has to close it then."""
-        abort(self._below)
-
     def start_tls(
         self,
         ssl_context: ssl.SSLContext,
@@ -274,10 +162,6 @@ class TLSInTLSStream(NetworkStream):
         timeout: float | None = None,
     ) -> NetworkStream:
         return TLSInTLSStream(self, ssl_context, server_hostname, timeout)
-
-    def keep_session(self) -> None:
-        """Keep the TLS session for the next connection to this peer; once data was read."""
-        keep_session(*self._resumable, self._pump.tls)
 
     def get_extra_info(self, info: str) -> Any:
         if info == "ssl_object":
@@ -300,13 +184,6 @@ class TLSInTLSStream(NetworkStream):
         except NetworkError:
             return True
         return True
-
-    def __repr__(self) -> str:
-        return f"<httpcore.TLSInTLSStream [{self.peer}]>"
-
-
-def _left(deadline: float | None) -> float | None:
-    return None if deadline is None else max(0.0, deadline - time.monotonic())
 
 
 def _smaller(first: float | None, second: float | None) -> float | None:
