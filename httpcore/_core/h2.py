@@ -317,13 +317,13 @@ class Codec:
         self.changes = 0
         self._streams: dict[int, Stream] = {}
         self._next_id = 1
-        self._first_untold = 1  # the number of the first stream that h2 does not know of
+        self._first_unopened = 1  # the number of the first stream that is not open in h2
         self._updates_due = 0  # WINDOW_UPDATE frames that what we have sent may bring
         self._failed = False
         self._window = CONNECTION_WINDOW
         self._rest = b""  # the beginning of a frame
         self._in_block = False  # between HEADERS and END_HEADERS
-        self._for_h2: list[bytes] = []  # frames that h2 was not told yet
+        self._for_h2: list[bytes] = []  # frames that h2 has not received yet
         self._allowance = float(CONTROL_BURST)
         self._counted_at = 0.0  # seconds; when the allowance was last looked at
         self.out: list[bytes] = []
@@ -440,40 +440,42 @@ class Codec:
             self.out.append(_FRAME_HEADER.pack(len(piece) << 8 | kind, flags, number) + piece)
             kind, flags = CONTINUATION, 0
 
-    def _tell_of_streams(self) -> None:
-        """Let h2 know of the streams that were opened since it last had to: of those that are still
-        open, and of the highest number, so that it knows which ones are gone.
+    def _open_in_h2(self) -> None:
+        """Open in h2 the streams that were opened here since the last call: those that are still
+        open, and the one of the highest number, by which h2 sees which ones have ended.
 
         A stream is the same to h2 now as it would have been when it was opened: h2 sees neither
         the heads nor the bodies of responses, and every frame that it does see comes after this.
         """
-        if self._first_untold == self._next_id or self._failed:
+        if self._first_unopened == self._next_id or self._failed:
             return
         self._collect()
-        untold = [stream for stream in self._streams.values() if stream.id >= self._first_untold]
-        for stream in untold:
+        unopened = [
+            stream for stream in self._streams.values() if stream.id >= self._first_unopened
+        ]
+        for stream in unopened:
             fields = [(b":method", stream.method)]
             self._h2.send_headers(stream.id, fields, end_stream=stream.sent_all)
         last = self._next_id - 2
         if last not in self._streams:
             self._h2.send_headers(last, [(b":method", b"GET")], end_stream=True)
             del self._h2.streams[last]
-        self._first_untold = self._next_id
+        self._first_unopened = self._next_id
         self._h2.clear_outbound_data_buffer()  # it was sent long ago
 
     def send_window(self, stream: Stream) -> int:
         """Bytes of the body that may be sent now, at most one frame; 0 for a stream that ended."""
         if not self.is_open(stream):
             return 0
-        if stream.id >= self._first_untold:
-            self._tell_of_streams()
+        if stream.id >= self._first_unopened:
+            self._open_in_h2()
         window: int = self._h2.local_flow_control_window(stream.id)
         frame: int = self._h2.max_outbound_frame_size
         return max(0, min(window, frame))
 
     def send_data(self, stream: Stream, data: bytes, end: bool = False) -> None:
         """Send `data`, no more than `send_window` says, as one frame."""
-        self._tell_of_streams()
+        self._open_in_h2()
         self._h2.send_data(stream.id, data, end_stream=end)
         self._collect()
         due = self._updates_due + 2 + len(data) // SENT_PER_UPDATE
@@ -484,7 +486,7 @@ class Codec:
     def end_request(self, stream: Stream) -> None:
         """The request is complete; a stream that has ended already needs not be told."""
         if self.is_open(stream) and not stream.sent_all:
-            self._tell_of_streams()
+            self._open_in_h2()
             self._h2.end_stream(stream.id)
             self._collect()
             self._sent_all(stream)
@@ -521,7 +523,7 @@ class Codec:
             self._collect()
 
     def _reset(self, stream: Stream, code: int) -> None:
-        self._tell_of_streams()
+        self._open_in_h2()
         try:
             self._h2.reset_stream(stream.id, code)
         except h2.exceptions.ProtocolError:
@@ -533,7 +535,7 @@ class Codec:
     def _forget(self, stream: Stream) -> None:
         """This stream does not count any more, here or there."""
         self._streams.pop(stream.id, None)
-        if stream.id >= self._first_untold:
+        if stream.id >= self._first_unopened:
             return
         at_h2 = self._h2.streams.get(stream.id)
         if at_h2 is not None and not at_h2.closed:
@@ -896,7 +898,7 @@ class Codec:
             self._charge(now, f"of type {kind}")
 
     def _tell_h2(self, now: float) -> None:
-        self._tell_of_streams()
+        self._open_in_h2()
         data = b"".join(self._for_h2)
         self._for_h2.clear()
         for event in self._h2.receive_data(data):

@@ -370,8 +370,8 @@ class HeadWriter:
         self._smallest = self._size
 
     def encode(self, headers: object) -> bytes:
-        """Return a block that says nothing, in place of h2's encoder: h2 is told of streams after
-        their heads were written, and what it writes then is not sent."""
+        """Return any block, in place of h2's encoder: a stream is opened in h2 after its head was
+        written, and what h2 writes for it is not sent."""
         return b"\x82"  # :method: GET
 
 

@@ -1,7 +1,7 @@
 """Heads of HTTP/2 requests: what is remembered of them, and that h2's server reads what was meant.
 
-Owns: `httpcore._core.h2_request`, and that h2, which is told of a stream late, takes it for what it
-would have been. Must not know: sockets, threads.
+Owns: `httpcore._core.h2_request`, and that a stream which is opened late in h2's state machine is
+the same there as one that was opened at once. Must not know: sockets, threads.
 Sources: RFC 9113, RFC 7541; h2's server and hpack's decoder as the reference.
 """
 
@@ -469,15 +469,15 @@ def test_h2s_server_reads_what_was_meant(
         assert any(isinstance(one, h2.events.StreamEnded) for one in seen) == stream.sent_all
 
 
-# --- against the same codec with an h2 that knows all at once ---
+# --- against the same codec, which opens each stream in h2 at once ---
 
 
 class Eager(Codec):
-    """Tells h2 of each stream when it is opened, as if h2 had written its head."""
+    """Opens each stream in h2 at once, as if h2 had written its head."""
 
     def open_stream(self, *args: Any) -> Stream:
         stream = super().open_stream(*args)
-        self._tell_of_streams()
+        self._open_in_h2()
         return stream
 
 
@@ -564,8 +564,9 @@ played_steps = st.one_of(
 
 @settings(bounded, max_examples=examples(1200))
 @given(steps=st.lists(played_steps, max_size=30))
-def test_h2_knows_all_that_it_would_know(steps: list[tuple[Any, ...]]) -> None:
-    """Bytes, streams and errors are the same whether h2 is told at once or when it has to be."""
+def test_a_stream_may_be_opened_late_in_h2(steps: list[tuple[Any, ...]]) -> None:
+    """Bytes, streams and errors are the same whether a stream is opened in h2 at once, or when h2
+    needs it."""
     late, early = Played(Codec("h2")), Played(Eager("h2"))
     opening = [("hear", 4, 0, 0, 0, b""), ("open", b"GET", True)]
     for step in [*opening, *steps]:
@@ -574,12 +575,12 @@ def test_h2_knows_all_that_it_would_know(steps: list[tuple[Any, ...]]) -> None:
         assert late.log == early.log
     if late.codec._failed:
         return
-    late.codec._tell_of_streams()
+    late.codec._open_in_h2()
     assert set(late.codec._h2.streams) == set(early.codec._h2.streams)
     assert late.codec._h2.highest_outbound_stream_id == early.codec._h2.highest_outbound_stream_id
 
 
-def test_h2_is_not_told_of_plain_requests() -> None:
+def test_plain_requests_open_no_stream_in_h2() -> None:
     played = Played(Codec("h2"))
     played.play(("hear", 4, 0, 0, 0, b""))
     for _ in range(3):

@@ -39,7 +39,7 @@ NOW = 100.0
 
 
 class Below(httpcore.NetworkStream):
-    """What a session is told of the stream below it."""
+    """Stands for the stream below a session: tests set how many bytes are not acknowledged."""
 
     unacknowledged: int | None = None
     kept = 0
@@ -444,7 +444,7 @@ def test_what_is_raised_for_a_failure() -> None:
     exchange.deadline = DeadlineMath(1.0, NOW - 1.0)
     exchange.explain(late, body, NOW)
     assert str(late).startswith("total of 1 s is over")
-    body.source = None  # else its end would be told to a connection, which there is not
+    body.source = None  # there is no connection here that could learn of its end
 
 
 def test_the_time_of_a_request() -> None:
