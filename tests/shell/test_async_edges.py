@@ -598,6 +598,13 @@ async def test_two_requests_and_the_end_of_a_connection_by_hand() -> None:
     assert backend.plain.closed and connection.is_closed()
 
 
+async def test_the_end_of_an_http2_connection_whose_stream_has_to_be_awaited() -> None:
+    plain = Plain(httpcore.AsyncMockStream([]), None)
+    connection = httpcore.AsyncHTTP2Connection(ORIGIN, plain)
+    await connection.aclose()
+    assert plain.closed and connection.is_closed()
+
+
 async def test_a_stream_that_nobody_can_use_is_closed() -> None:
     backend = PlainBackend(LookupError("no facts"))
     connection = httpcore.AsyncHTTPConnection(ORIGIN, network_backend=backend)

@@ -247,6 +247,17 @@ async def test_a_server_that_ends_its_side_and_reads_nothing(connect: Connect) -
     assert len(wire.waits) < 10
 
 
+async def test_a_body_that_is_not_asked_for_is_sent_after_a_while(connect: Connect) -> None:
+    """Within the request's total."""
+    wire = AsyncWire()
+    connection = connect(wire)
+    await get(connection)
+    asks = [("Expect", "100-continue")]
+    response = await send(connection, "POST", b"body", asks, timeout={"total": 100.0})
+    assert await response.aread() == b"ok"
+    assert wire.bodies[3] == b"body"
+
+
 # --- reading ---
 
 
@@ -423,6 +434,26 @@ async def test_a_request_that_is_aborted_before_it_is_sent(connect: Connect) -> 
     assert await get(connection) == b"ok"
 
 
+@pytest.mark.parametrize("role", ["reader", "sleeper"])
+async def test_an_abort_just_before_the_wait(role: str, connect: Connect, tasks: Tasks) -> None:
+    """Between the last look and the sleep."""
+    wire = shared()
+    connection = connect(wire)
+    others = await opened(tasks, connection, wire, 1) if role == "sleeper" else []
+
+    def abort_at_once() -> None:
+        for exchange in list(connection.exchanges)[len(others) :]:
+            exchange.aborted = True  # as `abort` does, which then finds nobody
+
+    connection.on_change = abort_at_once
+    connection.changes_reported = -1
+    with pytest.raises(Aborted):
+        await send(connection)
+    for other in others:
+        wire.respond(1)
+        assert await other == b"ok"
+
+
 async def test_all_of_a_connection_is_aborted(connect: Connect, tasks: Tasks) -> None:
     wire = shared(settings=None)
     connection = connect(wire)
@@ -489,6 +520,25 @@ async def test_a_response_that_another_task_closes_while_it_is_read(
     assert await get(connection) == b"ok"
 
 
+async def test_an_exchange_that_ends_while_its_task_reads_for_all(
+    connect: Connect, tasks: Tasks
+) -> None:
+    """It is woken, and another one reads on."""
+    wire = shared(headed)
+    connection = connect(wire)
+    response = await send(connection)
+    reading = tasks.begin(response.aread())
+    await until(lambda: connection.election.reader is not None)
+    wire.answer = silent
+    (other,) = await opened(tasks, connection, wire, 1)
+    exchange: Any = response.stream.source
+    exchange.finish(False, False)
+    error = await error_of(reading)
+    assert isinstance(error, httpcore.ReadError) and "was closed" in str(error)
+    wire.respond(3)
+    assert await other == b"ok"
+
+
 async def test_reading_in_code_that_has_interrupted_the_connection(connect: Connect) -> None:
     """A signal handler that carries out a coroutine by hand: it is refused, and nothing is lost."""
     wire = AsyncWire(headed)
@@ -540,7 +590,7 @@ async def test_a_response_that_is_closed_by_who_has_the_lock(connect: Connect) -
     assert wire.resets == {1: Code.CANCEL}
 
 
-@pytest.mark.parametrize("place", ["open", "first part", "later part"])
+@pytest.mark.parametrize("place", ["open", "upload", "reading", "first part", "later part"])
 async def test_responses_that_are_dropped_while_another_is_carried_out(
     place: str, connect: Connect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -556,7 +606,11 @@ async def test_responses_that_are_dropped_while_another_is_carried_out(
 
         return call
 
-    owner, name = (wire, "write_ready") if place == "open" else (connection.codec, "take")
+    owner, name = {
+        "open": (wire, "write_ready"),
+        "upload": (connection.codec, "send_data"),
+        "reading": (wire, "read_ready"),
+    }.get(place, (connection.codec, "take"))
     if place == "later part":
         response = await send(connection)
         wire.data(3, b"y", end=True)
@@ -564,7 +618,10 @@ async def test_responses_that_are_dropped_while_another_is_carried_out(
     else:
         wire.answer = lambda wire, number: wire.respond(number, b"y")
         monkeypatch.setattr(owner, name, collecting(getattr(owner, name)))
-        response = await send(connection)
+        content = bytes(100_000) if place == "upload" else None
+        for number in (0, 3) if content else ():
+            wire.window(number, 2**20)
+        response = await send(connection, "POST", content)
         assert wire.resets == {1: Code.CANCEL}
     assert await response.aread() == b"y"
     assert wire.resets == {1: Code.CANCEL}
