@@ -16,10 +16,10 @@ import weakref
 from collections.abc import Callable
 from typing import Any
 
-_locks: dict[tuple[int, str], tuple[weakref.ref[Any], str, Callable[[], Any]]] = {}
+_locks: dict[tuple[int, str], tuple[weakref.ref[Any], str, Callable[[], object]]] = {}
 
 
-def renew_in_child(holder: Any, name: str, make: Callable[[], Any]) -> None:
+def renew_in_child(holder: object, name: str, make: Callable[[], object]) -> None:
     """Have the child of a fork set `holder.name` to `make()`, if it is there. The name may have
     dots in it."""
     key = id(holder), name  # the holder may be unhashable

@@ -110,7 +110,7 @@ class Session(_Stock):  # type: ignore[misc]
     # -- settings
 
     def merge_environment_settings(
-        self, url: Any, proxies: Any, stream: Any, verify: Any, cert: Any
+        self, url: object, proxies: Any, stream: object, verify: object, cert: object
     ) -> dict[str, Any]:
         """Return the settings of a request, merged with those of the session and of the
         environment, as requests does."""
@@ -173,7 +173,7 @@ class Session(_Stock):  # type: ignore[misc]
 # When a method of requests' may be left out
 
 
-def _follows_stock(session: Any) -> bool:
+def _follows_stock(session: object) -> bool:
     """Return whether what is below `Session` is requests' own session, with its own methods."""
     cls = type(session)
     if cls is not Session:
@@ -195,7 +195,7 @@ def _is_plain(session: Any) -> bool:
     )
 
 
-def _is_usual_call(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+def _is_usual_call(args: tuple[object, ...], kwargs: dict[str, object]) -> bool:
     """Return whether `_request` can be called with these arguments."""
     if len(args) > 2:
         return False
@@ -210,21 +210,21 @@ def _is_usual_call(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
 def _request(
     self: Any,
     method: str,
-    url: Any,
-    params: Any = None,
-    data: Any = None,
+    url: object,
+    params: object = None,
+    data: object = None,
     headers: Any = None,
-    cookies: Any = None,
-    files: Any = None,
-    auth: Any = None,
-    timeout: Any = None,
+    cookies: object = None,
+    files: object = None,
+    auth: object = None,
+    timeout: object = None,
     allow_redirects: bool = True,
     proxies: Any = None,
-    hooks: Any = None,
+    hooks: object = None,
     stream: bool | None = None,
-    verify: Any = None,
-    cert: Any = None,
-    json: Any = None,
+    verify: object = None,
+    cert: object = None,
+    json: object = None,
 ) -> requests.Response | None:
     """Do what `request` does where nothing was replaced; None where requests must do it."""
     parts = split_url(url)
@@ -271,7 +271,7 @@ def _prepare(
 
 
 def _merge(
-    session: Any, url: PlainURL, proxies: Any, stream: Any, verify: Any, cert: Any
+    session: Any, url: PlainURL, proxies: Any, stream: object, verify: object, cert: object
 ) -> dict[str, Any] | None:
     """Do what `merge_environment_settings` does; None where requests must do it."""
     own = session.proxies
@@ -377,7 +377,7 @@ def _follow(
     return response
 
 
-def _merged(given: Any, own: Any) -> Any:
+def _merged(given: object, own: object) -> object:
     """Do what `requests.sessions.merge_setting` does."""
     if own is None:
         return given

@@ -92,16 +92,16 @@ class Arguments(NamedTuple):
     """What a `requests.Request` holds, beside method, URL and cookies."""
 
     headers: Any
-    files: Any
-    data: Any
-    json: Any
-    params: Any
-    auth: Any
-    cookies: Any
-    hooks: Any
+    files: object
+    data: object
+    json: object
+    params: object
+    auth: object
+    cookies: object
+    hooks: object
 
 
-def split_url(url: Any) -> PlainURL | None:
+def split_url(url: object) -> PlainURL | None:
     """Return `url` and its parts where it is plain, else None."""
     if type(url) is not str:
         return None
