@@ -82,14 +82,14 @@ READ_AT_ONCE = 262144
 
 
 class AsyncHTTP2Connection(Session, AsyncConnectionInterface):
-    """An open HTTP/2 connection that can be driven by hand. Thread-safe: several requests at once,
-    from any threads.
+    """An open HTTP/2 connection that can be driven by hand. Several requests at once, from tasks of
+    the event loop in which it was made.
 
     Parameters:
         origin: who is at the other end.
         stream: the open `AsyncNetworkStream`; the connection owns it. With `wait`, `read_ready` and
-            `write_ready` (see `SyncStream`) it is used without ever blocking; else with its
-            blocking methods, and then a request that is cancelled ends up to a second later.
+            `write_ready` (see `AsyncioStream`) only readiness is waited for; else its `read` and
+            `write` are awaited, and a request that a `CancelToken` ends may take a second longer.
         keepalive_expiry: seconds it may be idle before `has_expired`; None for ever.
         ping_interval: seconds of silence, while a response is waited for, after which a PING is
             sent; None for never. Some servers count unasked PINGs as abuse.
@@ -138,7 +138,7 @@ class AsyncHTTP2Connection(Session, AsyncConnectionInterface):
     # Requests
 
     async def handle_async_request(self, request: Request) -> Response:
-        """Send `request` and return its response, the body unread. Thread-safe.
+        """Send `request` and return its response, the body unread.
 
         Raises:
             ConnectionNotAvailable: no stream is free, or the connection takes no new ones;

@@ -416,7 +416,8 @@ def test_modules_that_texts_name_exist() -> None:
     missing = set()
     for path in texts:
         for room, name in re.findall(
-            r"`(?:httpcore[./])?(_core|_sync|_backends|_testing|_cli)[./](\w+)", path.read_text()
+            r"`(?:httpcore[./])?(_core|_shared|_sync|_async|_backends|_testing|_cli)[./](\w+)",
+            path.read_text(),
         ):
             folder = ROOT / "httpcore" / room
             if not ((folder / f"{name}.py").exists() or (folder / name).is_dir()):
