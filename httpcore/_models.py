@@ -411,9 +411,10 @@ class Proxy:
             self.headers.insert(0, (b"Proxy-Authorization", b"Basic " + credentials))
 
     def __repr__(self) -> str:
-        host = self.url.host.decode("ascii", "backslashreplace")
+        url = self.url
+        host = host_header(url.scheme, url.host, url.port).decode("ascii", "backslashreplace")
         secret = f", auth=(…, {SECURE!r})" if self.auth else ""
-        return f"<{self.__class__.__name__} [{host}:{self.url.port}{secret}]>"
+        return f"<{self.__class__.__name__} [{host}{secret}]>"
 
 
 def _user_info(url: bytes | str) -> tuple[bytes, bytes] | None:

@@ -16,7 +16,7 @@ from ._exceptions import (
     UnsupportedProtocol,
 )
 from ._redact import redact_target, redact_url
-from .rules import CACHED_HOSTS, DEFAULT_PORTS, labels_fit
+from .rules import CACHED_HOSTS, DEFAULT_PORTS, host_and_port, labels_fit
 
 MAX_PORT = 65535  # 16 bits, RFC 9293 section 3.1
 
@@ -191,9 +191,8 @@ class Origin:
 
     def __str__(self) -> str:
         host = self.host.decode("ascii", "backslashreplace")
-        if ":" in host:
-            host = f"[{host}]"
-        return f"{self.scheme.decode('ascii', 'backslashreplace')}://{host}:{self.port}"
+        scheme = self.scheme.decode("ascii", "backslashreplace")
+        return f"{scheme}://{host_and_port(host, self.port)}"
 
     def __repr__(self) -> str:
         return f"<Origin {self}>"

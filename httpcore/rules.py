@@ -79,8 +79,17 @@ def host_and_port(host: str, port: int) -> str:
 @lru_cache(maxsize=CACHED_HOSTS)
 def host_header(scheme: bytes, host: bytes, port: int | None) -> bytes:
     """Return the value of the field Host: the port only when it is not the scheme's own."""
-    if b":" in host:
-        host = b"[%b]" % host.partition(b"%")[0]  # a zone id is local
     if port is None or port == DEFAULT_PORTS.get(scheme):
-        return host
-    return b"%b:%d" % (host, port)
+        return _in_brackets(host)
+    return connect_target(host, port)
+
+
+def connect_target(host: bytes, port: int) -> bytes:
+    """Return the target of a CONNECT request, which always has a port."""
+    return b"%b:%d" % (_in_brackets(host), port)
+
+
+def _in_brackets(host: bytes) -> bytes:
+    """Return `host` as the other side is to read it: IPv6 in brackets, without the zone, which is
+    local (RFC 6874 section 4)."""
+    return b"[%b]" % host.partition(b"%")[0] if b":" in host else host

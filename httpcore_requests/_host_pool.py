@@ -36,7 +36,7 @@ from urllib3.util.retry import Retry
 
 import httpcore
 from httpcore.redact import without_query
-from httpcore.rules import host_header, labels_fit
+from httpcore.rules import host_and_port, host_header, labels_fit
 
 from . import _replaced, _unix
 from ._errors import FAILURES, NOT_SENT, LocationParseError, make_error
@@ -139,7 +139,7 @@ class HostPool(PoolShape):
         """Settle where requests go, which way they take, and what errors call the peer."""
         scheme, host = self.scheme, self.host
         if self._uds is None:
-            self.peer = f"{host}:{self.port}"
+            self.peer = host_and_port(host, self.port or DEFAULT_PORTS[scheme])
             check_host(host)
         else:
             scheme, self.host, self.port = FORWARDED, self._uds, None

@@ -31,6 +31,7 @@ from .._exceptions import (
     WriteError,
     WriteTimeout,
 )
+from ..rules import host_and_port
 from .async_tcp import look_up
 from .async_tls import AsyncTLSStream
 from .base import SOCKET_OPTION, AsyncNetworkBackend, AsyncNetworkStream
@@ -150,7 +151,7 @@ class AnyIOBackend(AsyncNetworkBackend):
         socket_options: Iterable[SOCKET_OPTION] | None = None,
     ) -> AsyncNetworkStream:
         """Do as `SyncBackend.connect_tcp` does; with a `resolver`, one address after the other."""
-        name = f"{host}:{port}"
+        name = host_and_port(host, port)
         end = None if timeout is None else time.monotonic() + timeout
         addresses = [host]
         if self._resolver is not None and not is_literal(host):

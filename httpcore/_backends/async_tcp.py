@@ -19,6 +19,7 @@ from collections.abc import Iterable
 
 from .._core.happy_eyeballs import Address, Race, interleave
 from .._exceptions import ConnectError, ConnectTimeout
+from ..rules import host_and_port
 from .base import SOCKET_OPTION
 from .event_loops import EventLoop
 from .interrupt import clear_task_waker, set_task_waker
@@ -77,15 +78,14 @@ async def open_tcp(
     race = AsyncConnectRace(loop, interleave(found), local_address, options)
     try:
         return await race.run(end)
-    except TimeoutError as exc:
-        # The system's own has a number: without a limit of ours it is an answer like any other.
-        if exc.errno is None:
-            raise ConnectTimeout(
-                f"connect to {host}:{port} ({race.tried}) timed out after {seconds(timeout)}"
-            ) from exc
-        raise ConnectError(f"connect to {host}:{port} ({race.tried}) failed: {exc}") from exc
     except OSError as exc:
-        raise ConnectError(f"connect to {host}:{port} ({race.tried}) failed: {exc}") from exc
+        where = host_and_port(host, port)
+        # The system's own has a number: without a limit of ours it is an answer like any other.
+        if isinstance(exc, TimeoutError) and exc.errno is None:
+            raise ConnectTimeout(
+                f"connect to {where} ({race.tried}) timed out after {seconds(timeout)}"
+            ) from exc
+        raise ConnectError(f"connect to {where} ({race.tried}) failed: {exc}") from exc
 
 
 class AsyncConnectRace:

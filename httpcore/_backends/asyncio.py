@@ -27,6 +27,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from .._core.limits import READ_SIZE
+from ..rules import host_and_port
 from .async_sockets import AsyncSocketStream
 from .async_tcp import connect_unix, look_up, open_tcp
 from .asyncio_loop import AsyncioLoop
@@ -463,7 +464,7 @@ class AsyncioBackend(AsyncNetworkBackend):
             self._resolver,
             lookup_time,
         )
-        stream = AsyncioStream(sock, f"{host}:{port}", native)
+        stream = AsyncioStream(sock, host_and_port(host, port), native)
         stream.lookup_time = lookup_time[0]
         return stream
 

@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from .._exceptions import ConnectTimeout, ReadError, ReadTimeout, WriteTimeout
+from ..rules import host_and_port
 from .base import (
     SOCKET_OPTION,
     AsyncNetworkBackend,
@@ -271,7 +272,7 @@ class MockBackend(_MockBackend, NetworkBackend):
         local_address: str | None = None,
         socket_options: Iterable[SOCKET_OPTION] | None = None,
     ) -> NetworkStream:
-        return self._connect(f"{host}:{port}", timeout)
+        return self._connect(host_and_port(host, port), timeout)
 
     def connect_unix_socket(
         self,
@@ -347,7 +348,7 @@ class AsyncMockBackend(_MockBackend, AsyncNetworkBackend):
         local_address: str | None = None,
         socket_options: Iterable[SOCKET_OPTION] | None = None,
     ) -> AsyncNetworkStream:
-        return await self._connect(f"{host}:{port}", timeout)
+        return await self._connect(host_and_port(host, port), timeout)
 
     async def connect_unix_socket(
         self,

@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterable
 from functools import partial
 
 from .._exceptions import ReadError
+from ..rules import host_and_port
 from .base import SOCKET_OPTION, NetworkBackend, NetworkStream
 from .fork import close_in_child
 from .interrupt import clear_waker, set_waker, shut_down
@@ -337,7 +338,7 @@ class SyncBackend(NetworkBackend):
         options = [*default_options(), *(socket_options or ())]
         lookup_time: list[float] = []
         sock = open_tcp(host, port, timeout, local_address, options, self._resolver, lookup_time)
-        stream = SyncStream(sock, f"{host}:{port}")
+        stream = SyncStream(sock, host_and_port(host, port))
         stream.lookup_time = lookup_time[0]
         return stream
 

@@ -21,6 +21,7 @@ from collections.abc import Callable, Iterable
 from .._core.deadline import uncounted
 from .._core.happy_eyeballs import ATTEMPT_DELAY, Address, Race, interleave
 from .._exceptions import ConnectError, ConnectTimeout, NameResolutionError
+from ..rules import host_and_port
 from .base import SOCKET_OPTION
 from .fork import close_in_child
 from .interrupt import clear_waker, set_waker, shut_down
@@ -58,12 +59,13 @@ def open_tcp(
     try:
         return race.run(deadline)
     except OSError as exc:
+        where = host_and_port(host, port)
         # Without a limit of ours, a TimeoutError is the system's answer like any other.
         if timeout is not None and isinstance(exc, (TimeoutError, BlockingIOError)):
             raise ConnectTimeout(
-                f"connect to {host}:{port} ({race.tried}) timed out after {seconds(timeout)}"
+                f"connect to {where} ({race.tried}) timed out after {seconds(timeout)}"
             ) from exc
-        raise ConnectError(f"connect to {host}:{port} ({race.tried}) failed: {exc}") from exc
+        raise ConnectError(f"connect to {where} ({race.tried}) failed: {exc}") from exc
 
 
 def begin_socket(

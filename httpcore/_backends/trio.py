@@ -21,6 +21,7 @@ from typing import Any
 
 import trio
 
+from ..rules import host_and_port
 from .async_sockets import FAIR_SHARE, AsyncSocketStream
 from .async_tcp import connect_unix, look_up, open_tcp
 from .base import SOCKET_OPTION, AsyncNetworkBackend, AsyncNetworkStream
@@ -281,7 +282,7 @@ class TrioBackend(AsyncNetworkBackend):
             self._resolver,
             lookup_time,
         )
-        stream = TrioStream(sock, f"{host}:{port}", token)
+        stream = TrioStream(sock, host_and_port(host, port), token)
         stream.lookup_time = lookup_time[0]
         return stream
 

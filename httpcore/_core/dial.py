@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 from .._exceptions import ConnectError, ConnectTimeout, ProxyConnectError, ProxyConnectTimeout
 from .._settings import SOCKET_OPTION, SSLContext
 from .._url import MAX_PORT, check_host
+from ..rules import host_and_port
 from . import http_proxy as _proxy
 from . import socks as _socks
 from .http_proxy import SOCKS, ProxyHop, Read, Rename, Resolve, T, TraceEvent, Write
@@ -113,7 +114,7 @@ def _attempt(plan: Plan, host: str) -> Script[Dialed]:
         target = plan.address or host
         stream = yield OpenTCP(target, plan.port, plan.local_address, plan.socket_options)
         if plan.address is not None:
-            yield Rename(stream, f"{host}:{plan.port}")
+            yield Rename(stream, host_and_port(host, plan.port))
     known = "h2" if plan.protocols == HTTP2_ONLY else None
     if plan.ssl_context is None:
         return Dialed(stream, known)

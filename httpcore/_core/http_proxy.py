@@ -31,7 +31,13 @@ from .._models import HeaderList, HeaderTypes, Proxy, Request, to_headers
 from .._settings import SSLContext
 from .._trace import Details
 from .._url import URL, Origin
-from ..rules import DEFAULT_PORTS, MAX_SOCKS_FIELD, fits_socks_field, host_header
+from ..rules import (
+    DEFAULT_PORTS,
+    MAX_SOCKS_FIELD,
+    connect_target,
+    fits_socks_field,
+    host_header,
+)
 from .h1 import Head, HeadReader, encode_request
 
 T = TypeVar("T")
@@ -213,9 +219,7 @@ def connect(stream: object, hop: ProxyHop, host: bytes, port: int) -> Script[Non
     Raises ProxyError: it refused (`status`, `headers` and `body` say how), ended or broke HTTP;
     ProxyConnectTimeout.
     """
-    if b":" in host:
-        host = b"[%b]" % host.partition(b"%")[0]  # a zone is local, RFC 6874 section 4
-    target = b"%b:%d" % (host, port)
+    target = connect_target(host, port)
     what = f"CONNECT {target.decode('ascii')} at the proxy {hop}"
     headers = list(hop.headers)
     try:

@@ -75,6 +75,8 @@ from itertools import islice
 from sys import maxsize
 from typing import Any, NamedTuple, Protocol
 
+from ..rules import host_and_port
+
 DIALING = "DIALING"  # reserved for its owner, which is opening the connection
 ACTIVE = "ACTIVE"  # its owner is using the connection
 IDLE = "IDLE"  # without an owner: open, and waiting for the next request
@@ -193,9 +195,9 @@ class Slot:
         self._due = _FOREVER  # when the heap of expiries will look at it; never after `expires`
 
     def __repr__(self) -> str:
-        host = self.route.host.decode("ascii", "replace")
+        where = host_and_port(self.route.host.decode("ascii", "replace"), self.route.port)
         shares = "" if self.shares is None else f", shares {len(self.shares)}/{self.streams}"
-        return f"<Slot [{host}:{self.route.port}, {self.state}, served {self.served}{shares}]>"
+        return f"<Slot [{where}, {self.state}, served {self.served}{shares}]>"
 
 
 class Share:

@@ -158,6 +158,12 @@ def test_all_that_failed_are_named(closed_port: int) -> None:
     assert isinstance(caught.value.__cause__, ConnectionRefusedError)
 
 
+@pytest.mark.parametrize("timeout", [None, 5.0])
+def test_an_address_is_named_in_brackets(closed_port: int, timeout: float | None) -> None:
+    with pytest.raises(httpcore.ConnectError, match=rf"^connect to \[::1\]:{closed_port} \(::1\)"):
+        httpcore.SyncBackend().connect_tcp("::1", closed_port, timeout)
+
+
 def test_the_timeout_covers_the_whole_race(closed_port: int, holes: Callable[..., None]) -> None:
     hosts = [f"127.0.0.{number}" for number in (1, 2, 3, 4)]
     holes(closed_port, *hosts)

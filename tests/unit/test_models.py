@@ -607,6 +607,8 @@ def test_proxy() -> None:
     assert proxy.headers == [(b"A", b"1")]
     assert (proxy.auth, proxy.ssl_context) == (None, None)
     assert repr(proxy) == "<Proxy [proxy:8080]>"
+    assert repr(httpcore.Proxy("http://[::1]:8080")) == "<Proxy [[::1]:8080]>"
+    assert repr(httpcore.Proxy("socks5://proxy")) == "<Proxy [proxy]>"
 
 
 def test_proxy_with_credentials_hides_them() -> None:

@@ -6,6 +6,7 @@ Owns: `httpcore.rules`. Must not know: who uses them.
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -22,6 +23,10 @@ STATED = [
     sorted(rules.HTTP2_FIRST),
     sorted(rules.UNTRUSTED, key=repr),
 ]
+
+
+#: `{host}:{port}` in an f-string, and the same in bytes.
+HOST_AND_PORT = re.compile(r"host\}\]?:\{|b\"(\[%b\]|%b:%d)\" %")
 
 
 def collections(tree: ast.AST) -> Iterator[list[object]]:
@@ -49,7 +54,8 @@ def test_each_rule_is_stated_once(path: Path) -> None:
     for values in collections(tree):
         assert values not in STATED
     assert not {443, 1080, 63} & {*numbers(tree)}, "a default port, or the limit of a label"
-    assert 'f"[{host}]:{port}"' not in path.read_text()
+    if path.name != "_url.py":  # the text of a whole URL
+        assert not HOST_AND_PORT.search(path.read_text()), "use host_and_port() or host_header()"
 
 
 @pytest.mark.parametrize(
