@@ -1,7 +1,7 @@
 """TLS over another asynchronous stream, on a server in memory.
 
-Owns: `httpcore._backends.async_tls`: the order of records, and what each failure becomes. Must not
-know: sockets and event loops (`test_async_streams`), what is said to a proxy.
+Owns: `httpcore._backends.async_tls` and `tls_records`: the order of records, and what each failure
+becomes. Must not know: sockets and event loops (`test_async_streams`), what is said to a proxy.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 import httpcore
-from httpcore._backends import async_tls
+from httpcore._backends import tls_records
 from httpcore._backends.async_tls import AsyncTLSStream
 from httpcore.exceptions import TLSError
 from tests.support.far_end import AsyncFarEnd, spoil
@@ -33,7 +33,7 @@ async def near_end(
 ) -> Any:
     below: Any = far_end
     stream = await AsyncTLSStream.begin(below, client_tls_context, "localhost", None)
-    assert stream._read_ready(100) is None  # tickets
+    assert stream.read_ready(100) is None  # tickets
     return stream
 
 
@@ -92,16 +92,16 @@ async def test_a_context_that_is_changed_while_a_session_begins(
     far_end: AsyncFarEnd, client_tls_context: ssl.SSLContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its session is none to be resumed: nobody knows by which settings it was checked."""
-    real = async_tls.wrap_bio
+    real = tls_records.wrap_bio
 
     def changing(context: ssl.SSLContext, *arguments: Any, **options: Any) -> Any:
         context.maximum_version = ssl.TLSVersion.TLSv1_2
         return real(context, *arguments, **options)
 
     kept: list[Any] = []
-    monkeypatch.setattr(async_tls, "wrap_bio", changing)
-    monkeypatch.setattr(async_tls, "session_key", lambda context, *_: context.maximum_version)
-    monkeypatch.setattr(async_tls, "keep_session", lambda context, key, tls: kept.append(key))
+    monkeypatch.setattr(tls_records, "wrap_bio", changing)
+    monkeypatch.setattr(tls_records, "session_key", lambda context, *_: context.maximum_version)
+    monkeypatch.setattr(tls_records, "keep_session", lambda context, key, tls: kept.append(key))
     below: Any = far_end
     stream = await AsyncTLSStream.begin(below, client_tls_context, "localhost", None)
     stream.keep_session()
@@ -131,7 +131,7 @@ async def test_what_tls_answers_is_sent(far_end: AsyncFarEnd, near_end: AsyncTLS
     far_end.room = 0
     assert near_end.write_ready(b"x") == 0
     far_end.room = None
-    assert near_end._read_ready(100) is None
+    assert near_end.read_ready(100) is None
     assert far_end.received == b"x"
     assert near_end.write_ready(b"x") == 1
     assert far_end.received == b"x"
@@ -145,7 +145,7 @@ async def test_failures_without_waiting(far_end: AsyncFarEnd, near_end: AsyncTLS
     assert caught.value.phase == "not_sent"  # type: ignore[attr-defined]  # no whole record
     # What there is to say cannot be said; what the peer says is read all the same.
     far_end.server.write(b"word")
-    assert near_end._read_ready(100) == b"word"
+    assert near_end.read_ready(100) == b"word"
     far_end.failure = None
     assert near_end.write_ready(b"x") == 1
     real = far_end.write_ready
@@ -165,7 +165,7 @@ async def test_records_that_are_none(far_end: AsyncFarEnd, near_end: AsyncTLSStr
     """The peer is told why, by an alert."""
     far_end._out.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
     with pytest.raises(httpcore.ReadError, match="failed"):
-        near_end._read_ready(100)
+        near_end.read_ready(100)
     assert near_end.get_extra_info("is_readable")  # in no state to be used again
     assert "ALERT" in str(far_end.alert)
 
@@ -177,9 +177,9 @@ async def test_an_end(notify: bool, far_end: AsyncFarEnd, near_end: AsyncTLSStre
         with contextlib.suppress(ssl.SSLError):
             far_end.server.unwrap()
     far_end.ended = True
-    assert near_end._read_ready(100) == b"last words"
+    assert near_end.read_ready(100) == b"last words"
     for _ in range(2):
-        assert near_end._read_ready(100) == b""
+        assert near_end.read_ready(100) == b""
     assert near_end.unclean_eof is not notify
     assert near_end.has_arrived() and near_end.get_extra_info("is_readable")
 
@@ -199,7 +199,7 @@ async def test_the_rest_of_a_record_goes_first(
     far_end.room = None
     await near_end.write(data[sent:], 1.0)
     assert far_end.received == data
-    assert near_end._read_ready(100) == b"!"
+    assert near_end.read_ready(100) == b"!"
 
 
 async def test_failures_while_listening(far_end: AsyncFarEnd, near_end: AsyncTLSStream) -> None:

@@ -15,7 +15,7 @@ import pytest
 import trustme
 
 import httpcore
-from httpcore._backends import tls_in_tls
+from httpcore._backends import tls_records
 from httpcore._backends.tls_in_tls import TLSInTLSStream
 from httpcore.exceptions import ProxyConnectError, TLSError
 from tests.support import PATIENCE, tls
@@ -445,16 +445,16 @@ def test_a_context_that_is_changed_while_a_session_begins(
     far_end: FarEnd, client_tls_context: ssl.SSLContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its session is none to be resumed: nobody knows by which settings it was checked."""
-    real = tls_in_tls.wrap_bio
+    real = tls_records.wrap_bio
 
     def changing(context: ssl.SSLContext, *arguments: Any, **options: Any) -> Any:
         context.maximum_version = ssl.TLSVersion.TLSv1_2
         return real(context, *arguments, **options)
 
     kept: list[Any] = []
-    monkeypatch.setattr(tls_in_tls, "wrap_bio", changing)
-    monkeypatch.setattr(tls_in_tls, "session_key", lambda context, *_: context.maximum_version)
-    monkeypatch.setattr(tls_in_tls, "keep_session", lambda context, key, tls: kept.append(key))
+    monkeypatch.setattr(tls_records, "wrap_bio", changing)
+    monkeypatch.setattr(tls_records, "session_key", lambda context, *_: context.maximum_version)
+    monkeypatch.setattr(tls_records, "keep_session", lambda context, key, tls: kept.append(key))
     TLSInTLSStream(far_end, client_tls_context, "localhost", None).keep_session()
     assert kept == [None]
 
