@@ -20,6 +20,7 @@ import re
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
+from functools import partial
 from http.client import HTTPMessage
 from pathlib import Path
 from random import Random
@@ -428,8 +429,8 @@ def draw_program(draw: Random) -> Program:
 # -- running
 
 
-class Told(httpcore_requests.HTTPAdapter):
-    """Writes down what it is given, and answers what it is told to."""
+class ListedAnswers(httpcore_requests.HTTPAdapter):
+    """Writes down what it is given, and answers with `answers` in their order."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -484,7 +485,7 @@ def _stock_raw(status: int, headers: list[tuple[str, str]], body: bytes) -> Any:
 
 #: What sessions mount while they are compared: one adapter, as making some takes longer than all
 #: else.
-told = Told()
+adapter = ListedAnswers()
 
 
 class Runner:
@@ -505,7 +506,7 @@ class Runner:
         os.environ["HOME"] = str(self.home)
         try:
             session = make()
-            session.adapters = OrderedDict([("https://", told), ("http://", told)])
+            session.adapters = OrderedDict([("https://", adapter), ("http://", adapter)])
             return [self._step(session, *step) for step in program]
         finally:
             for name in _NETRC:
@@ -513,10 +514,13 @@ class Runner:
             _restore(before)
 
     def _step(self, session: Any, kind: str, arguments: tuple[Any, ...]) -> Any:
-        told.records = []
+        adapter.records = []
         given: dict[str, Any] = {}
         try:
-            result = getattr(self, "_" + kind.replace(" ", "_"))(session, given, *arguments)
+            if kind in CALLS:
+                result = self._call(session, kind, given, *arguments)
+            else:
+                result = getattr(self, "_" + kind.replace(" ", "_"))(session, *arguments)
             outcome: Any = ("returned", describe(result))
         except Exception as exc:
             outcome = (
@@ -527,107 +531,70 @@ class Runner:
             )
         if kind not in CALLS:
             return kind, outcome
-        return kind, outcome, told.records, described_pairs(given), described_session(session)
+        return kind, outcome, adapter.records, described_pairs(given), described_session(session)
 
     # -- steps
 
-    def _set_headers(self, session: Any, _: Any, pairs: list[Any]) -> None:
+    def _set_headers(self, session: Any, pairs: list[Any]) -> None:
         for name, value in pairs:
             session.headers[name] = value
 
-    def _set_cookies(self, session: Any, _: Any, cookies: list[Any]) -> None:
+    def _set_cookies(self, session: Any, cookies: list[Any]) -> None:
         for name, value, more in cookies:
             session.cookies.set_cookie(create_cookie(name, value, **more))
 
-    def _set_variable(self, session: Any, _: Any, name: str, value: str | None) -> None:
+    def _set_variable(self, session: Any, name: str, value: str | None) -> None:
         if value is None:
             os.environ.pop(name, None)
         else:
             os.environ[name] = value.replace("{home}", str(self.home))
 
-    def _write_netrc(self, session: Any, _: Any, name: str, there: bool) -> None:
+    def _write_netrc(self, session: Any, name: str, there: bool) -> None:
         if there:
             (self.home / name).write_text(_NETRC[name])
         else:
             (self.home / name).unlink(missing_ok=True)
 
-    def _set_attribute(self, session: Any, _: Any, name: str, make: Callable[[], Any]) -> None:
+    def _set_attribute(self, session: Any, name: str, make: Callable[[], Any]) -> None:
         if name == "policy":
             session.cookies.set_policy(_POLICIES[make()]())
         else:
             setattr(session, name, make())
 
-    def _request(
+    def _call(
         self,
         session: Any,
+        kind: str,
         given: dict[str, Any],
         method: Any,
         url: Any,
         arguments: Any,
         answers: Any,
     ) -> Any:
-        told.answers = list(answers)
-        given.update({name: make() for name, make in arguments.items()})
-        return session.request(method, url, **given)
-
-    def _get(
-        self,
-        session: Any,
-        given: dict[str, Any],
-        method: Any,
-        url: Any,
-        arguments: Any,
-        answers: Any,
-    ) -> Any:
-        told.answers = list(answers)
-        given.update({name: make() for name, make in arguments.items()})
-        return session.get(url, **given)
-
-    def _prepare(
-        self,
-        session: Any,
-        given: dict[str, Any],
-        method: Any,
-        url: Any,
-        arguments: Any,
-        answers: Any,
-    ) -> Any:
+        """Call the method of `session` that `kind` stands for. Its keywords are left in `given`,
+        also when it raises."""
+        adapter.answers = list(answers)
         made = {name: make() for name, make in arguments.items()}
+        if kind == "merge":
+            given.update({name: made.get(name) for name in _OF_ENVIRONMENTS})
+            return session.merge_environment_settings(url, **given)
+        if kind in ("request", "get"):
+            given.update(made)
+            call = partial(session.request, method) if kind == "request" else session.get
+            return call(url, **given)
         given.update({name: made[name] for name in made if name in _OF_REQUESTS})
-        return session.prepare_request(requests.Request(method, url, **given))
-
-    def _send(
-        self,
-        session: Any,
-        given: dict[str, Any],
-        method: Any,
-        url: Any,
-        arguments: Any,
-        answers: Any,
-    ) -> Any:
-        told.answers = list(answers)
-        prepared = self._prepare(session, given, method, url, arguments, answers)
-        more = {name: make() for name, make in arguments.items() if name not in _OF_REQUESTS}
+        prepared = session.prepare_request(requests.Request(method, url, **given))
+        if kind == "prepare":
+            return prepared
+        more = {name: made[name] for name in made if name not in _OF_REQUESTS}
         given.update(more)
         return session.send(prepared, **more)
-
-    def _merge(
-        self,
-        session: Any,
-        given: dict[str, Any],
-        method: Any,
-        url: Any,
-        arguments: Any,
-        answers: Any,
-    ) -> Any:
-        made = {name: make() for name, make in arguments.items()}
-        given.update({name: made.get(name) for name in ("proxies", "stream", "verify", "cert")})
-        return session.merge_environment_settings(url, **given)
 
 
 #: Steps that make the session do something; after others nothing has to be looked at.
 CALLS = frozenset(["request", "get", "prepare", "send", "merge"])
 
+_OF_ENVIRONMENTS = ("proxies", "stream", "verify", "cert")
 _OF_REQUESTS = frozenset(["params", "data", "headers", "cookies", "files", "auth", "hooks", "json"])
 
 
@@ -667,7 +634,7 @@ def frozen(*modules: Any) -> Iterator[None]:
         patch.setattr(time, "time", lambda: NOW)
         patch.setattr("urllib3.filepost.choose_boundary", lambda: "boundary")
         for module in modules:
-            patch.setattr(module, "HTTPAdapter", lambda: told)
+            patch.setattr(module, "HTTPAdapter", lambda: adapter)
         for name in list(os.environ):
             patch.delenv(name)
         yield
@@ -725,7 +692,7 @@ def _describe_response(response: Any) -> Any:
         describe(response.request),
         [(r.url, r.status_code, r._next is None) for r in response.history],
         describe(response._next), describe(response.cookies), type(response.elapsed),
-        response.__dict__.get("replaced"), type(response.raw), response.connection is told,
+        response.__dict__.get("replaced"), type(response.raw), response.connection is adapter,
     )  # fmt: skip
 
 
