@@ -32,16 +32,17 @@ from httpcore._backends.clock import Deadline
 from httpcore._backends.closing import close_rest
 from httpcore._backends.interrupt import abort
 from httpcore._backends.trio import TrioStream
+from tests.support import PATIENCE
 from tests.support.http2 import Link as FrameLink
 from tests.support.http2 import ServeH2
 from tests.support.proxies import ProxyServer
 from tests.support.servers import LocalServer, Peer, ScriptedServer, pattern
+from tests.support.streams import MockEnd, Puppet
 from tests.support.tasks import Tasks, in_thread, on_asyncio, until
 from tests.support.threads import Worker
 
 pytestmark = pytest.mark.anyio
 
-LATE = 20.0  # seconds; a limit that is never reached
 SOON = 0.05  # seconds; a limit that is always reached
 BIG = 4_000_000  # bytes: more than the buffers of a connection hold
 
@@ -71,36 +72,6 @@ class Link(NamedTuple):
     kind: str
     stream: Any
     far: Any
-
-
-class MockEnd:
-    """The far end of a mock stream: its script, and what was written."""
-
-    def __init__(self, stream: Any) -> None:
-        self.stream = stream
-
-    def send(self, data: bytes) -> None:
-        self.stream._buffer.append(data)
-
-    def recv_exactly(self, size: int) -> bytes:
-        written = b"".join(self.stream.written)
-        assert len(written) == size
-        return written
-
-    def close(self) -> None:
-        """Nothing: its script ends by itself."""
-
-
-class Puppet:
-    """A server whose connections are used by the test itself."""
-
-    def __init__(self) -> None:
-        self.peers: list[Peer] = []
-
-    def __call__(self, peer: Peer) -> None:
-        done = peer.server.event()
-        self.peers.append(peer)
-        done.wait()
 
 
 @pytest.fixture(params=OFFERED)
@@ -134,22 +105,22 @@ async def link(
         backend = httpcore.AsyncLoggingBackend()
     with contextlib.ExitStack() as stack:
         at = stack.enter_context(ProxyServer(tls=tls)) if kind == "tls in tls" else server
-        stream: Any = await backend.connect_tcp(at.host, at.port, LATE)
+        stream: Any = await backend.connect_tcp(at.host, at.port, PATIENCE)
         if kind in WITH_TLS:
-            stream = await stream.start_tls(client_tls_context, "localhost", LATE)
+            stream = await stream.start_tls(client_tls_context, "localhost", PATIENCE)
         if kind == "tls in tls":
-            await stream.write(b"CONNECT 127.0.0.1:%d HTTP/1.1\r\n\r\n" % server.port, LATE)
-            assert (await stream.read(4096, LATE)).startswith(b"HTTP/1.1 200")
-            stream = await stream.start_tls(client_tls_context, "localhost", LATE)
+            await stream.write(b"CONNECT 127.0.0.1:%d HTTP/1.1\r\n\r\n" % server.port, PATIENCE)
+            assert (await stream.read(4096, PATIENCE)).startswith(b"HTTP/1.1 200")
+            stream = await stream.start_tls(client_tls_context, "localhost", PATIENCE)
         elif kind == "upgraded":
             stream = AsyncUpgradedStream(stream, b"")
         elif kind == "deadline":
-            stream = AsyncDeadlineStream(stream, Deadline(LATE))
+            stream = AsyncDeadlineStream(stream, Deadline(PATIENCE))
         await until(lambda: puppet.peers)
         far = puppet.peers.pop()
         if kind in WITH_TLS:  # TLS 1.3 sends tickets after the handshake: bytes, but no data
             far.send(b"!")
-            assert await stream.read(1, LATE) == b"!"
+            assert await stream.read(1, PATIENCE) == b"!"
         elif kind == "recording":
             await leave_http(stream, far)
         yield Link(kind, stream, far)
@@ -170,7 +141,7 @@ async def leave_http(stream: Any, far: Peer) -> None:
 async def read_exactly(stream: Any, size: int) -> bytes:
     data = b""
     while len(data) < size:
-        part = await stream.read(min(65536, size - len(data)), LATE)
+        part = await stream.read(min(65536, size - len(data)), PATIENCE)
         assert part
         data += part
     return data
@@ -195,19 +166,19 @@ on_sockets = pytest.mark.parametrize("kind", ON_SOCKETS, indirect=True)
 
 async def test_short_reads_and_the_end(link: Link) -> None:
     link.far.send(b"abcdef")
-    assert await link.stream.read(2, LATE) == b"ab"
+    assert await link.stream.read(2, PATIENCE) == b"ab"
     assert await read_exactly(link.stream, 4) == b"cdef"
     link.far.close()
-    assert await link.stream.read(10, LATE) == b""
+    assert await link.stream.read(10, PATIENCE) == b""
     assert not getattr(link.stream, "unclean_eof", False)
 
 
 async def test_writing_much(link: Link) -> None:
     taking = Worker(lambda: link.far.recv_exactly(BIG)) if link.kind != "mock" else None
-    await link.stream.write(pattern(BIG), LATE)
+    await link.stream.write(pattern(BIG), PATIENCE)
     got = link.far.recv_exactly(BIG) if taking is None else await in_thread(taking.result)
     assert got == pattern(BIG)
-    await link.stream.write(b"", LATE)
+    await link.stream.write(b"", PATIENCE)
 
 
 @on_sockets
@@ -230,7 +201,7 @@ async def test_a_read_that_timed_out_can_be_done_again(link: Link) -> None:
 @on_sockets
 async def test_a_read_that_was_cancelled_can_be_done_again(link: Link, tasks: Tasks) -> None:
     for size in (1, 100):
-        reading = tasks.begin(link.stream.read(size, LATE))
+        reading = tasks.begin(link.stream.read(size, PATIENCE))
         await anyio.sleep(0.01)
         reading.cancel()
         await reading.end()
@@ -251,11 +222,11 @@ async def test_a_write_that_nobody_takes_times_out(link: Link) -> None:
 async def test_whether_it_is_readable(link: Link) -> None:
     assert not link.stream.get_extra_info("is_readable")
     link.far.send(b"ab")
-    assert await link.stream.read(1, LATE) == b"a"
-    assert await link.stream.read(1, LATE) == b"b"
+    assert await link.stream.read(1, PATIENCE) == b"a"
+    assert await link.stream.read(1, PATIENCE) == b"b"
     assert not link.stream.get_extra_info("is_readable")
     link.far.close()
-    assert await link.stream.read(1, LATE) == b""
+    assert await link.stream.read(1, PATIENCE) == b""
     assert link.stream.get_extra_info("is_readable")
 
 
@@ -263,15 +234,15 @@ async def test_closing_more_than_once(link: Link) -> None:
     await link.stream.aclose()
     await link.stream.aclose()
     with pytest.raises(httpcore.ReadError):
-        await link.stream.read(1, LATE)
+        await link.stream.read(1, PATIENCE)
     if link.kind != "mock":
         with pytest.raises(httpcore.WriteError):
-            await link.stream.write(b"x" * 100, LATE)
+            await link.stream.write(b"x" * 100, PATIENCE)
 
 
 @on_sockets
 async def test_closing_while_another_task_reads(link: Link, tasks: Tasks) -> None:
-    reading = tasks.begin(link.stream.read(1, LATE))
+    reading = tasks.begin(link.stream.read(1, PATIENCE))
     await anyio.sleep(0.01)
     await link.stream.aclose()
     with contextlib.suppress(httpcore.ReadError):
@@ -280,7 +251,7 @@ async def test_closing_while_another_task_reads(link: Link, tasks: Tasks) -> Non
 
 @on_sockets
 async def test_abort_ends_the_read_of_another_task(link: Link, tasks: Tasks) -> None:
-    reading = tasks.begin(link.stream.read(1, LATE))
+    reading = tasks.begin(link.stream.read(1, PATIENCE))
     await anyio.sleep(0.01)
     await in_thread(abort, link.stream)
     with contextlib.suppress(httpcore.ReadError):
@@ -289,7 +260,7 @@ async def test_abort_ends_the_read_of_another_task(link: Link, tasks: Tasks) -> 
 
 @on_sockets
 async def test_two_tasks_that_read(link: Link, tasks: Tasks) -> None:
-    both = [tasks.begin(link.stream.read(1, LATE)) for _ in range(2)]
+    both = [tasks.begin(link.stream.read(1, PATIENCE)) for _ in range(2)]
     await until(lambda: any(each.ended for each in both))
     refused, reading = sorted(both, key=lambda each: not each.ended)
     with pytest.raises((RuntimeError, httpcore.ReadError)):
@@ -304,11 +275,11 @@ async def test_two_tasks_that_write(listening: bool, link: Link, tasks: Tasks) -
     """The second is refused, by an exception that stands alone."""
     takes_much(link)
     stream = link.stream
-    writing = tasks.begin(stream.write(bytes(16 * BIG), LATE))
+    writing = tasks.begin(stream.write(bytes(16 * BIG), PATIENCE))
     await anyio.sleep(0.01)
     write = stream.write_until_readable if listening else stream.write
     with pytest.raises(RuntimeError, match=r"another task is writing to 127\.0\.0\.1"):
-        await write(memoryview(bytes(16 * BIG)), LATE)
+        await write(memoryview(bytes(16 * BIG)), PATIENCE)
     writing.cancel()
     await writing.end()
 
@@ -316,13 +287,13 @@ async def test_two_tasks_that_write(listening: bool, link: Link, tasks: Tasks) -
 @pytest.mark.parametrize("kind", ["plain"], indirect=True)
 async def test_listening_while_another_task_reads(link: Link, tasks: Tasks) -> None:
     takes_much(link)
-    reading = tasks.begin(link.stream.read(1, LATE))
+    reading = tasks.begin(link.stream.read(1, PATIENCE))
     await anyio.sleep(0.01)
     if on_asyncio():  # there the loop reads for both
         reading.cancel()
         return
     with pytest.raises(RuntimeError, match="another task is reading"):
-        await link.stream.write_until_readable(memoryview(bytes(16 * BIG)), LATE)
+        await link.stream.write_until_readable(memoryview(bytes(16 * BIG)), PATIENCE)
     reading.cancel()
     await reading.end()
 
@@ -330,7 +301,7 @@ async def test_listening_while_another_task_reads(link: Link, tasks: Tasks) -> N
 @pytest.mark.parametrize("kind", ["plain"], indirect=True)
 async def test_closing_while_another_task_writes(link: Link, tasks: Tasks) -> None:
     takes_much(link)
-    writing = tasks.begin(link.stream.write(bytes(16 * BIG), LATE))
+    writing = tasks.begin(link.stream.write(bytes(16 * BIG), PATIENCE))
     await anyio.sleep(0.01)
     link.stream.close()
     with pytest.raises(httpcore.WriteError):
@@ -343,7 +314,7 @@ async def test_waiting_on_what_is_closed(link: Link) -> None:
     stream = link.stream
     stream.close()
     for write in (False, True):
-        assert await stream.wait(write, LATE)
+        assert await stream.wait(write, PATIENCE)
     with pytest.raises(httpcore.WriteError, match="failed"):
         stream.write_ready(b"x")
 
@@ -360,7 +331,7 @@ async def test_closing_a_stream_on_which_a_wait_begins(
         stream.close()
 
     monkeypatch.setattr(TrioStream, "_until_writable", close_first)
-    assert await stream.wait(True, LATE)
+    assert await stream.wait(True, PATIENCE)
 
 
 @pytest.mark.parametrize("kind", ["plain"], indirect=True)
@@ -368,7 +339,7 @@ async def test_a_handshake_that_waits_for_room(link: Link) -> None:
     """And then for an answer, within what is left of its time."""
     stream = link.stream
     link.far.send(b"!")
-    assert await stream.read(1, LATE) == b"!"
+    assert await stream.read(1, PATIENCE) == b"!"
     steps: list[Exception | None] = [ssl.SSLWantWriteError(), ssl.SSLWantReadError(), None]
 
     def shake_hands() -> None:
@@ -380,11 +351,11 @@ async def test_a_handshake_that_waits_for_room(link: Link) -> None:
 
     sock, stream._sock = stream._sock, SimpleNamespace(do_handshake=shake_hands)
     try:
-        await stream._shake_hands(time.monotonic() + 2 * LATE)
+        await stream._shake_hands(time.monotonic() + 2 * PATIENCE)
     finally:
         stream._sock = sock
     assert steps == []
-    assert await stream.read(5, LATE) == b"hello"
+    assert await stream.read(5, PATIENCE) == b"hello"
 
 
 @on_sockets
@@ -411,28 +382,28 @@ async def test_reading_in_place(link: Link) -> None:
     needs(link, "readinto")
     buffer = bytearray(4)
     link.far.send(b"abc")
-    assert await link.stream.readinto(memoryview(buffer)[:2], LATE) == 2
-    assert await link.stream.readinto(memoryview(buffer)[2:], LATE) == 1
+    assert await link.stream.readinto(memoryview(buffer)[:2], PATIENCE) == 2
+    assert await link.stream.readinto(memoryview(buffer)[2:], PATIENCE) == 1
     assert buffer == b"abc\0"
     with pytest.raises(httpcore.ReadTimeout):
         await link.stream.readinto(memoryview(buffer), SOON)
     sending = Worker(lambda: link.far.send(pattern(BIG)))
     place, count = memoryview(bytearray(BIG)), 0
     while count < BIG:
-        count += await link.stream.readinto(place[count:], LATE)
+        count += await link.stream.readinto(place[count:], PATIENCE)
     assert place == pattern(BIG)
     await in_thread(sending.result)
     link.far.close()
-    assert await link.stream.readinto(memoryview(buffer), LATE) == 0
+    assert await link.stream.readinto(memoryview(buffer), PATIENCE) == 0
     await link.stream.aclose()
     if link.kind in ("plain", "tls"):
         with pytest.raises(httpcore.ReadError):
-            await link.stream.readinto(memoryview(buffer), LATE)
+            await link.stream.readinto(memoryview(buffer), PATIENCE)
 
 
 async def test_writing_some(link: Link) -> None:
     needs(link, "write_some")
-    sent = await link.stream.write_some(memoryview(b"abc"), LATE)
+    sent = await link.stream.write_some(memoryview(b"abc"), PATIENCE)
     assert link.far.recv_exactly(sent) == b"abc"[:sent]
     assert sent > 0
     view = memoryview(pattern(BIG))
@@ -449,7 +420,7 @@ async def test_writing_until_there_is_something_to_read(link: Link) -> None:
     needs(link, "write_until_readable")
     sent = 0
     while sent < 3:  # a record of TLS itself may come first
-        sent += await link.stream.write_until_readable(memoryview(b"abc")[sent:], LATE)
+        sent += await link.stream.write_until_readable(memoryview(b"abc")[sent:], PATIENCE)
         with contextlib.suppress(httpcore.ReadTimeout):
             await link.stream.read(1, 0)
     assert link.far.recv_exactly(3) == b"abc"
@@ -459,19 +430,19 @@ async def test_writing_until_there_is_something_to_read(link: Link) -> None:
     def answer_early() -> bytes:
         got: bytes = link.far.recv_exactly(BIG)
         link.far.send(b"!")
-        assert heard.wait(LATE)
+        assert heard.wait(PATIENCE)
         got += link.far.recv_exactly(size - BIG)
         return got
 
     answering = Worker(answer_early)
     view = memoryview(pattern(size))
-    sent = await link.stream.write_until_readable(view, LATE)
+    sent = await link.stream.write_until_readable(view, PATIENCE)
     assert sent < size
     assert await read_exactly(link.stream, 1) == b"!"
     heard.set()
     while sent < size - 100:
-        sent += await link.stream.write_until_readable(view[sent:], LATE)
-    await link.stream.write(bytes(view[sent:]), LATE)
+        sent += await link.stream.write_until_readable(view[sent:], PATIENCE)
+    await link.stream.write(bytes(view[sent:]), PATIENCE)
     assert await in_thread(answering.result) == view
 
 
@@ -490,7 +461,7 @@ async def test_sending_a_file(link: Link, tmp_path: Path) -> None:
     path = tmp_path / "body"
     path.write_bytes(b"-abc-")
     with path.open("rb") as file:
-        assert await link.stream.send_file(file.fileno(), 1, 3, LATE) == 3
+        assert await link.stream.send_file(file.fileno(), 1, 3, PATIENCE) == 3
     assert link.far.recv_exactly(3) == b"abc"
 
 
@@ -503,20 +474,20 @@ async def test_without_waiting(link: Link) -> None:
     assert not stream.has_arrived()
     link.far.send(b"abcd")
     for part in (b"ab", b"cd"):
-        assert await stream.wait(False, LATE)
+        assert await stream.wait(False, PATIENCE)
         assert stream.has_arrived()
         assert stream.read_ready(2) == part
     assert stream.read_ready(2) is None
     left = memoryview(pattern(BIG))
     taking = Worker(lambda: link.far.recv_exactly(BIG + 3))
     while left:
-        assert await stream.wait(True, LATE)
+        assert await stream.wait(True, PATIENCE)
         left = left[stream.write_ready(left) :]
-    await stream.write(b"end", LATE)
+    await stream.write(b"end", PATIENCE)
     assert await in_thread(taking.result) == pattern(BIG) + b"end"
     link.far.close()
     while (data := stream.read_ready(10)) is None:
-        assert await stream.wait(False, LATE)
+        assert await stream.wait(False, PATIENCE)
     assert data == b""
     assert stream.has_arrived()
     stream.close()
@@ -533,12 +504,12 @@ async def test_waking_who_waits(link: Link, tasks: Tasks, write: bool) -> None:
     while write and (stream.write_ready(pattern(BIG)) or await stream.wait(True, SOON)):
         stream.read_ready(10)
     for wake in (stream.wake, lambda: threading.Thread(target=stream.wake).start()):
-        waiting = tasks.begin(stream.wait(write, LATE))
+        waiting = tasks.begin(stream.wait(write, PATIENCE))
         await anyio.sleep(0.01)
         wake()
         assert await waiting
         stream.wake()  # nobody waits
-        assert await stream.wait(write, LATE)
+        assert await stream.wait(write, PATIENCE)
     assert not await stream.wait(write, SOON)
 
 
@@ -574,11 +545,11 @@ async def test_what_is_no_record(link: Link, way: str) -> None:
 
 async def read_by(way: str, stream: Any) -> None:
     if way == "readinto":
-        await stream.readinto(memoryview(bytearray(9)), LATE)
+        await stream.readinto(memoryview(bytearray(9)), PATIENCE)
     elif way == "read" or stream.read_ready is None:
-        await stream.read(9, LATE)
+        await stream.read(9, PATIENCE)
     else:
-        while await stream.wait(False, LATE):
+        while await stream.wait(False, PATIENCE):
             stream.read_ready(9)
 
 
@@ -587,20 +558,20 @@ async def test_writing_after_a_failure_of_tls(link: Link) -> None:
     stream = link.stream
     await spoil(link)
     with pytest.raises(httpcore.ReadError):
-        await stream.read(9, LATE)
+        await stream.read(9, PATIENCE)
     with pytest.raises(httpcore.WriteError):
-        await stream.write(b"x", LATE)
+        await stream.write(b"x", PATIENCE)
     if stream.read_ready is not None:
         with pytest.raises(httpcore.WriteError):
             stream.write_ready(b"x")
-        assert await stream.write_until_readable(memoryview(b"x"), LATE) == 0  # there is more
+        assert await stream.write_until_readable(memoryview(b"x"), PATIENCE) == 0  # there is more
 
 
 @over_another
 async def test_an_end_without_close_notify(link: Link) -> None:
     # Below TLS: the method of an SSLSocket would forget its session.
     socket.socket.shutdown(link.far.sock, socket.SHUT_WR)
-    assert await link.stream.read(9, LATE) == b""
+    assert await link.stream.read(9, PATIENCE) == b""
     assert link.stream.unclean_eof
 
 
@@ -608,7 +579,7 @@ async def test_an_end_without_close_notify(link: Link) -> None:
 async def test_one_task_reads_while_another_writes(link: Link, tasks: Tasks) -> None:
     echoing = Worker(lambda: link.far.send(link.far.recv_exactly(BIG)))
     reading = tasks.begin(read_exactly(link.stream, BIG))
-    await link.stream.write(pattern(BIG), LATE)
+    await link.stream.write(pattern(BIG), PATIENCE)
     assert await reading == pattern(BIG)
     await in_thread(echoing.result)
 
@@ -622,16 +593,16 @@ async def test_connecting_that_fails(
 ) -> None:
     network = backend()
     with pytest.raises(httpcore.ConnectError, match=rf"connect to 127\.0\.0\.1:{closed_port}"):
-        await network.connect_tcp("127.0.0.1", closed_port, LATE)
+        await network.connect_tcp("127.0.0.1", closed_port, PATIENCE)
     with pytest.raises(httpcore.ConnectTimeout, match=r"timed out after 0\.05 s"):
         await network.connect_tcp(*black_hole, SOON)
     with pytest.raises(httpcore.ConnectError, match=r"connect to unix:.* failed"):
-        await network.connect_unix_socket(str(tmp_path / "none"), LATE)
+        await network.connect_unix_socket(str(tmp_path / "none"), PATIENCE)
     with pytest.raises(httpcore.ConnectError, match="NUL inside"):
-        await network.connect_unix_socket("a\0b", LATE)
+        await network.connect_unix_socket("a\0b", PATIENCE)
     if backend is AutoBackend:  # anyio leaves a socket open then
         with pytest.raises(httpcore.ConnectError, match="failed"):
-            await network.connect_tcp("127.0.0.1", closed_port, LATE, "192.0.2.1")
+            await network.connect_tcp("127.0.0.1", closed_port, PATIENCE, "192.0.2.1")
 
 
 @pytest.mark.parametrize("way", ["answered", "refused"])
@@ -652,7 +623,7 @@ async def test_an_attempt_that_ends_at_once(way: str, monkeypatch: pytest.Monkey
     monkeypatch.setattr(async_tcp, "begin_socket", begin)
     number = errno.ETIMEDOUT if way == "answered" else errno.EACCES
     with pytest.raises(httpcore.ConnectError, match=os.strerror(number)) as caught:
-        await AutoBackend().connect_tcp("127.0.0.1", 9, LATE)
+        await AutoBackend().connect_tcp("127.0.0.1", 9, PATIENCE)
     assert not isinstance(caught.value, httpcore.ConnectTimeout)
     assert [sock.fileno() for sock in made] == [-1]
 
@@ -667,7 +638,7 @@ async def test_waiting_for_a_unix_socket_is_cancelled(tmp_path: Path, tasks: Tas
                 sock = filling.enter_context(socket.socket(socket.AF_UNIX))
                 sock.setblocking(False)
                 sock.connect(path)
-        waiting = tasks.begin(AutoBackend().connect_unix_socket(path, LATE))
+        waiting = tasks.begin(AutoBackend().connect_unix_socket(path, PATIENCE))
         await anyio.sleep(0.01)
         waiting.cancel()
         await waiting.end()
@@ -682,15 +653,15 @@ async def test_what_a_backend_is_asked_for(
     assert await found.resolve("name.test", 80) == ["192.0.2.1", "127.0.0.1"]
     await found.sleep(0)
     network = backend(lambda host, port, timeout: ["127.0.0.1"])
-    stream = await network.connect_tcp("name.test", server.port, LATE, None, [(1, 2, 1)])
+    stream = await network.connect_tcp("name.test", server.port, PATIENCE, None, [(1, 2, 1)])
     assert stream.peer == f"name.test:{server.port}"
     await stream.aclose()
     with pytest.raises((httpcore.ConnectError, OSError)):
-        await network.connect_tcp("127.0.0.1", server.port, LATE, None, [(1, 9999, 1)])
+        await network.connect_tcp("127.0.0.1", server.port, PATIENCE, None, [(1, 9999, 1)])
     with LocalServer(uds=tmp_path / "socket") as at_path:
-        stream = await network.connect_unix_socket(str(tmp_path / "socket"), LATE, [(1, 2, 1)])
+        stream = await network.connect_unix_socket(str(tmp_path / "socket"), PATIENCE, [(1, 2, 1)])
         await stream.write(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
-        assert (await stream.read(100, LATE)).startswith(b"HTTP/1.1 200")
+        assert (await stream.read(100, PATIENCE)).startswith(b"HTTP/1.1 200")
         await stream.aclose()
         assert at_path.accepted == 1
 
@@ -699,7 +670,7 @@ async def test_what_a_backend_is_asked_for(
 async def test_a_handshake_that_fails(link: Link, client_tls_context: ssl.SSLContext) -> None:
     link.far.send(b"this is no TLS")
     with pytest.raises((httpcore.ConnectError, httpcore.ReadError), match="TLS handshake"):
-        await link.stream.start_tls(client_tls_context, "localhost", LATE)
+        await link.stream.start_tls(client_tls_context, "localhost", PATIENCE)
     await close_rest()
 
 
@@ -716,7 +687,7 @@ async def test_a_handshake_that_takes_too_long(
 async def test_a_handshake_that_is_cancelled(
     link: Link, client_tls_context: ssl.SSLContext, tasks: Tasks
 ) -> None:
-    handshake = tasks.begin(link.stream.start_tls(client_tls_context, "localhost", LATE))
+    handshake = tasks.begin(link.stream.start_tls(client_tls_context, "localhost", PATIENCE))
     await anyio.sleep(0.01)
     handshake.cancel()
     await handshake.end()

@@ -24,11 +24,12 @@ from httpcore._backends.fork import ForkedStream
 from httpcore._backends.interrupt import abort
 from httpcore._backends.upgraded import UpgradedStream
 from httpcore._backends.wrapped import ForwardingStream
+from tests.support import PATIENCE
 from tests.support.proxies import ProxyServer
 from tests.support.servers import Peer, ScriptedServer, pattern
+from tests.support.streams import MockEnd, Puppet
 from tests.support.threads import Worker
 
-LATE = 20.0  # seconds; a limit that is never reached
 SOON = 0.05  # seconds; a limit that is always reached
 BIG = 4_000_000  # bytes: more than the buffers of a connection hold
 
@@ -78,42 +79,6 @@ class Link(NamedTuple):
     far: Any
 
 
-class MockEnd:
-    """The far end of a mock stream: its script, and what was written."""
-
-    def __init__(self, stream: Any) -> None:
-        self.stream = stream
-
-    def send(self, data: bytes) -> None:
-        self.stream._buffer.append(data)
-
-    def recv_exactly(self, size: int) -> bytes:
-        written = b"".join(self.stream.written)
-        assert len(written) == size
-        return written
-
-    def close(self) -> None:
-        """Nothing: its script ends by itself."""
-
-
-class Puppet:
-    """A server whose connections are used by the test itself."""
-
-    def __init__(self) -> None:
-        self._peers: list[Peer] = []
-        self._came = threading.Semaphore(0)
-
-    def __call__(self, peer: Peer) -> None:
-        done = peer.server.event()
-        self._peers.append(peer)
-        self._came.release()
-        done.wait()
-
-    def peer(self) -> Peer:
-        assert self._came.acquire(timeout=LATE)
-        return self._peers.pop()
-
-
 @pytest.fixture(params=OFFERED)
 def kind(request: pytest.FixtureRequest) -> str:
     name: str = request.param
@@ -138,10 +103,10 @@ def link(
     stream: Any
     if kind == "tls in tls":
         with ProxyServer(tls=tls) as proxy:
-            stream = httpcore.SyncBackend().connect_tcp(proxy.host, proxy.port, LATE)
+            stream = httpcore.SyncBackend().connect_tcp(proxy.host, proxy.port, PATIENCE)
             stream = start_tls(stream, request)
-            stream.write(b"CONNECT 127.0.0.1:%d HTTP/1.1\r\n\r\n" % server.port, LATE)
-            assert stream.read(4096, LATE).startswith(b"HTTP/1.1 200")
+            stream.write(b"CONNECT 127.0.0.1:%d HTTP/1.1\r\n\r\n" % server.port, PATIENCE)
+            assert stream.read(4096, PATIENCE).startswith(b"HTTP/1.1 200")
             stream = start_tls(stream, request)
             far = puppet.peer()
             take_tickets(stream, far)
@@ -153,13 +118,15 @@ def link(
         "recording": lambda: httpcore.RecordingBackend(None, tmp_path / "c.jsonl"),
         "logging": httpcore.LoggingBackend,
     }
-    stream = backends.get(kind, httpcore.SyncBackend)().connect_tcp("127.0.0.1", server.port, LATE)
+    stream = backends.get(kind, httpcore.SyncBackend)().connect_tcp(
+        "127.0.0.1", server.port, PATIENCE
+    )
     if with_tls:
         stream = start_tls(stream, request)
     elif kind == "upgraded":
         stream = UpgradedStream(stream, b"")
     elif kind == "deadline":
-        stream = DeadlineStream(stream, Deadline(LATE))
+        stream = DeadlineStream(stream, Deadline(PATIENCE))
     far = puppet.peer()
     if with_tls:
         take_tickets(stream, far)
@@ -172,7 +139,7 @@ def link(
 def take_tickets(stream: Any, far: Peer) -> None:
     """TLS 1.3 sends some after the handshake: bytes, but no data."""
     far.send(b"!")
-    assert stream.read(1, LATE) == b"!"
+    assert stream.read(1, PATIENCE) == b"!"
 
 
 def leave_http(stream: Any, far: Peer) -> None:
@@ -186,13 +153,13 @@ def leave_http(stream: Any, far: Peer) -> None:
 
 def start_tls(stream: Any, request: pytest.FixtureRequest) -> Any:
     context: ssl.SSLContext = request.getfixturevalue("client_tls_context")
-    return stream.start_tls(context, "localhost", LATE)
+    return stream.start_tls(context, "localhost", PATIENCE)
 
 
 def read_exactly(stream: Any, size: int) -> bytes:
     data = b""
     while len(data) < size:
-        part = stream.read(min(65536, size - len(data)), LATE)
+        part = stream.read(min(65536, size - len(data)), PATIENCE)
         assert part
         data += part
     return data
@@ -217,16 +184,16 @@ on_sockets = pytest.mark.parametrize("kind", ON_SOCKETS, indirect=True)
 
 def test_short_reads_and_the_end(link: Link) -> None:
     link.far.send(b"abcdef")
-    assert link.stream.read(2, LATE) == b"ab"
+    assert link.stream.read(2, PATIENCE) == b"ab"
     assert read_exactly(link.stream, 4) == b"cdef"
     link.far.close()
-    assert link.stream.read(10, LATE) == b""
+    assert link.stream.read(10, PATIENCE) == b""
     assert not getattr(link.stream, "unclean_eof", False)
 
 
 def test_writing_much(link: Link) -> None:
     taking = Worker(lambda: link.far.recv_exactly(BIG)) if link.kind != "mock" else None
-    link.stream.write(pattern(BIG), LATE)
+    link.stream.write(pattern(BIG), PATIENCE)
     got = link.far.recv_exactly(BIG) if taking is None else taking.result()
     assert got == pattern(BIG)
 
@@ -253,12 +220,12 @@ def test_a_write_that_nobody_takes_times_out(link: Link) -> None:
 def test_whether_it_is_readable(link: Link) -> None:
     assert not link.stream.get_extra_info("is_readable")
     link.far.send(b"ab")
-    assert link.stream.read(1, LATE) == b"a"
+    assert link.stream.read(1, PATIENCE) == b"a"
     assert link.stream.get_extra_info("is_readable")
-    assert link.stream.read(1, LATE) == b"b"
+    assert link.stream.read(1, PATIENCE) == b"b"
     assert not link.stream.get_extra_info("is_readable")
     link.far.close()
-    assert link.stream.read(1, LATE) == b""
+    assert link.stream.read(1, PATIENCE) == b""
     assert link.stream.get_extra_info("is_readable")
 
 
@@ -266,7 +233,7 @@ def test_closing_more_than_once(link: Link) -> None:
     link.stream.close()
     link.stream.close()
     with pytest.raises(httpcore.ReadError):
-        link.stream.read(1, LATE)
+        link.stream.read(1, PATIENCE)
 
 
 @on_sockets
@@ -275,10 +242,10 @@ def test_abort_ends_the_read_of_another_thread(link: Link) -> None:
 
     def read() -> Any:
         reading.set()
-        return link.stream.read(1, LATE)
+        return link.stream.read(1, PATIENCE)
 
     worker = Worker(read)
-    assert reading.wait(LATE)
+    assert reading.wait(PATIENCE)
     abort(link.stream)
     try:
         assert worker.result() == b""
@@ -321,18 +288,18 @@ def test_reading_in_place(link: Link) -> None:
     needs(link, capabilities.ReadsInPlace)
     buffer = bytearray(4)
     link.far.send(b"abc")
-    assert link.stream.readinto(memoryview(buffer)[:2], LATE) == 2
-    assert link.stream.readinto(memoryview(buffer)[2:], LATE) == 1
+    assert link.stream.readinto(memoryview(buffer)[:2], PATIENCE) == 2
+    assert link.stream.readinto(memoryview(buffer)[2:], PATIENCE) == 1
     assert buffer == b"abc\0"
     with pytest.raises(httpcore.ReadTimeout):
         link.stream.readinto(memoryview(buffer), SOON)
     link.far.close()
-    assert link.stream.readinto(memoryview(buffer), LATE) == 0
+    assert link.stream.readinto(memoryview(buffer), PATIENCE) == 0
 
 
 def test_writing_some(link: Link) -> None:
     needs(link, capabilities.WritesSome)
-    sent = link.stream.write_some(memoryview(b"abc"), LATE)
+    sent = link.stream.write_some(memoryview(b"abc"), PATIENCE)
     assert link.far.recv_exactly(sent) == b"abc"[:sent]
     assert sent > 0
     view = memoryview(pattern(BIG))
@@ -347,7 +314,7 @@ def test_writing_some(link: Link) -> None:
 
 def test_writing_until_there_is_something_to_read(link: Link) -> None:
     needs(link, capabilities.WritesUntilReadable)
-    assert link.stream.write_until_readable(memoryview(b"abc"), LATE) == 3
+    assert link.stream.write_until_readable(memoryview(b"abc"), PATIENCE) == 3
     assert link.far.recv_exactly(3) == b"abc"
     takes_much(link)
     size, heard = 8 * BIG, threading.Event()
@@ -355,18 +322,18 @@ def test_writing_until_there_is_something_to_read(link: Link) -> None:
     def answer_early() -> bytes:
         got: bytes = link.far.recv_exactly(BIG)
         link.far.send(b"!")
-        assert heard.wait(LATE)
+        assert heard.wait(PATIENCE)
         got += link.far.recv_exactly(size - BIG)
         return got
 
     answering = Worker(answer_early)
     view = memoryview(pattern(size))
-    sent = link.stream.write_until_readable(view, LATE)
+    sent = link.stream.write_until_readable(view, PATIENCE)
     assert sent < size
     assert read_exactly(link.stream, 1) == b"!"
     heard.set()
     while sent < size:
-        sent += link.stream.write_until_readable(view[sent:], LATE)
+        sent += link.stream.write_until_readable(view[sent:], PATIENCE)
     assert answering.result() == view
 
 
@@ -384,7 +351,7 @@ def test_sending_a_file(link: Link, tmp_path: Path) -> None:
     path = tmp_path / "body"
     path.write_bytes(b"-abc-")
     with path.open("rb") as file:
-        assert link.stream.send_file(file.fileno(), 1, 3, LATE) == 3
+        assert link.stream.send_file(file.fileno(), 1, 3, PATIENCE) == 3
     assert link.far.recv_exactly(3) == b"abc"
 
 
@@ -402,20 +369,20 @@ def test_reading_without_blocking_agrees_with_reading(link: Link) -> None:
         assert io.read_ready(10) is None
     assert io.read_ready(10) is None
     link.far.send(b"abcdef")
-    assert io.wait(False, LATE)
+    assert io.wait(False, PATIENCE)
     assert io.read_ready(2) == b"ab"
-    assert io.wait(False, LATE)
+    assert io.wait(False, PATIENCE)
     assert io.read_ready(2) == b"cd"
-    assert io.wait(False, LATE)
+    assert io.wait(False, PATIENCE)
     assert io.read_ready(2) == b"ef"
     while io.wait(False, 0):
         assert io.read_ready(10) is None
     with pytest.raises(httpcore.ReadTimeout):
         link.stream.read(1, 0)
     link.far.close()
-    assert io.wait(False, LATE)
+    assert io.wait(False, PATIENCE)
     while (data := io.read_ready(10)) is None:
-        assert io.wait(False, LATE)
+        assert io.wait(False, PATIENCE)
     assert data == b""
     link.stream.close()
 
@@ -425,15 +392,15 @@ def test_writing_without_blocking_agrees_with_writing(link: Link) -> None:
     left = memoryview(pattern(BIG))
     taking = Worker(lambda: link.far.recv_exactly(BIG + 3))
     while left:
-        assert link.stream.wait(True, LATE)
+        assert link.stream.wait(True, PATIENCE)
         left = left[link.stream.write_ready(left) :]
-    link.stream.write(b"end", LATE)
+    link.stream.write(b"end", PATIENCE)
     assert taking.result() == pattern(BIG) + b"end"
 
 
 def test_waking_who_waits(link: Link) -> None:
     needs(link, capabilities.WorksWithoutBlocking)
-    waiting = Worker(lambda: link.stream.wait(False, LATE))
+    waiting = Worker(lambda: link.stream.wait(False, PATIENCE))
     link.stream.wake()
     assert waiting.result()
 
@@ -466,7 +433,7 @@ def wrapped_in(kind: str, stream: Any, tmp_path: Path) -> Any:
     if kind == "upgraded":
         return UpgradedStream(stream, b"")
     if kind == "deadline":
-        return DeadlineStream(stream, Deadline(LATE))
+        return DeadlineStream(stream, Deadline(PATIENCE))
     if kind == "logging":
         return httpcore.LoggingBackend(Given()).connect_tcp("a", 80)
     return httpcore.RecordingBackend(Given(), tmp_path / "c.jsonl").connect_tcp("a", 80)

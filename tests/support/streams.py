@@ -1,15 +1,19 @@
-"""A scripted stream, HTTP/1.1 messages for it, and a hook that notes what is traced.
+"""A scripted stream, HTTP/1.1 messages for it, far ends of streams, and a hook that notes what is
+traced.
 
-Owns: those. Must not know: private parts of the packages.
+Owns: those. Must not know: private parts of the packages, but for the script of a `MockStream`.
 """
 
 from __future__ import annotations
 
 import ssl
+import threading
 from collections.abc import Callable, Iterable
 from typing import Any
 
 import httpcore
+from tests.support import PATIENCE
+from tests.support.servers import Peer
 
 ORIGIN = httpcore.Origin(b"http", b"example.com", 80)
 URL = "http://example.com/path"
@@ -158,3 +162,39 @@ class Trace:
     def __call__(self, name: str, info: dict[str, Any]) -> None:
         self.events.append((name, sorted(info)))
         self.payloads[name] = info
+
+
+class MockEnd:
+    """The far end of a mock stream: its script, and what was written."""
+
+    def __init__(self, stream: Any) -> None:
+        self.stream = stream
+
+    def send(self, data: bytes) -> None:
+        self.stream._buffer.append(data)
+
+    def recv_exactly(self, size: int) -> bytes:
+        written = b"".join(self.stream.written)
+        assert len(written) == size
+        return written
+
+    def close(self) -> None:
+        """Nothing: its script ends by itself."""
+
+
+class Puppet:
+    """A server whose connections are used by the test itself."""
+
+    def __init__(self) -> None:
+        self.peers: list[Peer] = []
+        self._came = threading.Semaphore(0)
+
+    def __call__(self, peer: Peer) -> None:
+        done = peer.server.event()
+        self.peers.append(peer)
+        self._came.release()
+        done.wait()
+
+    def peer(self) -> Peer:
+        assert self._came.acquire(timeout=PATIENCE)
+        return self.peers.pop()
