@@ -149,7 +149,7 @@ class AsyncConnectionPool(
                 return await self._send_repeatedly(prepared, self._retry_config)
             return await self._send(prepared)
         except BaseException as exc:
-            self._tell("pool.fail", {"request": request, "exception": exc})
+            self._report("pool.fail", {"request": request, "exception": exc})
             raise
 
     async def _send(self, prepared: Prepared) -> Response:
@@ -254,7 +254,7 @@ class AsyncConnectionPool(
             if connection.is_usable(now - slot.idle_since):
                 body.marks.ready = now
                 if slots.hook is not None:
-                    self._tell_assigned(body, slot.connection)
+                    self._report_assigned(body, slot.connection)
                 return connection
             slots.refuse(body, connection)
 
@@ -262,7 +262,7 @@ class AsyncConnectionPool(
         """Wait until `waiter` is served."""
         slots: Any = body.pool
         if slots.hook is not None:
-            self._tell_queued(prepared)
+            self._report_queued(prepared)
         await self._wait(waiter, prepared)
         if slots.scheduler.closing:
             slots.settle()  # the garbage collector has served us, and left this to us

@@ -269,7 +269,7 @@ async def traced(
     action: Callable[[], Awaitable[T]],
     shown: Callable[[T], object] = lambda _: None,
 ) -> T:
-    """Return what `action` does, and tell `trace` when it begins and how it ends."""
+    """Return what `action` does, and report to `trace` when it begins and how it ends."""
     await trace(f"{name}.started", details)
     try:
         result = await action()

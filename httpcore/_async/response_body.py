@@ -147,7 +147,7 @@ class AsyncResponseBody(BodyState):
             if source is None or self.closed:
                 raise self.was_closed()
             if self.trace is not None:
-                await self._tell_reading()
+                await self._report_reading()
             if self.failure is not None:
                 raise self.failure
             part: bytes = b""
@@ -183,8 +183,8 @@ class AsyncResponseBody(BodyState):
             if unclosed:
                 await close_rest()
             return
-        await self._tell_reading()
-        await self._tell("receive_response_body.complete", {"return_value": None})
+        await self._report_reading()
+        await self._report("receive_response_body.complete", {"return_value": None})
         await self.give_back(reusable)
 
     async def _fail(self, exc: BaseException) -> BaseException:
@@ -193,7 +193,7 @@ class AsyncResponseBody(BodyState):
         if not self.closed:
             try:
                 if self.trace is not None:
-                    await self._tell("receive_response_body.failed", {"exception": exc})
+                    await self._report("receive_response_body.failed", {"exception": exc})
             finally:
                 await self.abandon()
         return exc
@@ -204,11 +204,11 @@ class AsyncResponseBody(BodyState):
             await self.give_back(False)
 
     async def give_back(self, reusable: bool) -> None:
-        """Let go of the connection, and tell the trace so."""
+        """Let go of the connection, and report it to the trace."""
         told = self.trace is not None and self.source is not None  # else it was not even begun with
         try:
             if told:
-                await self._tell("response_closed.started", self.with_stream({}))
+                await self._report("response_closed.started", self.with_stream({}))
         except BaseException:
             self._let_go(False)
             raise
@@ -216,16 +216,16 @@ class AsyncResponseBody(BodyState):
         if unclosed:
             await close_rest()
         if told:
-            await self._tell("response_closed.complete", {"return_value": None})
+            await self._report("response_closed.complete", {"return_value": None})
 
-    async def _tell_reading(self) -> None:
+    async def _report_reading(self) -> None:
         """The first time: that the body is being read."""
         if not self.told:
             self.told = True
             details = self.with_stream({"request": self.request})
-            await self._tell("receive_response_body.started", details)
+            await self._report("receive_response_body.started", details)
 
-    async def _tell(self, event: str, details: dict[str, object]) -> None:
+    async def _report(self, event: str, details: dict[str, object]) -> None:
         assert self.trace is not None
         await self.trace(f"{self.source.protocol}.{event}", details)
 

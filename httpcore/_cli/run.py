@@ -32,7 +32,7 @@ def run(options: Options, terminal: Terminal) -> Exit:
     """Do what `options` says; returns the exit code."""
     this = Run(options, terminal)
     problem = this.explain_redirect(attempt(this.fetch))
-    problem = attempt(lambda: this.tell(problem)) or problem
+    problem = attempt(lambda: this.report(problem)) or problem
     if problem is None:
         return Exit.OK
     if problem.text:
@@ -99,7 +99,7 @@ class Run:
         text = f"cannot follow the redirect to {self._target}: {problem.text}"
         return Problem(code, text, problem.cause)
 
-    def tell(self, problem: Problem | None) -> None:
+    def report(self, problem: Problem | None) -> None:
         """Say what is to be said when all is over."""
         if self._options.timing:
             terminal = self._terminal

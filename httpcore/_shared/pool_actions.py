@@ -35,20 +35,20 @@ class PoolActions(PoolBase[Backend], Generic[Backend, Connection]):
 
     # Events, and what is noted on the way of a request
 
-    def _tell(self, name: str, details: dict[str, object]) -> None:
+    def _report(self, name: str, details: dict[str, object]) -> None:
         """Call the pool's hook with one of the pool's own events."""
         if self._slots.hook is not None:
             self._slots.hook(name, details)
 
-    def _tell_queued(self, prepared: Prepared) -> None:
+    def _report_queued(self, prepared: Prepared) -> None:
         """Report that a request waits for a connection."""
         details = {"request": prepared.request, "route": name_route(prepared.route)}
-        self._tell("pool.enqueue", details)
+        self._report("pool.enqueue", details)
 
-    def _tell_assigned(self, body: BodyState, connection: object) -> None:
+    def _report_assigned(self, body: BodyState, connection: object) -> None:
         """Report which connection a request has got, and give that back where the hook raises."""
         try:
-            self._tell("pool.assign", {"request": body.request, "connection": connection})
+            self._report("pool.assign", {"request": body.request, "connection": connection})
         except BaseException:
             body.pool.hand_back(body)
             raise
@@ -68,7 +68,7 @@ class PoolActions(PoolBase[Backend], Generic[Backend, Connection]):
     def _note_replay(self, request: Request, failure: BaseException | None) -> None:
         """It is sent once more, for this failure or for its status."""
         self._slots.ask(self._slots.scheduler.count_replay)
-        self._tell("pool.replay", {"request": request, "exception": failure})
+        self._report("pool.replay", {"request": request, "exception": failure})
 
     def _note_dialed(self, body: BodyState, connection: Any, opened: Any) -> None:
         """`connection` is open, and `opened` is what does the work; `body` goes first."""
@@ -79,7 +79,7 @@ class PoolActions(PoolBase[Backend], Generic[Backend, Connection]):
         opened.on_change = partial(_adjust, weakref.ref(slots), weakref.ref(opened))
         slots.dialed(body, connection, streams)
         if slots.hook is not None:
-            self._tell_assigned(body, connection)
+            self._report_assigned(body, connection)
 
     def _explain_timeout(self, waiter: Waiter, wait: QueueWait) -> PoolTimeout:
         """Return the error for a request that got no connection."""

@@ -147,7 +147,7 @@ class ConnectionPool(PoolActions[NetworkBackend, ConnectionInterface], RequestIn
                 return self._send_repeatedly(prepared, self._retry_config)
             return self._send(prepared)
         except BaseException as exc:
-            self._tell("pool.fail", {"request": request, "exception": exc})
+            self._report("pool.fail", {"request": request, "exception": exc})
             raise
 
     def _send(self, prepared: Prepared) -> Response:
@@ -252,7 +252,7 @@ class ConnectionPool(PoolActions[NetworkBackend, ConnectionInterface], RequestIn
             if connection.is_usable(now - slot.idle_since):
                 body.marks.ready = now
                 if slots.hook is not None:
-                    self._tell_assigned(body, slot.connection)
+                    self._report_assigned(body, slot.connection)
                 return connection
             if slots.refuse(body, connection) is GO_ASIDE:
                 return self._check_out_aside(prepared, body)
@@ -266,7 +266,7 @@ class ConnectionPool(PoolActions[NetworkBackend, ConnectionInterface], RequestIn
             slots.give_up(waiter)
             return False
         if slots.hook is not None:
-            self._tell_queued(prepared)
+            self._report_queued(prepared)
         self._wait(waiter, prepared)
         if slots.scheduler.closing:
             slots.settle()  # the garbage collector has served us, and left this to us

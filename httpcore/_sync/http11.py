@@ -267,7 +267,7 @@ def traced(
     action: Callable[[], T],
     shown: Callable[[T], object] = lambda _: None,
 ) -> T:
-    """Return what `action` does, and tell `trace` when it begins and how it ends."""
+    """Return what `action` does, and report to `trace` when it begins and how it ends."""
     trace(f"{name}.started", details)
     try:
         result = action()

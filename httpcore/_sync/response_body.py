@@ -146,7 +146,7 @@ class ResponseBody(BodyState):
             if source is None or self.closed:
                 raise self.was_closed()
             if self.trace is not None:
-                self._tell_reading()
+                self._report_reading()
             if self.failure is not None:
                 raise self.failure
             part: bytes = b""
@@ -180,8 +180,8 @@ class ResponseBody(BodyState):
         if self.trace is None:
             self._let_go(reusable)
             return
-        self._tell_reading()
-        self._tell("receive_response_body.complete", {"return_value": None})
+        self._report_reading()
+        self._report("receive_response_body.complete", {"return_value": None})
         self.give_back(reusable)
 
     def _fail(self, exc: BaseException) -> BaseException:
@@ -190,7 +190,7 @@ class ResponseBody(BodyState):
         if not self.closed:
             try:
                 if self.trace is not None:
-                    self._tell("receive_response_body.failed", {"exception": exc})
+                    self._report("receive_response_body.failed", {"exception": exc})
             finally:
                 self.abandon()
         return exc
@@ -201,26 +201,26 @@ class ResponseBody(BodyState):
             self.give_back(False)
 
     def give_back(self, reusable: bool) -> None:
-        """Let go of the connection, and tell the trace so."""
+        """Let go of the connection, and report it to the trace."""
         told = self.trace is not None and self.source is not None  # else it was not even begun with
         try:
             if told:
-                self._tell("response_closed.started", self.with_stream({}))
+                self._report("response_closed.started", self.with_stream({}))
         except BaseException:
             self._let_go(False)
             raise
         self._let_go(reusable)
         if told:
-            self._tell("response_closed.complete", {"return_value": None})
+            self._report("response_closed.complete", {"return_value": None})
 
-    def _tell_reading(self) -> None:
+    def _report_reading(self) -> None:
         """The first time: that the body is being read."""
         if not self.told:
             self.told = True
             details = self.with_stream({"request": self.request})
-            self._tell("receive_response_body.started", details)
+            self._report("receive_response_body.started", details)
 
-    def _tell(self, event: str, details: dict[str, object]) -> None:
+    def _report(self, event: str, details: dict[str, object]) -> None:
         assert self.trace is not None
         self.trace(f"{self.source.protocol}.{event}", details)
 

@@ -34,9 +34,11 @@ if TYPE_CHECKING:
 class AsyncRecordingStream(RecordedStream, AsyncWrappedStream):
     """Passes everything on, and writes down what was said."""
 
-    def __init__(self, stream: AsyncNetworkStream, recorder: Recorder, tape: CassetteFile) -> None:
+    def __init__(
+        self, stream: AsyncNetworkStream, recorder: Recorder, cassette_file: CassetteFile
+    ) -> None:
         super().__init__(stream)
-        self._begin_record(recorder, tape)
+        self._begin_record(recorder, cassette_file)
 
     async def aclose(self) -> None:
         try:
@@ -86,16 +88,16 @@ class AsyncRecordingBackend(RecordingSetup, AsyncNetworkBackend):
         timeout: float | None,
         make_place: Callable[[], Place],
     ) -> AsyncNetworkStream:
-        tape = self._cassette_file
-        tape.check()
+        cassette_file = self._cassette_file
+        cassette_file.check()
 
         async def record(timeout: float | None) -> AsyncRecordingStream:
             stream = await connect(timeout=timeout)
-            return AsyncRecordingStream(stream, Recorder(make_place()), tape)
+            return AsyncRecordingStream(stream, Recorder(make_place()), cassette_file)
 
         if self._splices:
-            player = Player(make_place(), tape.cassette, live=True)
-            return AsyncSplicedStream(record, player, tape)
+            player = Player(make_place(), cassette_file.cassette, live=True)
+            return AsyncSplicedStream(record, player, cassette_file)
         return await record(timeout)
 
     async def resolve(self, host: str, port: int, timeout: float | None = None) -> list[str]:
@@ -109,8 +111,8 @@ class AsyncRecordingBackend(RecordingSetup, AsyncNetworkBackend):
 class AsyncReplayStream(PlayedStream, AsyncNetworkStream):
     """A connection whose other end is a cassette."""
 
-    def __init__(self, player: Player, tape: CassetteFile) -> None:
-        self._begin_play(player, tape)
+    def __init__(self, player: Player, cassette_file: CassetteFile) -> None:
+        self._begin_play(player, cassette_file)
 
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
         return self._play(max_bytes)
@@ -142,9 +144,9 @@ class AsyncSplicedStream(SplicedParts, AsyncReplayStream):
         self,
         record: Callable[[float | None], Awaitable[AsyncRecordingStream]],
         player: Player,
-        tape: CassetteFile,
+        cassette_file: CassetteFile,
     ) -> None:
-        self._begin_play(player, tape)
+        self._begin_play(player, cassette_file)
         self._begin_splice(record)
 
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:

@@ -41,9 +41,11 @@ if TYPE_CHECKING:
 class RecordingStream(RecordedStream, WrappedStream):
     """Passes everything on, and writes down what was said."""
 
-    def __init__(self, stream: NetworkStream, recorder: Recorder, tape: CassetteFile) -> None:
+    def __init__(
+        self, stream: NetworkStream, recorder: Recorder, cassette_file: CassetteFile
+    ) -> None:
         super().__init__(stream)
-        self._begin_record(recorder, tape)
+        self._begin_record(recorder, cassette_file)
 
 
 class RecordingBackend(RecordingSetup, NetworkBackend):
@@ -112,14 +114,16 @@ class RecordingBackend(RecordingSetup, NetworkBackend):
         timeout: float | None,
         make_place: Callable[[], Place],
     ) -> NetworkStream:
-        tape = self._cassette_file
-        tape.check()
+        cassette_file = self._cassette_file
+        cassette_file.check()
 
         def record(timeout: float | None) -> RecordingStream:
-            return RecordingStream(connect(timeout=timeout), Recorder(make_place()), tape)
+            return RecordingStream(connect(timeout=timeout), Recorder(make_place()), cassette_file)
 
         if self._splices:
-            return SplicedStream(record, Player(make_place(), tape.cassette, live=True), tape)
+            return SplicedStream(
+                record, Player(make_place(), cassette_file.cassette, live=True), cassette_file
+            )
         return record(timeout)
 
     def resolve(self, host: str, port: int, timeout: float | None = None) -> list[str]:
@@ -133,8 +137,8 @@ class RecordingBackend(RecordingSetup, NetworkBackend):
 class ReplayStream(PlayedStream, NetworkStream):
     """A connection whose other end is a cassette."""
 
-    def __init__(self, player: Player, tape: CassetteFile) -> None:
-        self._begin_play(player, tape)
+    def __init__(self, player: Player, cassette_file: CassetteFile) -> None:
+        self._begin_play(player, cassette_file)
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
         return self._play(max_bytes)
@@ -160,9 +164,12 @@ class SplicedStream(SplicedParts, ReplayStream):
     """
 
     def __init__(
-        self, record: Callable[[float | None], RecordingStream], player: Player, tape: CassetteFile
+        self,
+        record: Callable[[float | None], RecordingStream],
+        player: Player,
+        cassette_file: CassetteFile,
     ) -> None:
-        self._begin_play(player, tape)
+        self._begin_play(player, cassette_file)
         self._begin_splice(record)
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:

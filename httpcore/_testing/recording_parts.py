@@ -56,9 +56,9 @@ class RecordedStream:
 
     stream: Any
 
-    def _begin_record(self, recorder: Recorder, tape: CassetteFile) -> None:
+    def _begin_record(self, recorder: Recorder, cassette_file: CassetteFile) -> None:
         self._recorder = recorder
-        self._cassette_file = tape
+        self._cassette_file = cassette_file
         self._aborted = False
 
     @property
@@ -200,9 +200,9 @@ class ReplayTLS:
 class PlayedStream:
     """What a cassette answers, whether or not it is awaited."""
 
-    def _begin_play(self, player: Player, tape: CassetteFile) -> None:
+    def _begin_play(self, player: Player, cassette_file: CassetteFile) -> None:
         self._player = player
-        self._cassette_file = tape
+        self._cassette_file = cassette_file
         self._tls: ReplayTLS | None = None
         self._closed = False
         self.peer = str(player.place)
