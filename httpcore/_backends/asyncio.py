@@ -277,7 +277,10 @@ class AsyncioStream(AsyncSocketStream):
     # Waiting
 
     async def wait(self, write: bool, timeout: float | None) -> bool:
-        if self._woken or self._closed:  # reading and writing will say that it is closed
+        if self._closed:  # reading and writing will say so, once another thread's `close` was done
+            await self._let_others_go_on()
+            return True
+        if self._woken:
             self._woken = False
             return True
         if not write:

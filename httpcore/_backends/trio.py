@@ -143,7 +143,10 @@ class TrioStream(AsyncSocketStream):
     # Waiting
 
     async def wait(self, write: bool, timeout: float | None) -> bool:
-        if self._holds or self._woken or self._closed:  # reading and writing will say that it is
+        if self._closed:  # reading and writing will say so, once another thread's `close` was done
+            await self._let_others_go_on()
+            return True
+        if self._holds or self._woken:
             self._woken = False
             return True
         ready = False

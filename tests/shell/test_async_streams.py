@@ -320,6 +320,20 @@ async def test_waiting_on_what_is_closed(link: Link) -> None:
 
 
 @pytest.mark.parametrize("kind", ["plain"], indirect=True)
+async def test_waiting_on_what_another_thread_has_closed_in_this_moment(link: Link) -> None:
+    """The loop has to come to it: who waits again and again would else keep it from that."""
+    stream = link.stream
+    Worker(stream.close).result()
+    assert stream.read_ready(1) is None  # it is still to be closed, by the loop
+    for _ in range(1000):
+        assert await stream.wait(True, PATIENCE)
+        if stream.get_extra_info("socket").fileno() == -1:
+            break
+    with pytest.raises(httpcore.ReadError, match="failed"):
+        stream.read_ready(1)
+
+
+@pytest.mark.parametrize("kind", ["plain"], indirect=True)
 async def test_closing_a_stream_on_which_a_wait_begins(
     link: Link, tasks: Tasks, monkeypatch: pytest.MonkeyPatch
 ) -> None:
