@@ -7,12 +7,18 @@ A connection is given up in one step, so that a cancellation cannot cut it in ha
 have a `close` that does not wait. A stream of another make has only `aclose`: it is put into a
 queue, its place in the pool is given back, and then it is awaited by the task that gave it up, or
 by the next that passes here. That wait is shielded.
+
+The async generator of a request's body is closed here as well, but in the task that has asked it
+for its parts, and not shielded, as by `contextlib.aclosing`. A scope or a task group that it has
+entered can be left in no other task, and a ``finally`` that waits for ever must not hold up a task
+that is cancelled.
 """
 
 from __future__ import annotations
 
 import logging
 from collections import deque
+from types import AsyncGeneratorType
 from typing import Any
 
 from .._trace import debug
@@ -35,10 +41,14 @@ def close_stream(stream: Any) -> None:
 
 
 async def close_rest() -> None:
-    """Close the streams that have to be awaited. No cancellation stops that."""
+    """Close the streams that have to be awaited, which no cancellation stops, and the generators,
+    which one does stop."""
     while unclosed:
         stream = unclosed.popleft()
-        await loop_of(running_loop()).finish(_close(stream))
+        if type(stream) is AsyncGeneratorType:
+            await _close(stream)
+        else:
+            await loop_of(running_loop()).finish(_close(stream))
 
 
 async def _close(stream: Any) -> None:

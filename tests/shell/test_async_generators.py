@@ -18,7 +18,7 @@ import httpcore
 from tests.support import PATIENCE
 from tests.support.http2 import Link, ServeH2
 from tests.support.servers import Peer, Serve
-from tests.support.tasks import Tasks, checkpoint
+from tests.support.tasks import Tasks, checkpoint, on_asyncio
 
 pytestmark = pytest.mark.anyio
 
@@ -29,12 +29,13 @@ class Endless:
     """A body that goes on until it is closed.
 
     Attributes:
+        ending: its ``finally`` has begun.
         closed: its ``finally`` has run to the end.
         given: how many parts were asked for.
     """
 
     def __init__(self) -> None:
-        self.closed = False
+        self.ending = self.closed = False
         self.given = 0
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
@@ -44,6 +45,7 @@ class Endless:
                 await checkpoint()
                 yield b"x" * 65536
         finally:
+            self.ending = True
             await checkpoint()
             self.closed = True
 
@@ -101,7 +103,8 @@ async def test_a_failure(breaking: tuple[str, Any]) -> None:
 
 
 async def test_a_cancellation(tasks: Tasks) -> None:
-    """Also where its ``finally`` has to wait."""
+    """Its ``finally`` may wait where the task is not cancelled again. In a scope of trio that was
+    cancelled each wait raises, there as anywhere."""
     blocked = anyio.Event()
 
     class Full(httpcore.AsyncMockStream):
@@ -120,7 +123,45 @@ async def test_a_cancellation(tasks: Tasks) -> None:
         await blocked.wait()
         task.cancel()
         await task.end()
-        assert (task.cancelled, body.closed) == (True, True)
+        assert (task.cancelled, body.ending, body.closed) == (True, True, on_asyncio())
+
+
+async def test_a_finally_that_waits_for_ever(refusing: tuple[str, Any], tasks: Tasks) -> None:
+    """It keeps the request, and not a task that is cancelled."""
+    url, options = refusing
+    ending = anyio.Event()
+
+    async def parts() -> AsyncIterator[bytes]:
+        try:
+            while True:
+                await checkpoint()
+                yield b"x" * 65536
+        finally:
+            ending.set()
+            await anyio.sleep_forever()
+
+    async with httpcore.AsyncConnectionPool(**options) as pool:
+        task = tasks.begin(pool.request("POST", url, content=parts(), extensions=PATIENT))
+        await ending.wait()
+        task.cancel()
+        await task.end()
+        assert task.cancelled
+
+
+async def test_a_scope_in_the_generator(refusing: tuple[str, Any]) -> None:
+    """It is left in the task that has entered it: in another one that is an error."""
+    url, options = refusing
+
+    async def parts() -> AsyncIterator[bytes]:
+        with anyio.fail_after(PATIENCE):
+            while True:
+                await checkpoint()
+                yield b"x" * 65536
+
+    async with httpcore.AsyncConnectionPool(**options) as pool:
+        with anyio.fail_after(PATIENCE):
+            response = await pool.request("POST", url, content=parts(), extensions=PATIENT)
+    assert response.status == 413
 
 
 async def test_what_is_no_generator_stays_open(breaking: tuple[str, Any]) -> None:
