@@ -480,6 +480,22 @@ CLOSABLE: dict[str, Callable[[], httpcore.AsyncConnectionPool]] = {
 }
 
 
+async def test_closing_the_pool_in_the_moment_in_which_a_waiter_is_served(
+    tasks: Tasks, server: LocalServer
+) -> None:
+    """It has a connection already, and has not come to use it: it does not open another one."""
+    pool = httpcore.AsyncConnectionPool(max_connections=1)
+    async with pool.stream("GET", f"{server.url}/bytes/2000000") as response:
+        waiting = tasks.begin(pool.request("GET", server.url, extensions=PATIENT))
+        await until(lambda: pool.stats()["waiting"] == 1)
+        await response.aread()
+        assert pool.stats()["waiting"] == 0
+        pool.close()
+    with pytest.raises(Aborted, match="was ended by a close or a CancelToken"):
+        await waiting
+    assert pool.stats()["totals"]["opened"] == 1
+
+
 @pytest.mark.parametrize("name", CLOSABLE)
 async def test_a_request_after_the_pool_was_closed(name: str) -> None:
     pool = CLOSABLE[name]()
