@@ -10,7 +10,7 @@ from __future__ import annotations
 from types import AsyncGeneratorType
 from typing import Any
 
-from .._backends.closing import close_stream
+from .._backends.closing import close_generator
 from .._core import prepared as plain
 from .._core.prepared import Framing, Prepared, to_part
 
@@ -60,7 +60,7 @@ class BodyParts:
         """
         source = self._awaited
         if type(source) is AsyncGeneratorType and source.ag_frame is not None:
-            close_stream(source)
+            close_generator(source)
 
 
 class FramedParts:

@@ -211,6 +211,8 @@ class AsyncResponseBody(BodyState):
                 await self._report("response_closed.started", self.with_stream({}))
         except BaseException:
             self._let_go(False)
+            if unclosed:
+                await close_rest()
             raise
         self._let_go(reusable)
         if unclosed:

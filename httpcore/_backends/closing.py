@@ -17,9 +17,10 @@ that is cancelled.
 from __future__ import annotations
 
 import logging
+import threading
 from collections import deque
-from types import AsyncGeneratorType
-from typing import Any
+from collections.abc import AsyncGenerator
+from typing import Any, NamedTuple
 
 from .._trace import debug
 from .event_loops import running_loop
@@ -40,15 +41,36 @@ def close_stream(stream: Any) -> None:
         close()
 
 
+class _Left(NamedTuple):
+    """A generator that is to be closed, and the thread whose loop runs it."""
+
+    generator: AsyncGenerator[Any, Any]
+    thread: int
+
+
+def close_generator(generator: AsyncGenerator[Any, Any]) -> None:
+    """Let `close_rest` close it, in the loop of this thread."""
+    unclosed.append(_Left(generator, threading.get_ident()))
+
+
 async def close_rest() -> None:
-    """Close the streams that have to be awaited, which no cancellation stops, and the generators,
-    which one does stop."""
-    while unclosed:
-        stream = unclosed.popleft()
-        if type(stream) is AsyncGeneratorType:
-            await _close(stream)
-        else:
-            await loop_of(running_loop()).finish(_close(stream))
+    """Close the streams that have to be awaited, which no cancellation stops, and the generators of
+    this thread, which one does stop."""
+    others: list[_Left] = []
+    try:
+        while unclosed:
+            try:
+                left = unclosed.popleft()
+            except IndexError:  # another thread took the last one
+                break
+            if type(left) is not _Left:
+                await loop_of(running_loop()).finish(_close(left))
+            elif left.thread == threading.get_ident():
+                await _close(left.generator)
+            else:
+                others.append(left)
+    finally:
+        unclosed.extend(others)
 
 
 async def _close(stream: Any) -> None:

@@ -8,6 +8,7 @@ it.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -15,10 +16,12 @@ import anyio
 import pytest
 
 import httpcore
+from httpcore._backends.closing import close_generator, close_rest, unclosed
 from tests.support import PATIENCE
 from tests.support.http2 import Link, ServeH2
 from tests.support.servers import Peer, Serve
 from tests.support.tasks import Tasks, checkpoint, on_asyncio
+from tests.support.threads import Worker
 
 pytestmark = pytest.mark.anyio
 
@@ -162,6 +165,33 @@ async def test_a_scope_in_the_generator(refusing: tuple[str, Any]) -> None:
         with anyio.fail_after(PATIENCE):
             response = await pool.request("POST", url, content=parts(), extensions=PATIENT)
     assert response.status == 413
+
+
+async def test_a_hook_that_fails_at_the_end(refusing: tuple[str, Any]) -> None:
+    async def trace(event: str, details: dict[str, Any]) -> None:
+        if event.endswith("response_closed.started"):
+            raise ZeroDivisionError(event)
+
+    url, options = refusing
+    body = Endless()
+    async with httpcore.AsyncConnectionPool(**options) as pool:
+        with pytest.raises(ZeroDivisionError):
+            await pool.request("POST", url, content=body, extensions={**PATIENT, "trace": trace})
+        assert body.closed
+
+
+async def test_a_generator_of_another_thread() -> None:
+    """Its loop runs there, and closes it there."""
+    body = Endless()
+    parts: Any = aiter(body)
+    await anext(parts)
+    Worker(lambda: close_generator(parts)).result()
+    await close_rest()
+    assert not body.ending
+    entry = unclosed.pop()
+    unclosed.append(entry._replace(thread=threading.get_ident()))
+    await close_rest()
+    assert (body.closed, entry in unclosed) == (True, False)
 
 
 async def test_what_is_no_generator_stays_open(breaking: tuple[str, Any]) -> None:
