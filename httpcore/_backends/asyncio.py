@@ -331,7 +331,7 @@ class AsyncioStream(AsyncSocketStream):
         finally:
             self._writer = None
             self._write_due = _NEVER
-            if not self._closed:
+            if not self._closed or self._sock.fileno() != -1:  # the loop is still to close it
                 self._loop.remove_writer(self._number)
 
     def _on_writable(self) -> None:

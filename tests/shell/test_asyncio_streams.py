@@ -34,6 +34,7 @@ from httpcore._core.limits import WRITE_SIZE
 from tests.support import PATIENCE
 from tests.support.loops import ASYNCIO
 from tests.support.servers import Peer, ScriptedServer, Serve, pattern
+from tests.support.threads import Worker
 
 pytestmark = pytest.mark.anyio
 
@@ -746,6 +747,22 @@ async def test_waiting_for_room_on_what_is_closed(serve: Serve) -> None:
         assert await stream.wait(True, PATIENCE)
         await asyncio.sleep(0)
     assert called == []
+
+
+async def test_a_wait_for_room_that_ends_while_another_thread_closes(serve: Serve) -> None:
+    """The loop does not go on watching a number that the next socket gets."""
+    server = serve(lambda peer: server.event().wait(PATIENCE) and None)
+    async with connected(server) as stream:
+        writing = asyncio.ensure_future(stream.write(bytes(30_000_000), PATIENCE))
+        while stream._writer is None:
+            await asyncio.sleep(0)
+        number = stream._number
+        writing.cancel()
+        Worker(stream.close).result()
+        await asyncio.wait([writing])
+        while stream.get_extra_info("socket").fileno() != -1:
+            await asyncio.sleep(0)
+        assert not asyncio.get_running_loop().remove_writer(number)
 
 
 async def test_one_timer_for_two_waits(serve: Serve) -> None:
