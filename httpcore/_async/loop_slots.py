@@ -72,14 +72,6 @@ class LoopSlots(PoolSlots):
         """Take requests, also after `close`."""
         self.closed = False
 
-    def refuse(self, owner: Any, connection: Any) -> str:
-        """Do as `PoolSlots.refuse` does. A request that was given its connection just before the
-        pool was closed ends as the others do: it asks for no new one."""
-        step = super().refuse(owner, connection)
-        if self.closed:
-            owner.aborted = True
-        return step
-
     def _move_to(self, native: Any) -> None:
         if self.native is not None:
             figures = self.ask(self.scheduler.stats)

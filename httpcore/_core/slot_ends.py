@@ -30,17 +30,27 @@ def end_all(scheduler: Scheduler) -> None:
         waiter.owner.aborted = True
         _wake(waiter)
     for slot in scheduler.slots():
+        slot.aborted = True  # for who makes its connection, or has not come to use it yet
         _abort(slot)
 
 
 def end_one(scheduler: Scheduler, owner: Owner) -> None:
-    """Let the request of `owner` end: it waits for a connection, or has one of its own."""
+    """Let the request of `owner` end, which is marked as aborted: it waits for a connection, or has
+    one of its own."""
     waiter = scheduler.waiter_of(owner)
     if waiter is not None:
         _wake(waiter)
     slot = owner.slot
     if type(slot) is Slot and slot.state in (ACTIVE, DIALING):
         _abort(slot)
+
+
+def is_ended(owner: Owner) -> bool:
+    """Return whether `end_all` was called since `owner` got its slot."""
+    slot = owner.slot
+    if type(slot) is Share:
+        slot = slot.slot
+    return slot is not None and slot.aborted
 
 
 def adjust(scheduler: Scheduler, connection: object, now: float) -> None:
@@ -91,7 +101,6 @@ def _wake(waiter: Waiter) -> None:
 
 def _abort(slot: Slot) -> None:
     """End what is going on on this slot's connection."""
-    slot.aborted = True
     if slot.connection is not None:  # else it is about to be made, and its maker will look
         # What a stream of somebody's own make raises would meet whoever does what was deferred.
         with contextlib.suppress(Exception):

@@ -25,7 +25,15 @@ from typing import Any, TypeVar
 from .._backends.fork import renew_in_child
 from .._core.checkout import DISCARD, HAND_BACK, after_unusable
 from .._core.scheduler import ACTIVE, Owner, Scheduler, Share, Slot, Waiter
-from .._core.slot_ends import OrphanOwner, adjust, end_all, end_one, next_to_close, wake_all
+from .._core.slot_ends import (
+    OrphanOwner,
+    adjust,
+    end_all,
+    end_one,
+    is_ended,
+    next_to_close,
+    wake_all,
+)
 from .._trace import Trace
 from .deferred import Deferred, OwnedLock
 
@@ -103,8 +111,14 @@ class PoolSlots:
         self._settled(self.scheduler.discard, owner, time.monotonic())
 
     def refuse(self, owner: Owner, connection: Any) -> str:
-        """Give back `connection`, which is not usable; returns what `after_unusable` does."""
+        """Give back `connection`, which is not usable; returns what `after_unusable` does.
+
+        If that is because the pool was closed just after `owner` had got it, `owner` ends as the
+        other requests did, and asks for no new one.
+        """
         step = after_unusable(connection)
+        if is_ended(owner):
+            owner.aborted = True
         if step is HAND_BACK:
             self.adjust(connection)  # for a moment: it owes an answer
         (self.discard if step is DISCARD else self.hand_back)(owner)

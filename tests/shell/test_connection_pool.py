@@ -33,6 +33,7 @@ from httpcore._exceptions import Aborted, ServerDisconnected, TLSError
 from httpcore._shared import pool_actions, pool_slots
 from httpcore._sync import connection as connection_module
 from httpcore._sync import connection_pool, dialing
+from httpcore._sync.http11 import HTTP11Connection
 from httpcore._sync.response_body import ResponseBody
 from tests.support import PATIENCE
 from tests.support.http2 import Code, FrameServer, Stream
@@ -1534,6 +1535,26 @@ def test_retire_meets_connections_that_are_being_opened() -> None:
     with httpcore.ConnectionPool(network_backend=Closing(stream)) as pool:
         assert pool.request("GET", "http://a/").content == b"1"
         assert stream.closed
+
+
+def test_closing_the_pool_just_before_a_connection_is_used(
+    server: LocalServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The request ends, as all others do, and does not open another one."""
+    is_usable = HTTP11Connection.is_usable
+
+    def close_first(connection: HTTP11Connection, idle_for: float) -> bool:
+        pool.close()
+        return is_usable(connection, idle_for)
+
+    with httpcore.ConnectionPool() as pool:
+        pool.request("GET", server.url)
+        with monkeypatch.context() as patch:
+            patch.setattr(HTTP11Connection, "is_usable", close_first)
+            with pytest.raises(Aborted, match="was ended by a close or a CancelToken"):
+                pool.request("GET", server.url)
+        assert pool.stats()["totals"]["opened"] == 1
+        assert pool.request("GET", server.url).status == 200
 
 
 def test_a_closed_pool_can_be_used_again() -> None:
