@@ -133,10 +133,15 @@ async def test_row_7_goaway_every_50_streams(serve_h2: ServeH2, pool: Pool, secu
     once."""
     script = Leaving(50)
     server = serve_h2(script, secure=secure)
-    await share(pool, server.url, 20, 20)
-    assert len(script.done) == script.done.total() == 400
+    rounds = 0
+    # Whether a stream crosses a GOAWAY is up to the moment: mostly in the first round.
+    while rounds < 20 and not any(link.ignored for link in server.links):
+        rounds += 1
+        await share(pool, server.url, 20, 20)
+    assert len(script.done) == 400
+    assert set(script.done.values()) == {rounds}
     assert server.accepted >= 400 // script.count
-    assert sum(len(link.ignored) for link in server.links) > 0
+    assert any(link.ignored for link in server.links)
     # Each connection ends when its last stream has.
     await until(lambda: server.open <= 1)
 

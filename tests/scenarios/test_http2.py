@@ -254,10 +254,15 @@ def test_row_6_without_the_gil() -> None:
 def survive_goaways(
     pool: httpcore.ConnectionPool, server: FrameServer, script: Leaving, workers: int, each: int
 ) -> None:
-    share(pool, server, workers, each)
-    assert len(script.done) == script.done.total() == workers * each
+    rounds = 0
+    # Whether a stream crosses a GOAWAY is up to the moment: mostly in the first round.
+    while rounds < 20 and not any(link.ignored for link in server.links):
+        rounds += 1
+        share(pool, server, workers, each)
+    assert len(script.done) == workers * each
+    assert set(script.done.values()) == {rounds}
     assert server.accepted >= workers * each // script.count
-    assert sum(len(link.ignored) for link in server.links) > 0
+    assert any(link.ignored for link in server.links)
     # Each connection ends when its last stream has.
     assert server.wait_for(lambda: server.open <= 1)
 
