@@ -14,8 +14,11 @@ Sources: RFC 8446 section 2.2 (TLS 1.3: a ticket comes after the handshake), RFC
 from __future__ import annotations
 
 import contextlib
+import ssl
 import time
 import weakref
+from collections.abc import Callable
+from operator import attrgetter
 from typing import Any
 
 from .._ssl import resumes_tls_sessions
@@ -41,6 +44,13 @@ _SETTINGS = (
     "hostname_checks_common_name",
 )
 
+# The ssl module makes an enumeration of most of them at each look, which costs ten times as much as
+# the number that its base class has.
+_BASE = vars(ssl.SSLContext.__mro__[1])
+_READERS: list[Callable[[object], object]] = [
+    _BASE[name].__get__ if name in _BASE else attrgetter(name) for name in _SETTINGS
+]
+
 # The name that was checked, the name of the other end, and the settings at that time.
 Key = tuple[object, ...]
 
@@ -61,6 +71,8 @@ def session_key(context: object, name: str | None, peer: str) -> Key | None:
     if not resumes_tls_sessions(context):
         return None
     with _never_fails:
+        if type(context) is ssl.SSLContext:
+            return (name, peer, *[read(context) for read in _READERS])
         return (name, peer, *[getattr(context, setting, None) for setting in _SETTINGS])
     return None
 
