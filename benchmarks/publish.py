@@ -63,6 +63,9 @@ CHOSEN = {
 #: Digits after the point of a figure below ten, and of a larger one.
 _FEW, _NONE = 1, 0
 
+#: Ratios below it are shown with one digit that counts: 0.004, not 0.00.
+_SMALL = 0.01
+
 _HEAD = ("case", "against", "CPU, ratio", "wall, ratio", "CPU, ours and theirs", "wall, likewise")
 
 
@@ -231,7 +234,9 @@ def _heading(text: str, line: str) -> str:
 
 
 def _ratio(value: float | None) -> str:
-    return "-" if value is None else f"{value:.2f}"
+    if value is None:
+        return "-"
+    return f"{value:.2f}" if value >= _SMALL else f"{value:.1g}"
 
 
 def _times(both: tuple[float, float]) -> str:

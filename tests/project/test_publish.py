@@ -62,7 +62,7 @@ def test_the_table_has_ratios_before_times_and_cpu_before_wall(document: dict[st
     assert "2030-01-02: nginx/1.2.3 on loopback" in text
     assert "load before 0.2, medians of 3 rounds" in text
     row = text[text.index("   * - title of get") :].splitlines()[:6]
-    values = ("title of get", "urllib3", "0.25", "0.00", "50, 200", "0.3, 300")
+    values = ("title of get", "urllib3", "0.25", "0.001", "50, 200", "0.3, 300")
     assert [line[7:] for line in row] == list(values)
     # The title stands once; the second rival has an empty cell.
     assert text.count("title of get") == 1
