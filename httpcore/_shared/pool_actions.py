@@ -122,9 +122,9 @@ class PoolActions(PoolBase[Backend], Generic[Backend, Connection]):
         """Close all connections now, and end the requests that are under way: wherever they are,
         they raise `httpcore.NetworkError` (more precisely `httpcore.exceptions.Aborted`) at once.
 
-        Waits for nothing. Any thread may call it; that of a synchronous pool, a signal handler,
-        too. A synchronous pool stays usable. An asynchronous one raises RuntimeError for requests
-        after that, until ``async with`` opens it again. See `retire` for letting responses end.
+        Waits for nothing. Any thread may call it, and for a synchronous pool a signal handler too.
+        A synchronous pool stays usable. An asynchronous one raises RuntimeError for requests after
+        that, until ``async with`` opens it again. See `retire` for letting responses end.
         """
         self._slots.close()
 

@@ -162,7 +162,7 @@ async def test_failures_without_waiting(far_end: AsyncFarEnd, near_end: AsyncTLS
 
 
 async def test_records_that_are_none(far_end: AsyncFarEnd, near_end: AsyncTLSStream) -> None:
-    """The peer is told why, by an alert."""
+    """The peer gets an alert that says why."""
     far_end._out.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
     with pytest.raises(httpcore.ReadError, match="failed"):
         near_end.read_ready(100)

@@ -460,7 +460,7 @@ def test_a_context_that_is_changed_while_a_session_begins(
 
 
 def test_records_that_are_none(far_end: FarEnd, near_end: TLSInTLSStream) -> None:
-    """The peer is told why, by an alert."""
+    """The peer gets an alert that says why."""
     far_end._out.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
     with pytest.raises(httpcore.ReadError, match="failed"):
         near_end.read_ready(100)
