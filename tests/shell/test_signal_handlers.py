@@ -366,7 +366,7 @@ def strike_at(world: World, place: int, action: Callable[[World], object]) -> No
 def test_at_any_line(url: str, http2: bool, operation: Callable[[World], object]) -> None:
     with World(url, http2).ended() as first:
         chosen = places(first)
-    assert len(chosen) > 30
+    assert len(chosen) > OTHER_LINES
     strikes = 0
     for place in chosen:
         with World(url, http2, max_connections=2).ended() as world:
