@@ -1,0 +1,145 @@
+"""Which upstream a request goes to, and which ones are left out for a while.
+
+Owns: counting requests under way, the breaker of each upstream, the choice. Must not know: the
+clock (`now` is passed in), connections, HTTP.
+
+Invariants: `active` of an upstream is the number of requests between `start` and `finish`. At most
+one request at a time is let through to an upstream whose breaker is half open.
+
+Sources: nginx's ngx_http_upstream_module (least_conn, max_fails), Envoy's outlier detection.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import Any
+
+from ._settings import Breaker, Upstream
+
+CLOSED, OPEN, HALF_OPEN = "closed", "open", "half-open"
+
+
+class Server:
+    """One upstream, shared by all routes that lead to it.
+
+    Attributes:
+        settings: its `Upstream`.
+        limit: of requests that are under way or wait for a connection.
+        active: how many of them there are.
+        pool: its connections.
+    """
+
+    __slots__ = ("active", "limit", "pool", "settings")
+
+    def __init__(self, settings: Upstream, pool: Any) -> None:
+        self.settings = settings
+        self.limit = settings.max_connections + settings.max_queue
+        self.active = 0
+        self.pool = pool
+
+
+class Member:
+    """An upstream of a route, with its health as seen by the requests of this route.
+
+    Attributes:
+        server: the upstream.
+        failures: how many in a row.
+        opened_until: when the breaker lets a request through again; 0.0 while it is closed.
+        requests, failed: how many in all, for the statistics.
+    """
+
+    __slots__ = ("_breaker", "_pause", "_probing", "failed", "failures", "opened_until",
+                 "requests", "server")  # fmt: skip
+
+    def __init__(self, server: Server, breaker: Breaker) -> None:
+        self.server = server
+        self._breaker = breaker
+        self._pause = breaker.seconds
+        self._probing = False
+        self.failures = 0
+        self.opened_until = 0.0
+        self.requests = 0
+        self.failed = 0
+
+    def state(self, now: float) -> str:
+        """Return CLOSED, OPEN, or HALF_OPEN: one request may try."""
+        if not self.opened_until:
+            return CLOSED
+        return HALF_OPEN if now >= self.opened_until else OPEN
+
+    def is_open(self, now: float) -> bool:
+        """Return whether requests have to go elsewhere."""
+        if not self.opened_until:
+            return False
+        return self._probing or now < self.opened_until
+
+    def start(self) -> bool:
+        """Count a request; return whether it is the one that tries a failed upstream."""
+        self.server.active += 1
+        self.requests += 1
+        if self.opened_until:
+            self._probing = True
+        return self._probing
+
+    def finish(self, probing: bool) -> None:
+        """Count a request that has ended, however that was."""
+        self.server.active -= 1
+        if probing:
+            self._probing = False
+
+    def succeeded(self) -> None:
+        """Note that it answered: the breaker is closed."""
+        if self.failures:
+            self.failures = 0
+            self.opened_until = 0.0
+            self._pause = self._breaker.seconds
+
+    def fail(self, now: float) -> None:
+        """Note a failure; enough of them in a row open the breaker."""
+        self.failures += 1
+        self.failed += 1
+        breaker = self._breaker
+        if not breaker.failures or self.failures < breaker.failures:
+            return
+        if now < self.opened_until:  # of a request that began before it was opened
+            return
+        self.opened_until = now + self._pause
+        self._pause = min(self._pause * 2, breaker.longest)
+
+
+class Balancer:
+    """Chooses among the upstreams of a route: the one with the fewest requests, in turn where
+    several have as few.
+
+    Parameters:
+        members: the upstreams.
+    """
+
+    __slots__ = ("_turn", "members")
+
+    def __init__(self, members: Sequence[Member]) -> None:
+        self.members = members
+        self._turn = 0
+
+    def choose(self, now: float, tried: Collection[Member] = ()) -> Member | None:
+        """Return an upstream that takes a request now and is not in `tried`; None for none."""
+        members = self.members
+        count = len(members)
+        self._turn = turn = (self._turn + 1) % count
+        best = None
+        for position in range(turn, turn + count):
+            member = members[position % count]
+            server = member.server
+            if server.active >= server.limit or member in tried or member.is_open(now):
+                continue
+            if best is None or server.active < best.server.active:
+                best = member
+        return best
+
+    def retry_after(self, now: float) -> float | None:
+        """Return in how many seconds an upstream is tried again; None if one is not left out but
+        full."""
+        ends = [member.opened_until - now for member in self.members if member.is_open(now)]
+        if len(ends) < len(self.members):
+            return None
+        return max(0.0, min(ends))

@@ -1,0 +1,305 @@
+"""The header fields that a gateway takes out, changes and adds.
+
+Owns: hop-by-hop fields, how a request's body is framed, Forwarded and its kin, Via. Must not
+know: ASGI's calls, connections.
+
+Sources: RFC 9110 sections 7.6.1 (Connection), 7.6.3 (Via), 10.1.1 (Expect) and 10.1.4 (TE);
+RFC 9112 sections 6.1 to 6.3 (framing); RFC 7239 (Forwarded).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
+
+Fields = list[tuple[bytes, bytes]]
+
+#: Fields that concern one connection and are never passed on. Those of a proxy's credentials are
+#: for the next proxy only, which the gateway is.
+HOP_BY_HOP = frozenset(
+    (
+        b"connection",
+        b"keep-alive",
+        b"proxy-authenticate",
+        b"proxy-authorization",
+        b"proxy-connection",
+        b"te",
+        b"transfer-encoding",
+        b"upgrade",
+        b"http2-settings",
+    )
+)
+
+#: What a client can write as it likes, and servers believe: kept only from trusted proxies.
+FORWARDED = frozenset(
+    (
+        b"forwarded",
+        b"x-forwarded-for",
+        b"x-forwarded-host",
+        b"x-forwarded-port",
+        b"x-forwarded-prefix",
+        b"x-forwarded-proto",
+        b"x-forwarded-server",
+        b"x-real-ip",
+        b"x-request-id",
+    )
+)
+
+#: Digits of a Content-Length: more is an attempt at something (18 digits are an exabyte).
+MAX_LENGTH_DIGITS = 18
+#: How often the gateway's own name may stand in Via before that is a loop: each passage adds one.
+MAX_PASSAGES = 8
+#: Field names whose lower case is remembered: real servers send a few dozen.
+MAX_NAMES = 1000
+
+
+class BadRequest(Exception):
+    """A request that cannot be passed on.
+
+    Attributes:
+        status: of the answer.
+        reason: what is wrong, for the client.
+    """
+
+    def __init__(self, status: int, reason: str) -> None:
+        super().__init__(reason)
+        self.status = status
+        self.reason = reason
+
+
+class ReceivedFields:
+    """The fields of a request, sorted by what becomes of them.
+
+    Attributes:
+        passed: those that go to the upstream unchanged.
+        host: the Host field; empty without one.
+        length: the Content-Length; None without one.
+        chunked: the body has no known length.
+        expects: the client waits for leave to send its body (100-continue).
+        trailers: the client takes trailers (TE).
+        via: the Via fields, joined; empty without one.
+        forwarded: those that only trusted proxies may set, by name, joined.
+    """
+
+    __slots__ = ("chunked", "expects", "forwarded", "host", "length", "passed", "trailers", "via")
+
+    def __init__(self) -> None:
+        self.passed: Fields = []
+        self.host = b""
+        self.length: int | None = None
+        self.chunked = False
+        self.expects = False
+        self.trailers = False
+        self.via = b""
+        self.forwarded: dict[bytes, bytes] = {}
+
+
+def read_fields(headers: Iterable[tuple[bytes, bytes]], name: bytes) -> ReceivedFields:
+    """Return the fields of a request as ASGI has them, names in lower case.
+
+    Parameters:
+        name: the gateway's in Via.
+
+    Raises BadRequest for framing that two servers could read differently, and for a loop.
+    """
+    received = ReceivedFields()
+    passed = received.passed
+    dropped: set[bytes] | None = None
+    for field in headers:
+        act = _ACTIONS.get(field[0])
+        if act is not None:
+            act(received, field[1])
+            if field[0] == b"connection":
+                dropped = (dropped or set()) | _listed(field[1])
+        elif b"_" in field[0]:
+            _pass_underscored(passed, field)
+        else:
+            passed.append(field)
+    if dropped and not dropped <= _USUAL_LISTED:
+        received.passed = [field for field in passed if field[0] not in dropped]
+    if received.length is not None and received.chunked:
+        raise BadRequest(400, "the request has both Content-Length and Transfer-Encoding")
+    if received.via and received.via.count(b" " + name) > MAX_PASSAGES:
+        raise BadRequest(508, "the request has passed this gateway too often: upstreams lead back")
+    return received
+
+
+#: What Connection lists in nearly every request that has one; dropped, or no field at all.
+_USUAL_LISTED = frozenset((b"keep-alive", b"close", b"upgrade", b"te", b"http2-settings"))
+
+
+def _listed(value: bytes) -> set[bytes]:
+    return {option.strip().lower() for option in value.split(b",")}
+
+
+def _pass_underscored(passed: Fields, field: tuple[bytes, bytes]) -> None:
+    """Pass a field on whose name has an underscore, unless a server that reads underscores as
+    hyphens (CGI, WSGI) would take it for one that only the gateway may set."""
+    name = field[0].replace(b"_", b"-")
+    if name not in _ACTIONS:
+        passed.append(field)
+
+
+def _take_host(received: ReceivedFields, value: bytes) -> None:
+    if received.host:
+        raise BadRequest(400, "the request has more than one Host")
+    received.host = value
+
+
+def _take_length(received: ReceivedFields, value: bytes) -> None:
+    if not value.isdigit() or len(value) > MAX_LENGTH_DIGITS:
+        raise BadRequest(400, "the Content-Length is no number of bytes")
+    if received.length is not None:
+        raise BadRequest(400, "the request has more than one Content-Length")
+    received.length = int(value)
+
+
+def _take_coding(received: ReceivedFields, value: bytes) -> None:
+    if received.chunked:
+        raise BadRequest(400, "the request has more than one Transfer-Encoding")
+    if value.strip().lower() != b"chunked":
+        raise BadRequest(501, "the only transfer coding of a request that is read is 'chunked'")
+    received.chunked = True
+
+
+def _take_expect(received: ReceivedFields, value: bytes) -> None:
+    if value.lower() != b"100-continue":
+        raise BadRequest(417, "the only expectation that can be met is 100-continue")
+    received.expects = True
+
+
+def _take_te(received: ReceivedFields, value: bytes) -> None:
+    received.trailers = received.trailers or b"trailers" in _listed(value)
+
+
+def _take_via(received: ReceivedFields, value: bytes) -> None:
+    received.via = received.via + b", " + value if received.via else value
+
+
+def _drop(received: ReceivedFields, value: bytes) -> None:
+    """Leave a hop-by-hop field out."""
+
+
+def _forwarded(name: bytes) -> Callable[[ReceivedFields, bytes], None]:
+    def take(received: ReceivedFields, value: bytes) -> None:
+        before = received.forwarded.get(name)
+        received.forwarded[name] = value if before is None else before + b", " + value
+
+    return take
+
+
+_ACTIONS: dict[bytes, Callable[[ReceivedFields, bytes], None]] = {
+    **dict.fromkeys(HOP_BY_HOP, _drop),
+    **{name: _forwarded(name) for name in FORWARDED},
+    b"host": _take_host,
+    b"content-length": _take_length,
+    b"transfer-encoding": _take_coding,
+    b"expect": _take_expect,
+    b"te": _take_te,
+    b"via": _take_via,
+}
+
+
+class Hop(NamedTuple):
+    """The connection on which a request came.
+
+    Parameters:
+        client: the address of its other end; empty where there is none, as with a Unix socket.
+        scheme: ``http`` or ``https``.
+        version: of HTTP, such as ``1.1``.
+        trusted: the other end is a proxy whose fields are believed.
+    """
+
+    client: str
+    scheme: str
+    version: str
+    trusted: bool
+
+
+def add_forwarded(fields: Fields, received: ReceivedFields, hop: Hop, prefix: bytes) -> None:
+    """Add to `fields` where a request came from, for the upstream.
+
+    Parameters:
+        prefix: of the path, which was taken away; empty for none.
+    """
+    client = hop.client.encode("ascii", "replace")
+    scheme, host = hop.scheme.encode("ascii"), received.host
+    node = b'"[' + client + b']"' if b":" in client else client or b"unknown"
+    element = b"for=" + node
+    if host:
+        element += b";host=" + (host if _is_token(host) else _quoted(host))
+    element += b";proto=" + scheme
+    before = received.forwarded if hop.trusted else {}
+    for name, own in (
+        (b"forwarded", element),
+        (b"x-forwarded-for", client or b"unknown"),
+    ):
+        value = before.get(name)
+        fields.append((name, own if not value else value + b", " + own))
+    # The first proxy of a chain knows best what the client asked for.
+    fields.append((b"x-forwarded-proto", before.get(b"x-forwarded-proto") or scheme))
+    if host:
+        fields.append((b"x-forwarded-host", before.get(b"x-forwarded-host") or host))
+    prefix = before.get(b"x-forwarded-prefix", b"") + prefix
+    if prefix:
+        fields.append((b"x-forwarded-prefix", prefix))
+    for name in (b"x-forwarded-port", b"x-forwarded-server", b"x-real-ip"):
+        if name in before:
+            fields.append((name, before[name]))
+
+
+_TOKEN = frozenset(b"!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
+
+
+def _is_token(value: bytes) -> bool:
+    return _TOKEN.issuperset(value)
+
+
+def _quoted(value: bytes) -> bytes:
+    return b'"' + value.replace(b"\\", b"\\\\").replace(b'"', b'\\"') + b'"'
+
+
+def add_via(fields: Fields, before: bytes, version: str, name: bytes) -> None:
+    """Add the Via field, with what it held before."""
+    own = version.encode("ascii") + b" " + name
+    fields.append((b"via", before + b", " + own if before else own))
+
+
+_names: dict[bytes, bytes] = {}
+
+
+def _lower(name: bytes) -> bytes:
+    """Return `name` in lower case, empty for a hop-by-hop field, and remember it."""
+    lower = name.lower()
+    if lower in HOP_BY_HOP:
+        lower = b""
+    if len(_names) < MAX_NAMES:
+        _names[name] = lower
+    return lower
+
+
+def response_fields(headers: Iterable[tuple[bytes, bytes]], status: int) -> tuple[Fields, bytes]:
+    """Return the fields of a response that go to the client, as ASGI wants them, and its Via.
+
+    Names are in lower case. The length of a 204 or 304 is left out: servers count the bytes that
+    follow, and there are none.
+    """
+    fields: Fields = []
+    via = b""
+    dropped: set[bytes] | None = None
+    for name, value in headers:
+        lower = _names.get(name)
+        if lower is None:
+            lower = _lower(name)
+        if not lower:
+            if name.lower() == b"connection":
+                dropped = (dropped or set()) | _listed(value)
+        elif lower == b"via":
+            via = via + b", " + value if via else value
+        else:
+            fields.append((lower, value))
+    if dropped and not dropped <= _USUAL_LISTED:
+        fields = [field for field in fields if field[0] not in dropped]
+    if status in (204, 304):
+        fields = [field for field in fields if field[0] != b"content-length"]
+    return fields, via

@@ -1,0 +1,56 @@
+"""The responses of the gateway itself: what went wrong, as problem details.
+
+Owns: their fields and texts. Must not know: ASGI, upstreams. A text never has the address of an
+upstream, a path of the file system or the text of an exception in it.
+
+Sources: RFC 9457 (problem details), RFC 9110 section 15 (status codes).
+"""
+
+from __future__ import annotations
+
+import json
+from http import HTTPStatus
+
+CONTENT_TYPE = b"application/problem+json"
+
+#: Statuses that `http.HTTPStatus` of some Python versions calls by an older name, or not at all.
+_TITLES = {413: "Content Too Large", 421: "Misdirected Request", 431: "Header Fields Too Large"}
+
+
+class Problem:
+    """A response that the gateway gives by itself.
+
+    Attributes:
+        status: its code.
+        detail: what happened and what can be done, for the client.
+        retry_after: seconds until another try makes sense; None where nobody knows.
+    """
+
+    __slots__ = ("detail", "retry_after", "status")
+
+    def __init__(self, status: int, detail: str, retry_after: float | None = None) -> None:
+        self.status = status
+        self.detail = detail
+        self.retry_after = retry_after
+
+
+def encode_problem(problem: Problem, request_id: str) -> tuple[list[tuple[bytes, bytes]], bytes]:
+    """Return the fields and the body of the response for `problem`."""
+    title = _TITLES.get(problem.status) or HTTPStatus(problem.status).phrase
+    document = {
+        "type": "about:blank",  # RFC 9457 section 4.2.1: the status says it all
+        "title": title,
+        "status": problem.status,
+        "detail": problem.detail,
+        "request_id": request_id,
+    }
+    body = json.dumps(document).encode("ascii")
+    fields = [
+        (b"content-type", CONTENT_TYPE),
+        (b"content-length", b"%d" % len(body)),
+        (b"cache-control", b"no-store"),
+        (b"x-request-id", request_id.encode("ascii")),
+    ]
+    if problem.retry_after is not None:
+        fields.append((b"retry-after", b"%d" % max(1, round(problem.retry_after + 0.5))))
+    return fields, body

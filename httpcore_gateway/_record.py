@@ -1,0 +1,78 @@
+"""What is known of one request at its end.
+
+Owns: the object that an exchange fills in, and whoever logs and counts reads. Must not know: how
+it is shown (`_log`, `_counters`).
+"""
+
+from __future__ import annotations
+
+import itertools
+import secrets
+from typing import Any
+
+from ._asgi import Scope
+from ._balance import Member
+
+
+class Record:
+    """The facts of one request.
+
+    Attributes:
+        scope: ASGI's.
+        request_id: stands in the response, in problem details and in the log.
+        began: when its head was there, by the clock of the event loop.
+        ended: when the response was complete or given up; 0.0 before.
+        route: the place of the route in the settings; None where none fits.
+        member: the upstream that it was passed to last; None for none.
+        attempts: how often it was passed to an upstream.
+        status: of the response; 0 where the client got none.
+        received: bytes of the request's body that came.
+        sent: bytes of the response's body that were given to the server.
+        failure: why there is no whole response, or why it is one of the gateway's own: a text for
+            the log, which may name upstreams; empty where all went well.
+        client_left: the client did not wait for the end.
+    """
+
+    __slots__ = ("attempts", "began", "client_left", "ended", "failure", "member", "received",
+                 "request_id", "route", "scope", "sent", "status")  # fmt: skip
+
+    def __init__(self, scope: Scope, request_id: str, began: float) -> None:
+        self.scope: Any = scope
+        self.request_id = request_id
+        self.began = began
+        self.ended = 0.0
+        self.route: int | None = None
+        self.member: Member | None = None
+        self.attempts = 0
+        self.status = 0
+        self.received = 0
+        self.sent = 0
+        self.failure = ""
+        self.client_left = False
+
+
+class RequestIds:
+    """Makes identifiers that no other process and no earlier run has made.
+
+    A number is enough within one: nobody is to guess nothing from it but how many there were
+    before, which the random start hides.
+    """
+
+    def __init__(self) -> None:
+        self._prefix = secrets.token_hex(8)
+        self._numbers = itertools.count(secrets.randbelow(1 << 24))
+
+    def make(self) -> str:
+        """Return a new one."""
+        return f"{self._prefix}{next(self._numbers):08x}"
+
+
+#: Characters of an identifier that a trusted proxy gave; longer ones are replaced.
+MAX_ID = 128
+
+
+def accepts_id(value: bytes) -> bool:
+    """Return whether an identifier can stand in a log and a header as it is."""
+    return 0 < len(value) <= MAX_ID and all(
+        48 <= c <= 57 or 65 <= c <= 90 or 97 <= c <= 122 or c in b"-._~:=+/@" for c in value
+    )
