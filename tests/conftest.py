@@ -29,7 +29,12 @@ ENVIRONMENT = (
 assert examples.LONG
 
 #: Fixtures for the client's side.
-pytest_plugins = ["tests.support.clients", "tests.support.loops", "tests.support.tasks"]
+pytest_plugins = [
+    "tests.support.clients",
+    "tests.support.gateways",
+    "tests.support.loops",
+    "tests.support.tasks",
+]
 
 _failed = pytest.StashKey[bool]()
 
