@@ -35,7 +35,16 @@ from ._fields import (
     response_fields,
 )
 from ._problems import Problem, encode_problem
-from ._record import Record, accepts_id
+from ._record import (
+    BAD_REQUEST,
+    BAD_RESPONSE,
+    BODY_REFUSED,
+    BROKEN_RESPONSE,
+    CANCELLED,
+    OTHER,
+    Record,
+    accepts_id,
+)
 from ._routes import RouteState, Target, read_timeouts
 
 logger = logging.getLogger("httpcore_gateway")
@@ -96,9 +105,9 @@ class Exchange:
         scope, receive, send: ASGI's.
     """
 
-    __slots__ = ("_body", "_client", "_fields", "_gateway", "_hints", "_loop", "_member",
-                 "_prefix", "_probing", "_receive", "_received", "_route", "_scope", "_send",
-                 "_started", "_target", "record")  # fmt: skip
+    __slots__ = ("_body", "_client", "_complete", "_fields", "_gateway", "_hints", "_loop",
+                 "_member", "_prefix", "_probing", "_receive", "_received", "_route", "_scope",
+                 "_send", "_started", "_target", "record")  # fmt: skip
 
     def __init__(self, gateway: Any, scope: Scope, receive: Receive, send: Send) -> None:
         self._gateway = gateway
@@ -108,6 +117,7 @@ class Exchange:
         self._send = send
         self._body: bytes | Upload = b""
         self._client: Client | None = None
+        self._complete = False  # the response was given to the server as a whole
         self._fields: Fields = []
         self._hints: asyncio.Future[Any] | None = None
         self._member: Member | None = None
@@ -126,8 +136,20 @@ class Exchange:
                 await self._answer(problem)
         except asyncio.CancelledError:
             if self._client is None or not self._client.left():
+                if not self._complete:
+                    record.fail(CANCELLED, "cancelled by the server that runs the gateway")
+                raise
+            # A server says so, too, to those that listen when the response is complete.
+            record.client_left = not self._complete
+        except BrokenResponse:
+            raise
+        except OSError:  # ASGI 2.4: what a server raises in `send` when the client has left
+            if not self._started:
                 raise
             record.client_left = True
+        except BaseException as exc:
+            record.fail(OTHER, f"{type(exc).__name__}: {exc}")
+            raise
         finally:
             if self._client is not None:
                 self._client.finish()
@@ -151,7 +173,8 @@ class Exchange:
                 self._let_go()
                 await found.aclose()
         except (BadRequest, BodyRefused) as exc:
-            self.record.failure = exc.reason
+            kind = BAD_REQUEST if isinstance(exc, BadRequest) else BODY_REFUSED
+            self.record.fail(kind, exc.reason)
             if self._started:
                 raise BrokenResponse(exc.reason) from exc
             return Problem(exc.status, exc.reason)
@@ -347,7 +370,7 @@ class Exchange:
         """Give the response to the client."""
         status = response.status
         if status > MAX_STATUS:
-            self.record.failure = f"the status is {status}"
+            self.record.fail(BAD_RESPONSE, f"the status is {status}")
             return Problem(502, "the answer of the server behind has no valid status")
         fields, via = response_fields(response.headers, status)
         version = response.extensions["http_version"].decode("ascii").rpartition("/")[2]
@@ -363,7 +386,7 @@ class Exchange:
         try:
             await self._relay_body(response, trailers)
         except FAILURES as exc:
-            self.record.failure = f"{type(exc).__name__}: {exc}"
+            self.record.fail(BROKEN_RESPONSE, f"{type(exc).__name__}: {exc}")
             logger.warning("%s: %s", self.record.request_id, self.record.failure)
             raise BrokenResponse(self.record.failure) from exc
         return None
@@ -396,6 +419,7 @@ class Exchange:
         if trailers:
             fields, _ = response_fields(response.trailers, 200)
             await send({"type": TRAILERS, "headers": fields, "more_trailers": False})
+        self._complete = True
 
     async def _answer(self, problem: Problem) -> None:
         """Give the client a response of the gateway's own."""
@@ -406,6 +430,8 @@ class Exchange:
             {"type": "http.response.start", "status": problem.status, "headers": fields}
         )
         await self._send({"type": "http.response.body", "body": body})
+        self._complete = True
+        self.record.sent = len(body)
 
 
 def is_unsent(exc: BaseException) -> bool:

@@ -13,6 +13,22 @@ from typing import Any
 from ._asgi import Scope
 from ._balance import Member
 
+#: Kinds of failures, for figures: of the request itself,
+BAD_REQUEST, BODY_REFUSED, NO_ROUTE = "bad_request", "body_refused", "no_route"
+#: of upstreams that take no request,
+QUEUE_FULL, QUEUE_TIMEOUT, BREAKER_OPEN = "queue_full", "queue_timeout", "breaker_open"
+#: of an upstream that was asked, before it answered
+CONNECT_ERROR, CONNECT_TIMEOUT = "connect_error", "connect_timeout"
+NETWORK_ERROR, TIMEOUT, BAD_RESPONSE = "network_error", "timeout", "bad_response"
+#: and after that,
+BROKEN_RESPONSE = "broken_response"
+#: of the server that runs the gateway, and any other.
+CANCELLED, OTHER = "cancelled", "other"
+KINDS = (
+    BAD_REQUEST, BODY_REFUSED, NO_ROUTE, QUEUE_FULL, QUEUE_TIMEOUT, BREAKER_OPEN, CONNECT_ERROR,
+    CONNECT_TIMEOUT, NETWORK_ERROR, TIMEOUT, BAD_RESPONSE, BROKEN_RESPONSE, CANCELLED, OTHER,
+)  # fmt: skip
+
 
 class Record:
     """The facts of one request.
@@ -29,12 +45,14 @@ class Record:
         received: bytes of the request's body that came.
         sent: bytes of the response's body that were given to the server.
         failure: why there is no whole response, or why it is one of the gateway's own: a text for
-            the log, which may name upstreams; empty where all went well.
+            the log, which may name upstreams; empty where all went well, with another upstream
+            too.
+        kind: of the failure, one of `KINDS`; empty where all went well.
         client_left: the client did not wait for the end.
     """
 
-    __slots__ = ("attempts", "began", "client_left", "ended", "failure", "member", "received",
-                 "request_id", "route", "scope", "sent", "status")  # fmt: skip
+    __slots__ = ("attempts", "began", "client_left", "ended", "failure", "kind", "member",
+                 "received", "request_id", "route", "scope", "sent", "status")  # fmt: skip
 
     def __init__(self, scope: Scope, request_id: str, began: float) -> None:
         self.scope: Any = scope
@@ -48,7 +66,17 @@ class Record:
         self.received = 0
         self.sent = 0
         self.failure = ""
+        self.kind = ""
         self.client_left = False
+
+    def fail(self, kind: str, failure: str) -> None:
+        """Note why there is no whole response of an upstream."""
+        self.kind = kind
+        self.failure = failure
+
+    def recover(self) -> None:
+        """Note that an upstream answers, whatever others did before."""
+        self.kind = self.failure = ""
 
 
 class RequestIds:
