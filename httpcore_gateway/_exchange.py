@@ -1,8 +1,8 @@
 """One request over HTTP: from the client to an upstream, and the response back.
 
-Owns: the order of things: check, choose, send, send again, relay. Must not know: which fields
-are passed on (`_fields`), which upstream is chosen (`_balance`), how HTTP is framed (`httpcore`
-and the ASGI server).
+Owns: the order of things: check, read, send, relay. Must not know: how the upstream is found
+(`_passage`), which fields are passed on (`_fields`), how HTTP is framed (`httpcore` and the ASGI
+server).
 
 Nothing is kept whole: each piece of a body is passed on before the next one is read, so that a
 slow side slows the other one down.
@@ -17,35 +17,16 @@ from __future__ import annotations
 import asyncio
 import logging
 from typing import Any
-from urllib.parse import quote
 
 import httpcore
-from httpcore import exceptions
 
 from ._asgi import Receive, Scope, Send
-from ._balance import Member
 from ._client import BodyRefused, Client
-from ._fields import (
-    BadRequest,
-    Fields,
-    Hop,
-    add_forwarded,
-    add_via,
-    read_fields,
-    response_fields,
-)
+from ._fields import BadRequest, Fields, add_via, response_fields
+from ._passage import FAILURES, Passage, is_unsent
 from ._problems import Problem, encode_problem
-from ._record import (
-    BAD_REQUEST,
-    BAD_RESPONSE,
-    BODY_REFUSED,
-    BROKEN_RESPONSE,
-    CANCELLED,
-    OTHER,
-    Record,
-    accepts_id,
-)
-from ._routes import RouteState, Target, read_timeouts
+from ._record import BAD_REQUEST, BAD_RESPONSE, BODY_REFUSED, BROKEN_RESPONSE, CANCELLED, OTHER
+from ._routes import Target, read_timeouts
 
 logger = logging.getLogger("httpcore_gateway")
 
@@ -57,8 +38,6 @@ IDEMPOTENT = frozenset(("GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"))
 TRAILERS = "http.response.trailers"
 #: Servers have no text for a higher status, and RFC 9110 section 15 no meaning.
 MAX_STATUS = 599
-#: What an upstream can do wrong.
-FAILURES = (httpcore.NetworkError, httpcore.TimeoutException, httpcore.RemoteProtocolError)
 
 
 class BrokenResponse(Exception):
@@ -97,7 +76,7 @@ class Upload:
         return await self._client.__anext__()
 
 
-class Exchange:
+class Exchange(Passage):
     """One request, in the task that the server made for it.
 
     Parameters:
@@ -105,27 +84,17 @@ class Exchange:
         scope, receive, send: ASGI's.
     """
 
-    __slots__ = ("_body", "_client", "_complete", "_fields", "_gateway", "_hints", "_loop",
-                 "_member", "_prefix", "_probing", "_receive", "_received", "_route", "_scope",
-                 "_send", "_started", "_target", "record")  # fmt: skip
+    __slots__ = ("_body", "_client", "_complete", "_hints", "_receive", "_send", "_started")
 
     def __init__(self, gateway: Any, scope: Scope, receive: Receive, send: Send) -> None:
-        self._gateway = gateway
-        self._loop = asyncio.get_running_loop()
+        super().__init__(gateway, scope)
         self._receive = receive
-        self._scope: Any = scope
         self._send = send
         self._body: bytes | Upload = b""
         self._client: Client | None = None
         self._complete = False  # the response was given to the server as a whole
-        self._fields: Fields = []
         self._hints: asyncio.Future[Any] | None = None
-        self._member: Member | None = None
-        self._prefix = b""
-        self._probing = False
         self._started = False
-        self._target = b""
-        self.record = Record(scope, gateway.ids.make(), self._loop.time())
 
     async def run(self) -> None:
         """Serve the request. Raises only what ends the client's connection."""
@@ -181,41 +150,6 @@ class Exchange:
 
     # The request
 
-    def _check(self) -> Problem | None:
-        """Find the route, and work out what is sent to the upstream."""
-        scope, gateway, record = self._scope, self._gateway, self.record
-        self._received = received = read_fields(scope["headers"], gateway.name)
-        peer = scope.get("client")
-        hop = Hop(
-            peer[0] if peer else "",
-            scope.get("scheme", "http"),
-            scope["http_version"],
-            gateway.trusts(peer),
-        )
-        if hop.trusted:
-            given = received.forwarded.get(b"x-request-id", b"")
-            if accepts_id(given):
-                record.request_id = given.decode("ascii")
-        if not received.host and hop.version == "1.1":
-            raise BadRequest(400, "the request has no Host")
-        path, mount = path_of(scope)
-        route: RouteState | None = gateway.routes.find(received.host, path)
-        if route is None:
-            record.failure = "no route"
-            return Problem(404, "nothing is served at this host and path")
-        self._route = route
-        record.route = route.number
-        strip = route.strip
-        if strip:
-            path = path[len(strip) :] or b"/"
-        query = scope["query_string"]
-        self._target = path + b"?" + query if query else path
-        self._fields = fields = received.passed
-        add_forwarded(fields, received, hop, mount + strip)
-        add_via(fields, received.via, hop.version, gateway.name)
-        fields.append((b"x-request-id", record.request_id.encode("ascii")))
-        return None
-
     async def _read_body(self) -> None:
         """Begin to take the body, and say how it is framed for the upstream."""
         received, settings = self._received, self._route.settings
@@ -244,8 +178,8 @@ class Exchange:
             self._fields.append((b"content-length", b"%d" % length))
         self._body = first if whole else Upload(first, client)
 
-    def _make_request(self, target: Target) -> httpcore.Request:
-        """Return the request for an upstream."""
+    def _make_request(self, target: Target) -> tuple[httpcore.Request, Any]:
+        """Return the request for an upstream, and the pool that sends it."""
         host = self._received.host
         if not host or self._route.settings.host_header == "upstream":
             host = target.host_field
@@ -266,7 +200,7 @@ class Exchange:
                 extensions["informational"] = self._take_interim
             if self._received.trailers and TRAILERS in offered:
                 fields += [(b"te", b"trailers"), (b"connection", b"te")]
-        return httpcore.Request(
+        request = httpcore.Request(
             self._scope["method"],
             httpcore.URL(
                 scheme=target.scheme,
@@ -278,82 +212,13 @@ class Exchange:
             content=self._body,
             extensions=extensions or None,
         )
-
-    async def _forward(self) -> httpcore.Response | Problem:
-        """Send the request to an upstream, and to another one where that is safe after a failure.
-        Return the response, or what the client is told."""
-        balancer, record, loop = self._route.balancer, self.record, self._loop
-        tried: tuple[Member, ...] = ()
-        problem: Problem | None = None
-        while True:
-            member: Any = balancer.choose(loop.time(), tried)
-            if member is None:
-                return problem or self._explain_none(balancer.retry_after(loop.time()))
-            request = self._make_request(member.server)
-            record.attempts += 1
-            record.member = self._member = member
-            self._probing = member.start()
-            try:
-                response: httpcore.Response = await member.server.pool.handle_async_request(request)
-            except BaseException as exc:
-                self._let_go()
-                problem = self._explain(exc, member)
-                if problem is None:
-                    raise
-                if not self._may_repeat(exc, len(tried)):
-                    return problem
-                tried += (member,)
-            else:
-                member.succeeded()
-                return response
-
-    def _let_go(self) -> None:
-        """Note that the upstream has no more to do with this request."""
-        member, self._member = self._member, None
-        if member is not None:
-            member.finish(self._probing)
-
-    def _explain(self, exc: BaseException, member: Member) -> Problem | None:
-        """Return what the client is told of a failure, and note it; None for what is no failure
-        of the upstream."""
-        record = self.record
-        if isinstance(exc, httpcore.PoolTimeout):
-            record.failure = str(exc)
-            return Problem(503, "all connections to the server behind are in use", 1.0)
-        if isinstance(exc, httpcore.LocalProtocolError):
-            record.failure = str(exc)
-            return Problem(400, "the request cannot be passed on: it is no valid HTTP")
-        if not isinstance(exc, FAILURES):
-            return None
-        member.fail(self._loop.time())
-        record.failure = f"{member.server.settings.url}: {type(exc).__name__}: {exc}"
-        logger.warning("%s: %s", record.request_id, record.failure)
-        if isinstance(exc, httpcore.TimeoutException):
-            what = "could not be reached" if is_unsent(exc) else "did not answer"
-            return Problem(504, f"the server behind {what} in time")
-        if isinstance(exc, httpcore.RemoteProtocolError):
-            if isinstance(exc, exceptions.ServerDisconnected):
-                return Problem(502, "the server behind closed the connection without an answer")
-            return Problem(502, "the answer of the server behind is not HTTP")
-        if is_unsent(exc):
-            return Problem(502, "the server behind could not be reached")
-        return Problem(502, "the connection to the server behind broke off")
+        return request, target.pool
 
     def _may_repeat(self, exc: BaseException, repeats: int) -> bool:
-        """Return whether the request may go to another upstream after this failure."""
-        if repeats >= self._route.settings.retries or not isinstance(exc, FAILURES):
-            return False
         if isinstance(self._body, Upload) and self._body.begun:
             return False
-        return is_unsent(exc) or self._scope["method"] in IDEMPOTENT
-
-    def _explain_none(self, seconds: float | None) -> Problem:
-        """Return what the client is told when no upstream takes the request."""
-        if seconds is None:
-            self.record.failure = "all upstreams are full"
-            return Problem(503, "too many requests wait for the server behind", 1.0)
-        self.record.failure = "all upstreams are left out after failures"
-        return Problem(503, "the server behind has failed and is left alone for a while", seconds)
+        safe = is_unsent(exc) or self._scope["method"] in IDEMPOTENT
+        return safe and super()._may_repeat(exc, repeats)
 
     # The response
 
@@ -432,23 +297,3 @@ class Exchange:
         await self._send({"type": "http.response.body", "body": body})
         self._complete = True
         self.record.sent = len(body)
-
-
-def is_unsent(exc: BaseException) -> bool:
-    """Return whether no byte of the request has left."""
-    return getattr(exc, "phase", None) == "not_sent"
-
-
-def path_of(scope: Any) -> tuple[bytes, bytes]:
-    """Return the path of a request as the client has sent it, below the place where the gateway
-    is mounted, and that place."""
-    path = scope.get("raw_path")
-    if path is None:  # a server that keeps the decoded path only
-        path = quote(scope["path"], safe="/:@!$&'()*+,;=~").encode("ascii")
-    mount = scope.get("root_path", "")
-    if not mount:
-        return path, b""
-    prefix = quote(mount.rstrip("/"), safe="/:@!$&'()*+,;=~").encode("ascii")
-    if path.startswith(prefix):
-        path = path[len(prefix) :]
-    return path or b"/", prefix

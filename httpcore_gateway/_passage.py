@@ -1,0 +1,193 @@
+"""The way of a request to an upstream: what requests over HTTP and WebSockets have in common.
+
+Owns: finding the route, what is sent to the upstream, choosing one and another one after a
+failure, and what the client is told of a failure. Must not know: how a body or a WebSocket is
+passed on (`_exchange`, `_websocket`).
+
+Sources: asgi.readthedocs.io, "HTTP & WebSocket ASGI Message Format" 2.5; RFC 9110 section 15.6.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Any
+from urllib.parse import quote
+
+import httpcore
+from httpcore import exceptions
+
+from ._asgi import Scope
+from ._balance import Member
+from ._fields import BadRequest, Fields, Hop, ReceivedFields, add_forwarded, add_via, read_fields
+from ._problems import Problem
+from ._record import Record, accepts_id
+from ._routes import RouteState, Target
+
+logger = logging.getLogger("httpcore_gateway")
+
+#: What an upstream can do wrong.
+FAILURES = (httpcore.NetworkError, httpcore.TimeoutException, httpcore.RemoteProtocolError)
+#: The scheme of a scope as HTTP has it: a WebSocket begins with a request of HTTP.
+SCHEMES = {"ws": "http", "wss": "https"}
+
+
+class Passage:
+    """One request on its way to an upstream, in the task that the server made for it.
+
+    Subclasses make the request for an upstream and choose the pool that sends it.
+
+    Parameters:
+        gateway: finds routes, knows what is trusted, counts.
+        scope: ASGI's.
+
+    Attributes:
+        record: the facts of this request.
+    """
+
+    __slots__ = ("_fields", "_gateway", "_loop", "_member", "_probing", "_received", "_route",
+                 "_scope", "_target", "record")  # fmt: skip
+
+    _received: ReceivedFields
+    _route: RouteState
+
+    def __init__(self, gateway: Any, scope: Scope) -> None:
+        self._gateway = gateway
+        self._loop = asyncio.get_running_loop()
+        self._scope: Any = scope
+        self._fields: Fields = []
+        self._member: Member | None = None
+        self._probing = False
+        self._target = b""
+        self.record = Record(scope, gateway.ids.make(), self._loop.time())
+
+    def _make_request(self, target: Target) -> tuple[httpcore.Request, Any]:
+        """Return the request for an upstream, and the pool that sends it."""
+        raise NotImplementedError
+
+    def _may_repeat(self, exc: BaseException, repeats: int) -> bool:
+        """Return whether the request may go to another upstream after this failure."""
+        return repeats < self._route.settings.retries and isinstance(exc, FAILURES)
+
+    def _check(self) -> Problem | None:
+        """Find the route, and work out what is sent to the upstream."""
+        scope, gateway, record = self._scope, self._gateway, self.record
+        self._received = received = read_fields(scope["headers"], gateway.name)
+        peer, scheme = scope.get("client"), scope.get("scheme", "http")
+        hop = Hop(
+            peer[0] if peer else "",
+            SCHEMES.get(scheme, scheme),
+            scope["http_version"],
+            gateway.trusts(peer),
+        )
+        if hop.trusted:
+            given = received.forwarded.get(b"x-request-id", b"")
+            if accepts_id(given):
+                record.request_id = given.decode("ascii")
+        if not received.host and hop.version == "1.1":
+            raise BadRequest(400, "the request has no Host")
+        path, mount = path_of(scope)
+        route: RouteState | None = gateway.routes.find(received.host, path)
+        if route is None:
+            record.failure = "no route"
+            return Problem(404, "nothing is served at this host and path")
+        self._route = route
+        record.route = route.number
+        strip = route.strip
+        if strip:
+            path = path[len(strip) :] or b"/"
+        query = scope["query_string"]
+        self._target = path + b"?" + query if query else path
+        self._fields = fields = received.passed
+        add_forwarded(fields, received, hop, mount + strip)
+        add_via(fields, received.via, hop.version, gateway.name)
+        fields.append((b"x-request-id", record.request_id.encode("ascii")))
+        return None
+
+    async def _forward(self) -> httpcore.Response | Problem:
+        """Send the request to an upstream, and to another one where that is safe after a failure.
+        Return the response, or what the client is told."""
+        balancer, record, loop = self._route.balancer, self.record, self._loop
+        tried: tuple[Member, ...] = ()
+        problem: Problem | None = None
+        while True:
+            member: Any = balancer.choose(loop.time(), tried)
+            if member is None:
+                return problem or self._explain_none(balancer.retry_after(loop.time()))
+            request, pool = self._make_request(member.server)
+            record.attempts += 1
+            record.member = self._member = member
+            self._probing = member.start()
+            try:
+                response: httpcore.Response = await pool.handle_async_request(request)
+            except BaseException as exc:
+                self._let_go()
+                problem = self._explain(exc, member)
+                if problem is None:
+                    raise
+                if not self._may_repeat(exc, len(tried)):
+                    return problem
+                tried += (member,)
+            else:
+                member.succeeded()
+                return response
+
+    def _let_go(self) -> None:
+        """Note that the upstream has no more to do with this request."""
+        member, self._member = self._member, None
+        if member is not None:
+            member.finish(self._probing)
+
+    def _explain(self, exc: BaseException, member: Member) -> Problem | None:
+        """Return what the client is told of a failure, and note it; None for what is no failure
+        of the upstream."""
+        record = self.record
+        if isinstance(exc, httpcore.PoolTimeout):
+            record.failure = str(exc)
+            return Problem(503, "all connections to the server behind are in use", 1.0)
+        if isinstance(exc, httpcore.LocalProtocolError):
+            record.failure = str(exc)
+            return Problem(400, "the request cannot be passed on: it is no valid HTTP")
+        if not isinstance(exc, FAILURES):
+            return None
+        member.fail(self._loop.time())
+        record.failure = f"{member.server.settings.url}: {type(exc).__name__}: {exc}"
+        logger.warning("%s: %s", record.request_id, record.failure)
+        if isinstance(exc, httpcore.TimeoutException):
+            what = "could not be reached" if is_unsent(exc) else "did not answer"
+            return Problem(504, f"the server behind {what} in time")
+        if isinstance(exc, httpcore.RemoteProtocolError):
+            if isinstance(exc, exceptions.ServerDisconnected):
+                return Problem(502, "the server behind closed the connection without an answer")
+            return Problem(502, "the answer of the server behind is not HTTP")
+        if is_unsent(exc):
+            return Problem(502, "the server behind could not be reached")
+        return Problem(502, "the connection to the server behind broke off")
+
+    def _explain_none(self, seconds: float | None) -> Problem:
+        """Return what the client is told when no upstream takes the request."""
+        if seconds is None:
+            self.record.failure = "all upstreams are full"
+            return Problem(503, "too many requests wait for the server behind", 1.0)
+        self.record.failure = "all upstreams are left out after failures"
+        return Problem(503, "the server behind has failed and is left alone for a while", seconds)
+
+
+def is_unsent(exc: BaseException) -> bool:
+    """Return whether no byte of the request has left."""
+    return getattr(exc, "phase", None) == "not_sent"
+
+
+def path_of(scope: Any) -> tuple[bytes, bytes]:
+    """Return the path of a request as the client has sent it, below the place where the gateway
+    is mounted, and that place."""
+    path = scope.get("raw_path")
+    if path is None:  # a server that keeps the decoded path only
+        path = quote(scope["path"], safe="/:@!$&'()*+,;=~").encode("ascii")
+    mount = scope.get("root_path", "")
+    if not mount:
+        return path, b""
+    prefix = quote(mount.rstrip("/"), safe="/:@!$&'()*+,;=~").encode("ascii")
+    if path.startswith(prefix):
+        path = path[len(prefix) :]
+    return path or b"/", prefix
