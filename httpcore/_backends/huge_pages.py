@@ -10,9 +10,14 @@ goes on as without it. Nothing is committed by it either: a page is still taken 
 is written, so a body that was announced and does not come takes no more than one of them.
 
 Python's `mmap` objects can give that advice, but no `bytes` comes out of them without a copy. So
-it is given by the address, with `ctypes`, which is loaded with the first such buffer.
+it is given by the address, with the compiled half of `ctypes`, which is loaded with the first such
+buffer. The other half, in Python, would add 160 kB for types that are of no use here.
 
-Sources: madvise(2), Linux' Documentation/admin-guide/mm/transhuge.rst.
+Where the machine is a virtual one that returns free memory to its host, a page that was free for a
+second or two is fetched again when it is written to, whatever its size; no advice saves that.
+
+Sources: madvise(2), Linux' Documentation/admin-guide/mm/transhuge.rst, CPython's
+Modules/_ctypes (the names used here have been there since Python 2.5).
 """
 
 from __future__ import annotations
@@ -21,6 +26,7 @@ import contextlib
 import sys
 from collections.abc import Callable
 from functools import cache
+from typing import Any
 
 HUGE_FROM = 8 * 1024 * 1024
 """Bytes. Smaller buffers have too few faults to be worth a call, and both ends of a buffer, as far
@@ -50,15 +56,22 @@ def _find_advice() -> Advise | None:
     if sys.platform != "linux" or sys.implementation.name != "cpython":
         return None
     try:
-        import ctypes
         import mmap
+        from _ctypes import FUNCFLAG_CDECL, CFuncPtr, _SimpleCData, addressof, dlopen, dlsym
 
+        char: Any = _make("c", _SimpleCData)
+        number, size = _make("i", _SimpleCData), _make("L", _SimpleCData)
+        function: Any = type(
+            "_Function",
+            (CFuncPtr,),
+            # An address is an unsigned long on every Linux.
+            {"_flags_": FUNCFLAG_CDECL, "_argtypes_": (size, size, number), "_restype_": number},
+        )
         advice, page = mmap.MADV_HUGEPAGE, mmap.PAGESIZE
-        madvise = ctypes.CDLL(None).madvise
-        madvise.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
-        madvise.restype = ctypes.c_int
-        addressof, locate = ctypes.addressof, ctypes.c_char.from_buffer
-    except Exception:  # hardened systems refuse parts of ctypes, each in its own way
+        libraries: Any = None  # all that the process has loaded; typeshed knows only paths
+        madvise = function(dlsym(dlopen(libraries, 0), "madvise"))
+        locate = char.from_buffer
+    except Exception:  # hardened systems refuse parts of it, each in its own way
         return None
 
     def advise(view: memoryview) -> None:
@@ -70,3 +83,8 @@ def _find_advice() -> Advise | None:
         madvise(first, end - first, advice)  # whether it was taken does not matter
 
     return advise
+
+
+def _make(code: str, base: type) -> type:
+    """Return the type for a value in C that `struct` calls `code`."""
+    return type("_Value", (base,), {"_type_": code})

@@ -85,7 +85,14 @@ def test_other_systems_are_not_asked(platform: str, monkeypatch: pytest.MonkeyPa
         use_huge_pages(view)
 
 
-@pytest.mark.parametrize("module", ["ctypes", "mmap"])
+@pytest.mark.skipif(not SWITCH.exists(), reason="this system has no transparent huge pages")
+def test_the_python_half_of_ctypes_is_not_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would be most of what a large body takes beyond itself."""
+    monkeypatch.setitem(sys.modules, "ctypes", None)
+    assert huge_pages._find_advice() is not None
+
+
+@pytest.mark.parametrize("module", ["_ctypes", "mmap"])
 def test_a_python_without_the_means(module: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "platform", "linux")
     monkeypatch.setitem(sys.modules, module, None)
