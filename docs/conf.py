@@ -1,6 +1,6 @@
 """How Sphinx makes pages of this folder: ``scripts/docs``.
 
-`docs/libraries.rst` says why there is no theme and no extension beyond what Sphinx brings.
+`docs/libraries.rst` says why there is no theme and no extension beyond these.
 """
 
 import re
@@ -17,7 +17,7 @@ project = "httpcore"
 copyright = "the httpcore authors, BSD-3-Clause"
 release = version = httpcore.__version__
 
-extensions = ["sphinx.ext.autodoc"]
+extensions = ["sphinx.ext.autodoc", "sphinx_copybutton"]
 exclude_patterns = ["_build"]
 
 # A single backtick is a name of ours in docstrings, and leads to it where it is documented.
@@ -33,19 +33,18 @@ autodoc_type_aliases = {
     name: name for name in ("HeaderTypes", "Content", "Resolver", "Trace", "Verify", "Cert")
 }
 
-html_theme = "alabaster"
+html_theme = "furo"
 html_title = f"httpcore {release}"
 html_show_sphinx = False
-html_theme_options = {
-    "description": "A pooled HTTP transport, and the adapter that puts it under requests",
-    "fixed_sidebar": True,
-    # Code of 100 columns fits.
-    "page_width": "1220px",
-    "body_max_width": "auto",
-    "sidebar_width": "240px",
-    "code_font_size": "0.82em",
-    "show_powered_by": False,
-}
+html_static_path = ["_static"]
+html_css_files = ["pages.css"]
+pygments_style = "friendly"
+pygments_dark_style = "github-dark"
+
+# The button copies what is to be typed: no prompt, and not what is printed.
+copybutton_prompt_text = r">>> |\.\.\. |\$ "
+copybutton_prompt_is_regexp = True
+copybutton_only_copy_prompt_lines = True
 
 
 # --- docstrings ---
