@@ -3,12 +3,13 @@
 Owns: their fields and texts. Must not know: ASGI, upstreams. A text never has the address of an
 upstream, a path of the file system or the text of an exception in it.
 
-Sources: RFC 9457 (problem details), RFC 9110 section 15 (status codes).
+Sources: RFC 9457 (problem details), RFC 9110 sections 15 (status codes) and 6.6.1 (Date).
 """
 
 from __future__ import annotations
 
 import json
+from email.utils import formatdate
 from http import HTTPStatus
 
 CONTENT_TYPE = b"application/problem+json"
@@ -49,6 +50,8 @@ def encode_problem(problem: Problem, request_id: str) -> tuple[list[tuple[bytes,
         (b"content-type", CONTENT_TYPE),
         (b"content-length", b"%d" % len(body)),
         (b"cache-control", b"no-store"),
+        # The server that runs the gateway adds none: that of an upstream's response is passed on.
+        (b"date", formatdate(usegmt=True).encode("ascii")),
         (b"x-request-id", request_id.encode("ascii")),
     ]
     if problem.retry_after is not None:

@@ -10,20 +10,24 @@ Sources: the defaults of nginx (proxy_*), HAProxy and Caddy, where they agree.
 from __future__ import annotations
 
 import ipaddress
+import re
 import ssl
 from collections.abc import Callable, Sequence
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar, get_args
 
 import msgspec
 
 import httpcore
 
-#: Seconds above zero.
-Seconds = Annotated[float, msgspec.Meta(gt=0)]
+#: Seconds above zero, and not "inf": None says that there is no limit. The bound is 30 years.
+Seconds = Annotated[float, msgspec.Meta(gt=0, le=1e9)]
 #: A number of things of which there has to be one.
 Count = Annotated[int, msgspec.Meta(ge=1)]
 #: A number that may be zero.
 Size = Annotated[int, msgspec.Meta(ge=0)]
+
+HostHeader = Literal["keep", "upstream"]
+AccessLog = Literal["text", "json", "off"]
 
 #: The schemes of an upstream.
 SCHEMES = (b"http", b"https")
@@ -119,7 +123,7 @@ class Route(_Part, frozen=True, kw_only=True):
     host: str | None = None
     path: str = "/"
     strip_path: bool = False
-    host_header: Literal["keep", "upstream"] = "keep"
+    host_header: HostHeader = "keep"
     timeouts: Timeouts = Timeouts()
     breaker: Breaker = Breaker()
     retries: Size = 1
@@ -146,32 +150,72 @@ class Settings(_Part, frozen=True, kw_only=True):
     trusted: tuple[str, ...] = ()
     name: str = "httpcore-gateway"
     admin_path: str | None = None
-    access_log: Literal["text", "json", "off"] = "off"
+    access_log: AccessLog = "off"
     websocket_max_message: Count = 16 * 1024 * 1024
 
 
-def read_settings(data: object, place: str = "") -> Settings:
+S = TypeVar("S", bound=Settings)
+
+
+def read_settings(data: object, place: str = "", kind: type[S] = Settings) -> S:  # type: ignore[assignment]
     """Return settings from plain values, such as those of a TOML file.
 
     Parameters:
         place: what the values are from, for the text of an error.
+        kind: the class of the settings.
 
     Raises SettingsError for what is missing, unknown, of a wrong type or cannot be; it names the
     place.
     """
     try:
-        settings = msgspec.convert(data, Settings)
+        settings = msgspec.convert(data, kind)
     except msgspec.ValidationError as exc:
         raise SettingsError(_name_place(str(exc), place)) from None
     check_settings(settings, place)
     return settings
 
 
+#: What msgspec says of names that should not or should be there.
+_UNKNOWN = re.compile(r"Object contains unknown field `(.*)`", re.DOTALL)
+_MISSING = re.compile(r"Object missing required field `(.*)`", re.DOTALL)
+_OTHER = re.compile(r"Invalid enum value (.*)", re.DOTALL)
+#: The settings that have one of a few values.
+_CHOICES = {"host_header": get_args(HostHeader), "access_log": get_args(AccessLog)}
+#: What it calls the types, and what a user calls them.
+_TYPES = {
+    "int": "a whole number",
+    "float": "a number",
+    "str": "a text",
+    "bool": "true or false",
+    "array": "a list",
+    "object": "a table",
+    "null": "nothing",
+}
+
+
 def _name_place(text: str, place: str) -> str:
     """Return msgspec's text with the place of the setting in front."""
-    what, _, path = text.partition(" - at `$.")
-    what = what[:1].lower() + what[1:].replace("`", "'")
-    return ": ".join(filter(None, (place, path.rstrip("`"), what)))
+    what, _, path = text.rpartition(" - at `$")
+    if not what:
+        what, path = text, ""
+    path = path.removesuffix("`").removeprefix(".")
+    for pattern, says in ((_UNKNOWN, "there is no such setting"), (_MISSING, "is missing")):
+        if match := pattern.fullmatch(what):
+            path, what = f"{path}.{match[1]}".lstrip("."), says
+            break
+    else:
+        if match := _OTHER.fullmatch(what):
+            choices = " or ".join(map(repr, _CHOICES[path.rpartition(".")[2]]))
+            what = f"{match[1]}: use {choices}"
+        what = re.sub("`([a-z |]+)`", _name_types, what)
+        what = what[:1].lower() + what[1:]
+    return ": ".join(filter(None, (place, path, what)))
+
+
+def _name_types(match: re.Match[str]) -> str:
+    """Return the user's words for types; "or nothing" is left out, since TOML has no null."""
+    names = [_TYPES.get(name, name) for name in match[1].split(" | ") if name != "null"]
+    return " or ".join(names) or _TYPES["null"]
 
 
 def check_settings(settings: Settings, place: str = "") -> None:
@@ -197,8 +241,10 @@ def check_settings(settings: Settings, place: str = "") -> None:
             raise SettingsError(f"{front}{at}.upstreams: none: name at least one")
         for index, given in enumerate(route.upstreams):
             upstream = to_upstream(given)
-            _check(front, f"{at}.upstreams[{index}]", upstream_url, upstream.url)
-            _check(front, f"{at}.upstreams[{index}]", make_context, upstream)
+            here = f"{at}.upstreams[{index}]"
+            field = "" if isinstance(given, str) else ".url"
+            _check(front, here + field, upstream_url, upstream.url)
+            _check(front, f"{here}.ca", make_context, upstream)
 
 
 def to_upstream(given: str | Upstream) -> Upstream:
@@ -214,10 +260,14 @@ def upstream_url(text: str) -> httpcore.URL:
         url = httpcore.URL(text)
     except (httpcore.LocalProtocolError, httpcore.UnsupportedProtocol) as exc:
         raise ValueError(str(exc)) from None
+    except TypeError:  # as httpcore 1.0 has it
+        raise ValueError(f"{text!r}: write the host in ASCII, as xn--...") from None
     if url.scheme not in SCHEMES:
         raise ValueError(f"{text!r}: use http:// or https://")
     if not url.host:
         raise ValueError(f"{text!r} has no host")
+    if url.port is not None and not 0 < url.port < 65536:
+        raise ValueError(f"{text!r}: a port is a number from 1 to 65535")
     if "@" in text.partition("://")[2].partition("/")[0]:
         raise ValueError("the URL of an upstream cannot have a user or password")
     if b"?" in url.target or "#" in text:
@@ -235,7 +285,7 @@ def make_context(upstream: Upstream) -> ssl.SSLContext | None:
     try:
         context = ssl.create_default_context(cafile=upstream.ca)
     except OSError as exc:
-        raise ValueError(f"ca: {upstream.ca}: {exc.strerror or exc}") from None
+        raise ValueError(f"{upstream.ca}: {exc.strerror or exc}") from None
     if not upstream.verify:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE

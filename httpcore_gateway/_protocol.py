@@ -1,0 +1,151 @@
+"""uvicorn's HTTP connection, with limits of the head of a request.
+
+Owns: how long a head may be and how long it may take, and the responses to requests that no
+application sees. Must not know: the gateway's routes.
+
+httptools limits neither, and keeps whatever comes until a line of the head is complete. The bytes
+of a head are counted read by read, and exactly only where a read brought more than is allowed:
+most heads come whole in one read, and cost a comparison.
+
+Sources: RFC 9112 section 2.2 and 9.3, RFC 6585 section 5 (431), RFC 9110 section 15.5.9 (408).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from http import HTTPStatus
+from typing import Any
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from ._problems import Problem, encode_problem
+from ._record import RequestIds
+
+#: Between two requests, in a head, in a body.
+IDLE, HEAD, BODY = range(3)
+#: Bytes of a field line besides name and value, and of a request line besides the target.
+LINE_EXTRA, REQUEST_LINE_EXTRA = 4, 16
+
+INVALID = Problem(400, "the request is no valid HTTP")
+TOO_LONG = Problem(431, "the head of the request is longer than this server takes")
+TOO_SLOW = Problem(408, "the head of the request did not come in time")
+
+_ids = RequestIds()
+
+
+class HeadRefused(Exception):
+    """Raised inside the parser to stop it: the head is too long."""
+
+
+class LimitedProtocol(HttpToolsProtocol):
+    """A connection of a client.
+
+    Parameters:
+        config: has `max_head` (bytes) and `head_timeout` (seconds) besides uvicorn's settings.
+    """
+
+    def __init__(self, config: Any, *args: Any, **options: Any) -> None:
+        super().__init__(config, *args, **options)
+        self._max_head: int = config.max_head
+        self._head_timeout: float = config.head_timeout
+        self._at = IDLE
+        self._size = 0  # bytes of the unfinished head in earlier reads
+        self._read = 0  # bytes of this read and of `_size`
+        self._moved = False  # a head ended, or a piece of a body came, in this read
+        self._refusal = INVALID
+        self._timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)  # type: ignore[arg-type]
+        self._start_timer()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._stop_timer()
+        super().connection_lost(exc)
+
+    # The parser's callbacks
+
+    def on_message_begin(self) -> None:
+        self._at = HEAD
+        super().on_message_begin()
+
+    def on_headers_complete(self) -> None:
+        if self._read > self._max_head and self._head_size() > self._max_head:
+            self._refusal = TOO_LONG
+            raise HeadRefused
+        self._at = BODY
+        self._moved = True
+        if self._timer is not None:
+            self._stop_timer()
+        super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        self._moved = True
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        self._at = IDLE
+        super().on_message_complete()
+
+    def _head_size(self) -> int:
+        """Return the bytes of the head that is complete now."""
+        lines = sum(len(name) + len(value) + LINE_EXTRA for name, value in self.headers)
+        return len(self.url) + REQUEST_LINE_EXTRA + lines
+
+    # What comes
+
+    def data_received(self, data: bytes) -> None:
+        # The head begins with this read, or earlier; where a body ends in it, later, and what is
+        # counted too little then is one read at most.
+        self._read = self._size + len(data)
+        self._moved = False
+        super().data_received(data)
+        if self._at == IDLE:
+            self._size = 0
+        elif self._moved:
+            self._size = 0
+            if self._at == HEAD:
+                self._start_timer()
+        elif not self.transport.is_closing():
+            # Nothing but a part of a head; or of trailers, which the parser keeps as well.
+            self._size = self._read
+            if self._size > self._max_head:
+                self._refuse(TOO_LONG)
+            elif self._at == HEAD and self._timer is None:
+                self._start_timer()
+
+    def _start_timer(self) -> None:
+        self._stop_timer()
+        self._timer = self.loop.call_later(self._head_timeout, self._time_out)
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _time_out(self) -> None:
+        self._timer = None
+        if self._at == IDLE:  # not a byte of a request
+            self.transport.close()
+        elif not self.transport.is_closing():
+            self._refuse(TOO_SLOW)
+
+    def send_400_response(self, msg: str) -> None:
+        """Refuse what the parser has not understood, or what a callback has refused."""
+        self._refuse(self._refusal)
+
+    def _refuse(self, problem: Problem) -> None:
+        """Answer and close the connection. While an earlier response is under way, only that: the
+        client would take the answer for a part of it."""
+        self._stop_timer()
+        if self.cycle is None or self.cycle.response_complete:
+            fields, body = encode_problem(problem, _ids.make())
+            fields.append((b"connection", b"close"))
+            lines = [b"HTTP/1.1 %d %s" % (problem.status, _phrase(problem.status))]
+            lines += [name + b": " + value for name, value in fields]
+            self.transport.write(b"\r\n".join([*lines, b"", body]))
+        self.transport.close()
+
+
+def _phrase(status: int) -> bytes:
+    return HTTPStatus(status).phrase.encode("ascii")

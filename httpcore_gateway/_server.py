@@ -1,0 +1,302 @@
+"""Runs the gateway under uvicorn.
+
+Owns: uvicorn's settings, listening sockets, processes, the stop, where log records go. Must not
+know: where the settings are from (`_config`), options (`_command`).
+
+Sources: uvicorn.dev, "Settings" and "Deployment"; signal(7).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import importlib.util
+import logging
+import os
+import signal
+import socket
+import stat
+import sys
+from collections.abc import Callable
+from types import FrameType
+from typing import Any, TextIO
+
+import msgspec
+import uvicorn
+from uvicorn.supervisors import Multiprocess
+
+from ._app import Gateway
+from ._config import Config, Server
+from ._exchange import BrokenResponse
+
+#: The variable by which the processes of several workers are told the settings: JSON, and in no
+#: command line, which others on the machine can read.
+VARIABLE = "_HTTPCORE_GATEWAY_SETTINGS"
+#: What makes the application in each of them.
+FACTORY = "httpcore_gateway._server:make_app"
+
+
+def make_app() -> Gateway:
+    """Return the application of one worker, by the settings in the environment."""
+    return Gateway(settings=msgspec.json.decode(os.environ[VARIABLE], type=Config))
+
+
+def serve(config: Config, sockets: list[socket.socket], say: Callable[[], None]) -> None:
+    """Serve until a signal ends it.
+
+    Parameters:
+        sockets: to accept connections on; they are closed at the end.
+        say: called when connections are accepted.
+    """
+    options = UvicornConfig(config)
+    if config.server.workers == 1:
+        GatewayServer(options, say).run(sockets)
+        return
+    os.environ[VARIABLE] = msgspec.json.encode(config).decode("utf-8")
+    for sock in sockets:
+        sock.set_inheritable(True)
+    say()
+    Workers(options, sockets).run()
+
+
+class UvicornConfig(uvicorn.Config):
+    """uvicorn's settings, with the two of `LimitedProtocol`. Each worker gets a copy by pickle."""
+
+    def __init__(self, config: Config) -> None:
+        server = config.server
+        self.max_head = server.max_head
+        self.head_timeout = server.head_timeout
+        several = server.workers > 1
+        super().__init__(
+            FACTORY if several else Gateway(settings=config),
+            factory=several,
+            workers=server.workers,
+            interface="asgi3",
+            lifespan="on",
+            http=choose_protocol(),
+            ws="wsproto" if is_installed("wsproto") else "none",
+            ws_max_size=config.websocket_max_message,
+            h11_max_incomplete_event_size=server.max_head,
+            backlog=server.backlog,
+            limit_concurrency=server.limit_concurrency,
+            timeout_keep_alive=server.keep_alive,
+            timeout_graceful_shutdown=server.stop_timeout,
+            ssl_certfile=server.certificate,
+            ssl_keyfile=server.key,
+            # The gateway reads X-Forwarded-* itself, and passes the upstream's Server and Date on.
+            proxy_headers=False,
+            server_header=False,
+            date_header=False,
+            access_log=False,
+            log_config=make_log_config(),
+        )
+
+
+def is_installed(name: str) -> bool:
+    """Return whether a module could be imported."""
+    return importlib.util.find_spec(name) is not None
+
+
+def choose_protocol() -> Any:
+    """Return uvicorn's HTTP: httptools with our limits; h11, which has one of its own, without."""
+    if not is_installed("httptools"):
+        return "h11"
+    from ._protocol import LimitedProtocol
+
+    return LimitedProtocol
+
+
+class GatewayServer(uvicorn.Server):
+    """uvicorn's server, which ends with the second signal of any kind, and returns.
+
+    Parameters:
+        say: called when connections are accepted.
+    """
+
+    def __init__(self, config: uvicorn.Config, say: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._say = say
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Begin to accept connections."""
+        self._loop = asyncio.get_running_loop()
+        await super().startup(sockets=sockets)
+        if self.started:
+            self._say()
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Take a signal. uvicorn's own would raise it again at the end, so that a service that was
+        stopped in order would look as if it had been killed."""
+        if self.should_exit:
+            self.force_exit = True
+            self._loop.call_soon_threadsafe(self._end_all)
+        self.should_exit = True
+
+    def _end_all(self) -> None:
+        """End all requests now. The loop waits for connections that are open (Python 3.12)."""
+        for task in list(self.server_state.tasks):
+            task.cancel()
+        for connection in list(self.server_state.connections):
+            connection.transport.abort()
+
+
+class Workers(Multiprocess):
+    """uvicorn's parent of several processes, which kills them with the second signal.
+
+    Parameters:
+        config, sockets: uvicorn's.
+    """
+
+    def __init__(self, config: uvicorn.Config, sockets: list[socket.socket]) -> None:
+        super().__init__(config, sockets=sockets)
+        self._stops = 0
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self._take_stop)
+
+    def _take_stop(self, number: int, frame: FrameType | None) -> None:
+        self._stops += 1
+        self.signal_queue.append(number)
+        if self._stops > 1:
+            for worker in self.processes:
+                worker.process.kill()
+
+
+# --- sockets ---
+
+
+class CannotListen(Exception):
+    """A socket could not be opened.
+
+    Attributes:
+        setting: the one that is to blame.
+    """
+
+    def __init__(self, setting: str, text: str) -> None:
+        super().__init__(text)
+        self.setting = setting
+
+
+def listen(server: Server) -> list[socket.socket]:
+    """Return sockets that listen, one for each address. Raises CannotListen."""
+    if server.uds is not None:
+        return [_listen_unix(server.uds, server.backlog)]
+    try:
+        found = socket.getaddrinfo(
+            server.host, server.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )
+    except (OSError, UnicodeError) as exc:
+        why = getattr(exc, "strerror", None) or "is no host name"
+        raise CannotListen("server.host", f"{server.host!r}: {why}") from None
+    sockets: list[socket.socket] = []
+    port = server.port
+    try:
+        for family, _, _, _, address in dict.fromkeys(found):
+            sockets.append(_listen_at(family, (address[0], port, *address[2:]), server.backlog))
+            port = sockets[0].getsockname()[1]  # that of all, where it was 0
+    except OSError as exc:
+        for sock in sockets:
+            sock.close()
+        unknown = exc.errno == errno.EADDRNOTAVAIL
+        where = f"{server.host}: " if unknown else f"{port}: "
+        raise CannotListen(
+            "server.host" if unknown else "server.port", where + os.strerror(exc.errno or 0)
+        ) from None
+    return sockets
+
+
+def _listen_at(family: int, address: tuple[Any, ...], backlog: int) -> socket.socket:
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        if sys.platform != "win32":  # there it would let two programs have the port
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        sock.bind(address)
+        sock.listen(backlog)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+def _listen_unix(path: str, backlog: int) -> socket.socket:
+    """Return a listening Unix socket; one that an earlier run has left behind is replaced."""
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        if _is_left_behind(path):
+            os.unlink(path)
+        sock.bind(path)
+        # As nginx and uvicorn do: the rights of the folder say who may connect.
+        os.chmod(path, 0o666)  # noqa: S103
+        sock.listen(backlog)
+    except (OSError, ValueError) as exc:
+        sock.close()
+        why = getattr(exc, "strerror", None) or str(exc)
+        raise CannotListen("server.uds", f"{path!r}: {why}") from None
+    return sock
+
+
+def _is_left_behind(path: str) -> bool:
+    try:
+        if not stat.S_ISSOCK(os.stat(path).st_mode):
+            return False
+    except (OSError, ValueError):
+        return False
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        return probe.connect_ex(path) == errno.ECONNREFUSED
+
+
+# --- logs ---
+
+
+class NotOurs(logging.Filter):
+    """Leaves out tracebacks of what was done on purpose: a response that broke off in the middle,
+    which is logged already, and requests that the stop has ended."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Return whether the record is shown."""
+        exc = record.exc_info[1] if record.exc_info else None
+        return not isinstance(exc, (BrokenResponse, asyncio.CancelledError))
+
+
+def make_log_config() -> dict[str, Any]:
+    """Return the configuration of `logging`: problems to standard error, the access log to
+    standard output."""
+    return {
+        "version": 1,
+        "disable_existing_loggers": False,
+        "filters": {"purpose": {"()": "httpcore_gateway._server.NotOurs"}},
+        "formatters": {
+            "problem": {"format": "%(asctime)s %(levelname)s %(message)s"},
+            "bare": {"format": "%(message)s"},
+        },
+        "handlers": {
+            "problems": {
+                "class": "logging.StreamHandler",
+                "formatter": "problem",
+                "filters": ["purpose"],
+                "stream": "ext://sys.stderr",
+            },
+            "access": {
+                "class": "logging.StreamHandler",
+                "formatter": "bare",
+                "stream": "ext://sys.stdout",
+            },
+        },
+        "loggers": {
+            "uvicorn": {"handlers": ["problems"], "level": "WARNING", "propagate": False},
+            "httpcore_gateway": {"handlers": ["problems"], "level": "INFO", "propagate": False},
+            "httpcore_gateway.access": {
+                "handlers": ["access"],
+                "level": "INFO",
+                "propagate": False,
+            },
+        },
+    }
+
+
+def write_line(stream: TextIO, text: str) -> None:
+    """Write one line, whatever is in the text."""
+    shown = "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
+    stream.write(shown + "\n")
+    stream.flush()
