@@ -12,8 +12,12 @@ import ipaddress
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from ._admin import Admin
 from ._asgi import Receive, Scope, Send
+from ._counters import Counters, collect_stats
 from ._exchange import Exchange
+from ._log import AccessLog
+from ._passage import path_of
 from ._record import Record, RequestIds
 from ._routes import make_routes
 from ._routing import RouteTable
@@ -36,6 +40,13 @@ class Gateway:
         trace: a plain function, called with name and details of each event of each request to
             an upstream, as that of `httpcore.AsyncConnectionPool`.
 
+    Attributes:
+        admin: an ASGI application with health, stats and metrics, to be served where only those
+            can reach it that may; see `Settings.admin_path` for the same in the gateway itself.
+        stopping: set it when the gateway is to be left out by those that send it requests:
+            ``/health`` says so then. The end of ASGI's lifespan sets it, which servers begin when
+            all requests have ended.
+
     Raises SettingsError for settings that cannot be; it names the place.
     """
 
@@ -55,7 +66,12 @@ class Gateway:
         self.settings = settings
         self.name = settings.name.encode("ascii")
         self.ids = RequestIds()
+        self.stopping = False
         states, self.targets = make_routes(settings, trace)
+        self.route_states = states
+        self.counters = Counters(len(states))
+        self.admin = Admin(self)
+        self._log = None if settings.access_log == "off" else AccessLog(settings.access_log)
         self.routes = RouteTable(
             (state.settings.host, state.settings.path, state) for state in states
         )
@@ -66,7 +82,15 @@ class Gateway:
         """Serve what the ASGI server has: a request, or the start and the end of the program."""
         kind = scope["type"]
         if kind == "http":
-            await Exchange(self, scope, receive, send).run()
+            if self.admin.paths and path_of(scope)[0] in self.admin.paths:
+                await self.admin(scope, receive, send)
+                return
+            in_flight = self.counters.in_flight
+            in_flight["http"] += 1
+            try:
+                await Exchange(self, scope, receive, send).run()
+            finally:
+                in_flight["http"] -= 1
         elif kind == "lifespan":
             await self._live(receive, send)
         else:
@@ -78,6 +102,7 @@ class Gateway:
             if message["type"] == "lifespan.startup":
                 await send({"type": "lifespan.startup.complete"})
             elif message["type"] == "lifespan.shutdown":
+                self.stopping = True
                 await self.aclose()
                 await send({"type": "lifespan.shutdown.complete"})
                 return
@@ -107,7 +132,39 @@ class Gateway:
         return any(address in network for network in self._trusted)
 
     def done(self, record: Record) -> None:
-        """Note that a request has ended."""
+        """Count and log a request that has ended."""
+        self.counters.count(record)
+        if self._log is not None:
+            self._log.write(record)
+
+    def stats(self) -> dict[str, Any]:
+        """Return what the gateway has done and does, as values that JSON has. Any thread may call
+        it; the figures are of this process.
+
+        Keys:
+            seconds: since the gateway was made.
+            stopping: see `stopping`.
+            in_flight: how many requests are under way: of ``http`` and ``websocket``.
+            routes: for each route of the settings, and last for what came to none:
+
+                - ``route``: its host and path; ``none``.
+                - ``requests``: that have ended, by the class of their status (``2xx``); ``none``
+                  where the client got no response.
+                - ``failures``: those without a whole response of an upstream, by kind.
+                - ``retries``: how often a request was sent to one more upstream.
+                - ``client_left``: requests of clients that did not wait for the end.
+                - ``bytes_received``, ``bytes_sent``: of bodies, from and to clients.
+                - ``durations``: of HTTP requests: their ``count``, the ``seconds`` that they took
+                  together, and how many took no more than so many seconds (``up_to``).
+                - ``upstreams``: ``upstream``, its URL; ``breaker``: ``closed``, ``open`` or
+                  ``half-open``; how many ``requests`` were passed to it, the ``failures`` and
+                  ``failures_in_a_row``, all as far as this route knows.
+            upstreams: for each one, however many routes lead to it: ``upstream``, its URL;
+                ``active``: requests that are under way or wait; ``waiting``: those that wait for a
+                connection; ``connections`` that are ``active``, ``idle``, ``dialing``; and how
+                many were ``opened`` or could not be (``not_opened``) so far.
+        """
+        return collect_stats(self.counters, self.route_states, self.targets, self.stopping)
 
 
 #: Addresses whose trust is remembered: proxies in front are few, others are worked out anew.

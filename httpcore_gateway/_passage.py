@@ -21,7 +21,20 @@ from ._asgi import Scope
 from ._balance import Member
 from ._fields import BadRequest, Fields, Hop, ReceivedFields, add_forwarded, add_via, read_fields
 from ._problems import Problem
-from ._record import Record, accepts_id
+from ._record import (
+    BAD_REQUEST,
+    BAD_RESPONSE,
+    BREAKER_OPEN,
+    CONNECT_ERROR,
+    CONNECT_TIMEOUT,
+    NETWORK_ERROR,
+    NO_ROUTE,
+    QUEUE_FULL,
+    QUEUE_TIMEOUT,
+    TIMEOUT,
+    Record,
+    accepts_id,
+)
 from ._routes import RouteState, Target
 
 logger = logging.getLogger("httpcore_gateway")
@@ -89,7 +102,7 @@ class Passage:
         path, mount = path_of(scope)
         route: RouteState | None = gateway.routes.find(received.host, path)
         if route is None:
-            record.failure = "no route"
+            record.fail(NO_ROUTE, "no route")
             return Problem(404, "nothing is served at this host and path")
         self._route = route
         record.route = route.number
@@ -130,6 +143,8 @@ class Passage:
                 tried += (member,)
             else:
                 member.succeeded()
+                if record.failure:
+                    record.recover()
                 return response
 
     def _let_go(self) -> None:
@@ -143,15 +158,16 @@ class Passage:
         of the upstream."""
         record = self.record
         if isinstance(exc, httpcore.PoolTimeout):
-            record.failure = str(exc)
+            record.fail(QUEUE_TIMEOUT, str(exc))
             return Problem(503, "all connections to the server behind are in use", 1.0)
         if isinstance(exc, httpcore.LocalProtocolError):
-            record.failure = str(exc)
+            record.fail(BAD_REQUEST, str(exc))
             return Problem(400, "the request cannot be passed on: it is no valid HTTP")
         if not isinstance(exc, FAILURES):
             return None
         member.fail(self._loop.time())
-        record.failure = f"{member.server.settings.url}: {type(exc).__name__}: {exc}"
+        url = member.server.settings.url
+        record.fail(kind_of(exc), f"{url}: {type(exc).__name__}: {exc}")
         logger.warning("%s: %s", record.request_id, record.failure)
         if isinstance(exc, httpcore.TimeoutException):
             what = "could not be reached" if is_unsent(exc) else "did not answer"
@@ -167,15 +183,25 @@ class Passage:
     def _explain_none(self, seconds: float | None) -> Problem:
         """Return what the client is told when no upstream takes the request."""
         if seconds is None:
-            self.record.failure = "all upstreams are full"
+            self.record.fail(QUEUE_FULL, "all upstreams are full")
             return Problem(503, "too many requests wait for the server behind", 1.0)
-        self.record.failure = "all upstreams are left out after failures"
+        self.record.fail(BREAKER_OPEN, "all upstreams are left out after failures")
         return Problem(503, "the server behind has failed and is left alone for a while", seconds)
 
 
 def is_unsent(exc: BaseException) -> bool:
     """Return whether no byte of the request has left."""
     return getattr(exc, "phase", None) == "not_sent"
+
+
+def kind_of(exc: BaseException) -> str:
+    """Return the kind of a failure, one of FAILURES, for figures."""
+    if isinstance(exc, httpcore.TimeoutException):
+        return CONNECT_TIMEOUT if is_unsent(exc) else TIMEOUT
+    if isinstance(exc, httpcore.RemoteProtocolError):
+        disconnected = isinstance(exc, exceptions.ServerDisconnected)
+        return NETWORK_ERROR if disconnected else BAD_RESPONSE
+    return CONNECT_ERROR if is_unsent(exc) else NETWORK_ERROR
 
 
 def path_of(scope: Any) -> tuple[bytes, bytes]:
