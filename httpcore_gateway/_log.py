@@ -112,7 +112,7 @@ def shown_path(scope: Any) -> str:
     """Return path and query as the client has sent them, without what may be secret. A byte that
     is not ASCII is one character."""
     path = scope.get("raw_path")
-    target: str = quote(scope["path"]) if path is None else path.decode("latin-1")
+    target: str = quote(scope["path"], errors="replace") if path is None else path.decode("latin-1")
     query = scope.get("query_string")
     return redact_url(f"{target}?{query.decode('latin-1')}" if query else target)
 
