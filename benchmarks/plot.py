@@ -32,7 +32,6 @@ GROUPS = (
     ("requests", "Under requests", ("adapter-", "session-")),
     ("http2", "HTTP/2", ("h2-",)),
     ("async", "In an event loop", ("async-",)),
-    ("gateway", "Gateways", ("gateway-",)),
 )
 RATIOS = "ratios"
 

@@ -8,7 +8,8 @@ piece of the body as well. A task that waits there costs as much as a small requ
 only when the response does not come at once (`WATCH_AFTER`). From then on there is always one
 call under way, unless a piece of the body that it gave was not taken yet: memory is bounded by
 that one piece, and a client that leaves while the upstream takes nothing is noticed by the
-timeout of writing.
+timeout of writing. A client that waits for leave to send its body is not listened to before the
+upstream has given that leave, as the server gives it to the client by then.
 
 A client that has left ends the request as a timeout of asyncio would: the task is cancelled, the
 cancellation ends whatever it waits for, and `left` takes it back.
@@ -29,6 +30,10 @@ WATCH_AFTER = 0.05
 #: Seconds that the upload waits for a piece before it says that there is none now, which lets the
 #: connection look for a response that came early.
 PAUSE = 0.1
+#: Seconds in which what is left of a body is taken after the response, and in which something of
+#: it has to come. A server that closes the connection while the client sends resets it, which
+#: can take the response away from the client: nginx waits 30 and 5 (lingering_time).
+LINGER, LINGER_SILENT = 5.0, 1.0
 
 
 class BodyRefused(Exception):
@@ -54,17 +59,24 @@ class Client:
     Parameters:
         receive: ASGI's.
         loop: the event loop.
-        patience: seconds between two pieces of the body; None for no limit.
+        patience: seconds between two pieces of the body, and in which the client has to take
+            something of the response; None for no limit.
         max_body: bytes of the body at most; None for no limit.
+        asks: it waits for leave to send its body (Expect).
 
     Attributes:
+        asks: it still waits for that.
+        ended: whether all of the body was taken.
+        failure: why it counts as gone though the server has not said so; empty for no reason.
         gone: whether it has left.
         received: bytes of the body that were taken.
+        taken: how many pieces of the response it has taken; None while none is given to it.
     """
 
-    __slots__ = ("_cancels", "_ended", "_loop", "_max_body", "_message", "_patience",
-                 "_receive", "_served_by", "_task", "_timer", "_waited", "_waiter", "gone",
-                 "received")  # fmt: skip
+    __slots__ = ("_cancels", "_late", "_loop", "_max_body", "_message", "_patience", "_reads",
+                 "_receive", "_served_by", "_taken", "_task", "_timer", "_unwatched",
+                 "_waited", "_waiter", "asks", "ended", "failure", "gone", "received",
+                 "taken")  # fmt: skip
 
     def __init__(
         self,
@@ -72,21 +84,29 @@ class Client:
         loop: asyncio.AbstractEventLoop,
         patience: float | None = None,
         max_body: int | None = None,
+        asks: bool = False,
     ) -> None:
         self._receive = receive
         self._loop = loop
         self._patience = patience
         self._max_body = max_body
-        self._ended = False  # all of the body was taken
+        self._late = False  # nothing came while the task waited in the server's own call
         self._message: Message | None = None  # that came and was not taken
+        self._reads = False  # the task that serves it waits in the server's own call
+        self._taken: int | None = None  # when it was looked at last
         self._task: asyncio.Task[Message] | None = None
+        self._unwatched = False  # nothing listens though it is time to
         self._waited = 0.0  # seconds since the last piece
         self._waiter: asyncio.Future[None] | None = None
         self._served_by: asyncio.Task[Any] | None = None
         self._cancels = 0
-        self._timer = loop.call_later(WATCH_AFTER, self._watch)
+        self._timer = loop.call_later(WATCH_AFTER, self._begin_watch)
+        self.asks = asks
+        self.ended = False
+        self.failure = ""
         self.gone = False
         self.received = 0
+        self.taken: int | None = None
 
     # Whether it is there
 
@@ -94,8 +114,32 @@ class Client:
         """Note which task serves it, and is to be cancelled when it leaves."""
         self._served_by = task
 
+    def _begin_watch(self) -> None:
+        """Listen to it, and look from time to time whether it takes the response."""
+        if not self.asks:
+            self._watch()
+        if self._patience is not None:
+            self._timer = self._loop.call_later(self._patience, self._look)
+
+    def _look(self) -> None:
+        """Take a client as gone that has not taken a piece of the response since the last look,
+        or end the wait for the first piece of its body."""
+        if self._reads:
+            self._late = True
+            self._cancel()
+            return
+        if self.taken is not None and self.taken == self._taken:
+            self.failure = "the client does not take the response"
+            self._leave()
+            return
+        self._taken = self.taken
+        assert self._patience is not None
+        self._timer = self._loop.call_later(self._patience, self._look)
+
     def _watch(self) -> None:
-        if self._task is None and self._message is None and not self.gone:
+        if self._reads:
+            self._unwatched = True
+        elif self._task is None and self._message is None and not self.gone:
             self._task = self._loop.create_task(_call(self._receive))
             self._task.add_done_callback(self._take_message)
 
@@ -105,7 +149,7 @@ class Client:
             return
         if task.exception() is not None or task.result()["type"] == "http.disconnect":
             self._leave()
-        elif self._ended:  # servers give an empty body to those that did not ask for it
+        elif self.ended:  # servers give an empty body to those that did not ask for it
             self._loop.call_soon(self._watch)
         else:
             self._message = task.result()
@@ -115,6 +159,10 @@ class Client:
         if self.gone:
             return
         self.gone = True
+        self._cancel()
+
+    def _cancel(self) -> None:
+        """Cancel the task that serves it."""
         if self._served_by is not None and not self._served_by.done():
             self._cancels = getattr(self._served_by, "cancelling", int)()
             self._served_by.cancel()
@@ -122,7 +170,11 @@ class Client:
     def left(self) -> bool:
         """Return whether a cancellation that was caught is the one of a client that has left, and
         no other one came with it. It is taken back then."""
-        if not self.gone or self._served_by is None:
+        return self.gone and self._take_back()
+
+    def _take_back(self) -> bool:
+        """Take a cancellation back; return whether it was the only one."""
+        if self._served_by is None:
             return False
         uncancel = getattr(self._served_by, "uncancel", None)  # from Python 3.11 on
         return uncancel is None or uncancel() <= self._cancels
@@ -138,37 +190,57 @@ class Client:
 
     def expect_no_body(self) -> None:
         """Note that there is no body."""
-        self._ended = True
-
-    @property
-    def is_unread(self) -> bool:
-        """Whether nothing of the body was taken, so that all of it can be sent."""
-        return not self.received and not self._ended
+        self.ended = True
 
     async def read_first(self) -> tuple[bytes, bool]:
         """Return the first piece of the body, and whether it is all. Raises BodyRefused."""
         if self._task is not None or self._message is not None:
             part = b""
-            while not part and not self._ended:
+            while not part and not self.ended:
                 part = await self._next()
-            return part, self._ended
+            return part, self.ended
         # Nearly always it is there already.
-        message = await self._receive()
+        self._reads = True
+        try:
+            message = await self._receive()
+        except asyncio.CancelledError:
+            if self._late and self._take_back():
+                raise _late() from None
+            raise
+        finally:
+            self._reads = False
         if message["type"] == "http.disconnect":
             self._leave()
             await asyncio.sleep(0)  # where the cancellation arrives
-        return self._take(message), self._ended
+        part = self._take(message)
+        if self._unwatched:
+            self._watch()
+        return part, self.ended
+
+    async def drain(self) -> None:
+        """Take what is left of the body, for a while, now that the response is with the server.
+        The client can no longer end the task that serves it."""
+        self._timer.cancel()
+        self._served_by = self._patience = self._max_body = None
+        began = heard = self._loop.time()
+        while not (self.ended or self.gone):
+            if await self._next():
+                heard = self._loop.time()
+            now = self._loop.time()
+            if now - began > LINGER or now - heard > LINGER_SILENT:
+                return
 
     def __aiter__(self) -> Client:
         return self
 
     async def __anext__(self) -> bytes:
-        if self._ended:
+        if self.ended:
             raise StopAsyncIteration
         return await self._next()
 
     async def _next(self) -> bytes:
         """Return the next piece; empty where none came within PAUSE seconds."""
+        self.asks = False
         if self._message is None:
             self._watch()
             await self._wait()
@@ -176,10 +248,12 @@ class Client:
         if message is None:
             self._waited += PAUSE
             if self._patience is not None and self._waited >= self._patience:
-                raise BodyRefused(408, "the request's body did not come in time")
+                raise _late()
             return b""
         self._waited = 0.0
-        return self._take(message)
+        part = self._take(message)
+        self._watch()
+        return part
 
     async def _wait(self) -> None:
         """Wait for a message, PAUSE seconds at most."""
@@ -197,11 +271,15 @@ class Client:
 
     def _take(self, message: Message) -> bytes:
         part: bytes = message.get("body", b"")
-        self._ended = not message.get("more_body", False)
+        self.ended = not message.get("more_body", False)
         self.received += len(part)
         if self._max_body is not None and self.received > self._max_body:
             raise BodyRefused(413, f"the request's body is longer than {self._max_body} bytes")
         return part
+
+
+def _late() -> BodyRefused:
+    return BodyRefused(408, "the request's body did not come in time")
 
 
 async def _call(receive: Receive) -> Message:

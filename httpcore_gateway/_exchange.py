@@ -20,9 +20,10 @@ from typing import Any
 
 import httpcore
 
-from ._asgi import Receive, Scope, Send
+from ._asgi import Message, Receive, Scope, Send
 from ._client import BodyRefused, Client
 from ._fields import BadRequest, Fields, add_via, response_fields
+from ._http10 import MAX_COLLECTED, UntilClose, send_until_close
 from ._passage import FAILURES, Passage, is_unsent
 from ._problems import Problem, encode_problem
 from ._record import BAD_REQUEST, BAD_RESPONSE, BODY_REFUSED, BROKEN_RESPONSE, CANCELLED, OTHER
@@ -41,8 +42,12 @@ MAX_STATUS = 599
 
 
 class BrokenResponse(Exception):
-    """The upstream's response ended too early, and its beginning is with the client already. The
-    server that runs the gateway closes the client's connection, which tells the client."""
+    """The upstream's response ended too early, and its beginning is with the client already.
+
+    The application returns then: all servers close the connection of a response that is not
+    complete, and log a line, where they log a traceback of what is raised. (But for HTTP/2 under
+    hypercorn, which leaves the stream open in both cases.)
+    """
 
 
 class Upload:
@@ -84,7 +89,8 @@ class Exchange(Passage):
         scope, receive, send: ASGI's.
     """
 
-    __slots__ = ("_body", "_client", "_complete", "_hints", "_receive", "_send", "_started")
+    __slots__ = ("_body", "_client", "_collected", "_complete", "_hints", "_links", "_receive",
+                 "_send", "_started")  # fmt: skip
 
     def __init__(self, gateway: Any, scope: Scope, receive: Receive, send: Send) -> None:
         super().__init__(gateway, scope)
@@ -92,12 +98,15 @@ class Exchange(Passage):
         self._send = send
         self._body: bytes | Upload = b""
         self._client: Client | None = None
+        self._collected = b""  # all of the response's body, where it was collected
         self._complete = False  # the response was given to the server as a whole
-        self._hints: asyncio.Future[Any] | None = None
+        self._hints: asyncio.Task[None] | None = None
+        self._links: list[list[bytes]] = []  # of 103 responses that are not sent yet
         self._started = False
 
     async def run(self) -> None:
-        """Serve the request. Raises only what ends the client's connection."""
+        """Serve the request. A response that broke off is left incomplete, so that the server
+        closes the client's connection."""
         record = self.record
         try:
             problem = await self._try()
@@ -110,18 +119,24 @@ class Exchange(Passage):
                 raise
             # A server says so, too, to those that listen when the response is complete.
             record.client_left = not self._complete
+            if self._client.failure:
+                record.fail(BODY_REFUSED, self._client.failure)
         except BrokenResponse:
-            raise
-        except BaseException as exc:
-            # ASGI 2.4: what a server raises in `send` when the client has left.
-            record.client_left = self._started and isinstance(exc, OSError)
-            if not record.client_left:
-                record.fail(OTHER, f"{type(exc).__name__}: {exc}")
+            if isinstance(self._send, UntilClose):
+                self._send.abort()
+        except OSError:  # ASGI 2.4: what a server raises in `send` when the client has left
+            if not self._started:
                 raise
+            record.client_left = True
+        except BaseException as exc:
+            record.fail(OTHER, f"{type(exc).__name__}: {exc}")
+            raise
         finally:
             if self._client is not None:
                 self._client.finish()
                 record.received = self._client.received
+            if self._hints is not None:
+                self._hints.cancel()
             record.ended = self._loop.time()
             self._gateway.done(record)
 
@@ -145,7 +160,7 @@ class Exchange(Passage):
             self.record.fail(kind, exc.reason)
             if self._started:
                 raise BrokenResponse(exc.reason) from exc
-            return Problem(exc.status, exc.reason)
+            return Problem(exc.status, exc.reason, closes=exc.status != 413)
 
     # The request
 
@@ -153,13 +168,14 @@ class Exchange(Passage):
         """Begin to take the body, and say how it is framed for the upstream."""
         received, settings = self._received, self._route.settings
         length, limit = received.length, settings.max_body
-        if length is not None and limit is not None and length > limit:
-            raise BodyRefused(413, f"the request's body is longer than {limit} bytes")
-        client = Client(self._receive, self._loop, settings.timeouts.client, limit)
+        patience = settings.timeouts.client
+        client = Client(self._receive, self._loop, patience, limit, received.expects)
         self._client = client
         client.serve(asyncio.current_task())
+        if length is not None and limit is not None and length > limit:
+            raise BodyRefused(413, f"the request's body is longer than {limit} bytes")
         # Without either field, HTTP/1 has no body; HTTP/2 and 3 say so by the end of the stream.
-        if not length and not received.chunked and self._scope["http_version"][0] == "1":
+        if not length and not received.chunked and self._is_http1:
             client.expect_no_body()
             if length is not None:
                 self._fields.append((b"content-length", b"0"))
@@ -169,7 +185,9 @@ class Exchange(Passage):
             self._fields.append((b"expect", b"100-continue"))
         else:
             first, whole = await client.read_first()
-        if whole and length is None:
+        if whole:
+            if length is not None and length != len(first):
+                raise BadRequest(400, "the request's body is not as long as its Content-Length")
             length = len(first)
         if length is None:
             self._fields.append((b"transfer-encoding", b"chunked"))
@@ -185,13 +203,11 @@ class Exchange(Passage):
         fields = [(b"Host", host), *self._fields]
         extensions: dict[str, object] = {}
         timeouts = self._route.timeouts
-        if self.record.attempts and target.timeouts.total is not None:
-            timeouts = read_timeouts(target.timeouts)
+        total = self._route.settings.timeouts.total
+        if total is not None:  # of which some has passed
+            left = max(0.0, total - (self._loop.time() - self.record.began))
+            timeouts = {**read_timeouts(self._route.settings.timeouts), "total": left}
         if timeouts is not None:
-            passed = self._loop.time() - self.record.began
-            total = timeouts["total"]
-            if total is not None:
-                timeouts = {**timeouts, "total": max(0.0, total - passed)}
             extensions["timeout"] = timeouts
         offered = self._scope.get("extensions")
         if offered:
@@ -205,7 +221,7 @@ class Exchange(Passage):
                 scheme=target.scheme,
                 host=target.host,
                 port=target.port,
-                target=target.path + self._target,
+                target=self._target if self._target == b"*" else target.path + self._target,
             ),
             headers=fields,
             content=self._body,
@@ -223,12 +239,16 @@ class Exchange(Passage):
 
     def _take_interim(self, status: int, headers: Fields) -> None:
         """Pass on a 103; nothing else that comes before the response is of use to a client."""
-        if status != 103 or self._hints is not None:
-            return
         links = [value for name, value in headers if name.lower() == b"link"]
-        if links:
-            message = {"type": "http.response.early_hint", "links": links}
-            self._hints = asyncio.ensure_future(self._send(message))
+        if status == 103 and links:
+            self._links.append(links)
+            if self._hints is None:
+                self._hints = self._loop.create_task(self._send_hints())
+
+    async def _send_hints(self) -> None:
+        while self._links:
+            await self._send({"type": "http.response.early_hint", "links": self._links.pop(0)})
+        self._hints = None
 
     async def _relay(self, response: httpcore.Response) -> Problem | None:
         """Give the response to the client."""
@@ -242,18 +262,68 @@ class Exchange(Passage):
         fields.append((b"x-request-id", self.record.request_id.encode("ascii")))
         start = {"type": "http.response.start", "status": status, "headers": fields}
         trailers = self._announce_trailers(start)
-        if self._hints is not None:
-            await self._hints
-        self.record.status = status
-        self._started = True
-        await self._send(start)
         try:
+            if self._version < "1.1" and self._has_no_length(start):
+                problem = await self._collect(response, start)
+                if problem is not None:
+                    return problem
+            await self._start(start)
             await self._relay_body(response, trailers)
         except FAILURES as exc:
+            if not self._started:
+                return Problem(502, "the connection to the server behind broke off")
             self.record.fail(BROKEN_RESPONSE, f"{type(exc).__name__}: {exc}")
             logger.warning("%s: %s", self.record.request_id, self.record.failure)
             raise BrokenResponse(self.record.failure) from exc
         return None
+
+    def _has_no_length(self, start: Message) -> bool:
+        """Return whether only chunks could say where the response ends."""
+        if self._scope["method"] == "HEAD" or start["status"] in (204, 304):
+            return False
+        return all(name != b"content-length" for name, _ in start["headers"])
+
+    async def _collect(self, response: httpcore.Response, start: Message) -> Problem | None:
+        """Prepare a response of unknown length for a client of HTTP/1.0."""
+        send = send_until_close(self._send)
+        if send is not None:
+            self._send = send
+            return None
+        body: Any = response.stream
+        whole = bytearray()
+        while part := await body.read1(PIECE):
+            whole += part
+            if len(whole) > MAX_COLLECTED:
+                self.record.fail(BAD_REQUEST, "a long response without a length, for HTTP/1.0")
+                return Problem(505, "the response has no length: use HTTP/1.1")
+        start["headers"].append((b"content-length", b"%d" % len(whole)))
+        self._collected = bytes(whole)
+        return None
+
+    async def _start(self, start: Message) -> None:
+        """Begin the response."""
+        if self._hints is not None:
+            await self._hints
+        if self._client is not None and self._client.asks and self._is_http1:
+            # It may send its body or not, and the server could take the next request for it.
+            start["headers"].append((b"connection", b"close"))
+        self.record.status = start["status"]
+        self._started = True
+        await self._send(start)
+
+    async def _end(self, body: bytes) -> None:
+        """Give the server the last piece of the response.
+
+        A server may close the connection of a client that sends its body still, which takes the
+        response away from it: so that is taken first, for a while.
+        """
+        client = self._client
+        if client is not None and not (client.ended or client.asks) and self._is_http1:
+            await self._send({"type": "http.response.body", "body": body, "more_body": True})
+            await client.drain()
+            body = b""
+        await self._send({"type": "http.response.body", "body": body, "more_body": False})
+        self._complete = True
 
     def _announce_trailers(self, start: dict[str, Any]) -> bool:
         """Return whether trailers are passed on, and say so in `start`."""
@@ -272,27 +342,47 @@ class Exchange(Passage):
 
     async def _relay_body(self, response: httpcore.Response, trailers: bool) -> None:
         body: Any = response.stream
+        client: Any = self._client
         send, record = self._send, self.record
-        more = True
-        while more:
-            part = await body.read1(PIECE)
-            # The end is told with the last piece, where it is known by then.
-            more = bool(part) and not (body.complete and not body.buffered)
-            await send({"type": "http.response.body", "body": part, "more_body": more})
+        part = self._collected
+        while True:
+            part = part or await body.read1(PIECE)
             record.sent += len(part)
+            # The end is told with the last piece, where it is known by then.
+            if not part or (body.complete and not body.buffered):
+                break
+            client.taken = record.sent
+            await send({"type": "http.response.body", "body": part, "more_body": True})
+            client.taken = None
+            part = b""
+        if not client.ended:  # which takes time, and needs no upstream
+            self._let_go()
+            await response.aclose()
+        client.taken = record.sent
+        await self._end(part)
         if trailers:
             fields, _ = response_fields(response.trailers, 200)
+            self._complete = False
             await send({"type": TRAILERS, "headers": fields, "more_trailers": False})
-        self._complete = True
+            self._complete = True
 
     async def _answer(self, problem: Problem) -> None:
         """Give the client a response of the gateway's own."""
-        self.record.status = problem.status
         fields, body = encode_problem(problem, self.record.request_id)
-        self._started = True
-        await self._send(
+        if self._client is None:
+            self._client = self._unread_client()
+        if problem.closes and self._is_http1:
+            self._client.asks = True
+        await self._start(
             {"type": "http.response.start", "status": problem.status, "headers": fields}
         )
-        await self._send({"type": "http.response.body", "body": body})
-        self._complete = True
         self.record.sent = len(body)
+        await self._end(body)
+
+    def _unread_client(self) -> Client:
+        """Return the client of a request that was refused before its body was looked at."""
+        client = Client(self._receive, self._loop, None, None)
+        names = {name for name, _ in self._scope["headers"]}
+        client.asks = b"expect" in names
+        client.ended = not (b"content-length" in names or b"transfer-encoding" in names)
+        return client

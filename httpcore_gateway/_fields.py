@@ -45,6 +45,9 @@ FORWARDED = frozenset(
     )
 )
 
+#: Those of a response: the identifier of the request is the gateway's own.
+NOT_PASSED_BACK = HOP_BY_HOP | {b"x-request-id"}
+
 #: Digits of a Content-Length: more is an attempt at something (18 digits are an exabyte).
 MAX_LENGTH_DIGITS = 18
 #: How often the gateway's own name may stand in Via before that is a loop: each passage adds one.
@@ -143,7 +146,21 @@ def _pass_underscored(passed: Fields, field: tuple[bytes, bytes]) -> None:
 def _take_host(received: ReceivedFields, value: bytes) -> None:
     if received.host:
         raise BadRequest(400, "the request has more than one Host")
-    received.host = value
+    received.host = check_host(value)
+
+
+#: Characters of a host and a port (RFC 3986 section 3.2.2).
+_HOST = frozenset(
+    b"-._~%!$&'()*+,;=:[]0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+)
+
+
+def check_host(value: bytes) -> bytes:
+    """Return the host that a request asks for. Raises BadRequest for what cannot be one, and could
+    be read as another one behind the gateway."""
+    if not _HOST.issuperset(value):
+        raise BadRequest(400, "the Host of the request is no host")
+    return value
 
 
 def _take_length(received: ReceivedFields, value: bytes) -> None:
@@ -269,9 +286,9 @@ _names: dict[bytes, bytes] = {}
 
 
 def _lower(name: bytes) -> bytes:
-    """Return `name` in lower case, empty for a hop-by-hop field, and remember it."""
+    """Return `name` in lower case, empty for a field that is left out, and remember it."""
     lower = name.lower()
-    if lower in HOP_BY_HOP:
+    if lower in NOT_PASSED_BACK:
         lower = b""
     if len(_names) < MAX_NAMES:
         _names[name] = lower
@@ -282,24 +299,32 @@ def response_fields(headers: Iterable[tuple[bytes, bytes]], status: int) -> tupl
     """Return the fields of a response that go to the client, as ASGI wants them, and its Via.
 
     Names are in lower case. The length of a 204 or 304 is left out: servers count the bytes that
-    follow, and there are none.
+    follow, and there are none. So is one that stands beside a Transfer-Encoding, which overrides
+    it (RFC 9112 section 6.3), and all but the first of several, which are equal (the core sees to
+    that).
     """
     fields: Fields = []
     via = b""
     dropped: set[bytes] | None = None
+    length, chunked = b"", status in (204, 304)
     for name, value in headers:
         lower = _names.get(name)
         if lower is None:
             lower = _lower(name)
         if not lower:
-            if name.lower() == b"connection":
+            name = name.lower()
+            if name == b"connection":
                 dropped = (dropped or set()) | _listed(value)
+            elif name == b"transfer-encoding":
+                chunked = True
+        elif lower == b"content-length":
+            length = value
         elif lower == b"via":
             via = via + b", " + value if via else value
         else:
             fields.append((lower, value))
     if dropped and not dropped <= _USUAL_LISTED:
         fields = [field for field in fields if field[0] not in dropped]
-    if status in (204, 304):
-        fields = [field for field in fields if field[0] != b"content-length"]
+    if length and not chunked:
+        fields.append((b"content-length", length))
     return fields, via

@@ -12,14 +12,23 @@ from __future__ import annotations
 import asyncio
 import logging
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, unquote_to_bytes
 
 import httpcore
 from httpcore import exceptions
 
 from ._asgi import Scope
 from ._balance import Member
-from ._fields import BadRequest, Fields, Hop, ReceivedFields, add_forwarded, add_via, read_fields
+from ._fields import (
+    BadRequest,
+    Fields,
+    Hop,
+    ReceivedFields,
+    add_forwarded,
+    add_via,
+    check_host,
+    read_fields,
+)
 from ._problems import Problem
 from ._record import (
     BAD_REQUEST,
@@ -41,6 +50,8 @@ logger = logging.getLogger("httpcore_gateway")
 
 #: What an upstream can do wrong.
 FAILURES = (httpcore.NetworkError, httpcore.TimeoutException, httpcore.RemoteProtocolError)
+#: What a client is told whose request the core refuses to send.
+NOT_HTTP = "the request cannot be passed on: it is no valid HTTP"
 #: The scheme of a scope as HTTP has it: a WebSocket begins with a request of HTTP.
 SCHEMES = {"ws": "http", "wss": "https"}
 
@@ -59,7 +70,7 @@ class Passage:
     """
 
     __slots__ = ("_fields", "_gateway", "_loop", "_member", "_probing", "_received", "_route",
-                 "_scope", "_target", "record")  # fmt: skip
+                 "_scope", "_target", "_version", "record")  # fmt: skip
 
     _received: ReceivedFields
     _route: RouteState
@@ -72,6 +83,8 @@ class Passage:
         self._member: Member | None = None
         self._probing = False
         self._target = b""
+        #: Of HTTP; granian calls 1.0 by its first number alone.
+        self._version: str = "1.0" if scope["http_version"] == "1" else scope["http_version"]
         self.record = Record(scope, gateway.ids.make(), self._loop.time())
 
     def _make_request(self, target: Target) -> tuple[httpcore.Request, Any]:
@@ -90,16 +103,20 @@ class Passage:
         hop = Hop(
             peer[0] if peer else "",
             SCHEMES.get(scheme, scheme),
-            scope["http_version"],
+            self._version,
             gateway.trusts(peer),
         )
         if hop.trusted:
             given = received.forwarded.get(b"x-request-id", b"")
             if accepts_id(given):
                 record.request_id = given.decode("ascii")
+        path, mount = path_of(scope)
+        if not path.startswith(b"/") or scope.get("method") == "CONNECT":
+            path = self._read_odd_target(path)
         if not received.host and hop.version == "1.1":
             raise BadRequest(400, "the request has no Host")
-        path, mount = path_of(scope)
+        if received.chunked and hop.version < "1.1":
+            raise BadRequest(400, "HTTP/1.0 has no Transfer-Encoding")
         route: RouteState | None = gateway.routes.find(received.host, path)
         if route is None:
             record.fail(NO_ROUTE, "no route")
@@ -117,6 +134,26 @@ class Passage:
         fields.append((b"x-request-id", record.request_id.encode("ascii")))
         return None
 
+    def _read_odd_target(self, target: bytes) -> bytes:
+        """Return the path in a target that begins with none: an absolute URL, whose host is the
+        one that is asked for (RFC 9112 section 3.2.2), or the server as a whole."""
+        method = self._scope.get("method", "GET")  # a WebSocket has none
+        if method == "CONNECT":
+            raise BadRequest(501, "tunnels are not opened here")
+        if target == b"*" and method == "OPTIONS":
+            return target
+        scheme, found, rest = target.partition(b"://")
+        if not found or scheme.lower() not in (b"http", b"https"):
+            raise BadRequest(400, "the target of the request is no path")
+        authority, slash, path = rest.partition(b"/")
+        self._received.host = check_host(authority)
+        return slash + path or b"/"
+
+    @property
+    def _is_http1(self) -> bool:
+        """Whether the client's connection carries one request at a time."""
+        return self._version[0] == "1"
+
     async def _forward(self) -> httpcore.Response | Problem:
         """Send the request to an upstream, and to another one where that is safe after a failure.
         Return the response, or what the client is told."""
@@ -127,7 +164,11 @@ class Passage:
             member: Any = balancer.choose(loop.time(), tried)
             if member is None:
                 return problem or self._explain_none(balancer.retry_after(loop.time()))
-            request, pool = self._make_request(member.server)
+            try:
+                request, pool = self._make_request(member.server)
+            except httpcore.LocalProtocolError as exc:  # of a target that cannot be
+                record.fail(BAD_REQUEST, str(exc))
+                return Problem(400, NOT_HTTP)
             record.attempts += 1
             record.member = self._member = member
             self._probing = member.start()
@@ -162,7 +203,7 @@ class Passage:
             return Problem(503, "all connections to the server behind are in use", 1.0)
         if isinstance(exc, httpcore.LocalProtocolError):
             record.fail(BAD_REQUEST, str(exc))
-            return Problem(400, "the request cannot be passed on: it is no valid HTTP")
+            return Problem(400, NOT_HTTP)
         if not isinstance(exc, FAILURES):
             return None
         member.fail(self._loop.time())
@@ -213,7 +254,14 @@ def path_of(scope: Any) -> tuple[bytes, bytes]:
     mount = scope.get("root_path", "")
     if not mount:
         return path, b""
-    prefix = quote(mount.rstrip("/"), safe="/:@!$&'()*+,;=~").encode("ascii")
+    mount = mount.rstrip("/")
+    prefix = quote(mount, safe="/:@!$&'()*+,;=~").encode("ascii")
     if path.startswith(prefix):
         path = path[len(prefix) :]
+    else:  # the client has encoded more of it than it had to
+        wanted = mount.encode("utf-8")
+        for end in range(len(prefix), len(path) + 1):
+            if path[end : end + 1] in (b"/", b"") and unquote_to_bytes(path[:end]) == wanted:
+                path = path[end:]
+                break
     return path or b"/", prefix

@@ -25,14 +25,22 @@ class Problem:
         status: its code.
         detail: what happened and what can be done, for the client.
         retry_after: seconds until another try makes sense; None where nobody knows.
+        closes: the client's connection is of no use afterwards.
     """
 
-    __slots__ = ("detail", "retry_after", "status")
+    __slots__ = ("closes", "detail", "retry_after", "status")
 
-    def __init__(self, status: int, detail: str, retry_after: float | None = None) -> None:
+    def __init__(
+        self,
+        status: int,
+        detail: str,
+        retry_after: float | None = None,
+        closes: bool = False,
+    ) -> None:
         self.status = status
         self.detail = detail
         self.retry_after = retry_after
+        self.closes = closes
 
 
 def encode_problem(problem: Problem, request_id: str) -> tuple[list[tuple[bytes, bytes]], bytes]:

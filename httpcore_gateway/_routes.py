@@ -57,7 +57,8 @@ class Target(Server):
     ) -> None:
         url = upstream_url(settings.url)
         self.scheme, self.host, self.port = url.scheme, url.host, url.port
-        self.host_field = url.host if url.port is None else url.host + b":%d" % url.port
+        host = b"[" + url.host + b"]" if b":" in url.host else url.host
+        self.host_field = host if url.port is None else host + b":%d" % url.port
         self.path = url.target.rstrip(b"/")
         self.timeouts = timeouts
         prior = settings.http2 and self.scheme == b"http"  # nobody asks there

@@ -66,7 +66,9 @@ class RouteTable(Generic[T]):
 def _longest(entries: Iterable[tuple[bytes, T]], path: bytes) -> T | None:
     for prefix, value in entries:
         # Whole segments: /api is no part of /apis.
-        if path.startswith(prefix) and path[len(prefix) : len(prefix) + 1] in (b"/", b""):
+        if not prefix or (
+            path.startswith(prefix) and path[len(prefix) : len(prefix) + 1] in (b"/", b"")
+        ):
             return value
     return None
 

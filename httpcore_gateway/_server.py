@@ -27,7 +27,6 @@ from uvicorn.supervisors import Multiprocess
 
 from ._app import Gateway
 from ._config import Config, Server
-from ._exchange import BrokenResponse
 
 #: The variable by which the processes of several workers are told the settings: JSON, and in no
 #: command line, which others on the machine can read.
@@ -249,14 +248,18 @@ def _is_left_behind(path: str) -> bool:
 # --- logs ---
 
 
+#: What uvicorn says of a response that broke off in the middle.
+INCOMPLETE = "ASGI callable returned without completing response."
+
+
 class NotOurs(logging.Filter):
-    """Leaves out tracebacks of what was done on purpose: a response that broke off in the middle,
-    which is logged already, and requests that the stop has ended."""
+    """Leaves out what was done on purpose: a response that broke off in the middle, which is
+    logged already, and the tracebacks of requests that the stop has ended."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Return whether the record is shown."""
         exc = record.exc_info[1] if record.exc_info else None
-        return not isinstance(exc, (BrokenResponse, asyncio.CancelledError))
+        return record.msg != INCOMPLETE and not isinstance(exc, asyncio.CancelledError)
 
 
 def make_log_config() -> dict[str, Any]:

@@ -77,12 +77,11 @@ class FramedParts:
 
     async def __anext__(self) -> bytes:
         framing = self._framing
-        if not framing.ended:
+        while not framing.ended:
             part = await anext(self._parts, None)
-            if part is not None:
-                return framing.frame(part)
-            if last := framing.end():
-                return last
+            framed = framing.end() if part is None else framing.frame(part)
+            if framed:
+                return framed
         raise StopAsyncIteration
 
     def abandon(self) -> None:

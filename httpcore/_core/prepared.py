@@ -206,14 +206,15 @@ class Framing:
 
 
 def framed_parts(prepared: Prepared) -> Iterator[bytes]:
-    """The body's blocks as they go on the wire; empty ones too.
+    """The body's blocks as they go on the wire.
 
     Raises LocalProtocolError when the body is not as long as its Content-Length, TypeError
     when it gives anything but bytes.
     """
     framing = Framing(prepared.length)
     for part in body_parts(prepared):
-        yield framing.frame(part)
+        if framed := framing.frame(part):
+            yield framed
     if last := framing.end():
         yield last
 

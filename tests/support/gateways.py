@@ -12,11 +12,14 @@ Sources: www.uvicorn.org/deployment, hypercorn.readthedocs.io, `python -m grania
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import socket
+import struct
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -60,6 +63,7 @@ class ServedGateway:
         wrap: makes the application that is served from the gateway; for middleware and mounts.
         tls: paths of a certificate and its key.
         trace: the gateway's.
+        listen: the port, or 0 for any that is free.
         options: of the server's own configuration.
 
     Attributes:
@@ -79,11 +83,12 @@ class ServedGateway:
         wrap: Callable[[Gateway], Application] | None = None,
         tls: tuple[Path, Path] | None = None,
         trace: Callable[..., object] | None = None,
+        listen: int = 0,
         **options: Any,
     ) -> None:
         self.gateway = Gateway(settings=settings, trace=trace)
         self.problems: list[str] = []
-        self.port = 0
+        self.port = listen
         self.loop: asyncio.AbstractEventLoop = _new_loop(use_uvloop)
         self._app: Application = self.gateway if wrap is None else wrap(self.gateway)
         self._options = options
@@ -175,7 +180,7 @@ class ServedGateway:
             server.should_exit = True
 
         self._stop = stop
-        with _listener() as sock:
+        with _listener(self.port) as sock:
             self.port = sock.getsockname()[1]
             serving = asyncio.ensure_future(server.serve([sock]))
             while not server.started and not serving.done():
@@ -196,7 +201,7 @@ class ServedGateway:
             setattr(config, name, value)
         ended = asyncio.Event()
         self._stop = ended.set
-        sock = _listener()
+        sock = _listener(self.port)
         self.port = sock.getsockname()[1]
         config.bind = [f"fd://{sock.detach()}"]  # which hypercorn closes
         app: Any = self._app
@@ -216,10 +221,10 @@ def _new_loop(use_uvloop: bool) -> asyncio.AbstractEventLoop:
     return asyncio.new_event_loop()
 
 
-def _listener() -> socket.socket:
+def _listener(port: int) -> socket.socket:
     sock = socket.socket()
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    sock.bind(("127.0.0.1", 0))
+    sock.bind(("127.0.0.1", port))
     sock.listen(1024)
     return sock
 
@@ -282,6 +287,118 @@ def gateway_program(
 
     command = {"uvicorn": uvicorn, "granian": granian, "hypercorn": hypercorn}[server]
     return Program(lambda ports: command(ports[0]), folder)
+
+
+@dataclass
+class Reply:
+    """One response as it came over the wire, read by a few lines that share no code with the
+    packages under test. Names of fields are in lower case.
+
+    Attributes:
+        interim: statuses of the 1xx responses before it.
+        whole: it has ended where its framing says.
+        chunked: its body came in chunks.
+    """
+
+    status: int
+    version: str
+    fields: list[tuple[str, str]]
+    body: bytes = b""
+    whole: bool = True
+    chunked: bool = False
+    interim: list[int] = field(default_factory=list)
+
+    def get(self, name: str) -> str | None:
+        """Return the only value of a field; None without one."""
+        values = self.all(name)
+        assert len(values) < 2, values
+        return values[0] if values else None
+
+    def all(self, name: str) -> list[str]:
+        return [value for key, value in self.fields if key == name]
+
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+
+class Caller:
+    """A client of HTTP/1 that sends whatever a test wants; to be entered by ``with``."""
+
+    def __init__(self, port: int, timeout: float = WAIT) -> None:
+        self.sock = socket.create_connection(("127.0.0.1", port), timeout)
+        self._file = self.sock.makefile("rb")
+
+    def __enter__(self) -> Caller:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._file.close()
+        self.sock.close()
+
+    def reset(self) -> None:
+        """Close with RST in place of FIN."""
+        self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.close()
+
+    def send(self, data: bytes) -> None:
+        self.sock.sendall(data)
+
+    def ask(self, data: bytes, method: str = "GET") -> Reply:
+        """Send a request, and return its response."""
+        self.send(data)
+        return self.reply(method)
+
+    def reply(self, method: str = "GET") -> Reply:
+        """Return the next final response."""
+        interim = []
+        reply = self.head()
+        while 100 <= reply.status < 200 and reply.status != 101:
+            interim.append(reply.status)
+            reply = self.head()
+        reply.interim = interim
+        if method != "HEAD" and reply.status not in (204, 304):
+            self._read_body(reply)
+        return reply
+
+    def head(self) -> Reply:
+        """Return the next response without its body. Raises EOFError where there is none."""
+        line = self._file.readline()
+        if not line:
+            raise EOFError
+        version, status = line.decode("latin-1").split(None, 2)[:2]
+        fields = []
+        while (line := self._file.readline()) not in (b"\r\n", b""):
+            name, _, value = line.decode("latin-1").partition(":")
+            fields.append((name.lower(), value.strip()))
+        return Reply(int(status), version, fields)
+
+    def _read_body(self, reply: Reply) -> None:
+        length = reply.get("content-length")
+        reply.chunked = reply.get("transfer-encoding") == "chunked"
+        if length is not None:
+            assert not reply.chunked
+            reply.body = self._file.read(int(length))
+            reply.whole = len(reply.body) == int(length)
+        elif reply.chunked:
+            reply.whole = False
+            while line := self._file.readline():
+                size = int(line, 16)
+                reply.body += self._file.read(size)
+                if self._file.read(2) == b"\r\n" and not size:
+                    reply.whole = True
+                    return
+        else:
+            reply.body = self._file.read()
+
+    def closed(self) -> bool:
+        """Wait until the server closes; return whether it has sent nothing before."""
+        try:
+            return not self._file.read()
+        except ConnectionError:
+            return True
 
 
 #: The fixtures `serve_gateway` and `start_gateway`.
