@@ -61,7 +61,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--publish",
         action="store_true",
-        help="write the results into docs/benchmarks.json, and from it the table in README, the "
+        help="write the results into docs/benchmarks.json, and from it the figures in README, the "
         "page and the pictures (needs matplotlib and nginx)",
     )
     options = parser.parse_args(arguments)

@@ -3,8 +3,8 @@
 Owns: the tables, where they stand, and the file that keeps the results. Must not know: how anything
 was measured, how pictures are drawn.
 
-``docs/benchmarks.json`` is what ``--json`` writes. From it alone come the table in ``README.rst``,
-the page ``docs/benchmarks.rst`` and the pictures in ``docs/plots``, so that they cannot disagree; a
+``docs/benchmarks.json`` is what ``--json`` writes. From it alone come the figures in README, the
+page ``docs/benchmarks.rst`` and the pictures in ``docs/plots``, so that they cannot disagree; a
 test compares the texts with it.
 """
 
@@ -27,38 +27,19 @@ PLOTS = Path("docs/plots")
 BEGIN = ".. benchmarks begin: written by ``python -m benchmarks --publish``"
 END = ".. benchmarks end"
 
-#: What README shows of each case: against whom. The page shows all.
-CHOSEN = {
-    "get": (cases.URLLIB3, cases.HTTPCORE_109, cases.PYCURL, cases.SOCKET),
-    "tls-get": (cases.URLLIB3,),
-    "body-1m": (cases.URLLIB3,),
-    "body-100m": (cases.URLLIB3, cases.KEPT_BUFFER.label),
-    "threads-32": (cases.URLLIB3,),
-    "threads-256": (cases.URLLIB3,),
-    "connect": (cases.URLLIB3,),
-    "tls-connect": (cases.URLLIB3, cases.FULL_HANDSHAKE.label),
-    "h2-get": (cases.HTTPCORE2, cases.PYCURL),
-    "h2-body-1m": (cases.HTTPCORE2,),
-    "h2-threads-16": (cases.HTTPCORE2,),
-    "h2-far-100m-1g": (cases.OVER_HTTP1.label,),
-    "async-get": (cases.AIOHTTP, cases.HTTPCORE2, cases.PYREQWEST),
-    "async-tasks-100": (cases.AIOHTTP, cases.HTTPCORE2, cases.HTTPCORE_109, cases.PYREQWEST),
-    "async-tasks-1000": (cases.AIOHTTP,),
-    "async-tls-get": (cases.AIOHTTP,),
-    "async-tls-body-10m": (cases.AIOHTTP,),
-    "async-h2-tasks-100": (cases.HTTPCORE2,),
-    "async-httpx-get": (cases.HTTPX,),
-    "async-httpx-tasks-100": (cases.HTTPX,),
-    "adapter-send": (cases.STOCK,),
-    "session-get": (cases.STOCK, cases.NIQUESTS),
-    "session-get-cookie": (cases.STOCK, cases.NIQUESTS),
-    "session-redirect": (cases.STOCK,),
-    "session-threads-32": (cases.STOCK, cases.NIQUESTS),
-    "session-1m": (cases.STOCK,),
-    "session-100m": (cases.STOCK,),
-    "session-new-tls": (cases.STOCK,),
-    "h2-session-get": (cases.NIQUESTS, cases.STOCK),
-}
+#: What README shows: a case, against whom, which metric, and in words what was done.
+HEADLINES = (
+    ("session-get", cases.STOCK, "cpu", "``Session.get``, beside requests on urllib3"),
+    ("session-threads-32", cases.STOCK, "cpu", "32 threads on one ``Session``, likewise"),
+    ("async-tasks-100", cases.AIOHTTP, "cpu", "100 asyncio tasks, beside aiohttp"),
+    (
+        "async-httpx-tasks-100",
+        cases.HTTPX,
+        "wall",
+        "HTTPX on it, 100 tasks, beside HTTPX as it is",
+    ),
+    ("gateway-32", cases.AIOHTTP, "wall", "the gateway, beside one on aiohttp"),
+)
 
 #: Digits after the point of a figure below ten, and of a larger one.
 _FEW, _NONE = 1, 0
@@ -139,7 +120,7 @@ def mark(document: dict[str, Any]) -> str:
 
 
 def put_table(readme: str, document: dict[str, Any]) -> str:
-    """README with the table of `document` in place of the one it has."""
+    """README with the figures of `document` in place of the one it has."""
     before, begin, rest = readme.partition(BEGIN)
     _, end, after = rest.partition(END)
     if not begin or not end:
@@ -148,15 +129,35 @@ def put_table(readme: str, document: dict[str, Any]) -> str:
 
 
 def table_of_readme(document: dict[str, Any]) -> str:
-    """The comparisons of `CHOSEN`, with where and when they were measured."""
+    """The figures of `HEADLINES`, in words, and ours. Not theirs: a median of the ratios of rounds
+    is not the ratio of two medians, and readers would find them to disagree."""
     by_name = {case["name"]: case for case in document["cases"]}
-    found = [
-        row
-        for name, rivals in CHOSEN.items()
-        if name in by_name
-        for row in rows(by_name[name], rivals)
-    ]
-    return f"{about(document)}\n\n{_table(found)}"
+    lines = []
+    for name, rival, metric, words in HEADLINES:
+        for row in rows(by_name[name], (rival,)) if name in by_name else ():
+            ratio, times = (row.cpu, row.cpu_us) if metric == "cpu" else (row.wall, row.wall_us)
+            if ratio is not None:
+                lines.append((words, f"**{_words(ratio, metric)}**", _spelled(times[0], metric)))
+    day = document["when"].partition("T")[0]
+    return (
+        f"{_list_table(('what', 'how much', 'ours'), lines)}\n\n"
+        f"Measured on {day} with {document['server']} on loopback, {document['python']},\n"
+        f"{document['machine']}; medians of {document['rounds']} rounds in turn. `All figures\n"
+        "<docs/benchmarks.rst>`_ stand on a page of their own, and `how they were measured\n"
+        "<docs/performance.rst>`_ on another."
+    )
+
+
+def _words(ratio: float, metric: str) -> str:
+    """What a ratio says, for readers in a hurry."""
+    if metric == "wall":
+        return f"{1 / ratio:.1f} x as many requests"
+    return f"{1 / ratio:.1f} x less CPU" if ratio < 1 else f"{ratio:.1f} x more CPU"
+
+
+def _spelled(time: float, metric: str) -> str:
+    """The time of a request, or how many of them went through in a second, with its unit."""
+    return f"{time:,.0f} µs of CPU" if metric == "cpu" else f"{1e6 / time:,.0f} requests/s"
 
 
 def page(document: dict[str, Any]) -> str:
