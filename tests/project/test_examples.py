@@ -1,7 +1,8 @@
 """The programs in examples/, run as their first lines say, with small numbers.
 
 Owns: that they do what they say, also where something fails or is not installed. Must not know: how
-they do it. ``examples/opentelemetry_spans.py`` is tested in ``tests/adapter``.
+they do it. ``examples/opentelemetry_spans.py`` is tested in ``tests/adapter``,
+``examples/gateway_tracing.py`` in ``tests/gateway``.
 """
 
 from __future__ import annotations
