@@ -26,16 +26,25 @@ HTTPX = "httpx"
 PYREQWEST = "pyreqwest"
 #: The floor in an event loop: an `asyncio.Protocol`.
 ASYNCIO = "asyncio"
+#: As a gateway: `proxy_pass`.
+NGINX = "nginx"
+#: The floor of a gateway in Python: the server alone, with an answer that is there already.
+HELLO = "uvicorn-hello"
 
 PEERS = (
     *(OURS, URLLIB3, HTTPCORE_109, HTTPCORE2, HTTP_CLIENT, PYCURL, SOCKET),
     *(BARE_H2, BARE_JH2, STOCK, NIQUESTS),
     *(AIOHTTP, HTTPX, PYREQWEST, ASYNCIO),
+    *(NGINX, HELLO),
 )
 
 #: The kind of a case in an event loop, and of one under `httpx.AsyncClient`.
 ASYNC = "async"
 UNDER_HTTPX = "async-httpx"
+#: The kind of a case of gateways, each in a process of its own before the server.
+GATEWAY = "gateway"
+#: The kinds of memory checks of our gateway.
+GATEWAY_DOWNLOAD, GATEWAY_UPLOAD = "gateway-download", "gateway-upload"
 
 #: The variant of a contestant that speaks HTTP/1.1 in a case of HTTP/2.
 HTTP1 = "http1"
@@ -45,6 +54,8 @@ HTTP1 = "http1"
 BARE = "bare"
 #: The variants of a client that do not run in asyncio's own loop.
 UVLOOP, TRIO = "uvloop", "trio"
+#: The variant of a gateway that does not run under uvicorn.
+GRANIAN = "granian"
 #: The variant of a socket that keeps the body, in one buffer whose pages are there before.
 KEPT = "kept"
 
@@ -62,7 +73,8 @@ class Contestant(NamedTuple):
     Args:
         label: its name in the results.
         peer: which client it is, one of `PEERS`.
-        threads: how many threads send requests at the same time; in an event loop, how many tasks.
+        threads: how many threads send requests at the same time; in an event loop, how many tasks;
+            before a gateway, how many connections of the load generator.
         connections: the limit of its pool; clients without a pool use one for each thread.
         variant: what is special about it, for the worker.
         share: the part of the case's requests that it sends; below one for those so slow that
@@ -94,6 +106,8 @@ class Case(NamedTuple):
         http2: whether it is HTTP/2, over TLS; contestants of the variant `HTTP1` excepted.
         delay: seconds that a link adds to each way; for HTTP/2 only.
         rate: bytes a second that this link carries; 0 for as many as come.
+        seconds: of one round at scale 1 where as many requests are sent as are answered, as load
+            generators do; `requests` is 0 then.
     """
 
     name: str
@@ -108,6 +122,7 @@ class Case(NamedTuple):
     http2: bool = False
     delay: float = 0.0
     rate: float = 0.0
+    seconds: float = 0.0
 
 
 class MemoryCase(NamedTuple):
@@ -136,7 +151,11 @@ class MemoryCase(NamedTuple):
 
 
 class Target(NamedTuple):
-    """`metric` of ours in `case` is to be at most `limit` times that of `contestant`."""
+    """`metric` of ours in `case` is to be at most `limit` times that of `contestant`.
+
+    A rate is a target for `wall`, the time for one request: six times the rate of another is a
+    sixth of its time.
+    """
 
     case: str
     metric: str
@@ -199,6 +218,33 @@ def _in_trio(tasks: int) -> Contestant:
 ASYNC_UNCROWDED = _tasks(OURS)._replace(label="ours-100-on-100")
 #: Ours in asyncio, where the other one runs in trio.
 ON_ASYNCIO = _alone(OURS)._replace(label="ours-asyncio")
+
+#: Connections that a gateway may have to the server behind it: the default of ours, of httpx and of
+#: aiohttp.
+_BEHIND = 100
+
+
+def _gateway(
+    peer: str, clients: int, share: float = 1.0, variant: str = "", label: str = ""
+) -> Contestant:
+    label = label or (f"{peer}-{variant}" if variant else peer)
+    return Contestant(label, peer, clients, _BEHIND, share, variant)
+
+
+def _small_gateways(clients: int) -> tuple[Contestant, ...]:
+    return (
+        *(_gateway(OURS, clients), _gateway(OURS, clients, variant=GRANIAN)),
+        *(_gateway(each, clients) for each in (HTTPX, AIOHTTP, NGINX, HELLO)),
+    )
+
+
+def _large_gateways(clients: int, share: float) -> tuple[Contestant, ...]:
+    """HTTPX takes part for longer: it finishes little in a round."""
+    return (
+        *(_gateway(OURS, clients), _gateway(HTTPX, clients, share)),
+        *(_gateway(each, clients) for each in (AIOHTTP, NGINX, HELLO)),
+    )
+
 
 CASES = (
     Case("get", "small GET", "core", "/small", len(SMALL_BODY), 1000, _ALL),
@@ -512,6 +558,46 @@ CASES = (
         (_in_trio(100), ASYNC_UNCROWDED._replace(label=ON_ASYNCIO.label)),
     ),
     Case(
+        "gateway-32",
+        "gateway: small GET, 32 clients",
+        GATEWAY,
+        "/small",
+        len(SMALL_BODY),
+        0,
+        _small_gateways(32),
+        seconds=2,
+    ),
+    Case(
+        "gateway-256",
+        "gateway: small GET, 256 clients",
+        GATEWAY,
+        "/small",
+        len(SMALL_BODY),
+        0,
+        _small_gateways(256),
+        seconds=2,
+    ),
+    Case(
+        "gateway-1m-32",
+        "gateway: GET of 1 MB, 32 clients",
+        GATEWAY,
+        f"/body/{MEGA}",
+        MEGA,
+        0,
+        _large_gateways(32, 1),
+        seconds=2,
+    ),
+    Case(
+        "gateway-1m-256",
+        "gateway: GET of 1 MB, 256 clients",
+        GATEWAY,
+        f"/body/{MEGA}",
+        MEGA,
+        0,
+        _large_gateways(256, 2),
+        seconds=3,
+    ),
+    Case(
         "import", "import httpcore, a process each", "import", "", 0, 5, _core(OURS, HTTPCORE_109)
     ),
     Case(
@@ -528,6 +614,9 @@ CASES = (
 #: Growth allowed while a body of any size streams through: buffers, and what the allocator
 #: keeps of them.
 STREAM_GROWTH = 8 * MEGA
+
+#: The same for our gateway and a peer that is slow at first.
+GATEWAY_GROWTH = 16 * MEGA
 
 #: Beyond the body itself, `.content` may hold two chunks. Our largest read is 64 KiB of a body
 #: whose place is already there; as much again is for the response and its headers.
@@ -587,6 +676,32 @@ MEMORY_CASES = (
         10 * STREAM_WINDOW,
         http2=True,
     ),
+    MemoryCase(
+        "memory-gateway-download",
+        "gateway: 1 GB down to a slow client",
+        GATEWAY_DOWNLOAD,
+        GIGA,
+        GATEWAY_GROWTH,
+    ),
+    MemoryCase(
+        "memory-gateway-upload",
+        "gateway: 1 GB up to a slow server",
+        GATEWAY_UPLOAD,
+        GIGA,
+        GATEWAY_GROWTH,
+        True,
+    ),
+)
+
+#: The cases of gateways, all of which have the same targets.
+_GATEWAY_CASES = tuple(case.name for case in CASES if case.kind == GATEWAY)
+
+#: At least so many times the rate of the other, and 99 of 100 answers no later.
+_GATEWAY_TARGETS = (
+    ("wall", 1 / 6, HTTPX),
+    ("wall", 1 / 1.5, AIOHTTP),
+    ("wall", 1 / 0.15, NGINX),
+    ("p99", 1.0, AIOHTTP),
 )
 
 # CPU first: wall clock on loopback flatters whoever burns less while others wait for a processor.
@@ -632,6 +747,7 @@ TARGETS = (
     Target("async-trio-tasks-100", "cpu", 1.8, ON_ASYNCIO.label),
     # At least 4.5 times the throughput.
     Target("async-httpx-tasks-100", "wall", 0.222, HTTPX),
+    *(Target(name, *bar) for name in _GATEWAY_CASES for bar in _GATEWAY_TARGETS),
     Target("import", "cpu", 1.0, HTTPCORE_109),
     Target("import-adapter", "cpu", 1.15, STOCK),
 )

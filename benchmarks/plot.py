@@ -32,6 +32,7 @@ GROUPS = (
     ("requests", "Under requests", ("adapter-", "session-")),
     ("http2", "HTTP/2", ("h2-",)),
     ("async", "In an event loop", ("async-",)),
+    ("gateway", "Gateways", ("gateway-",)),
 )
 RATIOS = "ratios"
 

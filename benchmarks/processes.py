@@ -20,6 +20,8 @@ from . import cases
 
 ROOT = Path(__file__).resolve().parent.parent
 _WORKER = Path(__file__).resolve().parent / "worker"
+#: The program of a worker that serves, in place of one that asks.
+GATEWAY_PROGRAM = _WORKER / "gateway.py"
 
 #: Seconds for one answer of a worker. The slowest round takes a few.
 _PATIENCE = 180.0
@@ -51,6 +53,9 @@ _ASYNCHRONOUS: dict[str, Pins] = {
     cases.HTTPCORE2: {"anyio": "4.16.0", "trio": "0.35.0"},
 }
 
+#: What the gateways by hand run under, in the versions that are installed here, as `h2` is.
+_SERVERS = ("uvicorn", "httptools", "uvloop")
+
 #: uvloop is not made for Windows.
 if os.name != "nt":
     _ASYNCHRONOUS[cases.AIOHTTP] = {"uvloop": "0.23.0"}
@@ -69,16 +74,17 @@ class Worker:
 
     Args:
         python: the interpreter it runs on.
-        job: what it will do, as `worker/job.py` describes.
+        job: what it will do, as `worker/job.py` describes, or for a gateway `worker/gateway.py`.
+        program: what it runs.
 
     Raises:
         Skipped: the client is not installed.
         WorkerError: it failed while it was being prepared.
     """
 
-    def __init__(self, python: str, job: dict[str, Any]) -> None:
+    def __init__(self, python: str, job: dict[str, Any], program: Path = _WORKER) -> None:
         self._process = subprocess.Popen(
-            [python, str(_WORKER)],
+            [python, str(program)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env=_environment(job["peer"]),
@@ -89,6 +95,11 @@ class Worker:
         except BaseException:
             self.close()
             raise
+
+    @property
+    def process(self) -> subprocess.Popen[str]:
+        """Return the process, for those who watch it from outside."""
+        return self._process
 
     def ask(self, question: dict[str, Any]) -> dict[str, Any]:
         """Send one line, wait for the answer.
@@ -163,13 +174,24 @@ class Interpreters:
 def pins_of(peer: str, kind: str) -> Pins:
     """What has to be installed for `peer`; nothing where it runs in this environment.
 
+    Raises Skipped where a version is to be that of this environment, which has none.
+
     Ours under HTTPX runs where HTTPX is installed with httpcore 1.0.9, and goes before that one:
     PYTHONPATH comes before what is installed.
     """
     if kind == cases.UNDER_HTTPX:
         return _PINNED[cases.HTTPX]
     pins = _PINNED.get(peer, {})
+    if kind == cases.GATEWAY:
+        return {**pins, **_server_pins()} if pins else {}
     return {**pins, **_ASYNCHRONOUS.get(peer, {})} if kind == cases.ASYNC else pins
+
+
+def _server_pins() -> Pins:
+    try:
+        return {name: importlib.metadata.version(name) for name in _SERVERS}
+    except importlib.metadata.PackageNotFoundError as error:
+        raise Skipped(f"not installed: {error.name}") from error
 
 
 def _environment(peer: str) -> dict[str, str]:

@@ -47,6 +47,12 @@ _FEW, _NONE = 1, 0
 #: Ratios below it are shown with one digit that counts: 0.004, not 0.00.
 _SMALL = 0.01
 
+#: Of a case in which a load generator measures: what was answered, and how late, come first.
+_LOAD_HEAD = (
+    *("against", "requests/s, ratio", "p99, ratio", "CPU, ratio"),
+    *("requests/s, ours and theirs", "p99, likewise", "CPU, likewise"),
+)
+
 _HEAD = ("case", "against", "CPU, ratio", "wall, ratio", "CPU, ours and theirs", "wall, likewise")
 
 
@@ -171,7 +177,8 @@ def page(document: dict[str, Any]) -> str:
     for case in document["cases"]:
         found = list(rows(case))
         if found:
-            parts += [_heading(case["title"], "-"), _table(found, titles=False)]
+            table = _load_table(case) if "seconds" in case else _table(found, titles=False)
+            parts += [_heading(case["title"], "-"), table]
             parts += [f"Absent: {name} ({why})." for name, why in case["absent"].items()]
     checks = [each for each in document["memory"] if "growth" in each]
     if checks:
@@ -206,7 +213,7 @@ def _target(target: dict[str, Any]) -> tuple[str, ...]:
     met = {True: "", False: " (missed)", None: ""}[target["met"]]
     return (
         *(target["case"], target["metric"], target["contestant"]),
-        *(f"{target['limit']:g}", f"{_ratio(target['measured'])}{met}"),
+        *(f"{target['limit']:.4g}", f"{_ratio(target['measured'])}{met}"),
     )
 
 
@@ -219,6 +226,23 @@ def _table(found: list[Row], titles: bool = True) -> str:
         facts = (_ratio(row.cpu), _ratio(row.wall), _times(row.cpu_us), _times(row.wall_us))
         lines.append((title, row.rival, *facts) if titles else (row.rival, *facts))
     return _list_table(_HEAD if titles else _HEAD[1:], lines)
+
+
+def _load_table(case: dict[str, Any]) -> str:
+    """A row for each of the others, where rates and latencies were measured."""
+    mine = case["contestants"][cases.OURS]
+    lines = []
+    for rival, ratio in case["ratios"].items():
+        theirs = case["contestants"][rival]
+        cpu, wall, most = (
+            (mine[f"{metric}_us"], theirs[f"{metric}_us"]) for metric in ("cpu", "wall", "p99")
+        )
+        # More is better here, so this one is theirs to ours of the time for a request.
+        rate = None if ratio["wall"] is None else 1 / ratio["wall"]
+        rates = ", ".join(f"{1e6 / each:,.0f}" for each in wall)
+        ratios = (_ratio(rate), _ratio(ratio["p99"]), _ratio(ratio["cpu"]))
+        lines.append((rival, *ratios, rates, _times(most), _times(cpu)))
+    return _list_table(_LOAD_HEAD, lines)
 
 
 def _list_table(head: tuple[str, ...], lines: Any) -> str:

@@ -14,19 +14,35 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from statistics import median
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 
-from . import cases, servers
+from . import cases, gateways, load, servers
 from .processes import Interpreters, Skipped, Worker, WorkerError
 
-METRICS = ("wall", "cpu")
+#: Metrics of a round that are shared by its requests, and those of a single request of it. Load
+#: generators give the latter: within which time half of the answers were there, and 99 of 100.
+SHARED = ("wall", "cpu")
+SINGLE = ("p50", "p99")
+METRICS = (*SHARED, *SINGLE)
 
 #: How often a client that is not ours may try to start, and to finish a round.
 TRIES = 3
 
 Answer = TypeVar("Answer")
 
+_GATEWAY_CHECKS = (cases.GATEWAY_DOWNLOAD, cases.GATEWAY_UPLOAD)
+
 _NO_HTTP2 = "left out: {} does not speak HTTP/2; it needs nginx"
+
+
+class Player(Protocol):
+    """A contestant that is ready for its turns: a worker, or a gateway under load."""
+
+    version: str
+
+    def ask(self, question: dict[str, Any]) -> dict[str, Any]: ...
+
+    def close(self) -> None: ...
 
 
 class Settings(NamedTuple):
@@ -71,15 +87,15 @@ class Bench:
         self._directory = directory
         self._authorities = authorities
         self._interpreters = Interpreters()
+        self._generator = load.find(directory)
 
     def time(self, case: cases.Case) -> dict[str, Any]:
         """Run one timed case; its part of the JSON document."""
         result: dict[str, Any] = {"name": case.name, "title": case.title}
         result.update(absent={}, skipped=[], failed={})
-        if case.http2 and self._server.http2 is None:
-            left_out = _NO_HTTP2.format(self._server.name)
+        if left_out := self._missing(case):
             return {**result, "contestants": {}, "ratios": {}, "left_out": left_out}
-        workers: dict[str, Worker] = {}
+        workers: dict[str, Player] = {}
         try:
             with self._url(case) as url:
                 for contestant in case.contestants:
@@ -89,7 +105,7 @@ class Bench:
         finally:
             for worker in workers.values():
                 worker.close()
-        result["requests"] = self._scaled(case.requests)
+        result.update(self._question(case))
         result["contestants"] = {
             label: summary(rounds, workers[label].version) for label, rounds in turns.items()
         }
@@ -101,19 +117,32 @@ class Bench:
         result: dict[str, Any] = {"name": case.name, "title": case.title, "limit": case.limit}
         if case.http2 and self._server.http2 is None:
             return {**result, "left_out": _NO_HTTP2.format(self._server.name), "met": None}
+        weigh = self._weigh_gateway if case.kind in _GATEWAY_CHECKS else self._weigh_client
         try:
-            job = self._memory_job(case)
-            result["streams"] = job.get("streams", 0)
-            worker = Worker(self._interpreters.of(cases.OURS), job)
+            answer = weigh(case)
+        except Skipped as reason:
+            return {**result, "left_out": f"left out: {reason}", "met": None}
         except WorkerError as error:
             return {**result, "error": str(error), "met": None}
+        return {**result, **answer, "met": answer["growth"] <= case.limit}
+
+    def _weigh_client(self, case: cases.MemoryCase) -> dict[str, Any]:
+        job = self._memory_job(case)
+        worker = Worker(self._interpreters.of(cases.OURS), job)
         try:
-            answer = worker.ask({"requests": 1})
-        except WorkerError as error:
-            return {**result, "error": str(error), "met": None}
+            return {"streams": job.get("streams", 0), **worker.ask({"requests": 1})}
         finally:
             worker.close()
-        return {**result, **answer, "met": answer["growth"] <= case.limit}
+
+    def _weigh_gateway(self, case: cases.MemoryCase) -> dict[str, Any]:
+        answer = gateways.weigh(case.kind, self._scaled(case.size), self._interpreters)
+        return {"streams": 0, **answer}
+
+    def _missing(self, case: cases.Case) -> str:
+        """Why nobody can take part in a case; empty where that is possible."""
+        if case.http2 and self._server.http2 is None:
+            return _NO_HTTP2.format(self._server.name)
+        return load.MISSING if case.kind == cases.GATEWAY and self._generator is None else ""
 
     @contextmanager
     def _url(self, case: cases.Case) -> Iterator[str]:
@@ -132,12 +161,26 @@ class Bench:
         case: cases.Case,
         contestant: cases.Contestant,
         url: str,
-        workers: dict[str, Worker],
+        workers: dict[str, Player],
         result: dict[str, Any],
     ) -> None:
         """Start one contestant, or note in `result` why it is absent."""
         if case.path.startswith("/body/"):
             servers.make_body(self._directory, case.received)
+        try:
+            workers[contestant.label] = persist(
+                lambda: self._start(case, contestant, url), contestant, result["failed"]
+            )
+        except (Skipped, WorkerError) as reason:
+            result["absent"][contestant.label] = str(reason)
+            if isinstance(reason, Skipped):
+                result["skipped"].append(contestant.label)
+
+    def _start(self, case: cases.Case, contestant: cases.Contestant, url: str) -> Player:
+        if case.kind == cases.GATEWAY:
+            assert self._generator is not None
+            place = gateways.Place(self._server.http, case.path, case.received, self._directory)
+            return gateways.open_gateway(contestant, place, self._generator, self._interpreters)
         job = {
             "peer": contestant.peer,
             "kind": case.kind,
@@ -150,18 +193,10 @@ class Bench:
             "variant": contestant.variant,
             "authorities": str(self._authorities) if case.tls or case.http2 else "",
         }
-        try:
-            interpreter = self._interpreters.of(contestant.peer, case.kind)
-            workers[contestant.label] = persist(
-                lambda: Worker(interpreter, job), contestant, result["failed"]
-            )
-        except (Skipped, WorkerError) as reason:
-            result["absent"][contestant.label] = str(reason)
-            if isinstance(reason, Skipped):
-                result["skipped"].append(contestant.label)
+        return Worker(self._interpreters.of(contestant.peer, case.kind), job)
 
     def _take_turns(
-        self, case: cases.Case, workers: dict[str, Worker], result: dict[str, Any]
+        self, case: cases.Case, workers: dict[str, Player], result: dict[str, Any]
     ) -> dict[str, list[dict[str, float]]]:
         """All rounds of all contestants; one that fails is taken out and noted."""
         contestants = {each.label: each for each in case.contestants if each.label in workers}
@@ -171,8 +206,7 @@ class Bench:
             first = number % len(order) if order else 0
             for label in order[first:] + order[:first]:
                 contestant, worker = contestants[label], workers[label]
-                question = {"requests": self._scaled(case.requests * contestant.share)}
-                ask = functools.partial(worker.ask, question)
+                ask = functools.partial(worker.ask, self._question(case, contestant.share))
                 try:
                     turns[label].append(persist(ask, contestant, result["failed"]))
                 except WorkerError as error:
@@ -195,6 +229,12 @@ class Bench:
             "streams": self._scaled(case.streams) if case.streams else 0,
             "authorities": str(self._authorities) if case.http2 else "",
         }
+
+    def _question(self, case: cases.Case, share: float = 1.0) -> dict[str, Any]:
+        """What a contestant with that share is asked for in a round."""
+        if case.seconds:
+            return {"seconds": self._scaled(case.seconds * share)}
+        return {"requests": self._scaled(case.requests * share)}
 
     def _scaled(self, amount: float) -> int:
         return max(1, round(amount * self.settings.scale))
@@ -224,23 +264,33 @@ def persist(
 def summary(rounds: list[dict[str, float]], version: str) -> dict[str, Any]:
     """One contestant's rounds and their medians, in microseconds for one request."""
     result: dict[str, Any] = {"version": version, "rounds": rounds}
-    for metric in METRICS:
-        each = [turn[metric] / turn["requests"] for turn in rounds]
-        result[f"{metric}_us"] = median(each) * 1e6
+    for metric in metrics(rounds):
+        result[f"{metric}_us"] = median(value(turn, metric) for turn in rounds) * 1e6
     return result
+
+
+def metrics(rounds: list[dict[str, float]]) -> list[str]:
+    """The metrics that these rounds have."""
+    return [metric for metric in METRICS if all(metric in turn for turn in rounds)]
+
+
+def value(turn: dict[str, float], metric: str) -> float:
+    """What a round says of one request, in seconds."""
+    return turn[metric] / turn["requests"] if metric in SHARED else turn[metric]
 
 
 def ratios(turns: dict[str, list[dict[str, float]]]) -> dict[str, dict[str, float | None]]:
     """Ours divided by each of the others.
 
     Returns:
-        For each other contestant its wall and CPU ratio; None where the clock was too coarse.
+        For each other contestant its ratios, one for each metric; None where the clock was too
+        coarse.
     """
     if cases.OURS not in turns:
         return {}
     mine = turns[cases.OURS]
     return {
-        label: {metric: _ratio(mine, rounds, metric) for metric in METRICS}
+        label: {metric: _ratio(mine, rounds, metric) for metric in metrics(mine)}
         for label, rounds in turns.items()
         if label != cases.OURS
     }
@@ -250,7 +300,7 @@ def _ratio(
     mine: list[dict[str, float]], others: list[dict[str, float]], metric: str
 ) -> float | None:
     values = [
-        (my[metric] / my["requests"]) / (other[metric] / other["requests"])
+        value(my, metric) / value(other, metric)
         for my, other in zip(mine, others, strict=True)
         if other[metric]
     ]

@@ -71,6 +71,48 @@ http {{
 """
 
 
+#: nginx as a gateway, set up like the others: HTTP/1.1 and open connections to what stands behind,
+#: the Host of the client, and no file between the two where the client is slow.
+_NGINX_GATEWAY_CONF = """\
+daemon off;
+master_process off;
+worker_processes 1;
+pid {directory}/nginx.pid;
+error_log {directory}/error.log error;
+events {{ worker_connections 4096; }}
+http {{
+    access_log off;
+    tcp_nodelay on;
+    keepalive_requests 1000000000;
+    keepalive_timeout 1h;
+    client_max_body_size 0;
+    client_body_temp_path {directory}/client;
+    proxy_temp_path {directory}/proxy;
+    fastcgi_temp_path {directory}/fastcgi;
+    uwsgi_temp_path {directory}/uwsgi;
+    scgi_temp_path {directory}/scgi;
+    upstream behind {{
+        server 127.0.0.1:{upstream};
+        keepalive 256;
+        keepalive_requests 1000000000;
+    }}
+    server {{
+        listen 127.0.0.1:{port} backlog=1024;
+        location / {{
+            proxy_pass http://behind;
+            proxy_http_version 1.1;
+            proxy_max_temp_file_size 0;
+            proxy_request_buffering off;
+            proxy_set_header Connection "";
+            proxy_set_header Host $http_host;
+            proxy_set_header X-Forwarded-For $remote_addr;
+            proxy_set_header X-Forwarded-Proto $scheme;
+            proxy_set_header X-Forwarded-Host $http_host;
+        }}
+    }}
+}}
+"""
+
 #: 128 streams at once are what nginx allows unless it is told otherwise.
 _NGINX_HTTP2 = "listen 127.0.0.1:{port} ssl http2 backlog=1024; http2_max_concurrent_streams 128;"
 
@@ -177,32 +219,46 @@ def start_nginx(directory: Path, program: str) -> Server:
     Raises:
         RuntimeError: it did not start; the text is its own explanation.
     """
-    http, https, http2 = _free_ports(3)
+    http, https, http2 = free_ports(3)
     version, has_http2 = ask_nginx(program)
-    conf = directory / "nginx.conf"
-    conf.write_text(
-        _NGINX_CONF.format(
-            directory=directory,
-            http=http,
-            https=https,
-            http2_listener=_NGINX_HTTP2.format(port=http2) if has_http2 else "",
-            small=cases.SMALL_BODY.decode(),
-            sink=cases.SINK_BODY.decode(),
-        )
+    conf = _NGINX_CONF.format(
+        directory=directory,
+        http=http,
+        https=https,
+        http2_listener=_NGINX_HTTP2.format(port=http2) if has_http2 else "",
+        small=cases.SMALL_BODY.decode(),
+        sink=cases.SINK_BODY.decode(),
     )
+    process = _run_nginx(directory, program, conf, https)
+    return Server(version, process, http, https, http2 if has_http2 else None)
+
+
+def start_nginx_gateway(directory: Path, program: str, upstream: int, port: int) -> Server:
+    """Pass on with nginx what comes to `port`, to the server at the port `upstream`.
+
+    Raises:
+        RuntimeError: it did not start; the text is its own explanation.
+    """
+    conf = _NGINX_GATEWAY_CONF.format(directory=directory, upstream=upstream, port=port)
+    process = _run_nginx(directory, program, conf, port)
+    return Server(f"{ask_nginx(program)[0]} proxy_pass", process, port, 0)
+
+
+def _run_nginx(directory: Path, program: str, conf: str, port: int) -> subprocess.Popen[str]:
+    """Start nginx with this configuration and wait until it listens on `port`."""
+    file, log = directory / "nginx.conf", directory / "error.log"
+    file.write_text(conf)
     process = subprocess.Popen(
-        [program, "-p", str(directory), "-c", str(conf), "-e", str(directory / "error.log")],
+        [program, "-p", str(directory), "-c", str(file), "-e", str(log)],
         stdin=subprocess.DEVNULL,
         text=True,
     )
-    server = Server(version, process, http, https, http2 if has_http2 else None)
     try:
-        _wait_until_listening(process, https)
+        wait_until_listening(process, port)
     except RuntimeError as error:
-        server.stop()
-        log = directory / "error.log"
-        raise RuntimeError(f"{error}: {log.read_text() if log.exists() else 'no log'}")
-    return server
+        _stop(process)
+        raise RuntimeError(f"nginx: {error}: {log.read_text() if log.exists() else 'no log'}")
+    return process
 
 
 def ask_nginx(program: str) -> tuple[str, bool]:
@@ -249,7 +305,8 @@ def _start_program(program: Path, *arguments: str) -> tuple[subprocess.Popen[str
     return process, json.loads(line)
 
 
-def _free_ports(count: int) -> list[int]:
+def free_ports(count: int) -> list[int]:
+    """Return ports of the loopback interface on which nothing listens now."""
     listeners = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
     ports = [listener.getsockname()[1] for listener in listeners]
     for listener in listeners:
@@ -257,14 +314,19 @@ def _free_ports(count: int) -> list[int]:
     return ports
 
 
-def _wait_until_listening(process: subprocess.Popen[str], port: int) -> None:
+def wait_until_listening(process: subprocess.Popen[str], port: int) -> None:
+    """Wait until a process accepts connections on a port.
+
+    Raises:
+        RuntimeError: it ended, or took too long.
+    """
     deadline = time.monotonic() + _PATIENCE
     while time.monotonic() < deadline:
         if process.poll() is not None:
-            raise RuntimeError(f"nginx ended with status {process.returncode}")
+            raise RuntimeError(f"it ended with status {process.returncode}")
         try:
             socket.create_connection(("127.0.0.1", port), timeout=1.0).close()
             return
         except OSError:
             time.sleep(_POLL)
-    raise RuntimeError(f"nginx did not listen on port {port} within {_PATIENCE} seconds")
+    raise RuntimeError(f"it did not listen on port {port} within {_PATIENCE} seconds")

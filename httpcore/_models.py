@@ -163,7 +163,9 @@ class Request:
             They must hold Host and, with a body, Content-Length or ``Transfer-Encoding:
             chunked``: `ConnectionPool.request` adds them, this class does not.
         content: the body: bytes, a file opened in binary mode, or an iterable of bytes; for the
-            asynchronous API an asynchronous iterable.
+            asynchronous API an asynchronous iterable. An empty part means that there is nothing to
+            send now: the connection, the total and the `CancelToken` are looked at before the next
+            part is asked for. It should come after a pause, or the loop takes all of a processor.
         extensions: optional extras: ``timeout`` (dict of connect, read, write, pool in
             seconds), ``trace``, ``sni_hostname``, ``ssl_context``, ``target``, ``proxy``
             (a `Proxy`, or None for direct, in place of the pool's own), ``uds`` (the path of

@@ -124,13 +124,12 @@ class Exchange(Passage):
         except BrokenResponse:
             if isinstance(self._send, UntilClose):
                 self._send.abort()
-        except OSError:  # ASGI 2.4: what a server raises in `send` when the client has left
-            if not self._started:
-                raise
-            record.client_left = True
         except BaseException as exc:
-            record.fail(OTHER, f"{type(exc).__name__}: {exc}")
-            raise
+            # ASGI 2.4: what a server raises in `send` when the client has left.
+            record.client_left = self._started and isinstance(exc, OSError)
+            if not record.client_left:
+                record.fail(OTHER, f"{type(exc).__name__}: {exc}")
+                raise
         finally:
             if self._client is not None:
                 self._client.finish()

@@ -1,15 +1,15 @@
 """httpcore under requests: an adapter, and two ways to have it everywhere.
 
 session.mount("https://", httpcore_requests.HTTPAdapter())   # this session
-session = httpcore_requests.Session()                        # a session made with it
-httpcore_requests.install()                                  # every session from now on
+session = httpcore_requests.Session(timeout=10)              # a session made with it
+httpcore_requests.install(timeout=10)                        # every session from now on
 
 `phase(exc)` says of what a session raised whether the server may have acted on the request.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import requests
 import requests.adapters
@@ -19,7 +19,13 @@ from ._adapter import HTTPAdapter
 from ._errors import phase
 from ._session import Session
 from ._session_genuine import STOCK_SESSION
+from ._settings import set_installed
 from ._timeout import Timeout
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from ._settings import AdapterOptions
 
 __all__ = ["HTTPAdapter", "Session", "Timeout", "install", "uninstall", "phase"]
 
@@ -28,10 +34,10 @@ _modules: tuple[Any, ...] = (requests.adapters, requests.sessions)
 _session_modules: tuple[Any, ...] = (requests, requests.sessions)
 
 
-def install(*, session: bool = False) -> None:
+def install(*, session: bool = False, **options: Unpack[AdapterOptions]) -> None:
     """Make every new `requests.Session`, and ``requests.get`` and its kin, use `HTTPAdapter`.
 
-    Sessions that exist keep what they have. Calling it again changes nothing but that.
+    Sessions that exist keep what they have. The last call decides.
 
     Parameters:
         session: True puts `Session` in the place of `requests.Session` too, so that each request
@@ -42,7 +48,12 @@ def install(*, session: bool = False) -> None:
             and cannot be pickled until `uninstall()`, and a tool that replaces methods of
             `requests.Session` reaches those of one of the two. A program that calls it before
             it imports anything that uses requests has none of this.
+        options: those of `HTTPAdapter`, by name, such as ``timeout=10``. Each adapter that is made
+            from now on has them, also one that a library makes, unless it is told otherwise.
+
+    Raises TypeError or ValueError for an option that cannot be; nothing is installed then.
     """
+    set_installed(**options)
     for module in _modules:
         module.HTTPAdapter = HTTPAdapter
     for module in _session_modules:
@@ -50,7 +61,8 @@ def install(*, session: bool = False) -> None:
 
 
 def uninstall() -> None:
-    """Undo `install()`; sessions made meanwhile keep their adapters."""
+    """Undo `install()`, its options, too; sessions made meanwhile keep their adapters."""
+    set_installed()
     for module in _modules:
         module.HTTPAdapter = _stock
     for module in _session_modules:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import requests.adapters
 import requests.utils
@@ -27,18 +27,20 @@ from ._host_pool import HostPool, check_host
 from ._pool_managers import PoolManager, ProxyManager, adopt, leave
 from ._raw import RawResponse
 from ._request import Spent, cannot_repeat
-from ._settings import MIN_IDLE, PoolOptions, Settings, Transports
+from ._settings import MIN_IDLE, PoolOptions, Settings, Transports, all_options
 
 if TYPE_CHECKING:
-    import ssl
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Mapping
 
     from requests import PreparedRequest
+    from typing_extensions import Unpack
     from urllib3 import HTTPResponse
     from urllib3.connectionpool import HTTPConnectionPool
     from urllib3.util.retry import Retry
 
     import httpcore
+
+    from ._settings import AdapterOptions, ConnectionOptions
 
     # What requests takes as ``verify``; whatever else is given is read by `_meant`.
     Verify = bool | str | None
@@ -50,6 +52,14 @@ _MAX_FOUND = 1024
 # Managers that have no mind of their own about which pool to give, so that a pool once found
 # need not be asked for again.
 _PREDICTABLE = (PoolManager, ProxyManager, urllib3.PoolManager, urllib3.ProxyManager)
+
+# Stands for what the caller of the constructor left out, which may be what `install` was told.
+_NOT_GIVEN: Any = type("NotGiven", (), {"__repr__": lambda self: "..."})()
+
+# Options that the adapter checks and looks at itself; a pool that is made checks the others.
+_NOT_OF_POOL = frozenset(
+    ["timeout", "retries", "pool_connections", "pool_maxsize", "max_retries", "pool_block"]
+)
 
 # requests' stubs leave out the hooks that are public by use only.
 _Stock: Any = requests.adapters.HTTPAdapter
@@ -88,6 +98,12 @@ class HTTPAdapter(_Stock):  # type: ignore[misc]
         pool_block: True makes requests beyond `pool_maxsize` wait for a connection, first
             come, first served. False opens as many as there are requests at a time, and keeps
             them: none is discarded because a pool is "full".
+        timeout: for requests that are given none, or ``timeout=None``: seconds to connect and
+            without a byte from the server, ``(connect, read)``, a `Timeout` or a
+            `urllib3.Timeout`. A request that is given one gets that and nothing of this one;
+            ``timeout=Timeout(None)`` is no limit at all. None, the default, is requests' own: no
+            limit.
+        retries: another name for `max_retries`, as `Session` and `install` have it.
         ssl_context: how servers and https proxies are verified, instead of `verify` paths. It is
             never changed; a request that would need it changed (``verify=False``, ``cert=``, a path
             as `verify` that is not from the environment) is refused. Names are always checked.
@@ -98,11 +114,12 @@ class HTTPAdapter(_Stock):  # type: ignore[misc]
             then, as far as the server lets them. ``raw.version`` tells: 20 for HTTP/2, which has
             no reason phrases: ``reason`` is the usual one for the status, or empty.
         max_connections: connections open at once over all hosts, or None; more requests wait.
-        keepalive_expiry: seconds an idle connection may still be used, or None for ever.
+        keepalive_expiry: seconds an idle connection may still be used, or None for ever; 60 if
+            left out.
         max_age: seconds after which a connection is not used again, or None.
-        parsing: ``"lenient"`` repairs or skips malformed header lines, so that whatever
-            requests can read today is read, and sends header names that are no tokens, such as
-            ``a[0]``; ``"strict"`` refuses both as h11 does.
+        parsing: ``"lenient"``, the default, repairs or skips malformed header lines, so that
+            whatever requests can read today is read, and sends header names that are no tokens,
+            such as ``a[0]``; ``"strict"`` refuses both as h11 does.
         network_backend: opens the sockets; by default `httpcore.SyncBackend()`.
         pool_timeout: seconds a request may wait for a connection before
             `requests.ConnectTimeout`; None for ever.
@@ -126,7 +143,10 @@ class HTTPAdapter(_Stock):  # type: ignore[misc]
             a second CONNECT on the same connection; None gives up. At most 3 times for a tunnel.
         ping_interval: with `http2`, seconds without a word from the server after which it is
             asked, while a response is awaited or read, whether it is still there; None: never.
-        ping_timeout: seconds it then has to answer; past them the connection's requests fail.
+        ping_timeout: seconds it then has to answer; past them the connection's requests fail. 15
+            if left out.
+
+    What is left out is as `install` was told, if it was called.
 
     Proxies are what requests makes of ``proxies=`` and the environment: http origins are asked for
     at the proxy, https ones through a tunnel. `Proxy-Authorization`, from the proxy's URL or from
@@ -155,48 +175,30 @@ class HTTPAdapter(_Stock):  # type: ignore[misc]
 
     def __init__(
         self,
-        pool_connections: int = requests.adapters.DEFAULT_POOLSIZE,
-        pool_maxsize: int = requests.adapters.DEFAULT_POOLSIZE,
-        max_retries: Retry | int | None = requests.adapters.DEFAULT_RETRIES,
-        pool_block: bool = requests.adapters.DEFAULT_POOLBLOCK,
-        *,
-        ssl_context: ssl.SSLContext | None = None,
-        http2: bool = False,
-        max_connections: int | None = None,
-        keepalive_expiry: float | None = 60.0,
-        max_age: float | None = None,
-        parsing: str = "lenient",
-        network_backend: httpcore.NetworkBackend | None = None,
-        pool_timeout: float | None = None,
-        trace: Callable[..., Any] | None = None,
-        respect_no_proxy: bool = False,
-        resolve: Mapping[str, str] | None = None,
-        resolver: Callable[[str, int, float | None], Iterable[str]] | None = None,
-        on_proxy_challenge: Callable[[httpcore.ProxyError, str], Any] | None = None,
-        ping_interval: float | None = None,
-        ping_timeout: float = 15.0,
+        pool_connections: int = _NOT_GIVEN,
+        pool_maxsize: int = _NOT_GIVEN,
+        max_retries: Retry | int | None = _NOT_GIVEN,
+        pool_block: bool = _NOT_GIVEN,
+        **options: Unpack[ConnectionOptions],
     ) -> None:
-        self._settings = Settings(
-            ssl_context=ssl_context,
-            http2=http2,
-            max_connections=max_connections,
-            keepalive_expiry=keepalive_expiry,
-            max_age=max_age,
-            parsing=parsing,
-            network_backend=network_backend,
-            pool_timeout=pool_timeout,
-            trace=trace,
-            respect_no_proxy=respect_no_proxy,
-            resolve=resolve,
-            resolver=resolver,
-            on_proxy_challenge=on_proxy_challenge,
-            ping_interval=ping_interval,
-            ping_timeout=ping_timeout,
-        )
-        max_idle = max(MIN_IDLE, pool_connections * pool_maxsize)
-        self._transports = Transports(self._settings, max_idle)
-        super().__init__(pool_connections, pool_maxsize, max_retries, pool_block)
-        if self._settings != Settings():
+        given = cast("AdapterOptions", options)  # a dict of this call's own
+        if pool_connections is not _NOT_GIVEN:
+            given["pool_connections"] = pool_connections
+        if pool_maxsize is not _NOT_GIVEN:
+            given["pool_maxsize"] = pool_maxsize
+        if max_retries is not _NOT_GIVEN:
+            given["max_retries"] = max_retries
+        if pool_block is not _NOT_GIVEN:
+            given["pool_block"] = pool_block
+        told = all_options(given)
+        size = told.pop("pool_connections", requests.adapters.DEFAULT_POOLSIZE)
+        maxsize = told.pop("pool_maxsize", requests.adapters.DEFAULT_POOLSIZE)
+        policy = told.pop("max_retries", requests.adapters.DEFAULT_RETRIES)
+        block = told.pop("pool_block", requests.adapters.DEFAULT_POOLBLOCK)
+        self._settings = Settings(**told)
+        self._transports = Transports(self._settings, max(MIN_IDLE, size * maxsize))
+        super().__init__(size, maxsize, policy, block)
+        if given.keys() - _NOT_OF_POOL:
             # An argument that cannot be is said here, not at the first request.
             self.pool  # noqa: B018
 

@@ -61,6 +61,7 @@ from ._retry_policy import (
 )
 from ._settings import Transports, check_connection_keywords, pool_options, without_ip
 from ._timeout import Timeout as OurTimeout
+from ._timeout import says_nothing
 from ._tls_settings import TLSPlan, TLSSettings, context_for, plan
 from ._wire import FIRST_FINAL
 
@@ -227,6 +228,9 @@ class HostPool(PoolShape):
             raise HostChangedError(self, without_query(url), retries)
         if type(timeout) is not Timeout:
             timeout = self._get_timeout(timeout)
+        default = self._transports.settings.timeout
+        if default is not None and says_nothing(timeout):
+            timeout = default
         headers = self.headers if headers is None else headers
         if body is not None and type(body) is not bytes:
             body_pos = set_file_position(body, body_pos)

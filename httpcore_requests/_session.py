@@ -21,7 +21,7 @@ import operator
 import threading
 from collections import OrderedDict
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import requests
 import requests.models
@@ -41,6 +41,11 @@ from ._session_prepare import (
     split_url,
     still_holds,
 )
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from ._settings import AdapterOptions
 
 _NO_HOOKS: dict[str, list[Any]] = {"response": []}
 
@@ -62,6 +67,10 @@ class Session(_Stock):  # type: ignore[misc]
     normalised URL, the cookies) is kept for as long as nothing changes that it depends on.
     Subclasses, hooks, mocks and tracers see the same calls.
 
+    Parameters: the options of `HTTPAdapter`, by name, such as ``timeout=10``, ``retries=3`` and
+    ``http2=True``. They are the adapter's: another one that is mounted does not have them. If there
+    are any, one adapter serves ``https://`` and ``http://``, so that its limits hold for both.
+
     ``http+unix://`` needs no mount: it is sent by the adapter for ``http://``, if that is ours.
     requests has none for it.
 
@@ -76,12 +85,13 @@ class Session(_Stock):  # type: ignore[misc]
         _fork.renew_in_child(made, "cookies._cookies_lock", threading.RLock)
         return made  # type: ignore[no-any-return]
 
-    def __init__(self) -> None:
+    def __init__(self, **options: Unpack[AdapterOptions]) -> None:
         super().__init__()
+        shared = HTTPAdapter(**options) if options else None
         for prefix in ("https://", "http://"):
             # After `install()` it is ours already.
-            if type(self.adapters.get(prefix)) is not HTTPAdapter:
-                self.mount(prefix, HTTPAdapter())
+            if shared is not None or type(self.adapters.get(prefix)) is not HTTPAdapter:
+                self.mount(prefix, shared or HTTPAdapter())
 
     def request(self, *args: Any, **kwargs: Any) -> requests.Response:
         """Send a request and return its response, as `requests.Session.request` does."""

@@ -14,13 +14,19 @@ from __future__ import annotations
 import socket
 import ssl
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict
 
+import urllib3
 from urllib3.poolmanager import PoolKey
+from urllib3.util.retry import Retry
 
 import httpcore
 
+from ._timeout import TimeoutGiven, default_timeout
 from ._tls_settings import TLSSettings
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 # Idle connections kept over all hosts, where pool_connections * pool_maxsize is less. Many
 # threads on one host need theirs kept (psf/requests#3167 and its kin), and each costs a file
@@ -41,6 +47,81 @@ _OF_MANAGERS = frozenset(
 )
 
 
+class ConnectionOptions(TypedDict, total=False):
+    """The options that `HTTPAdapter` takes by name only; it documents them."""
+
+    timeout: TimeoutGiven
+    retries: Retry | int | None
+    ssl_context: ssl.SSLContext | None
+    http2: bool
+    max_connections: int | None
+    keepalive_expiry: float | None
+    max_age: float | None
+    parsing: str
+    network_backend: httpcore.NetworkBackend | None
+    pool_timeout: float | None
+    trace: Callable[..., object] | None
+    respect_no_proxy: bool
+    resolve: Mapping[str, str] | None
+    resolver: Callable[[str, int, float | None], Iterable[str]] | None
+    on_proxy_challenge: Callable[[httpcore.ProxyError, str], Any] | None
+    ping_interval: float | None
+    ping_timeout: float
+
+
+class AdapterOptions(ConnectionOptions, total=False):
+    """All options of `HTTPAdapter`, which `Session` and `install` take, too."""
+
+    pool_connections: int
+    pool_maxsize: int
+    max_retries: Retry | int | None
+    pool_block: bool
+
+
+# What `install` was given: the options of adapters made from then on that are not told otherwise.
+# Never changed in place, so that a thread that reads it while another one installs sees one or the
+# other.
+_installed: AdapterOptions = {}
+
+# Options that are requests' own, which its constructor takes.
+_OF_REQUESTS = frozenset(["pool_connections", "pool_maxsize", "max_retries", "pool_block"])
+
+
+def set_installed(**options: Unpack[AdapterOptions]) -> None:
+    """Make `options` those of each adapter made from now on, where it is not told otherwise.
+
+    Raises TypeError or ValueError for one that cannot be.
+    """
+    global _installed
+    named = _named_as_in_requests(options)
+    transports = Transports(Settings(**{k: v for k, v in named.items() if k not in _OF_REQUESTS}))
+    if options:
+        transports.pool(PoolOptions()).close()  # it checks what is for pools
+    _installed = named
+
+
+def all_options(given: AdapterOptions) -> AdapterOptions:
+    """Return the options of an adapter that was `given` these: with those of `install`, and with
+    ``retries`` under its name in requests, ``max_retries``.
+
+    Raises TypeError where both names were given, or what is given for one is no such policy.
+    """
+    return {**_installed, **_named_as_in_requests(given)}
+
+
+def _named_as_in_requests(given: AdapterOptions) -> AdapterOptions:
+    options = given.copy()
+    if "retries" in options:
+        if "max_retries" in options:
+            raise TypeError("retries and max_retries are one option: give one of them")
+        options["max_retries"] = options.pop("retries")
+    policy: object = options.get("max_retries")
+    if policy is not None and not isinstance(policy, (int, Retry)):
+        name = "retries" if "retries" in given else "max_retries"
+        raise TypeError(f"{name} must be an int or a urllib3 Retry, not {type(policy).__name__}")
+    return options
+
+
 class Settings:
     """What an adapter was told about its connections; see `HTTPAdapter`. Not changed later.
 
@@ -49,6 +130,7 @@ class Settings:
     defaults.
     """
 
+    timeout: urllib3.Timeout | None = None
     ssl_context: ssl.SSLContext | None = None
     http2: bool = False
     max_connections: int | None = None
@@ -66,7 +148,11 @@ class Settings:
     ping_timeout: float = 15.0
 
     def __init__(self, **given: object) -> None:
+        for name in given.keys() - Settings.__annotations__.keys():
+            raise TypeError(f"HTTPAdapter() got an unexpected keyword argument {name!r}")
         self.__dict__.update(given)
+        if "timeout" in given:
+            self.__dict__["timeout"] = default_timeout(given["timeout"])
         check_context(self.ssl_context)
         for name in ("resolver", "on_proxy_challenge", "trace"):
             hook = getattr(self, name)

@@ -1,6 +1,6 @@
 """`Timeout`: what requests' ``timeout=`` can be to say more than (connect, read).
 
-Owns: the class. Must not know: what is done with it.
+Owns: the class, and how an adapter's default is read. Must not know: what is done with it.
 
 requests hands a `urllib3.Timeout` on as it is, so a subclass of it is the way for a single request
 to say something to the adapter.
@@ -13,6 +13,9 @@ from typing import Any
 import urllib3
 
 import httpcore
+
+#: What an adapter, a session and `install` take as ``timeout=``.
+TimeoutGiven = float | tuple[float | None, float | None] | urllib3.Timeout | None
 
 
 class Timeout(urllib3.Timeout):
@@ -27,6 +30,9 @@ class Timeout(urllib3.Timeout):
         write: seconds in which the server takes no byte of the body; as `read` if left out.
         pool: seconds to wait for a connection; as the adapter's ``pool_timeout`` if left out.
         cancel: an `httpcore.CancelToken`; its ``cancel()`` ends the request from another thread.
+
+    A request that is given one does not get the adapter's default for what this leaves out:
+    ``Timeout(None)`` is no limit at all.
 
     It may be used for any number of requests: nothing in it ticks. Thread-safe.
 
@@ -82,3 +88,44 @@ def _rebuild(
     pool: float | None,
 ) -> Timeout:
     return Timeout(total, connect, read, write=write, pool=pool)
+
+
+def default_timeout(given: object) -> urllib3.Timeout | None:
+    """Return the default timeout that an adapter is `given`; None for none.
+
+    Raises TypeError for what is no timeout, ValueError for seconds that cannot be waited.
+    """
+    if given is None:
+        return None
+    if isinstance(given, urllib3.Timeout):
+        return given.clone()  # its own may tick, once somebody else uses it
+    pair: Any = given if isinstance(given, tuple) and len(given) == 2 else (given, given)
+    for seconds in pair:
+        if seconds is None:
+            continue
+        if isinstance(seconds, bool) or not isinstance(seconds, (int, float)):
+            raise TypeError(
+                "timeout must be a number of seconds, a tuple (connect, read), a Timeout or None, "
+                f"not {given!r}"
+            )
+        if not seconds > 0:  # NaN compares false
+            raise ValueError(f"timeout must be more than 0 seconds, not {given!r}")
+    connect, read = pair
+    return Timeout(connect=connect, read=read)
+
+
+def says_nothing(timeout: urllib3.Timeout) -> bool:
+    """Return whether `timeout` is what requests makes of ``timeout=None``, or urllib3's default.
+
+    One of a class of its own was made by the caller, and means what it says, also that there is no
+    limit.
+    """
+    return (
+        type(timeout) is urllib3.Timeout
+        and timeout.total is None
+        and timeout.connect_timeout in _UNSAID
+        and timeout.read_timeout is None
+    )
+
+
+_UNSAID = (None, urllib3.Timeout.DEFAULT_TIMEOUT)

@@ -77,11 +77,12 @@ class FramedParts:
 
     async def __anext__(self) -> bytes:
         framing = self._framing
-        while not framing.ended:
+        if not framing.ended:
             part = await anext(self._parts, None)
-            framed = framing.end() if part is None else framing.frame(part)
-            if framed:
-                return framed
+            if part is not None:
+                return framing.frame(part)
+            if last := framing.end():
+                return last
         raise StopAsyncIteration
 
     def abandon(self) -> None:

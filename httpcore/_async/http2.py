@@ -341,6 +341,25 @@ class AsyncHTTP2Connection(Session, AsyncConnectionInterface):
                 self.dispatch()
             codec.touched.clear()
 
+    def _take_in_arrived(self) -> None:
+        """Take in what has arrived, without waiting; also after a failure to write, behind which
+        there may be an answer or an end."""
+        reads = 0
+        while reads < MAX_READS and not self.codec.failed and self.io.has_arrived():
+            self.take_in()
+            reads += 1
+
+    async def look(self) -> None:
+        """Take in what has arrived, unless another reads for all or the connection has ended; for
+        a request that has nothing to send and does not wait."""
+        if self.io.pending:
+            await self._drain(None)
+        with self.lock:
+            if self.election.reader is None and not self.closed:
+                self._take_in_arrived()
+        if self.ringing or self.deferred or self.codec.changes != self.changes_reported:
+            self.finish_deferred()
+
     def _read_on(self, data: bytes) -> bytes:
         """A body is coming in: the more is taken in at once, the less each record costs."""
         parts = [self.codec.take_rest(), data]
@@ -422,10 +441,7 @@ class AsyncHTTP2Connection(Session, AsyncConnectionInterface):
             if self.election.reader is None and not self.closed:
                 if idle_for > ACK_PATIENCE:
                     self.liveness.unproven = True
-                reads = 0
-                while reads < MAX_READS and not self.codec.draining and self.io.has_arrived():
-                    self.take_in()
-                    reads += 1
+                self._take_in_arrived()
         if self.ringing or self.deferred or self.codec.changes != self.changes_reported:
             self.finish_deferred()
         return self.is_available()

@@ -116,6 +116,8 @@ class AsyncUpload(UploadScript):
                 return sent
             block = self.put(await anext(self.parts, None))
             data, sent, size = memoryview(block), 0, len(block)
+            if not size:
+                return 0
 
 
 async def carry_out(step: Step, stream: AsyncNetworkStream) -> Any:

@@ -1021,6 +1021,11 @@ class Codec:
                     stream.length,
                 )
 
+    @property
+    def failed(self) -> bool:
+        """Whether the connection is broken: nothing that is read makes a difference any more."""
+        return self._failed
+
     def abandon(self, exc: NetworkError | ProtocolError) -> None:
         """The connection is broken, and why: no stream will get any further."""
         self._failed = True

@@ -23,7 +23,8 @@ from .upload import CLOSING_PATIENCE, HAND_OVER, LISTEN, SEND, STOP, T, UploadPl
 WAIT = "wait"  # wait until `call()`; WriteTimeout after `timeout` seconds without progress
 NOW = "now"  # look at the clock
 CHANGE = "change"  # `call()`, then send what it has left in the codec
-# Send parts of the body as long as `BodyUpload.goes_on`: take the next from `parts` while it
+LOOK = "look"  # take in what has arrived, without waiting
+# Send parts of the body as long as `BodyUpload.goes_on`: take the next from `parts` if it
 # `wants_part`, and `put` it; CHANGE by `send_some`; if that was True, WAIT until `is_ready`. One
 # step for all, since there may be many short parts.
 SEND_PARTS = "send parts"
@@ -33,7 +34,7 @@ class Step(NamedTuple):
     """One thing that a shell is asked to do.
 
     Attributes:
-        action: WAIT, NOW, CHANGE or SEND_PARTS.
+        action: WAIT, NOW, CHANGE, LOOK or SEND_PARTS.
         call: what is to be called with the lock: whether the wait is over, or the change.
         timeout: seconds that each wait may take; None for any number.
     """
@@ -163,13 +164,29 @@ class BodyUpload:
         return True
 
     def _advance(self, disturbed: Callable[[], bool], timeout: float | None) -> Script[None]:
-        """Send the body, waiting for room, to its end or until `disturbed()`."""
+        """Send the body, waiting for room, to its end or until `disturbed()`; or until it has
+        nothing to give now."""
         self._disturbed = disturbed
         try:
             yield Step(SEND_PARTS, timeout=timeout)
         except LocalProtocolError as exc:
             exc.phase = MAYBE_PROCESSED
             raise
+        if self._is_idle:
+            yield from self._pause()
+
+    def _pause(self) -> Script[None]:
+        """Look at the connection, since the body has nothing to give now. Raise WriteTimeout where
+        the total is over, which no wait will notice."""
+        yield Step(LOOK)
+        deadline = self._exchange.deadline
+        if deadline is None or self._disturbed():
+            return
+        now = yield Step(NOW)
+        if deadline.passed_at(now):
+            exc = WriteTimeout(f"the body of {describe(self._exchange.request)} gave no more")
+            deadline.explain_at(exc, now)
+            raise exc
 
     def _until(self, ready: Callable[[], bool], timeout: float | None) -> Step:
         """Return the step that waits for `ready()`, or until what comes from the server changes
@@ -205,7 +222,12 @@ class BodyUpload:
 
     def goes_on(self) -> bool:
         """Return whether the next part is to be sent."""
-        return not (self._finished or self._disturbed())
+        return not (self._finished or self._is_idle or self._disturbed())
+
+    @property
+    def _is_idle(self) -> bool:
+        """Whether the part that was taken last was empty: the body has nothing to give now."""
+        return not (self._part or self._ends)
 
     # What follows from what came
 

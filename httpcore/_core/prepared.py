@@ -206,15 +206,14 @@ class Framing:
 
 
 def framed_parts(prepared: Prepared) -> Iterator[bytes]:
-    """The body's blocks as they go on the wire.
+    """The body's blocks as they go on the wire; empty ones too.
 
     Raises LocalProtocolError when the body is not as long as its Content-Length, TypeError
     when it gives anything but bytes.
     """
     framing = Framing(prepared.length)
     for part in body_parts(prepared):
-        if framed := framing.frame(part):
-            yield framed
+        yield framing.frame(part)
     if last := framing.end():
         yield last
 

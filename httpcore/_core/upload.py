@@ -24,6 +24,10 @@ caller at once, and the reads of its body send; the bodies of others are collect
 EARLY_LIMIT. When the response is whole, an answer that refused the request ends the upload, and any
 other one gets the rest of the body for as long as the server takes something of it.
 
+A body may have nothing to give for minutes: an iterable that waits for its own source. It says so
+by an empty part. Then the connection is looked at before the next part is asked for, and so is the
+total.
+
 Sources: RFC 9110 section 10.1.1 (Expect); RFC 9112 sections 9.5 and 9.6; RFC 9113 section 8.1 (a
 response that ends before its request); psf/requests#2422.
 """
@@ -127,6 +131,11 @@ class UploadPlan:
         """Note that nothing came for CLOSING_PATIENCE."""
         self._listened = True
 
+    def pause(self) -> None:
+        """Note that the body has nothing to give now. A server that has given its whole response
+        and closed is not kept waiting for it."""
+        self.stopped = self.stopped or (self.complete and self._ended)
+
     def stalled(self) -> bool:
         """Note that the server took nothing for the whole of `patience`; False where that is a
         failure of the request, because its response is still to come."""
@@ -194,8 +203,8 @@ class Write(NamedTuple):
 
 class WriteParts(NamedTuple):
     """As `Write`; and while all of it went, go on with what `UploadScript.put` makes of the next
-    part, up to the last: how many bytes of the last block went. One step for all, since there may
-    be many short parts."""
+    part, up to the last or to one of which nothing goes on the wire: how many bytes of the last
+    block went. One step for all, since there may be many short parts."""
 
     data: memoryview
     timeout: float | None
@@ -230,7 +239,8 @@ class SeekFile(NamedTuple):
 
 
 class NextPart(NamedTuple):
-    """Take the next part of the body: the bytes, or None after the last."""
+    """Take the next part of the body: the bytes, empty where there is nothing now, or None after
+    the last."""
 
 
 class Now(NamedTuple):
@@ -354,16 +364,20 @@ class UploadScript:
         """Whether the reads of the response have to send, or to show an end that was read here."""
         return self._ended or not (self._finished or self.plan.next_step() == STOP)
 
+    @property
+    def _is_idle(self) -> bool:
+        """Whether the part that was taken last was empty: the body has nothing to give now."""
+        return not self._part and not self.framing.ended
+
     # Sending, before the caller has the response
 
     def begin(self) -> Script[bytes]:
         """Return what is sent first: the head, with the first block in the same segment unless
-        the server is asked before."""
+        there is none now, or the server is asked before."""
         head = self.prepared.head
         if self._asks:
             return head
-        while not self._part and not self.framing.ended:
-            self.put((yield NEXT_PART))
+        self.put((yield NEXT_PART))
         # Nobody listens while it is written, so it must be what the system takes at once.
         block = self._part[: WRITE_SIZE + CHUNK_FRAME]
         self.given = self._position = len(block)
@@ -378,6 +392,8 @@ class UploadScript:
         try:
             if self._asks:
                 yield from self._await_permission(timeout)
+            elif self._is_idle and not self.deaf:
+                yield from self._listen(0)
             yield from self._send_on()
         except (NetworkError, TimeoutException, LocalProtocolError) as exc:
             exc.phase = MAYBE_PROCESSED
@@ -394,18 +410,34 @@ class UploadScript:
                     heard = yield from self._advance(patience)
                 else:
                     heard = yield from self._send_parts(patience)
+                if heard:
+                    yield from self._listen(0)
+                if self._is_idle:
+                    yield from self._pause()
             except WriteTimeout:
                 if not self.plan.stalled():
                     raise
                 return
-            if heard:
-                yield from self._listen(0)
+
+    def _pause(self) -> Script[None]:
+        """Note that the body has nothing to give now. Raise WriteTimeout where the total is over,
+        which no write will notice."""
+        self.plan.pause()
+        deadline = self.prepared.deadline
+        if deadline is None:
+            return
+        now = yield NOW
+        if deadline.passed_at(now):
+            exc = WriteTimeout(f"the body of {describe(self.prepared.request)} gave no more")
+            deadline.explain_at(exc, now)
+            raise exc
 
     def _send_parts(self, timeout: float | None) -> Script[bool]:
-        """Send all of the body; whether something may have come from the server before its end."""
+        """Send the body, up to its end or until it has nothing to give now; whether something may
+        have come from the server before its end."""
         count: int = yield WriteParts(memoryview(self._part)[self._position :], timeout)
         self._position += count  # `put` has changed it meanwhile
-        heard = self._position < len(self._part)
+        heard = self._position < len(self._part) or not self.framing.ended
         self._finished = not heard
         return heard
 
@@ -425,6 +457,8 @@ class UploadScript:
                 self._finished = True
                 return False
             self.put((yield NEXT_PART))
+            if self._is_idle:
+                return not self.deaf
         part, position = self._part, self._position
         if self.deaf:
             self._position = len(part)
@@ -488,7 +522,9 @@ class UploadScript:
             return True
         if self.plan.complete:
             self.deaf = True  # an end, or what nobody asked for
-            if data and self.head is not None:
+            if not data:
+                self.plan.end(complete=True)
+            elif self.head is not None:
                 self.head.body.feed(data)
         elif not data:
             self._note_end()
@@ -595,6 +631,8 @@ class UploadScript:
         limit = smaller(timeout, self.timeout)
         try:
             yield from self._advance(limit)
+            if self._is_idle:
+                yield from self._pause()
         except WriteTimeout as exc:
             if limit == timeout:
                 raise ReadTimeout(

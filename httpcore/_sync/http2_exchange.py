@@ -16,7 +16,7 @@ from .._backends.blocking import BlockingAdapter
 from .._core.h1 import CHUNKED
 from .._core.h2_election import Election
 from .._core.h2_exchange import MORE_TO_SEND, TOO_EARLY, ExchangeState, not_sent
-from .._core.h2_upload import CHANGE, NOW, SEND_PARTS, BodyUpload, Step
+from .._core.h2_upload import CHANGE, LOOK, NOW, SEND_PARTS, BodyUpload, Step
 from .._core.limits import READ_SIZE
 from .._core.prepared import Prepared, body_parts, framed_parts
 from .._exceptions import NOT_SENT, TimeoutException
@@ -62,6 +62,8 @@ class SharedConnection(Protocol):
     def apply(self, change: Callable[[], T]) -> T: ...
 
     def flush(self) -> None: ...
+
+    def look(self) -> None: ...
 
     def finish_deferred(self) -> None: ...
 
@@ -181,13 +183,15 @@ class HTTP2Exchange(ExchangeState):
             return self.connection.apply(step.call)
         if step.action is NOW:
             return time.monotonic()
+        if step.action is LOOK:
+            return self.connection.look()
         return self.connection.wait_until(self, step.call, step.timeout, True)
 
     def _send_parts(self, timeout: float | None) -> None:
         connection, upload = self.connection, self.upload
         assert upload is not None
         while True:
-            while upload.wants_part:
+            if upload.wants_part:
                 upload.put(next(upload.parts, None))
             if connection.apply(upload.send_some) and not upload.is_ready():
                 connection.wait_until(self, upload.is_ready, timeout, True)

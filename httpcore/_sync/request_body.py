@@ -122,6 +122,8 @@ class Upload(UploadScript):
                 return sent
             block = self.put(next(self.parts, None))
             data, sent, size = memoryview(block), 0, len(block)
+            if not size:
+                return 0
 
 
 def carry_out(step: Step, stream: NetworkStream) -> Any:

@@ -391,7 +391,7 @@ def test_a_context_that_is_none(build: Build, tls_server: LocalServer, value: An
     assert tls_server.accepted == 0
 
 
-@pytest.mark.parametrize("word", ["pool_conections", "verify", "proxies", "timeout"])
+@pytest.mark.parametrize("word", ["pool_conections", "verify", "proxies", "timeouts"])
 def test_unknown_arguments_of_the_adapter(word: str) -> None:
     with pytest.raises(TypeError, match=word):
         HTTPAdapter(**{word: 5})

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
-import json
 import socket
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -17,31 +15,11 @@ import pytest
 
 import httpcore
 from benchmarks import cases, processes, report, runner, servers
-from tests.support import ROOT
+from tests.support.benchmarks import ROUNDS, measure, run
 
 PEERS = ("ours", "urllib3", "socket")
 ASYNC_PEERS = ("ours", "asyncio")
 HTTP2_PEERS = ("ours", "bare-h2", "stock")
-ROUNDS = 2
-
-
-def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "benchmarks", *arguments]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=50)
-
-
-def measure(
-    directory: Path, server: str, peers: tuple[str, ...], *names: str, scale: float
-) -> tuple[str, dict[str, Any]]:
-    """What a small run printed, and its JSON document."""
-    file = directory / "results.json"
-    finished = run(
-        *("--server", server, "--only", ",".join(peers), "--json", str(file)),
-        *("--scale", str(scale), "--rounds", str(ROUNDS)),
-        *(argument for name in names for argument in ("--case", name)),
-    )
-    assert finished.returncode == 0, finished.stderr
-    return finished.stdout, json.loads(file.read_text())
 
 
 @pytest.fixture(scope="module")

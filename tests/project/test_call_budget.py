@@ -81,11 +81,12 @@ def test_a_warm_core_get(serve: Serve) -> None:
     assert calls.python.total() <= CORE_BUDGET, calls
 
 
-def test_a_warm_adapter_send_and_content(serve: Serve) -> None:
+@pytest.mark.parametrize("timeout", [None, 5], ids=["plain", "default timeout"])
+def test_a_warm_adapter_send_and_content(serve: Serve, timeout: float | None) -> None:
     server = serve(answer)
     prepared = requests.Session().prepare_request(requests.Request("GET", server.url))
     get_content = attrgetter("content")
-    with closing(httpcore_requests.HTTPAdapter()) as adapter:
+    with closing(httpcore_requests.HTTPAdapter(timeout=timeout)) as adapter:
         send = partial(adapter.send, prepared)
         assert send().content == BODY
         calls = count(lambda: get_content(send()))
@@ -94,10 +95,13 @@ def test_a_warm_adapter_send_and_content(serve: Serve) -> None:
     assert calls.python.total() - 1 <= ADAPTER_BUDGET, calls
 
 
+@pytest.mark.parametrize("options", [{}, {"timeout": 5}], ids=["plain", "default timeout"])
 @pytest.mark.parametrize(("cookies", "budget"), [({}, SESSION_BUDGET), ({"a": "b"}, COOKIE_BUDGET)])
-def test_a_warm_session_get(serve: Serve, cookies: dict[str, str], budget: int) -> None:
+def test_a_warm_session_get(
+    serve: Serve, cookies: dict[str, str], budget: int, options: Any
+) -> None:
     server = serve(answer)
-    with httpcore_requests.Session() as session:
+    with httpcore_requests.Session(**options) as session:
         session.cookies.update(cookies)
         get_content = attrgetter("content")
         get = partial(session.get, server.url)

@@ -14,6 +14,7 @@ import pytest
 
 import httpcore
 from httpcore._core.body_state import DRAIN_LIMIT, BodyState
+from httpcore._core.deadline import DeadlineMath
 from httpcore._core.h1 import LengthReader
 from httpcore._core.h1_exchange import H1State
 from httpcore._core.limits import ACK_PATIENCE, READ_SIZE, WRITE_SIZE
@@ -23,6 +24,7 @@ from httpcore._core.upload import (
     NOW,
     STALL_LIMIT,
     FileSpan,
+    NextPart,
     Read,
     ReadFile,
     SeekFile,
@@ -78,6 +80,8 @@ def write_parts(data: bytes, upload: UploadScript, steps: list[Any], waiting: li
             return sent
         steps.append(NEXT_PART)
         data, sent = upload.put(waiting.pop(0)), 0
+        if not data:
+            return 0
 
 
 CHUNKED = (b"Transfer-Encoding", b"chunked")
@@ -159,6 +163,85 @@ def test_what_is_worth_reading_away(length: int, reusable: bool, budget: int) ->
     body.reader = LengthReader(length)
     body.reusable = reusable
     assert body.drain_budget() == budget
+
+
+# A body that has nothing to give now
+
+REFUSAL = b"HTTP/1.1 413 No\r\nContent-Length: 2\r\n\r\nno"
+LENGTH = (b"Content-Length", b"5")
+LISTEN_NOW = Read(READ_SIZE, 0)
+frames = pytest.mark.parametrize(
+    ("header", "frame"), [(CHUNKED, b"2\r\nde\r\n"), (LENGTH, b"de")], ids=["chunked", "length"]
+)
+
+
+def total_of(seconds: float, upload: UploadScript) -> UploadScript:
+    upload.prepared.deadline = DeadlineMath(seconds, 10.0)
+    return upload
+
+
+@frames
+def test_the_connection_is_looked_at_after_an_empty_part(
+    header: tuple[bytes, bytes], frame: bytes
+) -> None:
+    upload = UploadScript(prepared(header), lenient=False, deaf=False)
+    drive(upload.begin(), b"abc")
+    answers = [b"de", len(frame), b"", SILENCE, b"", REFUSAL]
+    steps, _ = drive(upload.send(None), *answers, upload=upload)
+    assert steps == [NEXT_PART, frame, NEXT_PART, LISTEN_NOW, NEXT_PART, LISTEN_NOW]
+    assert upload.head is not None and upload.head.status == 413
+    assert not upload.goes_on
+
+
+@frames
+def test_the_head_does_not_wait_for_a_body_that_begins_with_an_empty_part(
+    header: tuple[bytes, bytes], frame: bytes
+) -> None:
+    upload = UploadScript(prepared(header), lenient=False, deaf=False)
+    first = drive(upload.begin(), b"")[1]
+    assert first == upload.prepared.head
+    steps, _ = drive(upload.send(None), SILENCE, b"de", len(frame), b"", REFUSAL, upload=upload)
+    assert steps == [LISTEN_NOW, NEXT_PART, frame, NEXT_PART, LISTEN_NOW]
+
+
+def test_nothing_is_read_for_an_empty_part_where_nothing_can_be_heard() -> None:
+    upload = UploadScript(prepared(CHUNKED), lenient=False, deaf=True)
+    drive(upload.begin(), b"")
+    steps, _ = drive(upload.send(None), b"", b"de", None, None, None)
+    assert [type(step) for step in steps] == [NextPart, NextPart, WriteAll, NextPart, WriteAll]
+    assert upload.all_sent
+
+
+def test_the_connection_is_looked_at_after_an_empty_part_while_the_answer_is_read() -> None:
+    upload = uploading()
+    upload.plan.answer(413, closing=False)
+    upload.plan.handed_over = True
+    steps, data = drive(upload.receive(100, None), SILENCE, b"", b"more of it")
+    assert steps == [Read(100, 0), NEXT_PART, Read(100, 0)]
+    assert data == b"more of it"
+
+
+def test_the_total_of_a_body_that_has_nothing_to_give() -> None:
+    upload = total_of(1.0, uploading())
+    with pytest.raises(httpcore.WriteTimeout, match=r"^total of 1 s is over: the body of POST /"):
+        drive(upload.send(None), b"", SILENCE, 10.5, b"", SILENCE, 11.0, upload=upload)
+
+
+def test_the_total_of_such_a_body_while_the_answer_is_read() -> None:
+    upload = total_of(1.0, uploading())
+    upload.plan.answer(413, closing=False)
+    upload.plan.handed_over = True
+    with pytest.raises(httpcore.ReadTimeout, match=r"^total of 1 s is over: the body of POST /"):
+        drive(upload.receive(100, None), SILENCE, b"", 11.0)
+
+
+@pytest.mark.parametrize("end", [b"", httpcore.ReadError("reset")], ids=["end", "reset"])
+def test_a_closed_connection_does_not_wait_for_such_a_body(end: Any) -> None:
+    upload = uploading()
+    answer = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi"
+    steps, _ = drive(upload.send(None), b"", answer, b"", SILENCE, b"", end, upload=upload)
+    assert steps == [NEXT_PART, LISTEN_NOW] * 3
+    assert upload.plan.stopped and not upload.all_sent
 
 
 # What the server says, and the file does, while a body is sent

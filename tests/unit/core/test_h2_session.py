@@ -6,6 +6,7 @@ anybody waits (that is `shell/test_http2`), frames (`test_h2`).
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -27,7 +28,7 @@ from httpcore._core.h2_exchange import (
 )
 from httpcore._core.h2_liveness import Liveness
 from httpcore._core.h2_session import ASSUMED_STREAMS, Session
-from httpcore._core.h2_upload import CHANGE, SEND_PARTS, WAIT, BodyUpload, Script, Step
+from httpcore._core.h2_upload import CHANGE, LOOK, SEND_PARTS, WAIT, BodyUpload, Script, Step
 from httpcore._core.h2_upload import NOW as LOOK_AT_CLOCK
 from httpcore._core.limits import ACK_PATIENCE, CONTINUE_PATIENCE
 from httpcore._core.prepared import Prepared, prepare
@@ -647,6 +648,9 @@ class Driver:
                     elif step.action == LOOK_AT_CLOCK:
                         steps.append(LOOK_AT_CLOCK)
                         result = NOW
+                    elif step.action == LOOK:
+                        steps.append(LOOK)
+                        during.get("look", bool)()
                     else:
                         steps.append(WAIT)
                         self.wait(step, during.get("wait"))
@@ -660,7 +664,7 @@ class Driver:
     def send_parts(self, step: Step, steps: list[str], happens: Any) -> None:
         upload = self.upload
         while True:
-            while upload.wants_part:
+            if upload.wants_part:
                 steps.append(NEXT_PART)
                 upload.put(next(self.parts, None))
             steps.append(CHANGE)
@@ -693,11 +697,58 @@ def test_a_body_is_sent_part_by_part() -> None:
     peer = Peer()
     driver = Driver(peer, [b"one", b"", b"two"])
     part = [NEXT_PART, CHANGE, WAIT]
-    assert driver.run(driver.upload.begin()) == [*part, NEXT_PART, *part, NEXT_PART, CHANGE]
+    assert driver.run(driver.upload.begin()) == [*part, *part, LOOK, *part, NEXT_PART, CHANGE]
     names = peer.names()
     assert names.count("DataReceived") == 3 and "StreamEnded" in names  # the last is empty
     assert not driver.upload.continue_by_reading()
     assert driver.run(driver.upload.send_while_reading(None)) == []
+
+
+def test_the_connection_is_looked_at_after_an_empty_part() -> None:
+    driver = Driver(Peer(), [b"one", b"", b"never asked for"])
+    part = [NEXT_PART, CHANGE, WAIT]
+    steps = driver.run(driver.upload.begin(), look=lambda: driver.answer(413, end=True))
+    assert steps == [*part, *part, LOOK, CHANGE]
+    assert next(driver.parts) == b"never asked for"
+    assert not driver.upload.continue_by_reading()
+
+
+def test_the_connection_is_looked_at_after_an_empty_part_while_the_answer_is_read() -> None:
+    driver = Driver(Peer(), [b"", b"never asked for"])
+    driver.answer(413)
+    assert driver.upload.continue_by_reading()
+
+    def arrive() -> None:
+        stream = driver.exchange.stream
+        assert stream is not None
+        driver.peer.h2.send_data(stream.id, b"no")
+        driver.peer.exchange()
+
+    steps = driver.run(driver.upload.send_while_reading(None), look=arrive)
+    assert steps == [NEXT_PART, CHANGE, WAIT, LOOK]
+    assert next(driver.parts) == b"never asked for"
+
+
+@pytest.mark.parametrize("handed_over", [False, True])
+def test_the_total_of_a_body_that_has_nothing_to_give(handed_over: bool) -> None:
+    driver = Driver(Peer(), itertools.repeat(b""))
+    driver.exchange.deadline = deadline = DeadlineMath(2.0, NOW - 1.0)
+    looks: list[None] = []
+
+    def look() -> None:
+        looks.append(None)
+        if len(looks) == 3:
+            deadline.at = NOW
+
+    script = driver.upload.begin()
+    if handed_over:
+        driver.answer(413)
+        assert driver.upload.continue_by_reading()
+        script = driver.upload.send_while_reading(5.0)
+    error = httpcore.WriteTimeout if not handed_over else httpcore.TimeoutException
+    with pytest.raises(error, match=r"^total of 2 s is over: the body of POST /path"):
+        driver.run(script, look=look)
+    assert len(looks) == 3
 
 
 def test_leave_to_send_is_asked_for() -> None:

@@ -56,7 +56,7 @@ def test_the_blocks_of_a_body_as_they_go_on_the_wire() -> None:
     parts = [b"ab", b"", b"c"]
     prepared = prepare(httpcore.Request("POST", URL, headers=fields, content=iter(parts)))
     assert prepared.length == CHUNKED
-    assert list(framed_parts(prepared)) == [b"2\r\nab\r\n", b"1\r\nc\r\n", b"0\r\n\r\n"]
+    assert list(framed_parts(prepared)) == [b"2\r\nab\r\n", b"", b"1\r\nc\r\n", b"0\r\n\r\n"]
 
 
 def test_an_answer_that_never_came_refuses_nothing() -> None:

@@ -84,6 +84,19 @@ def test_the_server_has_closed(status: int, complete: bool) -> None:
 
 
 @pytest.mark.parametrize(
+    ("complete", "ended", "stops"),
+    [(False, False, False), (True, False, False), (True, True, True)],
+)
+def test_a_body_that_has_nothing_to_give(complete: bool, ended: bool, stops: bool) -> None:
+    """It is waited for, unless the server has said all that it had to say and has closed."""
+    made = plan(200, complete=complete)
+    if ended:
+        made.end(complete)
+    made.pause()
+    assert (made.next_step() == STOP) == stops
+
+
+@pytest.mark.parametrize(
     ("made", "gives_up"),
     [
         (plan(None), False),
