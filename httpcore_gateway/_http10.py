@@ -12,6 +12,9 @@ Source: RFC 9112 sections 6.1 (no Transfer-Encoding for HTTP/1.0) and 6.3 (8: un
 
 from __future__ import annotations
 
+import os
+import socket
+import struct
 from typing import Any
 
 from ._asgi import Message, Send
@@ -20,6 +23,8 @@ from ._asgi import Message, Send
 MAX_COLLECTED = 1024 * 1024
 #: Where servers that frame such a response rightly define the objects with ``send``.
 SOUND = ("granian.", "hypercorn.", "uvicorn.protocols.http.h11_impl")
+#: SO_LINGER, on, for no time: the socket is closed by a reset.
+RESET = struct.pack("ii", 1, 0)
 HTTPTOOLS = "uvicorn.protocols.http.httptools_impl"
 
 
@@ -41,7 +46,11 @@ class UntilClose:
 
     def abort(self) -> None:
         """Reset the connection: its mere end would stand for the end of the response."""
-        self._cycle.transport.abort()
+        transport = self._cycle.transport
+        # uvloop gives no access to options of its own socket.
+        with socket.socket(fileno=os.dup(transport.get_extra_info("socket").fileno())) as same:
+            same.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+        transport.abort()
 
 
 def send_until_close(send: Send) -> Send | UntilClose | None:
