@@ -346,19 +346,20 @@ class Exchange(Passage):
         part = self._collected
         while True:
             part = part or await body.read1(PIECE)
-            record.sent += len(part)
             # The end is told with the last piece, where it is known by then.
             if not part or (body.complete and not body.buffered):
                 break
             client.taken = record.sent
             await send({"type": "http.response.body", "body": part, "more_body": True})
             client.taken = None
+            record.sent += len(part)
             part = b""
         if not client.ended:  # which takes time, and needs no upstream
             self._let_go()
             await response.aclose()
         client.taken = record.sent
         await self._end(part)
+        record.sent += len(part)
         if trailers:
             fields, _ = response_fields(response.trailers, 200)
             self._complete = False

@@ -15,7 +15,6 @@ import pytest
 
 import httpcore
 from httpcore_gateway import Breaker, Gateway, Route, Settings, Timeouts, Upstream
-from httpcore_gateway._exchange import BrokenResponse
 from httpcore_gateway._record import KINDS, Record
 from tests.support import PATIENCE
 from tests.support.gateways import make_settings
@@ -280,8 +279,8 @@ async def test_what_is_no_response(answer: bytes, make: Make, serve: Serve) -> N
 async def test_a_response_that_breaks_off(make: Make, server: LocalServer) -> None:
     gateway = make(server.url)
     fake = FakeServer("/truncated/1000")
-    with pytest.raises(BrokenResponse):
-        await fake.call(gateway)
+    await fake.call(gateway)
+    assert fake.sent[-1]["more_body"]  # so the server closes the client's connection
     check(gateway.record, status=200, kind="broken_response", sent=500, client_left=False)
 
 
