@@ -22,6 +22,7 @@ from ._record import Record, RequestIds
 from ._routes import make_routes
 from ._routing import RouteTable
 from ._settings import Route, Settings, Upstream, check_settings, read_networks
+from ._websocket import WebSocket
 
 
 class Gateway:
@@ -91,6 +92,16 @@ class Gateway:
                 await Exchange(self, scope, receive, send).run()
             finally:
                 in_flight["http"] -= 1
+        elif kind == "websocket":
+            if self.admin.paths and path_of(scope)[0] in self.admin.paths:
+                await self.admin(scope, receive, send)
+                return
+            in_flight = self.counters.in_flight
+            in_flight["websocket"] += 1
+            try:
+                await WebSocket(self, scope, receive, send).run()
+            finally:
+                in_flight["websocket"] -= 1
         elif kind == "lifespan":
             await self._live(receive, send)
         else:
@@ -110,7 +121,7 @@ class Gateway:
     async def aclose(self) -> None:
         """Close all connections to upstreams; requests that are under way fail."""
         for target in self.targets:
-            await target.pool.aclose()
+            await target.aclose()
 
     def trusts(self, peer: Any) -> bool:
         """Return whether the fields of this client about earlier ones are believed."""

@@ -72,6 +72,8 @@ class Passage:
     __slots__ = ("_fields", "_gateway", "_loop", "_member", "_probing", "_received", "_route",
                  "_scope", "_target", "_version", "record")  # fmt: skip
 
+    #: Upstreams that cannot take the request, whether they are well or not.
+    _left_out: tuple[Member, ...] = ()
     _received: ReceivedFields
     _route: RouteState
 
@@ -158,7 +160,7 @@ class Passage:
         """Send the request to an upstream, and to another one where that is safe after a failure.
         Return the response, or what the client is told."""
         balancer, record, loop = self._route.balancer, self.record, self._loop
-        tried: tuple[Member, ...] = ()
+        tried = self._left_out
         problem: Problem | None = None
         while True:
             member: Any = balancer.choose(loop.time(), tried)
@@ -179,7 +181,7 @@ class Passage:
                 problem = self._explain(exc, member)
                 if problem is None:
                     raise
-                if not self._may_repeat(exc, len(tried)):
+                if not self._may_repeat(exc, record.attempts - 1):
                     return problem
                 tried += (member,)
             else:

@@ -50,7 +50,8 @@ class Target(Server):
         timeouts: those of its pool.
     """
 
-    __slots__ = ("host", "host_field", "path", "port", "scheme", "timeouts")
+    __slots__ = ("_http1_pool", "_trace", "host", "host_field", "path", "port", "scheme",
+                 "timeouts")  # fmt: skip
 
     def __init__(
         self, settings: Upstream, timeouts: Timeouts, trace: Callable[..., object] | None
@@ -61,20 +62,44 @@ class Target(Server):
         self.host_field = host if url.port is None else host + b":%d" % url.port
         self.path = url.target.rstrip(b"/")
         self.timeouts = timeouts
-        prior = settings.http2 and self.scheme == b"http"  # nobody asks there
-        super().__init__(
-            settings,
-            httpcore.AsyncConnectionPool(
-                ssl_context=make_context(settings),
-                max_connections=settings.max_connections,
-                keepalive_expiry=KEEPALIVE,
-                http1=not prior,
-                http2=settings.http2,
-                uds=settings.uds,
-                timeout=read_timeouts(timeouts),
-                trace=trace,
-            ),
+        self._trace = trace
+        self._http1_pool: httpcore.AsyncConnectionPool | None = None
+        super().__init__(settings, self._make_pool(settings, settings.http2))
+
+    def _make_pool(self, settings: Upstream, http2: bool) -> httpcore.AsyncConnectionPool:
+        prior = http2 and self.scheme == b"http"  # nobody asks there
+        return httpcore.AsyncConnectionPool(
+            ssl_context=make_context(settings),
+            max_connections=settings.max_connections,
+            keepalive_expiry=KEEPALIVE,
+            http1=not prior,
+            http2=http2,
+            uds=settings.uds,
+            timeout=read_timeouts(self.timeouts),
+            trace=self._trace,
         )
+
+    @property
+    def can_upgrade(self) -> bool:
+        """Return whether it speaks HTTP/1.1, whose connections become WebSockets."""
+        return not self.settings.http2 or self.scheme == b"https"
+
+    @property
+    def http1_pool(self) -> httpcore.AsyncConnectionPool:
+        """Return the pool for what needs HTTP/1.1: where `pool` speaks HTTP/2, one of its own,
+        made when it is needed first."""
+        if not self.settings.http2:
+            pool: httpcore.AsyncConnectionPool = self.pool
+            return pool
+        if self._http1_pool is None:
+            self._http1_pool = self._make_pool(self.settings, False)
+        return self._http1_pool
+
+    async def aclose(self) -> None:
+        """Close all connections to it."""
+        await self.pool.aclose()
+        if self._http1_pool is not None:
+            await self._http1_pool.aclose()
 
 
 class TargetMember(Member):

@@ -73,7 +73,7 @@ class UvicornConfig(uvicorn.Config):
             interface="asgi3",
             lifespan="on",
             http=choose_protocol(),
-            ws="wsproto" if is_installed("wsproto") else "none",
+            ws="websockets-sansio",
             ws_max_size=config.websocket_max_message,
             h11_max_incomplete_event_size=server.max_head,
             backlog=server.backlog,

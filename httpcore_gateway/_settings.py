@@ -46,8 +46,9 @@ class Timeouts(_Part, frozen=True, kw_only=True):
 
     Parameters:
         connect: to open a connection to the upstream, TLS included.
-        read: between two pieces of its response; to the first one, too.
-        write: in which the upstream has to take something of the request's body.
+        read: between two pieces of its response; to the first one, too. Of a WebSocket only the
+            handshake.
+        write: in which the upstream has to take something of the request's body, or of a message.
         queue: that a request waits for a connection where all that are allowed are in use.
         client: between two pieces of the request's body.
         total: from the head of the request to the last byte of the response. Not for WebSockets.
