@@ -172,12 +172,17 @@ class Request:
             a Unix socket to connect to), ``cancel`` (a `CancelToken`), ``informational``
             (called with status and headers of each 1xx response).
 
+    Attributes:
+        log: whether a pool logs a line about it at INFO. `ConnectionPool.request` and ``stream``
+            set it; False here, because libraries that call ``handle_request`` have logs of their
+            own.
+
     Raises:
         TypeError: a field of the wrong type, named in the message.
         LocalProtocolError, UnsupportedProtocol: a URL that cannot be.
     """
 
-    __slots__ = ("extensions", "headers", "method", "stream", "url")
+    __slots__ = ("extensions", "headers", "log", "method", "stream", "url")
 
     def __init__(
         self,
@@ -192,6 +197,7 @@ class Request:
         self.url: URL = url if type(url) is URL else to_url(url)
         self.headers = [] if headers is None else to_headers(headers)
         self.stream: Any = EMPTY if content is None else to_stream(content)
+        self.log = False
         if extensions is None:
             extensions = {}
         elif type(extensions) is not dict and not isinstance(extensions, Mapping):
@@ -450,6 +456,7 @@ def build_request(
             raise TypeError("content and body are two names of one thing; pass only one")
         content = body
     request = Request(method, url, headers=headers, content=content, extensions=extensions)
+    request.log = True
     names = [name.lower() for name, _ in request.headers] if request.headers else ()
     if b"host" not in names:
         request.headers = [

@@ -31,6 +31,9 @@ PARTS = ("connection", "http11", "http2", "proxy", "socks")
 # interrupt (Ctrl-C) in there may leave it taken for ever.
 _LOGGERS = {part: logging.getLogger(f"httpcore.{part}") for part in PARTS}
 
+# Has a line for each request, see `_shared.request_log`.
+_REQUESTS = logging.getLogger("httpcore.request")
+
 CO_COROUTINE = 0x80  # of `inspect`, which takes as long to import as all of our shells
 
 _DEEPEST = 4  # levels of tuples and lists that are looked into for fields that are secret
@@ -114,15 +117,30 @@ def log_hook() -> Trace | None:
 
 def logs_debug(logger: logging.Logger) -> bool:
     """Return what ``logger.isEnabledFor(DEBUG)`` does, without its lock (see `_LOGGERS`)."""
-    if logger.disabled or logger.manager.disable >= logging.DEBUG:
+    return _logs(logger, logging.DEBUG)
+
+
+def logs_requests() -> bool:
+    """Return whether there is to be a line for each request."""
+    return _logs(_REQUESTS, logging.INFO)
+
+
+def _logs(logger: logging.Logger, level: int) -> bool:
+    if logger.disabled or logger.manager.disable >= level:
         return False
-    return logger.getEffectiveLevel() <= logging.DEBUG
+    return logger.getEffectiveLevel() <= level
 
 
 def debug(logger: logging.Logger, text: str, *arguments: object) -> None:
     """Log at DEBUG; takes none of logging's locks where that is off."""
     if logs_debug(logger):
         logger.debug(text, *arguments)
+
+
+def info(text: str, *arguments: object) -> None:
+    """Log a request; takes none of logging's locks where that is off."""
+    if logs_requests():
+        _REQUESTS.info(text, *arguments)
 
 
 def log_event(name: str, details: Details) -> None:

@@ -337,6 +337,7 @@ class HostPool(PoolShape):
             content=encode_body(body),
             extensions=extensions,
         )
+        request.log = True
         pool = transports.open.get(self._pool_options) or transports.pool(self._pool_options)
         response = pool.handle_request(request)
         if transports.open.get(self._pool_options) is not pool:

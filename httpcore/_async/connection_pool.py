@@ -31,6 +31,7 @@ from .._core.scheduler import DIALING, Slot, Waiter
 from .._exceptions import PoolTimeout, TimeoutException
 from .._models import Request, Response
 from .._shared.pool_actions import PoolActions
+from .._shared.request_log import log_response
 from .._trace import awaited, debug
 from .._url import Origin
 from .connection import AsyncHTTPConnection
@@ -171,7 +172,10 @@ class AsyncConnectionPool(
                 connection = await self._check_out(
                     prepared, body, replays is not None and replays.fresh
                 )
-                return await connection.exchange(prepared, body)
+                response = await connection.exchange(prepared, body)
+                if self._logs_requests and request.log:
+                    log_response(body, response)
+                return response
             except BaseException as exc:
                 await body.abandon()
                 if prepared.deadline is not None and isinstance(exc, TimeoutException):
@@ -180,9 +184,10 @@ class AsyncConnectionPool(
                     replays = Replays(prepared)
                 step = replays.after(exc, body.aborted, connection)
                 if step is RAISE:
+                    self._log_failure(body, exc)
                     raise
                 if step is RAISE_ABORTED:
-                    raise body.explain_abort(exc) from exc
+                    raise self._log_failure(body, body.explain_abort(exc)) from exc
                 failure = exc
             self._prepare_next(step, request, connection, failure)
             del failure  # its traceback has this frame, which has the body

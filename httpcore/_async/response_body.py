@@ -191,6 +191,8 @@ class AsyncResponseBody(BodyState):
         """The body cannot be read to its end; returns what to raise."""
         exc = self.explain(exc)
         if not self.closed:
+            if self.log is not None:
+                self.log.failure = type(exc).__name__
             try:
                 if self.trace is not None:
                     await self._report("receive_response_body.failed", {"exception": exc})
@@ -244,6 +246,8 @@ class AsyncResponseBody(BodyState):
         if pool is not None:
             pool.release(self, reusable, self.keep_for)
         self.closed = True
+        if self.log is not None:
+            self.log.write(self)
 
     async def _drain(self) -> None:
         """Read away what is left, and give the connection back, if that needs no waiting."""

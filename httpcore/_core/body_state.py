@@ -50,6 +50,8 @@ class BodyState:
         closed: True once the connection was given back.
         complete: True once all of the body has arrived.
         failure: of what came with the head; reading raises it.
+        log: writes a line about the request once the connection was given back; None while nobody
+            asked for it.
         keep_for: seconds that the server keeps the connection open, where it said so.
         marks: when the phases of the request were over.
         offset: where in `pending` the next byte is.
@@ -78,6 +80,7 @@ class BodyState:
         "complete",
         "failure",
         "keep_for",
+        "log",
         "marks",
         "offset",
         "pending",
@@ -110,6 +113,7 @@ class BodyState:
         self.pending = b""
         self.offset = 0
         self.timeout: float | None = None
+        self.log: Any = None  # a `RequestLog`, which has a clock
         self.trace: Any = None  # an asynchronous shell has one that is awaited
         self.reusable = False
         self.keep_for: float | None = None

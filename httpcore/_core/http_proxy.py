@@ -167,6 +167,7 @@ def forwarded(request: Request, hop: ProxyHop) -> Request:
         ]
     sent.stream = request.stream
     sent.extensions = request.extensions
+    sent.log = request.log
     return sent
 
 

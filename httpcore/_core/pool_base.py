@@ -26,7 +26,7 @@ from .._settings import (
 )
 from .._ssl import create_ssl_context
 from .._timeouts import NO_TIMEOUTS, check_timeout, read_timeouts
-from .._trace import Trace, check_hook, combined, log_hook, naming
+from .._trace import Trace, check_hook, combined, log_hook, logs_requests, naming
 from .._url import URL, Origin
 from .connection_state import Backend, load_h11, load_http2
 from .http_proxy import SOCKS, to_hop
@@ -83,6 +83,7 @@ class PoolBase(Generic[Backend]):
         if trace is not None:
             check_hook(trace, "trace")
         self._log = log_hook()
+        self._logs_requests = logs_requests()
         # None while nobody wants to know.
         self._trace = self._join_hooks(combined(trace, self._log), None)
         if resolver is not None and network_backend is not None:
@@ -137,6 +138,7 @@ class PoolBase(Generic[Backend]):
         """Log from now on, if logging was set up since the pool was made; also for `body`."""
         before = self._trace
         self._log = log_hook()
+        self._logs_requests = logs_requests()
         self._trace = self._join_hooks(combined(body.pool.hook, self._log), None)
         if before is None and body.trace is None:
             body.trace = self._trace

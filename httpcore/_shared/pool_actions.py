@@ -24,6 +24,7 @@ from .._core.scheduler import Waiter
 from .._exceptions import PoolTimeout
 from .._models import Request
 from .pool_slots import PoolSlots
+from .request_log import log_failure
 
 Connection = TypeVar("Connection")  # the interface of connections; each shell has its own
 
@@ -86,6 +87,12 @@ class PoolActions(PoolBase[Backend], Generic[Backend, Connection]):
         slots = self._slots
         held, now = slots.ask(slots.scheduler.slots), time.monotonic()
         return pool_timeout(waiter.route, wait.timeout, held, slots.limits, now)
+
+    def _log_failure(self, body: BodyState, exc: BaseException) -> BaseException:
+        """Log that the request of `body` has failed with `exc`, which is returned."""
+        if self._logs_requests and body.request.log:
+            log_failure(body, exc)
+        return exc
 
     # Looking, closing
 

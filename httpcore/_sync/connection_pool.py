@@ -34,6 +34,7 @@ from .._exceptions import PoolTimeout, TimeoutException
 from .._models import Request, Response
 from .._shared.pool_actions import PoolActions
 from .._shared.pool_slots import PoolSlots
+from .._shared.request_log import log_response
 from .._trace import debug
 from .._url import Origin
 from .connection import HTTPConnection
@@ -167,7 +168,10 @@ class ConnectionPool(PoolActions[NetworkBackend, ConnectionInterface], RequestIn
                 if cancel is not None and attach(cancel, body):
                     raise PoolTimeout("aborted before there was a connection")
                 connection = self._check_out(prepared, body, replays is not None and replays.fresh)
-                return connection.exchange(prepared, body)
+                response = connection.exchange(prepared, body)
+                if self._logs_requests and request.log:
+                    log_response(body, response)
+                return response
             except BaseException as exc:
                 body.abandon()
                 if prepared.deadline is not None and isinstance(exc, TimeoutException):
@@ -176,9 +180,10 @@ class ConnectionPool(PoolActions[NetworkBackend, ConnectionInterface], RequestIn
                     replays = Replays(prepared)
                 step = replays.after(exc, body.aborted, connection)
                 if step is RAISE:
+                    self._log_failure(body, exc)
                     raise
                 if step is RAISE_ABORTED:
-                    raise body.explain_abort(exc) from exc
+                    raise self._log_failure(body, body.explain_abort(exc)) from exc
                 failure = exc
             self._prepare_next(step, request, connection, failure)
             del failure  # its traceback has this frame, which has the body

@@ -188,6 +188,8 @@ class ResponseBody(BodyState):
         """The body cannot be read to its end; returns what to raise."""
         exc = self.explain(exc)
         if not self.closed:
+            if self.log is not None:
+                self.log.failure = type(exc).__name__
             try:
                 if self.trace is not None:
                     self._report("receive_response_body.failed", {"exception": exc})
@@ -237,6 +239,8 @@ class ResponseBody(BodyState):
         if pool is not None:
             pool.release(self, reusable, self.keep_for)
         self.closed = True
+        if self.log is not None:
+            self.log.write(self)
 
     def _drain(self) -> None:
         """Read away what is left, and give the connection back, if that needs no waiting."""
