@@ -82,26 +82,17 @@ class Gateway:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve what the ASGI server has: a request, or the start and the end of the program."""
         kind = scope["type"]
-        if kind == "http":
+        in_flight = self.counters.in_flight
+        if kind in in_flight:
             if self.admin.paths and path_of(scope)[0] in self.admin.paths:
                 await self.admin(scope, receive, send)
                 return
-            in_flight = self.counters.in_flight
-            in_flight["http"] += 1
+            serving = Exchange if kind == "http" else WebSocket
+            in_flight[kind] += 1
             try:
-                await Exchange(self, scope, receive, send).run()
+                await serving(self, scope, receive, send).run()
             finally:
-                in_flight["http"] -= 1
-        elif kind == "websocket":
-            if self.admin.paths and path_of(scope)[0] in self.admin.paths:
-                await self.admin(scope, receive, send)
-                return
-            in_flight = self.counters.in_flight
-            in_flight["websocket"] += 1
-            try:
-                await WebSocket(self, scope, receive, send).run()
-            finally:
-                in_flight["websocket"] -= 1
+                in_flight[kind] -= 1
         elif kind == "lifespan":
             await self._live(receive, send)
         else:

@@ -26,7 +26,15 @@ from ._fields import BadRequest, Fields, add_via, response_fields
 from ._http10 import MAX_COLLECTED, UntilClose, send_until_close
 from ._passage import FAILURES, Passage, is_unsent
 from ._problems import Problem, encode_problem
-from ._record import BAD_REQUEST, BAD_RESPONSE, BODY_REFUSED, BROKEN_RESPONSE, CANCELLED, OTHER
+from ._record import (
+    BAD_REQUEST,
+    BAD_RESPONSE,
+    BODY_REFUSED,
+    BROKEN_RESPONSE,
+    CANCELLED,
+    CLIENT_TIMEOUT,
+    OTHER,
+)
 from ._routes import Target, read_timeouts
 
 logger = logging.getLogger("httpcore_gateway")
@@ -120,7 +128,7 @@ class Exchange(Passage):
             # A server says so, too, to those that listen when the response is complete.
             record.client_left = not self._complete
             if self._client.failure:
-                record.fail(BODY_REFUSED, self._client.failure)
+                record.fail(CLIENT_TIMEOUT, self._client.failure)
         except BrokenResponse:
             if isinstance(self._send, UntilClose):
                 self._send.abort()
@@ -156,7 +164,7 @@ class Exchange(Passage):
                 await found.aclose()
         except (BadRequest, BodyRefused) as exc:
             kind = BAD_REQUEST if isinstance(exc, BadRequest) else BODY_REFUSED
-            self.record.fail(kind, exc.reason)
+            self.record.fail(CLIENT_TIMEOUT if exc.status == 408 else kind, exc.reason)
             if self._started:
                 raise BrokenResponse(exc.reason) from exc
             return Problem(exc.status, exc.reason, closes=exc.status != 413)
@@ -269,10 +277,10 @@ class Exchange(Passage):
             await self._start(start)
             await self._relay_body(response, trailers)
         except FAILURES as exc:
-            if not self._started:
-                return Problem(502, "the connection to the server behind broke off")
             self.record.fail(BROKEN_RESPONSE, f"{type(exc).__name__}: {exc}")
             logger.warning("%s: %s", self.record.request_id, self.record.failure)
+            if not self._started:
+                return Problem(502, "the connection to the server behind broke off")
             raise BrokenResponse(self.record.failure) from exc
         return None
 
@@ -316,12 +324,14 @@ class Exchange(Passage):
         A server may close the connection of a client that sends its body still, which takes the
         response away from it: so that is taken first, for a while.
         """
-        client = self._client
+        client, record = self._client, self.record
         if client is not None and not (client.ended or client.asks) and self._is_http1:
             await self._send({"type": "http.response.body", "body": body, "more_body": True})
+            record.sent += len(body)
             await client.drain()
             body = b""
         await self._send({"type": "http.response.body", "body": body, "more_body": False})
+        record.sent += len(body)
         self._complete = True
 
     def _announce_trailers(self, start: dict[str, Any]) -> bool:
@@ -359,7 +369,6 @@ class Exchange(Passage):
             await response.aclose()
         client.taken = record.sent
         await self._end(part)
-        record.sent += len(part)
         if trailers:
             fields, _ = response_fields(response.trailers, 200)
             self._complete = False
@@ -376,7 +385,6 @@ class Exchange(Passage):
         await self._start(
             {"type": "http.response.start", "status": problem.status, "headers": fields}
         )
-        self.record.sent = len(body)
         await self._end(body)
 
     def _unread_client(self) -> Client:

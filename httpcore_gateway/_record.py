@@ -13,8 +13,9 @@ from typing import Any
 from ._asgi import Scope
 from ._balance import Member
 
-#: Kinds of failures, for figures: of the request itself,
+#: Kinds of failures, for figures: of the request itself, or of a client that does not go on,
 BAD_REQUEST, BODY_REFUSED, NO_ROUTE = "bad_request", "body_refused", "no_route"
+CLIENT_TIMEOUT = "client_timeout"
 #: of upstreams that take no request,
 QUEUE_FULL, QUEUE_TIMEOUT, BREAKER_OPEN = "queue_full", "queue_timeout", "breaker_open"
 #: of an upstream that was asked, before it answered
@@ -25,8 +26,9 @@ BROKEN_RESPONSE = "broken_response"
 #: of the server that runs the gateway, and any other.
 CANCELLED, OTHER = "cancelled", "other"
 KINDS = (
-    BAD_REQUEST, BODY_REFUSED, NO_ROUTE, QUEUE_FULL, QUEUE_TIMEOUT, BREAKER_OPEN, CONNECT_ERROR,
-    CONNECT_TIMEOUT, NETWORK_ERROR, TIMEOUT, BAD_RESPONSE, BROKEN_RESPONSE, CANCELLED, OTHER,
+    BAD_REQUEST, BODY_REFUSED, NO_ROUTE, CLIENT_TIMEOUT, QUEUE_FULL, QUEUE_TIMEOUT, BREAKER_OPEN,
+    CONNECT_ERROR, CONNECT_TIMEOUT, NETWORK_ERROR, TIMEOUT, BAD_RESPONSE, BROKEN_RESPONSE,
+    CANCELLED, OTHER,
 )  # fmt: skip
 
 

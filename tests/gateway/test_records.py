@@ -284,7 +284,43 @@ async def test_a_response_that_breaks_off(make: Make, server: LocalServer) -> No
     check(gateway.record, status=200, kind="broken_response", sent=500, client_left=False)
 
 
+async def test_a_response_that_breaks_off_while_it_is_collected(make: Make, serve: Serve) -> None:
+    """For HTTP/1.0, which has to know its length."""
+
+    def handle(peer: Peer) -> None:
+        peer.recv_head()
+        peer.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n")
+
+    gateway = make(serve(handle).url)
+    fake = FakeServer("/")
+    fake.scope["http_version"] = "1.0"
+    await fake.call(gateway)
+    check(gateway.record, status=502, kind="broken_response", sent=len(fake.body))
+
+
 # --- clients and servers that do not wait ---
+
+
+async def test_a_client_that_sends_too_slowly(make: Make, server: LocalServer) -> None:
+    gateway = make(server.url, timeouts=Timeouts(client=0.1))
+    fake = FakeServer("/upload", "POST", (b"x" * 60,), length=100)
+    await fake.call(gateway)
+    check(gateway.record, status=408, kind="client_timeout", received=60, client_left=False)
+
+
+async def test_a_client_that_takes_nothing(make: Make, server: LocalServer) -> None:
+    gateway = make(server.url, timeouts=Timeouts(client=0.1))
+    fake = FakeServer("/bytes/300000")
+    send, forever = fake.send, asyncio.Event()
+
+    async def send_two(message: Any) -> None:
+        if len(fake.sent) == 2:
+            await forever.wait()
+        await send(message)
+
+    fake.send = send_two  # type: ignore[method-assign]
+    await fake.call(gateway)
+    check(gateway.record, status=200, kind="client_timeout", client_left=True, sent=len(fake.body))
 
 
 async def test_a_client_that_leaves_before_the_response(make: Make, server: LocalServer) -> None:
