@@ -125,7 +125,9 @@ class Balancer:
         """Return an upstream that takes a request now and is not in `tried`; None for none."""
         members = self.members
         count = len(members)
-        self._turn = turn = (self._turn + 1) % count
+        if not tried:  # else one that fails would have its turn each time
+            self._turn = (self._turn + 1) % count
+        turn = self._turn
         best = None
         for position in range(turn, turn + count):
             member = members[position % count]

@@ -375,6 +375,13 @@ class Caller:
             fields.append((name.lower(), value.strip()))
         return Reply(int(status), version, fields)
 
+    def recv(self, size: int) -> bytes:
+        """Return some bytes of what follows. Raises EOFError at the end."""
+        data = self._file.read1(size)
+        if not data:
+            raise EOFError
+        return data
+
     def _read_body(self, reply: Reply) -> None:
         length = reply.get("content-length")
         reply.chunked = reply.get("transfer-encoding") == "chunked"
