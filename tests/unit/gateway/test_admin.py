@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import subprocess
 import sys
 from typing import Any
@@ -198,6 +199,16 @@ def test_prometheus_is_not_loaded_before() -> None:
     command = [sys.executable, "-c", program]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=50)
     assert done.returncode == 0, done.stderr
+
+
+def test_the_page_names_all_there_is() -> None:
+    text = (ROOT / "docs" / "recipes" / "gateway-observing.rst").read_text()
+    table = text[text.index("\nMetrics\n") : text.index("\nTraces\n")]
+    named = set(re.findall(r"^``(\w+)``  ", table, re.MULTILINE))
+    body = Answer(make_gateway().admin, "/metrics").body.decode("utf-8")
+    given = {line.split()[2] for line in body.splitlines() if line.startswith("# TYPE ")}
+    assert {f"httpcore_gateway_{name}" for name in named} == given
+    assert all(f"``{kind}``" in table for kind in KINDS)
 
 
 # --- paths ---

@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from httpcore_gateway import Gateway
 from httpcore_gateway import _log as log
 from httpcore_gateway._record import Record
+from tests.support import ROOT
 from tests.support.examples import examples
 
 UPSTREAM = "http://127.0.0.1:8001"
@@ -138,6 +139,12 @@ def test_times(monkeypatch: pytest.MonkeyPatch) -> None:
     ):
         monkeypatch.setattr("time.time", lambda now=now: now)
         assert json.loads(log.json_line(make_record()))["time"] == text
+
+
+def test_the_page_names_all_keys() -> None:
+    text = (ROOT / "docs" / "recipes" / "gateway-observing.rst").read_text()
+    table = text[text.index('``access_log="json"``') : text.index("\nHealth, stats")]
+    assert re.findall(r"^``(\w+)``  ", table, re.MULTILINE) == KEYS
 
 
 # --- what is secret ---
