@@ -235,3 +235,11 @@ class WriteError(NetworkError):
 
 class Aborted(ReadError, WriteError):
     """Another thread closed the response or the pool, or cancelled the request."""
+
+
+# Tracebacks and pickles show the path by which a program imports a class. Those that the package
+# itself has show that: `httpcore` sees to it.
+for _each in [*globals().values()]:
+    if isinstance(_each, type) and issubclass(_each, Exception):
+        _each.__module__ = "httpcore.exceptions"
+del _each

@@ -65,7 +65,7 @@ class Attempt(NamedTuple):
     def complete(self, text: str, *words: str) -> str:
         """Return `text`, then the request unless it names it, then the words of the stock
         adapter."""
-        return complete(text, f"{plain_start(self.method)} {without_query(self.url)}", *words)
+        return complete(text, name_request(self.method, self.url), *words)
 
 
 Translator = Callable[[Exception, str, str, Attempt], Exception]
@@ -167,6 +167,11 @@ class IncompleteRead(_PicklableError, theirs.IncompleteRead):
     """Fewer body bytes than announced: `partial` arrived, `expected` more did not."""
 
 
+class DecodeError(_PicklableError, theirs.DecodeError):
+    """The body is not what its Content-Encoding says; `args[1]` is the decoder's exception where
+    there was one."""
+
+
 class NotRetriedError(_PicklableError, theirs.MaxRetryError):
     """A failure that no retry was made for.
 
@@ -182,24 +187,33 @@ class MaxRetryError(_PicklableError, theirs.MaxRetryError):
     """
 
 
-def not_retried(error: Exception, pool: object, url: str | None, phase: str) -> NotRetriedError:
+def name_request(method: str, url: str | None) -> str:
+    """Return method and path, as they stand in texts."""
+    return f"{plain_start(method)} {without_query(url or '')}"
+
+
+def not_retried(
+    error: Exception, pool: object, method: str, url: str | None, phase: str
+) -> NotRetriedError:
     """Return `error` in the wrapping that requests unpacks, without the words of a retry."""
     text = str(error)
     if isinstance(error, theirs.ResponseError):
-        text = complete(text, without_query(url or ""), "ResponseError")
+        text = complete(text, name_request(method, url), "ResponseError")
     return make_error(NotRetriedError, text, phase, pool=pool, url=url, reason=error)
 
 
-def retried(failure: theirs.MaxRetryError, phase: str, count: int) -> MaxRetryError:
+def retried(failure: theirs.MaxRetryError, method: str, phase: str, count: int) -> MaxRetryError:
     """Return `failure` after `count` retries: with a phase, and with a text that pickling keeps."""
     path = without_query(failure.url or "")
     times = "1 retry" if count == 1 else f"{count} retries"
     words = f"after {times}: Max retries exceeded with url: {path}"
+    text = str(failure.reason)
     if isinstance(failure.reason, theirs.ResponseError):
+        text = complete(text, name_request(method, failure.url))
         words += " (Caused by ResponseError)"
     return make_error(
         MaxRetryError,
-        f"{failure.reason}; {words}" if failure.reason is not None else words,
+        f"{text}; {words}" if failure.reason is not None else words,
         phase,
         pool=failure.pool,
         url=failure.url,
@@ -473,6 +487,19 @@ def from_body(exc: Exception, pool: PoolShape | None, request: str) -> Exception
         text = complete(text or repr(cause), request, f"Connection broken: {name}")
         error = make_error(ProtocolError, text, RESPONSE_STARTED, behind)
     error.__cause__ = exc
+    return error
+
+
+def undecodable(exc: theirs.DecodeError, request: str) -> DecodeError:
+    """Return urllib3's `exc` with the decoder's words first, and with the request.
+
+    Parameters:
+        request: its method and path.
+    """
+    words, *causes = exc.args
+    text = complete(str(causes[0]), request, str(words)) if causes else complete(words, request)
+    error = make_error(DecodeError, text, RESPONSE_STARTED, *causes)
+    error.__cause__ = exc.__cause__
     return error
 
 

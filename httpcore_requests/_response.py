@@ -28,6 +28,7 @@ from requests.exceptions import (
 from requests.structures import CaseInsensitiveDict
 from requests.utils import get_encoding_from_headers
 
+from ._errors import name_request, undecodable
 from ._raw import RawResponse
 from ._request import Spent, is_replayable
 
@@ -158,7 +159,8 @@ class Response(_Stock):  # type: ignore[misc]
         except urllib3.exceptions.DecodeError as exc:
             # The rest is of no use, and the caller of `session.get` has nothing to close.
             self.raw.close()
-            raise self._explain(ContentDecodingError(exc)) from exc
+            error = self._explain(ContentDecodingError(exc))
+            raise error from error.args[0]
         except urllib3.exceptions.ReadTimeoutError as exc:
             raise self._explain(ConnectionError(exc)) from exc
         except urllib3.exceptions.SSLError as exc:
@@ -185,6 +187,9 @@ class Response(_Stock):  # type: ignore[misc]
         """Add what requests leaves out of `error` when it comes while a body is read."""
         if isinstance(error, ChunkedEncodingError):
             error.partial = getattr(error.args[0], "partial", None)  # type: ignore[attr-defined]
+        if type(error.args[0]) is urllib3.exceptions.DecodeError:
+            asked = name_request(self.request.method or "", self.request.path_url)
+            error.args = (undecodable(error.args[0], asked),)
         error.request = self.request
         # Not `self`: handlers that log `error.response.text` would run into the same error.
         state = {name: getattr(self, name) for name in _Stock.__attrs__}

@@ -117,15 +117,15 @@ def after_failure(
         raise error from exc  # it was meant
     in_place = isinstance(exc, _BEFORE_THE_BODY)
     if not in_place and not is_replayable(body, body_pos):
-        raise _reported(error, pool, url, retries) from exc
+        raise _reported(error, pool, method, url, retries) from exc
     again = _asked(lambda: _count(error, exc, pool, retries, method, url))
     if isinstance(again, HTTPError):
         cause = again.reason if isinstance(again, MaxRetryError) else exc
-        raise _reported(again, pool, url, retries, error.phase) from cause
+        raise _reported(again, pool, method, url, retries, error.phase) from cause
     if not in_place and not _rewound(body, body_pos):
-        raise _reported(error, pool, url, retries) from exc
+        raise _reported(error, pool, method, url, retries) from exc
     if end is not None and time.monotonic() + again.get_backoff_time() >= end:
-        raise _reported(error, pool, url, retries) from exc
+        raise _reported(error, pool, method, url, retries) from exc
     again.sleep()
     log.warning(
         "Retrying (%r) after connection broken by '%r': %s",
@@ -200,7 +200,7 @@ def after_status(
         if not retries.raise_on_status:
             return None
         _put_away(raw)
-        raise _reported(again, pool, url, retries, RESPONSE_STARTED) from again.reason
+        raise _reported(again, pool, method, url, retries, RESPONSE_STARTED) from again.reason
     if isinstance(again, HTTPError):
         raise again
     if end is not None:
@@ -234,7 +234,7 @@ def after_redirect(
         if not retries.raise_on_redirect:
             return None
         _put_away(raw)
-        raise _reported(again, pool, url, retries, RESPONSE_STARTED) from again.reason
+        raise _reported(again, pool, method, url, retries, RESPONSE_STARTED) from again.reason
     if isinstance(again, HTTPError):
         raise again
     _put_away(raw)
@@ -290,7 +290,12 @@ def _rewound(body: Any, body_pos: Any) -> bool:
 
 
 def _reported(
-    failure: Exception, pool: PoolShape, url: str, retries: Retry, phase: str | None = None
+    failure: Exception,
+    pool: PoolShape,
+    method: str,
+    url: str,
+    retries: Retry,
+    phase: str | None = None,
 ) -> Exception:
     """Return `failure` as requests' `send` can sort it, and no word of retries if there was none.
 
@@ -303,10 +308,10 @@ def _reported(
     phase = furthest(str(phase), *past)
     if type(failure) is MaxRetryError:
         if retries.history or failure.reason is None:
-            return retried(failure, phase, len(retries.history))
-        return not_retried(failure.reason, pool, url, phase)
+            return retried(failure, method, phase, len(retries.history))
+        return not_retried(failure.reason, pool, method, url, phase)
     if isinstance(failure, _TOLD_WRAPPED):
-        return not_retried(failure, pool, url, phase)
+        return not_retried(failure, pool, method, url, phase)
     if hasattr(failure, "phase"):
         failure.phase = phase
     return failure

@@ -106,7 +106,7 @@ def test_status_forcelist(session_with: Make, serve: Serve) -> None:
 def test_no_words_of_retries_when_there_was_none(session_with: Make, serve: Serve) -> None:
     with pytest.raises(RetryError) as caught:
         session_with(Retry(total=0, status_forcelist=[503])).get(serve(failing(9)).url)
-    assert str(caught.value) == "too many 503 error responses (/, ResponseError)"
+    assert str(caught.value) == "too many 503 error responses (GET /, ResponseError)"
     keep = Retry(total=0, status_forcelist=[503], raise_on_status=False)
     assert session_with(keep).get(serve(failing(9)).url).status_code == 503
 

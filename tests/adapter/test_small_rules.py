@@ -352,7 +352,7 @@ def test_a_policy_that_raises_an_error_of_its_own() -> None:
 def test_what_is_reported_has_a_phase_if_it_can() -> None:
     without = ValueError("no phase")
     pool: Any = POOL
-    assert _retry_policy._reported(without, pool, "/", Retry(1)) is without
+    assert _retry_policy._reported(without, pool, "GET", "/", Retry(1)) is without
     assert not hasattr(without, "phase")
     failure = httpcore.ReadError("reset")
     assert _retry_policy._reported(failure, pool, "/", Retry(1), "not_sent") is failure

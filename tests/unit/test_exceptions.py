@@ -82,6 +82,7 @@ def test_public_ones_are_public_and_the_finer_ones_are_not(kind: type[Exception]
     name = kind.__name__
     if name in PRIVATE:
         assert name not in vars(httpcore)
+        assert kind.__module__ == "httpcore.exceptions"
     else:
         assert getattr(httpcore, name) is kind
         assert name in httpcore.__all__
