@@ -355,7 +355,7 @@ def test_what_is_reported_has_a_phase_if_it_can() -> None:
     assert _retry_policy._reported(without, pool, "GET", "/", Retry(1)) is without
     assert not hasattr(without, "phase")
     failure = httpcore.ReadError("reset")
-    assert _retry_policy._reported(failure, pool, "/", Retry(1), "not_sent") is failure
+    assert _retry_policy._reported(failure, pool, "GET", "/", Retry(1), "not_sent") is failure
     assert failure.phase == "not_sent"
-    retried = _retry_policy._reported(MaxRetryError(POOL, "/", None), pool, "/", Retry(1))
+    retried = _retry_policy._reported(MaxRetryError(POOL, "/", None), pool, "GET", "/", Retry(1))
     assert isinstance(retried, MaxRetryError)
