@@ -12,7 +12,7 @@ from collections.abc import Sequence
 #: The exit code of a command that could not begin: wrong settings, a port in use.
 CANNOT_BEGIN = 2
 #: What the command cannot do without, all in the extra ``gateway``.
-NEEDED = ("click", "msgspec", "tomli", "uvicorn")
+NEEDED = ("click", "msgspec", "tomli", "uvicorn", "websockets")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

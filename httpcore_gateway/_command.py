@@ -6,6 +6,7 @@ not know: what settings mean (`_settings`, `_config`).
 
 from __future__ import annotations
 
+import socket
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,7 +19,7 @@ from click.core import ParameterSource
 import httpcore
 
 from ._config import UPSTREAMS, Config, Given, Places, read_config
-from ._server import CannotListen, listen, serve, write_line
+from ._server import CannotListen, listen, listen_admin, serve, write_line
 from ._settings import SettingsError, to_upstream
 
 #: The name in front of what is said.
@@ -27,6 +28,8 @@ NAME = "httpcore_gateway"
 PREFIX = "GATEWAY"
 #: The exit code for what is wrong in settings, or keeps the gateway from listening.
 CANNOT_BEGIN = 2
+#: As shells count: 128 + SIGINT.
+INTERRUPTED = 130
 
 SHORT = """\
 Pass HTTP requests and WebSockets on to other servers.
@@ -182,6 +185,8 @@ def run_command(arguments: Sequence[str] | None) -> int:
         return _refuse(exc.format_message().rstrip("."))
     except SettingsError as exc:
         return _refuse(str(exc))
+    except click.Abort:  # Ctrl-C before the server takes signals
+        return INTERRUPTED
     return code or 0
 
 
@@ -224,9 +229,13 @@ def read_options(
 
 
 def _serve(config: Config, places: Places) -> int:
+    sockets: list[socket.socket] = []
     try:
-        sockets = listen(config.server)
+        sockets += listen(config.server)
+        admin_sockets = listen_admin(config.server)
     except CannotListen as exc:
+        for sock in sockets:
+            sock.close()
         place = places.name(exc.setting)
         if place == exc.setting:  # a default
             place = "--" + place.rpartition(".")[2]
@@ -234,21 +243,30 @@ def _serve(config: Config, places: Places) -> int:
     urls = [config.server.uds or url_of(config, sock.getsockname()) for sock in sockets]
 
     def say() -> None:
-        write_line(sys.stderr, f"{NAME}: {', '.join(urls)} serves {summarize(config)}")
+        line = f"{NAME}: {', '.join(urls)} serves {summarize(config)}"
+        if admin_sockets:
+            host, port = admin_sockets[0].getsockname()[:2]
+            line += f"; health, stats and metrics: http://{join_address(host, port)}"
+        write_line(sys.stderr, line)
 
     try:
-        serve(config, sockets, say)
+        return serve(config, sockets, admin_sockets, say)
     finally:
+        for sock in sockets:
+            sock.close()
         if config.server.uds is not None:
             Path(config.server.uds).unlink(missing_ok=True)
-    return 0
 
 
 def url_of(config: Config, address: Any) -> str:
     """Return the URL of a listening socket."""
     scheme = "http" if config.server.certificate is None else "https"
-    host = f"[{address[0]}]" if ":" in address[0] else address[0]
-    return f"{scheme}://{host}:{address[1]}"
+    return f"{scheme}://{join_address(*address[:2])}"
+
+
+def join_address(host: str, port: int) -> str:
+    """Return host and port as in a URL."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def summarize(config: Config) -> str:

@@ -50,7 +50,8 @@ class Server(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         stop_timeout: seconds that requests have to finish when the gateway is told to stop.
         certificate: a PEM file with the certificate and its chain; with it, clients speak https.
         key: a PEM file with its key, if that is not in the same file. Without a password.
-        admin: the ``host:port`` of a listener of its own for health, stats and metrics.
+        admin: the ``host:port`` of a listener of its own for health, stats and metrics. Not with
+            several workers.
     """
 
     host: Annotated[str, msgspec.Meta(min_length=1)] = "127.0.0.1"
@@ -160,6 +161,7 @@ def read_config(file: Given | None, given: Mapping[str, Given]) -> tuple[Config,
     except SettingsError as exc:
         raise places.translate(exc) from None
     check_certificate(config.server, places)
+    check_admin(config.server, places)
     return config, places
 
 
@@ -204,6 +206,28 @@ def _read_none(data: dict[str, Any]) -> None:
             for name, value in timeouts.items():
                 if value == NONE:
                     timeouts[name] = None
+
+
+def check_admin(server: Server, places: Places) -> None:
+    """Check the place of the admin's listener. Raises SettingsError."""
+    if server.admin is None:
+        return
+    try:
+        split_address(server.admin)
+    except ValueError as exc:
+        raise places.error("server.admin", str(exc)) from None
+    if server.workers > 1:
+        text = "several workers have figures of their own, and cannot share a port for them"
+        raise places.error("server.admin", text)
+
+
+def split_address(text: str) -> tuple[str, int]:
+    """Return host and port. Raises ValueError."""
+    host, _, port = text.rpartition(":")
+    host = host.removeprefix("[").removesuffix("]")
+    if not host or not port.isascii() or not port.isdigit() or int(port) > 65535:
+        raise ValueError(f"{text!r}: write HOST:PORT")
+    return host, int(port)
 
 
 def check_certificate(server: Server, places: Places) -> None:

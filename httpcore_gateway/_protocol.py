@@ -135,10 +135,15 @@ class LimitedProtocol(HttpToolsProtocol):
         self._refuse(self._refusal)
 
     def _refuse(self, problem: Problem) -> None:
-        """Answer and close the connection. While an earlier response is under way, only that: the
-        client would take the answer for a part of it."""
+        """Answer, where the client would not take that for a part of another response or for the
+        response to another request; close the connection."""
         self._stop_timer()
-        if self.cycle is None or self.cycle.response_complete:
+        cycle = self.cycle
+        if self._at == BODY:
+            answers = not cycle.response_started and not self.pipeline
+        else:
+            answers = cycle is None or cycle.response_complete
+        if answers:
             fields, body = encode_problem(problem, _ids.make())
             fields.append((b"connection", b"close"))
             lines = [b"HTTP/1.1 %d %s" % (problem.status, _phrase(problem.status))]

@@ -9,6 +9,8 @@ Sources: uvicorn.dev, "Settings" and "Deployment"; signal(7).
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import copy
 import errno
 import importlib.util
 import logging
@@ -17,16 +19,18 @@ import signal
 import socket
 import stat
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from types import FrameType
 from typing import Any, TextIO
 
 import msgspec
 import uvicorn
+from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors import Multiprocess
 
+from ._admin import Admin
 from ._app import Gateway
-from ._config import Config, Server
+from ._config import Config, Server, split_address
 
 #: The variable by which the processes of several workers are told the settings: JSON, and in no
 #: command line, which others on the machine can read.
@@ -34,41 +38,52 @@ VARIABLE = "_HTTPCORE_GATEWAY_SETTINGS"
 #: What makes the application in each of them.
 FACTORY = "httpcore_gateway._server:make_app"
 
+#: Seconds that responses of the admin's listener have to finish at the end: they are small.
+ADMIN_STOP = 2
+
 
 def make_app() -> Gateway:
     """Return the application of one worker, by the settings in the environment."""
     return Gateway(settings=msgspec.json.decode(os.environ[VARIABLE], type=Config))
 
 
-def serve(config: Config, sockets: list[socket.socket], say: Callable[[], None]) -> None:
-    """Serve until a signal ends it.
+def serve(
+    config: Config,
+    sockets: list[socket.socket],
+    admin_sockets: list[socket.socket],
+    say: Callable[[], None],
+) -> int:
+    """Serve until a signal ends it; return the exit code.
 
     Parameters:
         sockets: to accept connections on; they are closed at the end.
+        admin_sockets: those for health, stats and metrics.
         say: called when connections are accepted.
     """
-    options = UvicornConfig(config)
     if config.server.workers == 1:
-        GatewayServer(options, say).run(sockets)
-        return
+        app = Gateway(settings=config)
+        GatewayServer(UvicornConfig(config, app), app, admin_sockets, say).run(sockets)
+        return 0
+    options = UvicornConfig(config, FACTORY)
     os.environ[VARIABLE] = msgspec.json.encode(config).decode("utf-8")
     for sock in sockets:
         sock.set_inheritable(True)
     say()
-    Workers(options, sockets).run()
+    workers = Workers(options, sockets)
+    workers.run()
+    return STARTUP_FAILURE if workers.failed else 0
 
 
 class UvicornConfig(uvicorn.Config):
     """uvicorn's settings, with the two of `LimitedProtocol`. Each worker gets a copy by pickle."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, app: Gateway | Admin | str) -> None:
         server = config.server
         self.max_head = server.max_head
         self.head_timeout = server.head_timeout
-        several = server.workers > 1
         super().__init__(
-            FACTORY if several else Gateway(settings=config),
-            factory=several,
+            app,
+            factory=isinstance(app, str),
             workers=server.workers,
             interface="asgi3",
             lifespan="on",
@@ -90,6 +105,16 @@ class UvicornConfig(uvicorn.Config):
             log_config=make_log_config(),
         )
 
+    def for_admin(self, app: Admin) -> uvicorn.Config:
+        """Return the settings of a server for health, stats and metrics."""
+        config = copy.copy(self)
+        config.app = app
+        config.lifespan = "off"
+        config.limit_concurrency = None
+        config.timeout_graceful_shutdown = ADMIN_STOP
+        config.ssl_certfile = config.ssl_keyfile = None
+        return config
+
 
 def is_installed(name: str) -> bool:
     """Return whether a module could be imported."""
@@ -109,11 +134,22 @@ class GatewayServer(uvicorn.Server):
     """uvicorn's server, which ends with the second signal of any kind, and returns.
 
     Parameters:
+        app: the gateway.
+        admin_sockets: for health, stats and metrics; empty for none.
         say: called when connections are accepted.
     """
 
-    def __init__(self, config: uvicorn.Config, say: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        config: UvicornConfig,
+        app: Gateway,
+        admin_sockets: list[socket.socket],
+        say: Callable[[], None],
+    ) -> None:
         super().__init__(config)
+        self._app = app
+        self._admin = AdminServer(config.for_admin(app.admin), admin_sockets)
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._say = say
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -121,14 +157,24 @@ class GatewayServer(uvicorn.Server):
         self._loop = asyncio.get_running_loop()
         await super().startup(sockets=sockets)
         if self.started:
+            self._admin.begin()
             self._say()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Let requests finish. Health says meanwhile that the gateway stops."""
+        self._app.stopping = True
+        try:
+            await super().shutdown(sockets=sockets)
+        finally:
+            await self._admin.end()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Take a signal. uvicorn's own would raise it again at the end, so that a service that was
         stopped in order would look as if it had been killed."""
         if self.should_exit:
             self.force_exit = True
-            self._loop.call_soon_threadsafe(self._end_all)
+            if self._loop is not None:
+                self._loop.call_soon_threadsafe(self._end_all)
         self.should_exit = True
 
     def _end_all(self) -> None:
@@ -137,6 +183,36 @@ class GatewayServer(uvicorn.Server):
             task.cancel()
         for connection in list(self.server_state.connections):
             connection.transport.abort()
+
+
+class AdminServer(uvicorn.Server):
+    """A server beside another one in the same loop, which leaves signals to that.
+
+    Parameters:
+        config: uvicorn's settings.
+        sockets: to accept connections on; without any, it does nothing.
+    """
+
+    def __init__(self, config: uvicorn.Config, sockets: list[socket.socket]) -> None:
+        super().__init__(config)
+        self._sockets = sockets
+        self._serving: asyncio.Task[None] | None = None
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Generator[None, None, None]:
+        """Take no signals."""
+        yield
+
+    def begin(self) -> None:
+        """Begin to serve in the running loop."""
+        if self._sockets:
+            self._serving = asyncio.ensure_future(self.serve(self._sockets))
+
+    async def end(self) -> None:
+        """Stop, and let responses finish that are under way."""
+        self.should_exit = True
+        if self._serving is not None:
+            await self._serving
 
 
 class Workers(Multiprocess):
@@ -151,6 +227,17 @@ class Workers(Multiprocess):
         self._stops = 0
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, self._take_stop)
+
+    @property
+    def failed(self) -> bool:
+        """Whether it ended because a process could not start."""
+        return any(worker.exitcode == STARTUP_FAILURE for worker in self.processes)
+
+    def terminate_all(self) -> None:
+        """Tell all processes to stop, and refuse new connections."""
+        super().terminate_all()
+        for sock in self.sockets:
+            sock.close()
 
     def _take_stop(self, number: int, frame: FrameType | None) -> None:
         self._stops += 1
@@ -201,6 +288,17 @@ def listen(server: Server) -> list[socket.socket]:
             "server.host" if unknown else "server.port", where + os.strerror(exc.errno or 0)
         ) from None
     return sockets
+
+
+def listen_admin(server: Server) -> list[socket.socket]:
+    """Return the sockets of the admin's listener; empty without one. Raises CannotListen."""
+    if server.admin is None:
+        return []
+    host, port = split_address(server.admin)
+    try:
+        return listen(Server(host=host, port=port))
+    except CannotListen as exc:
+        raise CannotListen("server.admin", str(exc)) from None
 
 
 def _listen_at(family: int, address: tuple[Any, ...], backlog: int) -> socket.socket:
