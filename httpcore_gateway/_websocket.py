@@ -376,7 +376,7 @@ class WebSocket(Passage):
         except asyncio.CancelledError:
             await end_tasks(down, up)
             restart = Close(RESTART, "the gateway stops")
-            await self._finish(Ending(restart, restart), CLOSE_WAIT)
+            await self._finish(Ending(restart, restart), stops=True)
             raise
         except Exception:
             await end_tasks(down, up)
@@ -466,8 +466,8 @@ class WebSocket(Passage):
 
     # The end
 
-    async def _finish(self, ending: Ending, wait: float = CLIENT_CLOSE_WAIT) -> None:
-        """Tell both sides."""
+    async def _finish(self, ending: Ending, stops: bool = False) -> None:
+        """Tell both sides; in a hurry where the server `stops`."""
         if ending.failure:
             self.record.fail(BROKEN_RESPONSE, ending.failure)
         self.record.client_left = ending.client is None and (
@@ -476,7 +476,8 @@ class WebSocket(Passage):
         if self._pongs is not None:
             await end_tasks(self._pongs)
         await asyncio.gather(
-            self._close_client(ending.client, wait), self._close_upstream(ending.upstream)
+            self._close_client(ending.client, CLOSE_WAIT if stops else CLIENT_CLOSE_WAIT),
+            self._close_upstream(ending.upstream),
         )
 
     async def _close_client(self, close: Close | None, wait: float) -> None:

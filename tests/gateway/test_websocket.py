@@ -139,58 +139,65 @@ def test_fragments_are_joined(gateways: Gateways, serve: Serve) -> None:
     assert gateways.record().failure == ""
 
 
+#: More messages of a MIB than the kernel, which may hold 36 MiB for one connection (`tcp_rmem`,
+#: `tcp_wmem`), and two libraries keep between two programs.
+COUNT = 128
+
+
 def test_a_slow_upstream_slows_the_client(gateways: Gateways, upstream: StartUpstream) -> None:
     read_on = threading.Event()
 
-    def until_end(connection: ServerConnection) -> None:
+    def handler(connection: ServerConnection) -> None:
+        connection.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
         read_on.wait(PATIENCE)
         total = 0
         while (message := connection.recv()) != "end":
             total += len(message)
         connection.send(str(total))
 
-    port = gateways(upstream(until_end).url)
+    port = gateways(upstream(handler, max_queue=1).url)
     with connect(port) as client:
-        client.socket.settimeout(PATIENCE)
         sent = threading.Semaphore(0)
-        count = 64
 
         def send() -> None:
-            for _ in range(count):
+            for _ in range(COUNT):
                 client.send(bytes(MIB))
                 sent.release()
             client.send("end")
 
         sender = threading.Thread(target=send)
         sender.start()
-        # What goes until then is in the buffers of three sockets and two libraries.
-        passed = 0
-        while sent.acquire(timeout=0.5):
-            passed += 1
-        assert passed < count, "the gateway takes all of it"
+        passed = count_until_pause(sent)
         read_on.set()
-        assert client.recv(timeout=PATIENCE) == str(count * MIB)
+        assert client.recv(timeout=PATIENCE) == str(COUNT * MIB)
         sender.join(PATIENCE)
-    assert gateways.record().received == count * MIB + 3
+    assert passed < COUNT, "the gateway takes all of it"
+    assert gateways.record().received == COUNT * MIB + 3
 
 
 def test_a_slow_client_slows_the_upstream(gateways: Gateways, upstream: StartUpstream) -> None:
     sent = threading.Semaphore(0)
-    count = 64
 
     def handler(connection: ServerConnection) -> None:
-        for _ in range(count):
+        for _ in range(COUNT):
             connection.send(bytes(MIB))
             sent.release()
 
     port = gateways(upstream(handler).url)
     with connect(port, max_queue=1) as client:
-        passed = 0
-        while sent.acquire(timeout=0.5):
-            passed += 1
-        assert passed < count, "the gateway takes all of it"
-        assert sum(len(client.recv(timeout=PATIENCE)) for _ in range(count)) == count * MIB
-    assert gateways.record().sent == count * MIB
+        client.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
+        passed = count_until_pause(sent)
+        assert sum(len(client.recv(timeout=PATIENCE)) for _ in range(COUNT)) == COUNT * MIB
+    assert passed < COUNT, "the gateway takes all of it"
+    assert gateways.record().sent == COUNT * MIB
+
+
+def count_until_pause(done: threading.Semaphore) -> int:
+    """Return how often `done` is released before half a second passes without that."""
+    count = 0
+    while done.acquire(timeout=0.5):
+        count += 1
+    return count
 
 
 def test_pings_are_answered_while_the_upstream_takes_nothing(
@@ -498,6 +505,7 @@ def test_a_host_that_is_sent_as_the_upstreams(gateways: Gateways, upstream: Star
     server = upstream()
     port = gateways(server.url, host_header="upstream")
     with connect(port):
+        until(lambda: server.connections)
         [connection] = server.connections
         assert connection.request is not None
         assert connection.request.headers["Host"] == f"127.0.0.1:{server.port}"
