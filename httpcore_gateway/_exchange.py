@@ -380,7 +380,7 @@ class Exchange(Passage):
         fields, body = encode_problem(problem, self.record.request_id)
         if self._client is None:
             self._client = self._unread_client()
-        if problem.closes and self._is_http1:
+        if problem.closes:
             self._client.asks = True
         await self._start(
             {"type": "http.response.start", "status": problem.status, "headers": fields}

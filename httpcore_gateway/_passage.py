@@ -50,6 +50,15 @@ logger = logging.getLogger("httpcore_gateway")
 
 #: What an upstream can do wrong.
 FAILURES = (httpcore.NetworkError, httpcore.TimeoutException, httpcore.RemoteProtocolError)
+#: Versions of HTTP by their names in scopes. granian calls 1.0 by its first number alone; and
+#: servers that take other ones from the request line frame them as they frame 1.1.
+VERSIONS = {
+    **{f"1.{minor}": "1.1" for minor in range(1, 10)},
+    "1.0": "1.0",
+    "1": "1.0",
+    "2": "2",
+    "3": "3",
+}
 #: What a client is told whose request the core refuses to send.
 NOT_HTTP = "the request cannot be passed on: it is no valid HTTP"
 #: The scheme of a scope as HTTP has it: a WebSocket begins with a request of HTTP.
@@ -85,8 +94,7 @@ class Passage:
         self._member: Member | None = None
         self._probing = False
         self._target = b""
-        #: Of HTTP; granian calls 1.0 by its first number alone.
-        self._version: str = "1.0" if scope["http_version"] == "1" else scope["http_version"]
+        self._version = VERSIONS.get(scope["http_version"], "")
         self.record = Record(scope, gateway.ids.make(), self._loop.time())
 
     def _make_request(self, target: Target) -> tuple[httpcore.Request, Any]:
@@ -112,6 +120,8 @@ class Passage:
             given = received.forwarded.get(b"x-request-id", b"")
             if accepts_id(given):
                 record.request_id = given.decode("ascii")
+        if not hop.version:
+            raise BadRequest(505, "this version of HTTP is not spoken here")
         path, mount = path_of(scope)
         if not path.startswith(b"/") or scope.get("method") == "CONNECT":
             path = self._read_odd_target(path)
@@ -154,7 +164,7 @@ class Passage:
     @property
     def _is_http1(self) -> bool:
         """Whether the client's connection carries one request at a time."""
-        return self._version[0] == "1"
+        return self._version not in ("2", "3")
 
     async def _forward(self) -> httpcore.Response | Problem:
         """Send the request to an upstream, and to another one where that is safe after a failure.
