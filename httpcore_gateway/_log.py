@@ -1,7 +1,8 @@
 """The access log: one line for each request.
 
-Owns: what stands in a line, as text and as JSON, and that nothing a client sends makes two of one.
-Must not know: where lines go; that is up to the logger ``httpcore_gateway.access``.
+Owns: what stands in a line, as text and as JSON, and that nothing a client sends makes two of one;
+a handler that writes them. Must not know: where lines go; that is up to the logger
+``httpcore_gateway.access``.
 
 A line is made by hand, and given to the logger as a whole: for a small request the search for the
 calling function, which `logging` does for each call, costs as much as all the rest.
@@ -14,12 +15,13 @@ Sources: the access logs of nginx (log_format combined) and Caddy; RFC 8259 (JSO
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import re
 import time
 from collections.abc import Callable
 from json.encoder import encode_basestring_ascii
-from typing import Any
+from typing import Any, TextIO
 from urllib.parse import quote
 
 from httpcore.redact import redact_url
@@ -42,16 +44,16 @@ class AccessLog:
     Parameters:
         form: ``"text"`` or ``"json"``.
 
-    A text has, in this order: the client's address; method, path and version in quotes; the
-    status; the bytes of the response's body; the milliseconds; the upstream; how many were tried;
-    the request's id; where something went wrong, ``failure="..."``; ``client=left`` for one that
-    did not wait for the end. ``-`` stands for what there is not; in place of a method WebSockets
-    have ``websocket``. The time is up to the formatter of the logger::
+    A text has, in this order: the time of the end; the client's address; method, path and version
+    in quotes; the status; the bytes of the response's body; the milliseconds; the upstream; how
+    many were tried; the request's id; where something went wrong, ``failure="..."``;
+    ``client=left`` for one that did not wait for the end. ``-`` stands for what there is not; in
+    place of a method WebSockets have ``websocket``::
 
-        192.0.2.1 "GET /a?b=[secure] HTTP/1.1" 200 1234 5.7ms upstream=http://127.0.0.1:8001
-        attempts=1 id=8f4e...
+        2026-11-30T22:13:02.417Z 192.0.2.1 "GET /a?b=[secure] HTTP/1.1" 200 1234 5.7ms
+        upstream=http://127.0.0.1:8001 attempts=1 id=8f4e...
 
-    (in one line). Each JSON object has these keys: ``time`` (of the end), ``type`` (``http`` or
+    (in one line). Each JSON object has these keys: ``time``, ``type`` (``http`` or
     ``websocket``), ``client``, ``method``, ``path``, ``version``, ``status``, ``received`` and
     ``sent`` (bytes of the bodies), ``milliseconds``, ``route`` (its place in the settings),
     ``upstream``, ``attempts``, ``request_id``, ``failure`` (a text), ``kind`` (of the failure)
@@ -70,13 +72,56 @@ class AccessLog:
             logger.handle(entry)
 
 
+class LineHandler(logging.Handler):
+    """A handler of `logging` that writes lines as they are, without a formatter.
+
+    Those of one round of the event loop are written at once: the system call costs as much as all
+    the rest of a line.
+
+    Parameters:
+        stream: to write to.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        super().__init__()
+        self._stream = stream
+        self._lines: list[str] = []
+        self._loop: asyncio.AbstractEventLoop | None = None  # that will flush
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write the line at the end of this round; at once where no event loop runs."""
+        self._lines.append(record.getMessage())
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            self.flush()
+        else:
+            if loop is not self._loop:
+                self._loop = loop
+                loop.call_soon(self.flush)
+
+    def flush(self) -> None:
+        """Write what is there."""
+        self.acquire()
+        try:
+            lines, self._lines, self._loop = self._lines, [], None
+            if lines:
+                self._stream.write("\n".join(lines) + "\n")
+                self._stream.flush()
+        except Exception:  # as StreamHandler does it: a program goes on without its log
+            self.handleError(logging.makeLogRecord({"msg": lines[-1]}))
+        finally:
+            self.release()
+
+
 def text_line(record: Record) -> str:
     """Return the line for people."""
     scope = record.scope
     client = scope.get("client")
     member = record.member
     line = (
-        f'{_word(client[0]) if client else NONE} "{_quoted(scope.get("method") or scope["type"])}'
+        f"{_now()} {_word(client[0]) if client else NONE}"
+        f' "{_quoted(scope.get("method") or scope["type"])}'
         f' {_word(shown_path(scope))} HTTP/{_word(scope.get("http_version", NONE))}"'
         f" {record.status or NONE} {record.sent} {(record.ended - record.began) * 1000:.1f}ms"
         f" upstream={NONE if member is None else _word(member.server.settings.url)}"

@@ -186,7 +186,7 @@ def test_text_lines(kept: Kept, server: LocalServer, serve_gateway: gateways.Ser
     ask(served.port, '/a"%20b%0a', "HEAD")
     ask(served.port, "/-/health")  # not logged
     until(lambda: len(kept.lines) == 2)
-    front, back = r"127\.0\.0\.1 ", rf" [\d.]+ms upstream={server.url} attempts=1 id=[0-9a-f]+"
+    front, back = r"\S+Z 127\.0\.0\.1 ", rf" [\d.]+ms upstream={server.url} attempts=1 id=[0-9a-f]+"
     first = r'"GET /bytes/10\?token=\[secure\]&\[secure\] HTTP/1\.1" 200 10'
     assert re.fullmatch(front + first + back, kept.lines[0]), kept.lines
     second = r'"HEAD /a\\"%20b%0a HTTP/1\.1" 404 0'

@@ -6,6 +6,8 @@ servers.
 
 from __future__ import annotations
 
+import asyncio
+import io
 import json
 import logging
 import re
@@ -46,9 +48,10 @@ KEYS = [
     "client_left",
 ]
 
+TIME = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z"
 QUOTED = r'"((?:[^"\\]|\\.)*)"'
 TEXT = re.compile(
-    rf"(\S+) {QUOTED} (\d+|-) (\d+) ([\d.]+)ms upstream=(\S+) attempts=(\d+) id=(\S+)"
+    rf"{TIME} (\S+) {QUOTED} (\d+|-) (\d+) ([\d.]+)ms upstream=(\S+) attempts=(\d+) id=(\S+)"
     rf"(?: failure={QUOTED})?( client=left)?"
 )
 
@@ -72,8 +75,15 @@ def make_record(**given: Any) -> Record:
     return record
 
 
+def show(record: Record) -> str:
+    """Return the text of a record without its time."""
+    time, _, rest = log.text_line(record).partition(" ")
+    assert re.fullmatch(TIME, time)
+    return rest
+
+
 def test_a_text() -> None:
-    assert log.text_line(make_record()) == (
+    assert show(make_record()) == (
         '192.0.2.1 "GET /a HTTP/1.1" 200 5 12.3ms upstream=http://127.0.0.1:8001 attempts=1 id=id-1'
     )
 
@@ -82,7 +92,7 @@ def test_a_text_of_a_failure() -> None:
     record = make_record(
         client=None, member=None, status=0, failure='no "a"', kind="other", client_left=True
     )
-    assert log.text_line(record) == (
+    assert show(record) == (
         '- "GET /a HTTP/1.1" - 5 12.3ms upstream=- attempts=1 id=id-1'
         ' failure="no \\"a\\"" client=left'
     )
@@ -92,7 +102,7 @@ def test_json() -> None:
     record = make_record(received=7)
     found = json.loads(log.json_line(record))
     assert list(found) == KEYS
-    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", found.pop("time"))
+    assert re.fullmatch(TIME, found.pop("time"))
     assert found == {
         "type": "http",
         "client": "192.0.2.1",
@@ -240,7 +250,8 @@ def test_the_logger_decides(kept: Kept) -> None:
     access = log.AccessLog("text")
     access.write(make_record(raw_path=b"/%s%d"))
     [line] = kept.lines
-    assert line.startswith('INFO httpcore_gateway.access 192.0.2.1 "GET /%s%d HTTP/1.1" 200')
+    assert line.startswith("INFO httpcore_gateway.access ")
+    assert ' 192.0.2.1 "GET /%s%d HTTP/1.1" 200' in line
     log.AccessLog("json").write(make_record())
     assert json.loads(kept.lines[-1].split(" ", 2)[2])["path"] == "/a"
 
@@ -249,3 +260,77 @@ def test_no_line_is_made_for_nobody(kept: Kept) -> None:
     log.logger.setLevel(logging.WARNING)
     log.AccessLog("text").write(make_record(scope=None))  # of which none could be made
     assert kept.lines == []
+
+
+# --- the handler ---
+
+
+class Stream(io.StringIO):
+    """Counts how often it is flushed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.flushed = 0
+
+    def flush(self) -> None:
+        self.flushed += 1
+
+
+def handle(handler: log.LineHandler, text: str) -> None:
+    handler.handle(logging.LogRecord("a", logging.INFO, "", 0, text, (), None))
+
+
+def test_lines_of_one_round_are_written_at_once() -> None:
+    stream = Stream()
+    handler = log.LineHandler(stream)
+
+    async def run() -> None:
+        handle(handler, "one")
+        handle(handler, "two %s")
+        assert stream.getvalue() == ""
+        await asyncio.sleep(0)
+        assert (stream.getvalue(), stream.flushed) == ("one\ntwo %s\n", 1)
+        handle(handler, "three")
+        await asyncio.sleep(0)
+        assert (stream.getvalue(), stream.flushed) == ("one\ntwo %s\nthree\n", 2)
+
+    asyncio.run(run())
+
+
+def test_lines_outside_of_a_loop_are_written_at_once() -> None:
+    stream = Stream()
+    handler = log.LineHandler(stream)
+    handle(handler, "one")
+    assert (stream.getvalue(), stream.flushed) == ("one\n", 1)
+    handler.flush()  # as at the end of the program
+    assert stream.flushed == 1
+
+
+def test_lines_of_a_loop_that_has_ended() -> None:
+    """They come with the next ones."""
+    stream = Stream()
+    handler = log.LineHandler(stream)
+    loop = asyncio.new_event_loop()
+    loop.call_soon(handle, handler, "one")
+    loop.call_soon(loop.stop)
+    loop.run_forever()
+    loop.close()
+    assert stream.getvalue() == ""
+
+    async def run() -> None:
+        handle(handler, "two")
+        await asyncio.sleep(0)
+
+    asyncio.run(run())
+    assert stream.getvalue() == "one\ntwo\n"
+
+
+def test_a_stream_that_fails(capsys: pytest.CaptureFixture[str]) -> None:
+    """Is reported as by logging's own handlers, and the program goes on."""
+    stream = Stream()
+    handler = log.LineHandler(stream)
+    stream.close()
+    handle(handler, "one")
+    assert "Message: 'one'" in capsys.readouterr().err
+    handle(handler, "two")
+    assert "Message: 'two'" in capsys.readouterr().err
