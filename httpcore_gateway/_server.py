@@ -369,7 +369,6 @@ def make_log_config() -> dict[str, Any]:
         "filters": {"purpose": {"()": "httpcore_gateway._server.NotOurs"}},
         "formatters": {
             "problem": {"format": "%(asctime)s %(levelname)s %(message)s"},
-            "bare": {"format": "%(message)s"},
         },
         "handlers": {
             "problems": {
@@ -378,11 +377,7 @@ def make_log_config() -> dict[str, Any]:
                 "filters": ["purpose"],
                 "stream": "ext://sys.stderr",
             },
-            "access": {
-                "class": "logging.StreamHandler",
-                "formatter": "bare",
-                "stream": "ext://sys.stdout",
-            },
+            "access": {"()": "httpcore_gateway._log.LineHandler", "stream": "ext://sys.stdout"},
         },
         "loggers": {
             "uvicorn": {"handlers": ["problems"], "level": "WARNING", "propagate": False},
