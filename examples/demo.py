@@ -1,176 +1,225 @@
-"""The main job, shown: real requests through `requests`, on our transport.
+"""What it is good for, shown: the comparison with requests on urllib3, and five things more.
 
-    python examples/demo.py            against a server of its own, plain and TLS
-    python examples/demo.py URL...     against those URLs
+    python examples/demo.py            against servers of its own, plain and TLS
+    python examples/demo.py URL...     the comparison against those URLs
 
-Prints status, headers, protocol and new-or-reused connection of each answer, the pool afterwards,
-and the time per request beside the adapter that requests comes with. Ends with status 1 when a
-request failed. Needs the `dev` extra (the local server's certificates come from trustme).
+Ends with status 1 when something did not go as it says. Needs requests and nothing else; the
+certificate of the server is in demo_certificate.pem, which nobody should trust.
 
-Owns: what the demo asks for and how it is printed. Must not know: anything but public names.
+Owns: what is shown, and how it is printed. Must not know: anything but public names.
 """
 
 from __future__ import annotations
 
 import contextlib
 import json
+import ssl
 import statistics
 import subprocess
 import sys
-import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import requests
 
 import httpcore
 import httpcore_requests
 
+CERTIFICATE = str(Path(__file__).with_name("demo_certificate.pem"))
 # Seconds to connect and to wait for the next bytes: patient for a human in front of a terminal.
 TIMEOUT = (5.0, 20.0)
-# Bytes of a body that are read before the demo has seen enough (an endless stream is a fine URL).
-ENOUGH = 8 * 1024 * 1024
-# Times each adapter is measured, in turn. For real URLs few, out of politeness.
-LOCAL_ROUNDS, LOCAL_BATCH = 15, 40
+# Times each session is measured, in turn. For real URLs few, out of politeness.
+LOCAL_ROUNDS, LOCAL_BATCH = 11, 100
 REMOTE_ROUNDS, REMOTE_BATCH = 5, 1
-
-PROTOCOLS = {10: "HTTP/1.0", 11: "HTTP/1.1", 20: "HTTP/2"}
-
-
-# --- one request, printed ---
+# Seconds that the endless answers of the server are given, and seconds between two of its bytes.
+LIMIT, DRIP = 0.5, 0.1
 
 
-def read(response: requests.Response) -> tuple[int, bool]:
-    """Read the body. Returns its length and whether that was all of it."""
-    length = 0
-    for piece in response.iter_content(64 * 1024):
-        length += len(piece)
-        if length >= ENOUGH:
-            return length, False
-    return length, True
+def say(number: int, title: str, text: str) -> None:
+    print(f"{number}. {title}\n   {text}")
 
 
-def describe(response: requests.Response) -> str:
-    raw: Any = response.raw
-    protocol = PROTOCOLS.get(raw.version, f"version {raw.version}")
-    connection = "reused connection" if raw.reused else "new connection"
-    return f"{response.status_code} {response.reason}, {protocol}, {connection}"
-
-
-def show(session: requests.Session, method: str, url: str, **options: Any) -> bool:
-    """Send one request and print what came. Returns whether it went well."""
-    print(f"\n{method} {url}")
-    begun = time.perf_counter()
-    try:
-        with session.request(method, url, timeout=TIMEOUT, stream=True, **options) as response:
-            length, whole = read(response)
-            taken = time.perf_counter() - begun
-    except Exception as exc:  # any failure of a URL somebody typed is one readable line
-        print(f"  failed: {type(exc).__name__}: {exc}")
-        return False
-    for step in response.history:
-        print(f"  {describe(step)}, to {step.headers.get('Location')}")
-    size = f"{length:,} bytes" if whole else f"the first {length:,} bytes"
-    print(f"  {describe(response)}, {size} in {taken * 1000:.1f} ms")
-    for name, value in response.headers.items():
-        print(f"    {name}: {value if len(value) <= 100 else value[:97] + '...'}")
-    return True
-
-
-def show_pool(adapter: httpcore_requests.HTTPAdapter) -> None:
-    print("\nThe pool now")
-    print(f"  {adapter.pool!r}")
-    for connection in adapter.pool.connections:
-        print(f"    {connection!r}")
-    print(f"  {adapter.pool.stats()}")
-
-
-# --- the time beside the stock adapter ---
-
-
-@contextlib.contextmanager
-def open_session(adapter: requests.adapters.HTTPAdapter, verify: Any) -> Iterator[requests.Session]:
-    with requests.Session() as session:
-        session.mount("https://", adapter)
-        session.mount("http://", adapter)
-        session.verify = verify
-        # A certificate of our own making means our own server: keep the machine's proxies out.
-        session.trust_env = verify is True
-        yield session
+# --- the comparison ---
 
 
 def measure(session: requests.Session, url: str, batch: int) -> tuple[float, float]:
-    """Wall and CPU seconds of this process per request."""
+    """Return wall and CPU seconds of this process for one request."""
     wall, cpu = time.perf_counter(), time.process_time()
     for _ in range(batch):
         _ = session.get(url, timeout=TIMEOUT).content
     return (time.perf_counter() - wall) / batch, (time.process_time() - cpu) / batch
 
 
-def compare(urls: dict[str, str], verify: Any, rounds: int, batch: int) -> None:
-    """Print, for each URL, the median time per request with each adapter."""
-    print(f"\nTime per Session.get, medians of {rounds} rounds in turn, {batch} requests each")
-    print(f"  {'':22}{'wall ms':>27}{'CPU ms':>27}")
-    columns = f"{'ours':>9}{'stock':>9}{'ratio':>9}"
-    print(f"  {'':22}{columns}{columns}")
-    with (
-        open_session(httpcore_requests.HTTPAdapter(), verify) as ours,
-        open_session(requests.adapters.HTTPAdapter(), verify) as stock,
-    ):
+def compare(urls: dict[str, str], verify: bool | str, rounds: int, batch: int) -> bool:
+    """Print, for each URL, how much less a request costs; return whether all of them answered."""
+    print("One Session.get, ours beside requests on urllib3 (medians, in turn):")
+    good = True
+    with httpcore_requests.Session() as ours, requests.Session() as stock:
+        for session in (ours, stock):
+            session.verify = verify
+            # A certificate of our own making means our own server: keep the machine's proxies out.
+            session.trust_env = verify is True
         for name, url in urls.items():
-            compare_one(name, url, (ours, stock), rounds, batch)
+            try:
+                figures = take_turns((ours, stock), url, rounds, batch)
+            except requests.RequestException as exc:
+                print(f"   {name}: failed: {type(exc).__name__}: {exc}")
+                good = False
+                continue
+            (our_wall, our_cpu), (wall, cpu) = figures
+            cost = f"{our_cpu * 1000:.2f} ms, theirs {cpu * 1000:.2f} ms"
+            print(f"   {name}:\n      {times(cpu, our_cpu, 'CPU')} ({cost})")
+            spent = f"{our_wall * 1000:.2f} ms, theirs {wall * 1000:.2f} ms"
+            print(f"      {times(wall, our_wall, 'time')} ({spent})")
+    return good
 
 
-def compare_one(
-    name: str, url: str, sessions: tuple[requests.Session, ...], rounds: int, batch: int
-) -> None:
+def take_turns(
+    sessions: tuple[requests.Session, ...], url: str, rounds: int, batch: int
+) -> list[tuple[float, float]]:
+    """Return the medians of wall and CPU seconds for each session."""
+    for session in sessions:  # connect first: the rounds measure warm requests
+        measure(session, url, 1)
+    figures: list[list[tuple[float, float]]] = [[] for _ in sessions]
+    for turn in range(rounds):
+        # Who goes first changes each round, so that neither always finds the warmer server.
+        for at in (0, 1) if turn % 2 else (1, 0):
+            figures[at].append(measure(sessions[at], url, batch))
+    return [
+        (statistics.median(wall for wall, _ in each), statistics.median(cpu for _, cpu in each))
+        for each in figures
+    ]
+
+
+def times(theirs: float, ours: float, what: str) -> str:
+    if not ours or not theirs:
+        return f"no {what} to be seen"
+    ratio = theirs / ours
+    return f"{ratio:.1f} x less {what}" if ratio >= 1 else f"{1 / ratio:.1f} x more {what}"
+
+
+# --- five things that requests on urllib3 cannot do ---
+
+
+def total_deadline(url: str) -> str:
+    timeout = httpcore_requests.Timeout(total=LIMIT)
+    begun = time.perf_counter()
     try:
-        for session in sessions:  # connect first: the rounds measure warm requests
-            measure(session, url, 1)
-        figures: list[list[tuple[float, float]]] = [[] for _ in sessions]
-        for turn in range(rounds):
-            # Who goes first changes each round, so that neither always finds the warmer server.
-            for at in (0, 1) if turn % 2 else (1, 0):
-                figures[at].append(measure(sessions[at], url, batch))
-    except requests.RequestException as exc:
-        print(f"  {name:22}  failed: {type(exc).__name__}: {exc}")
-        return
-    line = f"  {name:22}"
-    for kind in (0, 1):
-        ours, stock = (statistics.median(f[kind] for f in figure) for figure in figures)
-        ratio = f"{ours / stock:9.2f}" if stock else f"{'-':>9}"
-        line += f"{ours * 1000:9.3f}{stock * 1000:9.3f}{ratio}"
-    print(line)
+        with httpcore_requests.Session() as session:
+            session.get(f"{url}/drip/1000?delay={DRIP}", timeout=timeout)
+    except requests.RequestException as exc:  # which one depends on what it waited for
+        if f"total of {LIMIT} s" not in str(exc):
+            raise
+        taken = time.perf_counter() - begun
+        return (
+            f"Timeout(total={LIMIT}) ended an answer of a byte every {DRIP} s after {taken:.2f} s."
+        )
+    raise AssertionError("the answer that drips was read to its end")
 
 
-# --- against a server of our own ---
+def cancel(url: str) -> str:
+    token = httpcore.CancelToken()
+    timer = threading.Timer(0.2, token.cancel)
+    timer.start()
+    begun = time.perf_counter()
+    try:
+        with httpcore_requests.Session() as session:
+            session.get(url + "/hang", timeout=httpcore_requests.Timeout(cancel=token))
+    except requests.ConnectionError:
+        taken = time.perf_counter() - begun
+        return f"token.cancel() in another thread ended a request that hung after {taken:.2f} s."
+    finally:
+        timer.join()
+    raise AssertionError("the server that hangs has answered")
+
+
+def phase_of_a_failure(url: str) -> str:
+    phases = []
+    with httpcore_requests.Session() as session:
+        for target in ("http://127.0.0.1:1/", url + "/drop"):
+            try:
+                session.post(target, data=b"order", timeout=TIMEOUT)
+            except requests.ConnectionError as exc:
+                phases.append(httpcore_requests.phase(exc))
+    if phases != ["not_sent", "maybe_processed"]:
+        raise AssertionError(f"the phases were {phases}")
+    return "phase(error): 'not_sent' where nobody listens, 'maybe_processed' where it was taken."
+
+
+def http2_with_threads(url: str) -> str:
+    with httpcore_requests.Session() as session, ThreadPoolExecutor(8) as threads:
+        adapter = httpcore_requests.HTTPAdapter(http2=True)
+        session.mount("https://", adapter)
+        session.verify, session.trust_env = CERTIFICATE, False
+        answers = list(threads.map(lambda _: session.get(url, timeout=TIMEOUT), range(200)))
+        versions = {answer.raw.version for answer in answers}
+        count = len(adapter.pool.connections)
+    if versions != {20} or count != 1:
+        raise AssertionError(f"HTTP versions {versions} on {count} connections")
+    return f"{len(answers)} requests of 8 threads went over {count} connection, with HTTP/2."
+
+
+def pool_that_explains_itself(url: str) -> str:
+    with httpcore.ConnectionPool(max_connections=1) as pool:
+        with pool.stream("GET", url + "/drip/1000"):
+            try:
+                pool.request("GET", url + "/", extensions={"timeout": {"pool": 0.2}})
+            except httpcore.PoolTimeout as exc:
+                return str(exc)
+    raise AssertionError("a second connection was opened beside the only one")
+
+
+FIVE: list[tuple[str, str, Callable[[str], str]]] = [
+    ("One deadline for everything", "http", total_deadline),
+    ("Cancel, from any thread", "http", cancel),
+    ("How far a failed request got", "http", phase_of_a_failure),
+    ("HTTP/2, one connection for all threads", "http2", http2_with_threads),
+    ("A pool that explains itself", "http", pool_that_explains_itself),
+]
+
+
+def show_five(where: dict[str, str]) -> bool:
+    print("\nFive things that requests on urllib3 cannot do:")
+    good = True
+    for number, (title, server, show) in enumerate(FIVE, 1):
+        try:
+            say(number, title, show(where[server]))
+        except Exception as exc:  # whatever it is: the others are shown all the same
+            say(number, title, f"FAILED: {type(exc).__name__}: {exc}")
+            good = False
+    return good
+
+
+# --- servers of our own ---
 
 
 def serve() -> None:
-    """The server's process: says on stdout where it listens, and ends when stdin does."""
+    """Run the servers: say on stdout where they listen, and end when stdin does."""
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-    import trustme
-
+    from tests.support.http2 import FrameServer, Link
     from tests.support.servers import LocalServer
-    from tests.support.tls import server_context
 
-    ca = trustme.CA()
+    contexts = {}
+    for protocol in ("http/1.1", "h2"):
+        contexts[protocol] = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        contexts[protocol].load_cert_chain(CERTIFICATE)
+        contexts[protocol].set_alpn_protocols([protocol])
     with (
-        tempfile.TemporaryDirectory() as folder,
         LocalServer(record=False) as plain,
-        LocalServer(record=False, tls=server_context(ca)) as secure,
+        LocalServer(record=False, tls=contexts["http/1.1"]) as secure,
+        FrameServer(Link.serve, tls=contexts["h2"]) as http2,
     ):
-        bundle = str(Path(folder) / "ca.pem")
-        ca.cert_pem.write_to_path(bundle)
-        print(json.dumps({"http": plain.url, "https": secure.url, "ca": bundle}), flush=True)
+        urls = {"http": plain.url, "https": secure.url, "http2": http2.url}
+        print(json.dumps(urls), flush=True)
         with contextlib.suppress(KeyboardInterrupt):
             sys.stdin.read()
 
 
 @contextlib.contextmanager
-def local_server() -> Iterator[dict[str, str]]:
+def local_servers() -> Iterator[dict[str, str]]:
     """Run `serve` in a process of its own, for as long as the block lasts."""
     command = [sys.executable, __file__, "--serve"]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
@@ -178,7 +227,7 @@ def local_server() -> Iterator[dict[str, str]]:
         assert process.stdout is not None
         line = process.stdout.readline()
         if not line:
-            raise SystemExit("the local server did not start; its error stands above")
+            raise SystemExit("the local servers did not start; the error stands above")
         try:
             yield json.loads(line)
         finally:
@@ -186,69 +235,15 @@ def local_server() -> Iterator[dict[str, str]]:
                 process.stdin.close()
 
 
-def local_requests(http: str, https: str) -> list[tuple[str, str, dict[str, Any]]]:
-    return [
-        ("GET", http + "/", {}),
-        ("GET", http + "/bytes/1000", {}),
-        ("POST", http + "/echo", {"json": {"a": 1}}),
-        ("GET", http + "/gzip/100000", {}),
-        ("GET", http + "/chunked/1000000", {}),
-        ("PUT", http + "/upload", {"data": (b"x" * 50_000 for _ in range(20))}),
-        ("GET", http + "/redirect/2", {}),
-        ("GET", http + "/cookies/set?flavour=oat", {}),
-        ("GET", http + "/cookies", {}),
-        ("HEAD", http + "/bytes/1000", {}),
-        ("GET", https + "/", {}),
-        ("GET", https + "/redirect-to?url=" + http + "/echo", {}),
-        ("GET", https + "/bytes/1000000", {}),
-    ]
-
-
 def demo_local() -> bool:
-    with local_server() as where:
-        print(f"A server of our own: {where['http']} and {where['https']}")
-        adapter = httpcore_requests.HTTPAdapter()
-        with open_session(adapter, where["ca"]) as session:
-            asked = local_requests(where["http"], where["https"])
-            results = [show(session, method, url, **options) for method, url, options in asked]
-            print("\nAnd one that must fail, with a text that says why")
-            show(session, "GET", refused_url())
-            show_pool(adapter)
+    with local_servers() as where:
         urls = {
-            "small GET": where["http"] + "/",
-            "small GET, TLS": where["https"] + "/",
+            "small answer": where["http"] + "/",
+            "small answer, TLS": where["https"] + "/",
             "1 MB": where["http"] + "/bytes/1000000",
         }
-        compare(urls, where["ca"], LOCAL_ROUNDS, LOCAL_BATCH)
-    return all(results)
-
-
-def refused_url() -> str:
-    """A URL on a port that nothing listens on (free a moment ago)."""
-    import socket
-
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return f"http://127.0.0.1:{sock.getsockname()[1]}/"
-
-
-# --- against URLs somebody typed ---
-
-
-def demo_urls(urls: list[str]) -> bool:
-    adapter = httpcore_requests.HTTPAdapter()
-    with open_session(adapter, True) as session:
-        good = [url for url in urls if show(session, "GET", url)]
-        for url in good:  # once more, to see the connection reused
-            show(session, "GET", url)
-        show_pool(adapter)
-    if good:
-        named = {f"URL {at}": url for at, url in enumerate(good, 1)}
-        for name, url in named.items():
-            print(f"\n{name}: {url}", end="")
-        print()
-        compare(named, True, REMOTE_ROUNDS, REMOTE_BATCH)
-    return len(good) == len(urls)
+        compared = compare(urls, CERTIFICATE, LOCAL_ROUNDS, LOCAL_BATCH)
+        return show_five(where) and compared
 
 
 def main(arguments: list[str]) -> int:
@@ -258,12 +253,16 @@ def main(arguments: list[str]) -> int:
     if any(argument.startswith("-") for argument in arguments):
         print(__doc__)
         return 0 if arguments in (["-h"], ["--help"]) else 2
-    print(f"httpcore {httpcore.__version__} under requests {requests.__version__}")
-    run: Callable[[], bool] = (lambda: demo_urls(arguments)) if arguments else demo_local
+    print(f"httpcore {httpcore.__version__} under requests {requests.__version__}\n")
     try:
-        return 0 if run() else 1
+        if arguments:
+            urls = {url: url for url in arguments}
+            good = compare(urls, True, REMOTE_ROUNDS, REMOTE_BATCH)
+        else:
+            good = demo_local()
     except KeyboardInterrupt:
         return 130
+    return 0 if good else 1
 
 
 if __name__ == "__main__":

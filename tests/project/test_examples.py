@@ -7,6 +7,7 @@ they do it. ``examples/opentelemetry_spans.py`` is tested in ``tests/adapter``,
 
 from __future__ import annotations
 
+import importlib.metadata
 import importlib.util
 import re
 import subprocess
@@ -19,6 +20,7 @@ import pytest
 from tests.support import ROOT
 from tests.support.servers import LocalServer, pattern
 
+DEMO = ROOT / "examples" / "demo.py"
 DOWNLOADS = ROOT / "examples" / "many_downloads.py"
 
 
@@ -93,3 +95,48 @@ def test_names_of_files(downloads: ModuleType) -> None:
     urls = ["http://a.test/", "http://a.test/x/%2e%2e/a%20b?c=/d", "http://a.test/.."]
     names = [str(path) for path in downloads.name_files(urls, Path("to")).values()]
     assert names == ["to/0001-index", "to/0002-a-20b", "to/0003-.."]
+
+
+def test_the_demo_shows_what_it_says() -> None:
+    done = subprocess.run(
+        [sys.executable, "-W", "error", str(DEMO)],
+        cwd=ROOT, capture_output=True, text=True, timeout=50,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    lines = done.stdout.splitlines()
+    ratios = [
+        line for line in lines if re.search(r"[\d.]+ x (less|more) (CPU|time) \(.* ms\)", line)
+    ]
+    assert len(ratios) == 6
+    five = lines[lines.index("Five things that requests on urllib3 cannot do:") + 1 :]
+    assert [line[:2] for line in five[::2]] == ["1.", "2.", "3.", "4.", "5."]
+    assert len(five) == 10  # each in two lines
+    assert "FAILED" not in done.stdout
+
+
+def test_the_demo_against_urls(server: LocalServer) -> None:
+    good, bad = server.url + "/bytes/10", server.url + "/drop"
+    done = subprocess.run(
+        [sys.executable, "-W", "error", str(DEMO), good, bad],
+        cwd=ROOT, capture_output=True, text=True, timeout=50,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert re.search(rf"{good}:\n +.* CPU", done.stdout)
+    assert f"{bad}: failed: ConnectionError: " in done.stdout
+
+
+def test_the_demo_needs_ten_packages() -> None:
+    """What `scripts/demo` installs: this distribution and what the extra `requests` brings."""
+    seen, ahead = {"httpcore"}, ["httpcore"]
+    while ahead:
+        name = ahead.pop()
+        for line in importlib.metadata.requires(name) or []:
+            extra = re.search(r"extra == ['\"]([\w-]+)['\"]", line)
+            if extra and (name, extra[1]) != ("httpcore", "requests"):
+                continue
+            other = re.match(r"[\w-]+", line)
+            assert other is not None
+            if other[0].lower() not in seen:
+                seen.add(other[0].lower())
+                ahead.append(other[0])
+    assert len(seen) <= 10, sorted(seen)
