@@ -13,29 +13,33 @@ from typing import Any
 from .._backends.closing import close_generator
 from .._core import prepared as plain
 from .._core.prepared import Framing, Prepared, to_part
+from .part_watches import PartWatch
 
 
-def body_parts(prepared: Prepared) -> BodyParts:
+def body_parts(prepared: Prepared, watch: PartWatch) -> BodyParts:
     """Return the body's blocks, of what is there, of a file or of an asynchronous iterable.
 
-    They are read within the task: a file that is slow holds the event loop up.
+    They are read within the task: a file that is slow holds the event loop up. While an iterable is
+    waited for, so is `watch`; where that says to wait no longer, the iterable was cancelled, and an
+    empty part is given.
     """
-    return BodyParts(prepared)
+    return BodyParts(prepared, watch)
 
 
-def framed_parts(prepared: Prepared) -> FramedParts:
+def framed_parts(prepared: Prepared, watch: PartWatch) -> FramedParts:
     """Return them as they go on the wire; see `_core.prepared.framed_parts`."""
-    return FramedParts(prepared)
+    return FramedParts(prepared, watch)
 
 
 class BodyParts:
     """See `body_parts`."""
 
-    __slots__ = ("_awaited", "_plain")
+    __slots__ = ("_awaited", "_plain", "_watch")
 
-    def __init__(self, prepared: Prepared) -> None:
+    def __init__(self, prepared: Prepared, watch: PartWatch) -> None:
         source = prepared.request.stream
         self._awaited: Any = None
+        self._watch = watch
         if prepared.content is None and hasattr(source, "__aiter__"):
             self._awaited = source.__aiter__()
         else:
@@ -46,7 +50,7 @@ class BodyParts:
 
     async def __anext__(self) -> bytes:
         if self._awaited is not None:
-            part = await self._awaited.__anext__()
+            part = await self._watch.loop.ask(self._awaited.__anext__(), self._watch)
             return part if type(part) is bytes else to_part(part)
         for part in self._plain:
             return part
@@ -68,8 +72,8 @@ class FramedParts:
 
     __slots__ = ("_framing", "_parts")
 
-    def __init__(self, prepared: Prepared) -> None:
-        self._parts = BodyParts(prepared)
+    def __init__(self, prepared: Prepared, watch: PartWatch) -> None:
+        self._parts = BodyParts(prepared, watch)
         self._framing = Framing(prepared.length)
 
     def __aiter__(self) -> FramedParts:

@@ -25,6 +25,7 @@ from .._shared.deferred import Deferred, OwnedLock
 from .._trace import AsyncTrace
 from .body_parts import body_parts, framed_parts
 from .http11 import nothing, traced
+from .part_watches import ExchangeWatch
 from .request_body import run
 from .response_body import AsyncResponseBody
 
@@ -43,6 +44,7 @@ class SharedConnection(Protocol):
         deferred: what is to be done by whoever lets go of the lock.
         election: who reads for all.
         io: the stream, used without blocking.
+        driven: the event loop calls back what has arrived.
         is_occupied: this thread is in the middle of using it.
         The others: see `AsyncHTTP2Connection`.
     """
@@ -51,6 +53,7 @@ class SharedConnection(Protocol):
     deferred: Deferred
     election: Election
     io: Any
+    driven: bool
 
     @property
     def is_occupied(self) -> bool: ...
@@ -176,7 +179,7 @@ class AsyncHTTP2Exchange(ExchangeState):
 
     async def _send_body(self, prepared: Prepared) -> None:
         parts = body_parts if prepared.length == CHUNKED else framed_parts
-        self.upload = BodyUpload(self, prepared, parts(prepared))
+        self.upload = BodyUpload(self, prepared, parts(prepared, ExchangeWatch(self, prepared)))
         await run(self.upload.begin(), self._carry_out)
 
     async def _carry_out(self, step: Step) -> Any:

@@ -39,6 +39,7 @@ from .._core.upload import (
     is_sendable,
 )
 from .body_parts import body_parts
+from .part_watches import UploadWatch
 
 S = TypeVar("S")  # a kind of step
 
@@ -59,7 +60,7 @@ class AsyncUpload(UploadScript):
         # Streams of other makes are written to without listening.
         self._write_listening: Any = getattr(stream, "write_until_readable", None)
         super().__init__(prepared, lenient, deaf=self._write_listening is None)
-        self.parts = body_parts(prepared)
+        self.parts = body_parts(prepared, UploadWatch(self, stream, prepared))
         self._file: Any = None
 
     async def first(self) -> bytes:

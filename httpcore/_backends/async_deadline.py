@@ -39,6 +39,9 @@ class AsyncDeadlineStream(AsyncForwardingStream):
         for name in ("readinto", "write_until_readable"):
             if getattr(stream, name, None) is None:
                 own[name] = None
+        # Called with what is left.
+        self.wait: Any = getattr(stream, "wait", None)
+        self.wake: Any = getattr(stream, "wake", None)
 
     @property
     def sends_files(self) -> bool:

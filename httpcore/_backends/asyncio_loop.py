@@ -1,7 +1,7 @@
 """A loop of asyncio or uvloop, as the asynchronous shell sees it.
 
-Owns: wakers, calls from other threads, waiting for sockets that connect. Must not know: streams,
-pools, HTTP.
+Owns: wakers, calls from other threads, waiting for sockets that connect, and asking code of others
+for something without losing sight of the rest. Must not know: streams, pools, HTTP.
 
 Sources: the documentation of asyncio's event loop (what may be called from other threads).
 """
@@ -9,10 +9,11 @@ Sources: the documentation of asyncio's event loop (what may be called from othe
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Generator
+from functools import partial
 from typing import Any
 
-from .event_loops import Waker
+from .event_loops import Waker, Watch
 
 FOREVER = float("inf")  # seconds
 
@@ -52,6 +53,90 @@ class AsyncioWaker:
         return woken
 
 
+class _Asked:
+    """An awaitable of somebody else, and a `Watch` that is kept in view while it waits.
+
+    It is stepped by hand, in this task: what it enters (a timeout, a task group) belongs to the
+    task; and a task of its own would cost something for each part that is there at once. Where it
+    yields a Future, the watch is waited for in its place, and woken when that Future is done.
+
+    Its `await` ends when it has ended, so it never goes on while other code of the task runs. That
+    matters because what it has entered may cancel the task at any time: a cancellation that comes
+    while it waits goes to its Future, as a Task would have done it, and it may well catch it.
+    """
+
+    __slots__ = ("_awaitable", "_cancelled", "_failure", "_over", "_watch")
+
+    def __init__(self, awaitable: Any, watch: Watch) -> None:
+        self._awaitable = awaitable
+        self._watch = watch
+        self._over = False  # it was cancelled here, because of the watch
+        self._cancelled = False  # and after that the task was
+        self._failure: Exception | None = None  # of the watch
+
+    def __await__(self) -> Generator[Any, Any, Any]:
+        steps = self._awaitable.__await__()
+        step: Callable[[], Any] = partial(next, steps)
+        try:
+            while True:
+                try:
+                    yielded = step()
+                except StopIteration as end:
+                    if not self._over:
+                        return end.value
+                    break
+                try:
+                    if getattr(yielded, "_asyncio_future_blocking", False):
+                        yielded._asyncio_future_blocking = False
+                        yield from self._until_done(yielded).__await__()
+                    else:
+                        yield yielded
+                    step = partial(next, steps)
+                except BaseException as exc:
+                    step = partial(steps.throw, exc)
+        except asyncio.CancelledError:
+            if self._cancelled or not self._over:
+                raise
+        except StopAsyncIteration:
+            if not self._over:
+                raise
+        failure, self._failure = self._failure, None
+        if failure is not None:
+            raise failure
+        return b""
+
+    async def _until_done(self, future: asyncio.Future[Any]) -> None:
+        """Wait until `future` is done. Cancel it when the watch, or the task, says so."""
+        watch, cancelled = self._watch, self._over
+
+        def wake(_: object) -> None:
+            watch.release()
+
+        future.add_done_callback(wake)
+        try:
+            while not future.done():
+                try:
+                    if cancelled:
+                        await asyncio.wait([future])
+                        continue
+                    await watch.wait()
+                    if future.done() or await watch.goes_on() or future.done():
+                        continue
+                except asyncio.CancelledError as exc:
+                    self._cancelled = self._over
+                    if not future.cancel(*exc.args):  # by its text, anyio knows its scopes
+                        raise
+                except Exception as exc:
+                    self._over, self._failure = True, exc
+                    future.cancel()
+                else:
+                    self._over = True
+                    future.cancel()
+                cancelled = True
+        finally:
+            future.remove_done_callback(wake)
+
+
 class AsyncioLoop:
     """See `EventLoop`.
 
@@ -81,6 +166,13 @@ class AsyncioLoop:
         _finishing.add(task)
         task.add_done_callback(_finishing.discard)
         await asyncio.shield(task)
+
+    async def ask(self, awaitable: Any, watch: Watch) -> Any:
+        token = watch.token
+        if token is None:
+            return await _Asked(awaitable, watch)
+        with token.rings(watch):
+            return await _Asked(awaitable, watch)
 
     async def wait_writable(self, sockets: list[Any], waker: Waker, timeout: float | None) -> None:
         numbers = [sock.fileno() for sock in sockets]

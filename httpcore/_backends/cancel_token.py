@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import threading
 import weakref
+from collections.abc import Iterator
 from typing import Protocol
 
 
@@ -41,10 +42,11 @@ class CancelToken:
 
     Attributes:
         cancelled: True after `cancel`.
+        carried_out: True once `cancel` has ended the requests that were under way.
     """
 
     def __init__(self) -> None:
-        self.cancelled = False
+        self.cancelled = self.carried_out = False
         # Each operation on these two is one step. Who is to be ended puts itself in and then looks
         # at `cancelled`; `cancel` sets that and then looks who is in: neither can miss the other.
         self._bodies: weakref.WeakValueDictionary[int, Body] = weakref.WeakValueDictionary()
@@ -53,13 +55,14 @@ class CancelToken:
     def cancel(self) -> None:
         """End the requests. Returns at once; they fail in their own threads."""
         self.cancelled = True
-        for bell in list(self._sleepers):
-            with contextlib.suppress(RuntimeError):  # it was released already
-                bell.release()
         for reference in self._bodies.valuerefs():
             body = reference()
             if body is not None:
                 body.abort()
+        self.carried_out = True
+        for bell in list(self._sleepers):
+            with contextlib.suppress(RuntimeError):  # it was released already
+                bell.release()
 
     def attach(self, body: Body) -> None:
         """End the request of `body` with the others."""
@@ -88,6 +91,18 @@ class CancelToken:
         try:
             if not self.cancelled:
                 await bell.acquire(seconds)
+        finally:
+            self._sleepers.pop(bell, None)
+
+    @contextlib.contextmanager
+    def rings(self, bell: Bell) -> Iterator[None]:
+        """Let `cancel` release `bell`, as long as this lasts, after it has ended the requests; at
+        once if it was called."""
+        self._sleepers[bell] = None
+        try:
+            if self.carried_out:
+                bell.release()
+            yield
         finally:
             self._sleepers.pop(bell, None)
 

@@ -26,6 +26,29 @@ class Waker(Protocol):
         raise NotImplementedError
 
 
+class Watch(Protocol):
+    """What a task keeps in view while it waits for something that is not ours, such as the next
+    part of a body.
+
+    Attributes:
+        token: a `CancelToken`, or None.
+    """
+
+    token: Any
+
+    def left(self) -> float | None:
+        """Return the seconds after which to wait no longer; None for never."""
+
+    async def wait(self) -> object:
+        """Wait until `wake`, or until there is something to look at."""
+
+    def release(self) -> None:
+        """End `wait`, or the next one if none is; from any thread."""
+
+    async def goes_on(self) -> bool:
+        """Look at what came; return whether to wait on."""
+
+
 class EventLoop(Protocol):
     """What is asked of a loop beside reading and writing."""
 
@@ -44,6 +67,11 @@ class EventLoop(Protocol):
 
     async def finish(self, work: Coroutine[Any, Any, None]) -> None:
         """Wait for `work`, which goes on where the task that waits is cancelled."""
+
+    async def ask(self, awaitable: Any, watch: Watch) -> Any:
+        """Return what `awaitable` gives; ``b""`` where that is not there by the time at which
+        `watch` says to wait no longer. It was cancelled then, and has ended. It runs in this
+        task."""
 
     async def wait_writable(self, sockets: list[Any], waker: Waker, timeout: float | None) -> None:
         """Wait until one of `sockets` has connected or failed, until `waker` is released, or for

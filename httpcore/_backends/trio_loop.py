@@ -1,7 +1,7 @@
 """A run of trio, as the asynchronous shell sees it.
 
-Owns: wakers, calls from other threads, waiting for sockets that connect. Must not know: streams,
-pools, HTTP.
+Owns: wakers, calls from other threads, waiting for sockets that connect, and ending what code of
+others waits for. Must not know: streams, pools, HTTP.
 
 Sources: trio's reference of low-level operations (tokens, which may be used from any thread).
 """
@@ -13,7 +13,7 @@ from typing import Any
 
 import trio
 
-from .event_loops import Waker
+from .event_loops import Waker, Watch
 
 
 def is_running(token: trio.lowlevel.TrioToken) -> bool:
@@ -57,6 +57,23 @@ class TrioWaker:
         return event.is_set()
 
 
+class ScopeBell:
+    """A cancel scope, to be cancelled from any thread."""
+
+    __slots__ = ("_scope", "_token")
+
+    def __init__(self, scope: trio.CancelScope, token: trio.lowlevel.TrioToken) -> None:
+        self._scope = scope
+        self._token = token
+
+    def release(self) -> None:
+        """Cancel it."""
+        if is_running(self._token):
+            self._scope.cancel()
+        else:
+            self._token.run_sync_soon(self._scope.cancel)
+
+
 class TrioLoop:
     """See `EventLoop`.
 
@@ -88,6 +105,18 @@ class TrioLoop:
     async def finish(self, work: Coroutine[Any, Any, None]) -> None:
         with trio.CancelScope(shield=True):
             await work
+
+    async def ask(self, awaitable: Any, watch: Watch) -> Any:
+        left, token = watch.left(), watch.token
+        if left is None and token is None:
+            return await awaitable
+        # A task of trio waits for one thing only, so there is no look at the connection.
+        with limited_to(left) as scope:
+            if token is None:
+                return await awaitable
+            with token.rings(ScopeBell(scope, self.native)):
+                return await awaitable
+        return b""
 
     async def wait_writable(self, sockets: list[Any], waker: Waker, timeout: float | None) -> None:
         async with trio.open_nursery() as nursery:

@@ -229,6 +229,10 @@ class BodyUpload:
         """Whether the part that was taken last was empty: the body has nothing to give now."""
         return not (self._part or self._ends)
 
+    def is_wanted(self) -> bool:
+        """Return whether the part that is waited for is of use."""
+        return self._look() != STOP
+
     # What follows from what came
 
     def continue_by_reading(self) -> bool:

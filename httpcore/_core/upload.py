@@ -326,12 +326,13 @@ class UploadScript:
         timeout: seconds in which the server has to take something.
     """
 
-    __slots__ = ("_asks", "_early", "_ended", "_finished", "_lenient", "_may_send", "_part",
-                 "_position", "deaf", "failure", "framing", "given", "head", "plan", "prepared",
-                 "reader", "span", "timeout")  # fmt: skip
+    __slots__ = ("_asks", "_begun", "_early", "_ended", "_finished", "_lenient", "_may_send",
+                 "_part", "_position", "deaf", "failure", "framing", "given", "head", "plan",
+                 "prepared", "reader", "span", "timeout")  # fmt: skip
 
     def __init__(self, prepared: Prepared, lenient: bool, deaf: bool) -> None:
         self._asks = prepared.length != 0 and expects_continue(prepared)
+        self._begun = False  # the head was sent
         self._early: list[bytes] = []  # of the response's body
         self._ended = False  # the server has closed
         self._finished = False  # all of the body was sent
@@ -378,6 +379,8 @@ class UploadScript:
         if self._asks:
             return head
         self.put((yield NEXT_PART))
+        if self._is_idle:
+            yield from self._pause()
         # Nobody listens while it is written, so it must be what the system takes at once.
         block = self._part[: WRITE_SIZE + CHUNK_FRAME]
         self.given = self._position = len(block)
@@ -389,6 +392,7 @@ class UploadScript:
         Raises WriteError when the server has closed the connection; what the stream raises.
         """
         self.timeout = timeout
+        self._begun = True
         try:
             if self._asks:
                 yield from self._await_permission(timeout)
@@ -514,12 +518,21 @@ class UploadScript:
         except ReadTimeout:
             return False
         except ReadError as exc:
-            if self.head is None:
-                raise
-            self.failure = without_frames(exc)  # of the response's body: its reader raises it
-            self.deaf = True
-            self.plan.end(complete=False)
-            return True
+            self.break_off(exc)
+        else:
+            self.hear(data)
+        return True
+
+    def break_off(self, exc: ReadError) -> None:
+        """Note that reading has failed; raise `exc` again where there is no response."""
+        if self.head is None:
+            raise exc
+        self.failure = without_frames(exc)  # of the response's body: its reader raises it
+        self.deaf = True
+        self.plan.end(complete=False)
+
+    def hear(self, data: bytes) -> None:
+        """Take in what the server has said; raise WriteError at its end if that was nothing."""
         if self.plan.complete:
             self.deaf = True  # an end, or what nobody asked for
             if not data:
@@ -532,7 +545,22 @@ class UploadScript:
             self._read_head(data)
         else:
             self._take(data)
-        return True
+
+    # Listening while the next part is waited for, in a shell that can wait for both
+
+    @property
+    def may_hear(self) -> bool:
+        """Whether what the server says can be taken in now: the caller has no part in it yet, and
+        it is not too much."""
+        plan = self.plan
+        if self.deaf or not self._begun:
+            return False
+        return plan.complete or not (plan.handed_over or plan.held >= EARLY_LIMIT)
+
+    def wants_part(self) -> bool:
+        """Return whether the part that is waited for is of use, after `hear` or `break_off`."""
+        self.plan.pause()
+        return self.plan.next_step() != STOP
 
     def _note_end(self) -> None:
         if self.head is None:

@@ -24,6 +24,10 @@ DOCUMENTED.add("_get_running_loop")  # asyncio has it in its `__all__`
 
 # The exceptions, by module and attribute: how often, and why.
 ALLOWED_IN_CORE = {
+    ("_backends/asyncio_loop.py", "_asyncio_future_blocking"): (
+        1,
+        "how a Future tells its Task that it is waited for, the same in all its makes",
+    ),
     ("_shared/deferred.py", "_is_owned"): (1, "`OwnedLock` gives it a public name, for all others"),
 }
 

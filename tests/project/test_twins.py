@@ -47,6 +47,7 @@ ALONE = {
     "_async/body_parts.py": "the synchronous half takes them from iterators, in `_core.prepared`",
     "_async/contexts.py": "a thread may block while it makes a TLS context",
     "_async/loop_slots.py": "threads have no event loop that a connection belongs to",
+    "_async/part_watches.py": "a thread that asks an iterable for a part waits for nothing else",
     "_async/task_lock.py": "threads have `threading.RLock`",
 }
 
@@ -129,6 +130,8 @@ class Normal(ast.NodeTransformer):
     def visit_Call(self, node: ast.Call) -> Any:
         if ast.unparse(node.func) == "close_stream":
             node = ast.Call(ast.Attribute(node.args[0], "close"), [], [])
+        if ast.unparse(node.func) in ("body_parts", "parts"):
+            del node.args[1:]  # what a task keeps in view while it waits for a part
         return self.generic_visit(node)
 
     def visit_Constant(self, node: ast.Constant) -> Any:

@@ -1,7 +1,8 @@
-"""Bodies that have nothing to give for a while, and say so by an empty part.
+"""Bodies that have nothing to give for a while; some say so by an empty part.
 
 Owns: what is noticed then, in both halves, over HTTP/1.1 and HTTP/2: an early answer, an end of the
-connection, the total, a `CancelToken`. Must not know: how that is decided, see
+connection, the total, a `CancelToken`; and what a task notices of it where the body does not say so
+and only waits. Must not know: how that is decided, see
 `tests/unit/core/test_h1_scripts.py` and `test_h2_session.py` there.
 """
 
@@ -18,7 +19,9 @@ import httpcore
 from httpcore.exceptions import Aborted
 from tests.support import PATIENCE
 from tests.support.http2 import Link, ServeH2, Stream
+from tests.support.loops import ASYNCIO
 from tests.support.servers import Peer, Serve
+from tests.support.tasks import Tasks, until
 
 pytestmark = pytest.mark.no_cover
 
@@ -104,10 +107,12 @@ def start_h1(serve: Serve, what: str) -> Server:
     head = b"HTTP/1.1 413 No\r\nContent-Length: 7\r\n\r\n"
 
     def handler(peer: Peer) -> None:
-        assert peer.recv_head() is not None
+        if peer.recv_head() is None:
+            return
         if what != "refuse":
-            while FIRST not in peer.recv():
-                pass
+            while FIRST not in (came := peer.recv()):
+                if not came:
+                    return
         if what == "refuse":
             peer.send(head + b"refused")
         elif what == "begin":
@@ -302,7 +307,6 @@ async def test_the_server_closes_in_a_task(start: Start, framing: tuple[str, str
                 "POST", server.url, headers=[framing], content=body, extensions=extensions()
             )
         assert pool.stats()["connections"] == 0
-    assert body.looked
 
 
 @pytest.mark.anyio
@@ -342,3 +346,187 @@ async def test_a_token_in_a_task(start: Start, framing: tuple[str, str], what: s
             )
         assert pool.stats()["active"] == 0
     server.go_on.set()
+
+
+# --- tasks, and bodies that only wait ---
+
+
+class StalledBody:
+    """A body that gives one part at most, and then waits until it is let.
+
+    Parameters:
+        begins: it gives that one.
+
+    Attributes:
+        waits: it has begun to wait.
+        go_on: lets it give one more part, and end.
+        ended: its ``finally`` has run.
+    """
+
+    def __init__(self, begins: bool = True) -> None:
+        self.begins = begins
+        self.waits = threading.Event()
+        self.ended = False
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        if self.begins:
+            yield FIRST
+        try:
+            self.waits.set()
+            await anyio.sleep_forever()
+            yield b"never"
+        finally:
+            self.ended = True
+
+
+on_asyncio_only = pytest.mark.parametrize("anyio_backend", ASYNCIO, indirect=True)
+whether_it_begins = pytest.mark.parametrize("begins", [True, False], ids=["a part", "nothing"])
+
+
+@pytest.mark.anyio
+@on_asyncio_only
+@framings
+async def test_an_early_answer_while_a_task_waits(start: Start, framing: tuple[str, str]) -> None:
+    server = start("refuse")
+    body = StalledBody()
+    async with httpcore.AsyncConnectionPool(**server.options) as pool:
+        response = await pool.request(
+            "POST", server.url, headers=[framing], content=body, extensions=extensions()
+        )
+        assert (response.status, response.content) == (413, b"refused")
+        assert body.ended and pool.stats()["active"] == 0
+
+
+@pytest.mark.anyio
+@on_asyncio_only
+@framings
+async def test_an_answer_in_two_pieces_while_a_task_waits(
+    start: Start, framing: tuple[str, str]
+) -> None:
+    server = start("begin")
+    body = StalledBody()
+    timer = threading.Timer(0.1, server.go_on.set)
+    timer.start()
+    async with httpcore.AsyncConnectionPool(**server.options) as pool:
+        response = await pool.request(
+            "POST", server.url, headers=[framing], content=body, extensions=extensions()
+        )
+        assert (response.status, response.content) == (413, b"refused")
+        assert body.ended and pool.stats()["active"] == 0
+    timer.join()
+
+
+@pytest.mark.anyio
+@on_asyncio_only
+@framings
+async def test_the_server_closes_while_a_task_waits(start: Start, framing: tuple[str, str]) -> None:
+    server = start("close")
+    body = StalledBody()
+    async with httpcore.AsyncConnectionPool(**server.options) as pool:
+        with pytest.raises((httpcore.NetworkError, httpcore.RemoteProtocolError)):
+            await pool.request(
+                "POST", server.url, headers=[framing], content=body, extensions=extensions()
+            )
+        assert body.ended and pool.stats()["connections"] == 0
+
+
+@pytest.mark.anyio
+@framings
+@whether_it_begins
+async def test_the_total_while_a_task_waits(
+    start: Start, framing: tuple[str, str], begins: bool
+) -> None:
+    server = start("silent")
+    body = StalledBody(begins)
+    async with httpcore.AsyncConnectionPool(**server.options) as pool:
+        with pytest.raises(httpcore.TimeoutException, match=r"^total of 0\.3 s is over: "):
+            await pool.request(
+                "POST",
+                server.url,
+                headers=[framing],
+                content=body,
+                extensions=extensions(total=0.3),
+            )
+        assert body.ended and pool.stats()["active"] == 0
+
+
+@pytest.mark.anyio
+@framings
+@whether_it_begins
+@pytest.mark.parametrize("what", ["silent", "begin"])
+async def test_a_token_while_a_task_waits(
+    start: Start, framing: tuple[str, str], begins: bool, what: str
+) -> None:
+    """Also from another thread."""
+    server = start(what)
+    token = httpcore.CancelToken()
+    body = StalledBody(begins)
+
+    def cancel() -> None:
+        assert body.waits.wait(PATIENCE)
+        token.cancel()
+
+    thread = threading.Thread(target=cancel)
+    thread.start()
+    async with httpcore.AsyncConnectionPool(**server.options) as pool:
+        with pytest.raises(Aborted):
+            await pool.request(
+                "POST",
+                server.url,
+                headers=[framing],
+                content=body,
+                extensions=extensions(cancel=token),
+            )
+        assert body.ended and pool.stats()["active"] == 0
+    thread.join()
+    server.go_on.set()
+
+
+@pytest.mark.anyio
+@framings
+@whether_it_begins
+async def test_a_cancelled_task_that_waits(
+    start: Start, framing: tuple[str, str], begins: bool, tasks: Tasks
+) -> None:
+    server = start("silent")
+    body = StalledBody(begins)
+    async with httpcore.AsyncConnectionPool(**server.options) as pool:
+        begun = tasks.begin(
+            pool.request(
+                "POST", server.url, headers=[framing], content=body, extensions=extensions()
+            )
+        )
+        await until(body.waits.is_set)
+        begun.cancel()
+        await begun.end()
+        assert begun.cancelled
+        assert body.ended and pool.stats()["active"] == 0
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("extra", [{}, {"total": None}], ids=["total", "no total"])
+async def test_a_body_that_limits_its_own_waits(
+    serve: Serve, serve_h2: ServeH2, extra: dict[str, Any]
+) -> None:
+    """What it cancels in this task is its own affair; the rest goes on."""
+
+    async def body() -> AsyncIterator[bytes]:
+        for _ in range(3):
+            with anyio.move_on_after(0.02):
+                await anyio.sleep_forever()
+            yield FIRST
+
+    def handler(peer: Peer) -> None:
+        request = peer.recv_request()
+        assert request is not None
+        peer.respond(200, request.body)
+
+    for url, options in (
+        (serve(handler).url, {}),
+        (serve_h2().url + "/echo", {"http1": False, "http2": True}),
+    ):
+        async with httpcore.AsyncConnectionPool(**options) as pool:
+            response = await pool.request(
+                "POST", url, content=body(), extensions=extensions(**extra)
+            )
+            assert response.status == 200 and FIRST * 3 in response.content

@@ -15,6 +15,7 @@ import pytest
 
 import httpcore
 from httpcore._async.body_parts import body_parts, framed_parts
+from httpcore._async.part_watches import PartWatch
 from httpcore._async.task_lock import TaskLock
 from httpcore._backends import closing
 from httpcore._core.prepared import prepare
@@ -454,7 +455,8 @@ async def test_the_parts_of_a_body_are_their_own_iterator() -> None:
     request = httpcore.Request("POST", "http://a.test/", headers={"Host": "a.test"}, content=b"ab")
     request.headers.append((b"Content-Length", b"2"))
     for make in (body_parts, framed_parts):
-        parts = make(prepare(request))
+        prepared = prepare(request)
+        parts = make(prepared, PartWatch(prepared))
         assert aiter(parts) is parts
         assert [part async for part in parts] == [b"ab"]
 

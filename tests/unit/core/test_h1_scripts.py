@@ -20,6 +20,7 @@ from httpcore._core.h1_exchange import H1State
 from httpcore._core.limits import ACK_PATIENCE, READ_SIZE, WRITE_SIZE
 from httpcore._core.prepared import Prepared, prepare
 from httpcore._core.upload import (
+    EARLY_LIMIT,
     NEXT_PART,
     NOW,
     STALL_LIMIT,
@@ -242,6 +243,65 @@ def test_a_closed_connection_does_not_wait_for_such_a_body(end: Any) -> None:
     steps, _ = drive(upload.send(None), b"", answer, b"", SILENCE, b"", end, upload=upload)
     assert steps == [NEXT_PART, LISTEN_NOW] * 3
     assert upload.plan.stopped and not upload.all_sent
+
+
+# A part that is waited for while the server is listened to
+
+BEGUN = b"HTTP/1.1 413 No\r\nContent-Length: 2\r\n\r\n"
+
+
+def waiting() -> UploadScript:
+    """Return an upload that waits for its second part."""
+    upload = uploading()
+    script = upload.send(None)
+    assert type(next(script)) is WriteParts
+    return upload
+
+
+def test_nothing_is_heard_before_the_head_was_sent() -> None:
+    assert not uploading().may_hear
+    assert waiting().may_hear
+
+
+def test_a_part_is_of_no_use_once_the_whole_answer_has_refused_it() -> None:
+    upload = waiting()
+    upload.hear(BEGUN)
+    assert upload.may_hear and upload.wants_part()  # else it would have to go on elsewhere
+    upload.hear(b"no")
+    assert not upload.wants_part()
+
+
+def test_a_part_is_of_use_after_any_other_answer_until_the_server_closes() -> None:
+    upload = waiting()
+    upload.hear(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi")
+    assert upload.may_hear and upload.wants_part()
+    upload.hear(b"")
+    assert not (upload.may_hear or upload.wants_part())
+
+
+def test_a_failure_to_read_is_the_response_s_where_that_has_begun() -> None:
+    reset = httpcore.ReadError("reset")
+    with pytest.raises(httpcore.ReadError):
+        waiting().break_off(reset)
+    upload = waiting()
+    upload.hear(BEGUN)
+    upload.break_off(reset)
+    assert upload.failure is reset and not upload.wants_part()
+
+
+def test_a_server_that_says_too_much_is_not_heard_on() -> None:
+    upload = waiting()
+    upload.hear(b"HTTP/1.1 413 No\r\n\r\n" + bytes(EARLY_LIMIT))
+    assert upload.wants_part() and not upload.may_hear
+
+
+def test_what_the_caller_reads_is_not_heard() -> None:
+    upload = waiting()
+    upload.plan.answer(413, closing=False)
+    upload.plan.handed_over = True
+    assert not upload.may_hear
+    upload.plan.complete = True  # then nobody reads any more
+    assert upload.may_hear
 
 
 # What the server says, and the file does, while a body is sent

@@ -729,6 +729,17 @@ def test_the_connection_is_looked_at_after_an_empty_part_while_the_answer_is_rea
     assert next(driver.parts) == b"never asked for"
 
 
+def test_a_part_is_of_no_use_once_the_whole_answer_has_refused_it() -> None:
+    driver = Driver(Peer(), [])
+    assert driver.upload.is_wanted()
+    driver.answer(413)
+    assert driver.upload.is_wanted()  # else it would have to go on elsewhere
+    assert driver.exchange.stream is not None
+    driver.peer.h2.end_stream(driver.exchange.stream.id)
+    driver.peer.exchange()
+    assert not driver.upload.is_wanted()
+
+
 @pytest.mark.parametrize("handed_over", [False, True])
 def test_the_total_of_a_body_that_has_nothing_to_give(handed_over: bool) -> None:
     driver = Driver(Peer(), itertools.repeat(b""))
