@@ -13,11 +13,13 @@ import socket
 from collections.abc import Iterator
 
 import pytest
+from websockets.exceptions import InvalidStatus
 
 from httpcore_gateway import Breaker
 from tests.support import PATIENCE, gateways
 from tests.support.servers import LocalServer
 from tests.support.threads import until
+from tests.support.web_sockets import WebSocketServer, connect, echo
 
 PAGES = ("health", "stats", "metrics")
 
@@ -202,6 +204,29 @@ def test_json_lines(kept: Kept, server: LocalServer, serve_gateway: gateways.Ser
     assert (found["status"], found["sent"], found["client_left"]) == (200, 1000, False)
     assert (found["path"], found["upstream"]) == ("/chunked/1000?key=[secure]", server.url)
     assert len(body) > 1000
+
+
+def test_a_line_for_a_websocket(kept: Kept, serve_gateway: gateways.ServeGateway) -> None:
+    """While it is open it is counted as under way; its time is no measure of requests."""
+    with WebSocketServer(echo) as upstream:
+        served = serve_gateway(
+            upstream.url, access_log="json", admin_path="/-", ws="websockets-sansio"
+        )
+        with connect(served.port, "/socket?key=hunter2") as client:
+            client.send("one")
+            assert client.recv(PATIENCE) == "one"
+            assert served.gateway.stats()["in_flight"] == {"http": 0, "websocket": 1}
+        until(lambda: kept.lines)
+        found = json.loads(kept.lines[0])
+        expected = {"type": "websocket", "method": None, "path": "/socket?key=[secure]"}
+        expected |= {"status": 101, "received": 3, "sent": 3, "failure": None, "client_left": False}
+        assert {key: found[key] for key in expected} == expected
+        stats = served.gateway.stats()
+        assert stats["in_flight"]["websocket"] == 0
+        assert stats["routes"][0]["requests"]["1xx"] == 1
+        assert stats["routes"][0]["durations"]["count"] == 0
+        with pytest.raises(InvalidStatus, match="403"):  # no WebSocket is there
+            connect(served.port, "/-/health").__enter__()
 
 
 def test_no_lines_by_default(
