@@ -44,15 +44,19 @@ import httpcore.exceptions
 import httpcore_requests
 from benchmarks import __main__ as benchmarks
 from httpcore._cli import main as cli
+from httpcore_gateway.__main__ import main as run_gateway
 from tests.support import ROOT
 from tests.support.docs import DOCKER, Block, Internet, agrees, blocks, redirect
 
 DOCS = ROOT / "docs"
 
 # Pages whose blocks are run by a test file of their own.
-ELSEWHERE = {"docs/cassettes.rst": "project/test_cassette_docs.py"}
+ELSEWHERE = {
+    "docs/cassettes.rst": "project/test_cassette_docs.py",
+    "docs/gateway.rst": "gateway/test_pages.py",
+}
 # How many blocks of all pages may be left out, and are: drawings, mostly.
-LEFT_OUT = 5
+LEFT_OUT = 6
 
 # Where a page must have been, so that nothing of it is done for nothing.
 VISITS: dict[str, tuple[int | str, ...]] = {
@@ -170,6 +174,8 @@ def command(words: list[str], stdin: str) -> str:
                 assert not option.startswith("-") or f'"{option}"' in source, option
         case ["httpcore", *arguments] | ["python", "-m", "httpcore", *arguments]:
             return run_cli(arguments, stdin)
+        case ["python", "-m", "httpcore_gateway", *arguments]:
+            assert run_gateway([*arguments, "--check"]) == 0
         case ["python", "-m", "json.tool"]:
             return json.dumps(json.loads(stdin), indent=4)
         case ["tar", "c", folder]:
