@@ -13,6 +13,7 @@ import contextlib
 import copy
 import errno
 import importlib.util
+import inspect
 import logging
 import os
 import signal
@@ -25,7 +26,6 @@ from typing import Any, TextIO
 
 import msgspec
 import uvicorn
-from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors import Multiprocess
 
 from ._admin import Admin
@@ -38,6 +38,8 @@ VARIABLE = "_HTTPCORE_GATEWAY_SETTINGS"
 #: What makes the application in each of them.
 FACTORY = "httpcore_gateway._server:make_app"
 
+#: uvicorn's exit code of a process that could not start.
+STARTUP_FAILURE = 3
 #: Seconds that responses of the admin's listener have to finish at the end: they are small.
 ADMIN_STOP = 2
 
@@ -223,7 +225,10 @@ class Workers(Multiprocess):
     """
 
     def __init__(self, config: uvicorn.Config, sockets: list[socket.socket]) -> None:
-        super().__init__(config, sockets=sockets)
+        options: dict[str, Any] = {"sockets": sockets}
+        if "target" in inspect.signature(Multiprocess).parameters:  # until uvicorn 0.50 or later
+            options["target"] = uvicorn.Server(config).run
+        super().__init__(config, **options)
         self._stops = 0
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, self._take_stop)
@@ -231,7 +236,7 @@ class Workers(Multiprocess):
     @property
     def failed(self) -> bool:
         """Whether it ended because a process could not start."""
-        return any(worker.exitcode == STARTUP_FAILURE for worker in self.processes)
+        return any(worker.process.exitcode == STARTUP_FAILURE for worker in self.processes)
 
     def terminate_all(self) -> None:
         """Tell all processes to stop, and refuse new connections."""
