@@ -181,21 +181,22 @@ class AsyncioStream(AsyncSocketStream):
             return len(data)
         if self._reader is not None:
             raise RuntimeError(f"another task is reading from {self.peer} already")
-        place = buffer[:MAX_IN_PLACE]
-        count = self._receive_into(place)
-        if count or self._end is not None:
-            await self._note_moved(count)
-        else:
-            self._place, self._filled = place, 0
-            try:
-                if not await self._wait_for_data(timeout):
-                    return len(self._end_or_raise(TimeoutError("timed out"), timeout))
-            except BaseException:
-                self._buffer = bytes(place[: self._filled]) + self._buffer
-                raise
-            finally:
-                self._place = None
-            count = self._filled
+        # Released here: the traceback of a failure would keep it, and with it the caller's buffer.
+        with buffer[:MAX_IN_PLACE] as place:
+            count = self._receive_into(place)
+            if count or self._end is not None:
+                await self._note_moved(count)
+            else:
+                self._place, self._filled = place, 0
+                try:
+                    if not await self._wait_for_data(timeout):
+                        return len(self._end_or_raise(TimeoutError("timed out"), timeout))
+                except BaseException:
+                    self._buffer = bytes(place[: self._filled]) + self._buffer
+                    raise
+                finally:
+                    self._place = None
+                count = self._filled
         return count or len(self._take(0))
 
     def _take(self, max_bytes: int) -> bytes:
@@ -227,7 +228,7 @@ class AsyncioStream(AsyncSocketStream):
 
     def _receive_into(self, buffer: memoryview) -> int:
         """Fill `buffer` with what is there; how many bytes."""
-        count, size, sock = 0, len(buffer), self._sock
+        count, size, sock, rest = 0, len(buffer), self._sock, buffer
         try:
             while count < size:
                 # SSLSocket.recv_into is a Python function around `read`.
@@ -241,6 +242,8 @@ class AsyncioStream(AsyncSocketStream):
             return count
         except (OSError, ValueError) as exc:
             self._end = exc
+        finally:
+            rest = buffer  # the traceback of a failure keeps this, and no part of the buffer
         if self._end is not None:
             self._unwatch()
         return count

@@ -714,6 +714,57 @@ async def test_two_tasks_that_read_in_place(serve: Serve) -> None:
         await asyncio.wait([reading])
 
 
+@pytest.mark.parametrize("end", ["cancelled", "late", "reset"])
+async def test_a_place_is_free_after_a_failure(end: str, serve: Serve) -> None:
+    """Although there is still a traceback that begins in the middle of reading."""
+
+    def reset(peer: Peer) -> None:
+        peer.recv()
+        peer.reset()
+
+    server = serve(reset if end == "reset" else silent)
+    async with connected(server) as stream:
+        place = bytearray(8)
+        reading = asyncio.ensure_future(
+            read_into(stream, place, 0.01 if end == "late" else PATIENCE)
+        )
+        await asyncio.sleep(0)
+        if end == "cancelled":
+            reading.cancel()
+        else:
+            await stream.write(b"go", PATIENCE)
+        with pytest.raises((asyncio.CancelledError, httpcore.NetworkError, httpcore.ReadTimeout)):
+            await reading
+        place.append(1)  # BufferError, if anything still exported it
+
+
+async def read_into(stream: AsyncioStream, place: bytearray, timeout: float = PATIENCE) -> int:
+    with memoryview(place) as view:
+        return await stream.readinto(view, timeout)
+
+
+async def test_a_place_is_free_after_a_failure_behind_data(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The failure is kept for the next reader, with its traceback."""
+
+    def receive(place: memoryview) -> int:
+        if len(place) < 8:
+            del place  # a socket, which is no Python, does not keep it either
+            raise ConnectionResetError("by a test")
+        place[:4] = b"abcd"
+        return 4
+
+    place = bytearray(8)
+    async with connected(serve(silent)) as stream:
+        with monkeypatch.context() as patched:
+            patched.setattr(stream, "_sock", SimpleNamespace(recv_into=receive))
+            assert await read_into(stream, place) == 4
+        place.append(1)  # BufferError, if anything still exported it
+        with pytest.raises(httpcore.ReadError, match="by a test"):
+            await read_into(stream, place)
+
+
 async def test_what_comes_before_the_woken_task_runs(serve: Serve) -> None:
     """It stays where it is: the place has been filled. Nothing of it is lost."""
     async with connected(serve(echo)) as stream:
