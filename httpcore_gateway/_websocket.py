@@ -130,7 +130,7 @@ class WebSocketClient:
         """Notice when it leaves while its last message waits to be taken. ASGI says so only to
         those that ask for the next message, which is done when the last one waits for long."""
         self._writing = True
-        if self._timer is None:
+        if self._timer is None:  # one for many messages: it looks for the one that waits then
             self._timer = self._loop.call_later(WATCH_AFTER, self._look)
 
     def _look(self) -> None:
@@ -140,9 +140,8 @@ class WebSocketClient:
 
     def look_ahead(self) -> None:
         """Begin to ask for the next message."""
-        if self._ahead is None and not self.left.done():
-            self._ahead = self._loop.create_task(_call(self._receive))
-            self._ahead.add_done_callback(self._look_at)
+        self._ahead = self._loop.create_task(_call(self._receive))
+        self._ahead.add_done_callback(self._look_at)
 
     def _look_at(self, task: asyncio.Task[Message]) -> None:
         if task.cancelled():

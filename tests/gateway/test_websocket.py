@@ -210,7 +210,8 @@ def test_pings_are_answered_while_the_upstream_takes_nothing(
         upgrade(peer)
         # The gateway has begun to write, and what it writes does not fit in any buffer.
         assert peer.sock.recv(1, socket.MSG_PEEK)
-        peer.send(frame(PING, b"1") + frame(TEXT, b"after the ping"))
+        # More than is read at once: the text is whole only after the ping was seen.
+        peer.send(frame(PING, b"1") + frame(TEXT, b"x" * 100_000))
         assert taken.wait(PATIENCE)
         seen = [read_frame(peer) for _ in range(2)]
         assert [(opcode, len(payload)) for opcode, payload in seen] == [
@@ -223,7 +224,7 @@ def test_pings_are_answered_while_the_upstream_takes_nothing(
     port = gateways(serve(handler).url)
     with connect(port) as client:
         client.send(bytes(16 * MIB))
-        assert client.recv(timeout=PATIENCE) == "after the ping"
+        assert client.recv(timeout=PATIENCE) == "x" * 100_000
         taken.set()
         assert closing(client) == (1000, "")
 
@@ -721,11 +722,15 @@ def test_wrong_frames(data: bytes, code: int, told: int, gateways: Gateways, ser
 def test_a_message_of_the_client_that_is_too_long(
     gateways: Gateways, upstream: StartUpstream
 ) -> None:
-    server = upstream()
+    def handler(connection: ServerConnection) -> None:
+        for message in connection:
+            connection.send(str(len(message)))
+
+    server = upstream(handler)
     port = gateways(server.url, websocket_max_message=1000)
     with connect(port) as client:
         client.send(bytes(1000))
-        assert client.recv(timeout=PATIENCE) == bytes(1000)
+        assert client.recv(timeout=PATIENCE) == "1000"
         client.send("ü" * 501)
         assert closing(client) == (1009, "the message is too long")
     until(lambda: server.ended)

@@ -14,9 +14,10 @@ from typing import Any
 
 import pytest
 
+import httpcore
 from httpcore_gateway import Gateway, Settings, Upstream, _websocket
 from httpcore_gateway._record import Record
-from tests.support import MIB, PATIENCE
+from tests.support import PATIENCE
 from tests.support.gateways import make_settings
 from tests.support.loops import ASYNCIO
 from tests.support.servers import Peer, Serve, closed_port
@@ -26,6 +27,7 @@ from tests.support.web_sockets import (
     CLOSE,
     PING,
     TEXT,
+    accept_key,
     close_frame,
     frame,
     read_frame,
@@ -370,25 +372,27 @@ async def test_a_cancellation_while_the_client_takes_nothing(make: Make, serve: 
     assert gateway.record.kind == "cancelled"
 
 
-async def test_nothing_is_said_in_the_middle_of_a_frame(make: Make, serve: Serve) -> None:
-    begun, ended, rest = threading.Event(), threading.Event(), []
+async def test_the_upstream_may_close_the_connection_first(
+    make: Make, serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_websocket, "CLOSE_WAIT", PATIENCE)
+    seen: list[Any] = []
 
     def handler(peer: Peer) -> None:
         upgrade(peer)
-        assert peer.recv(1)
-        begun.set()
-        assert ended.wait(PATIENCE)
-        rest.append(len(peer.wait_closed()))
+        seen.append(read_frame(peer))
+        peer.sock.settimeout(0.1)
+        try:
+            seen.append(peer.recv(1))
+        except TimeoutError:
+            seen.append("still open")
 
     gateway, fake = make(serve(handler).url), FakeServer()
-    fake.give({"type": "websocket.receive", "bytes": bytes(16 * MIB)})
     call = asyncio.ensure_future(fake.call(gateway))
-    await until(begun.is_set)
+    await until(lambda: fake.has_sent("websocket.accept"))
     fake.leave(1000)
     await call
-    ended.set()
-    await until(lambda: rest)
-    assert rest[0] < 16 * MIB, "the frame is not whole, and no other one follows"
+    assert seen == [(CLOSE, b"\x03\xe8"), "still open"]
 
 
 async def test_pings_that_come_while_an_answer_is_sent(make: Make, serve: Serve) -> None:
@@ -407,6 +411,109 @@ async def test_pings_that_come_while_an_answer_is_sent(make: Make, serve: Serve)
     await fake.call(gateway)
     assert fake.sent[-1]["code"] == 1014
     assert stopped.is_set() and gateway.record.kind == "broken_response"
+
+
+class BrokenStream:
+    """A connection that takes nothing more; what has come before can be read, and then it is silent
+    or ends.
+
+    Parameters:
+        parts: what can be read, when a write has failed.
+        takes: how many writes do not fail.
+        blocks: writes wait for ever in place of that.
+
+    Attributes:
+        writes: what was to be written.
+    """
+
+    def __init__(self, *parts: bytes, takes: int = 0, blocks: bool = False) -> None:
+        self.writes: list[bytes] = []
+        self._parts = list(parts)
+        self._takes = takes
+        self._blocks = blocks
+        self._failed = asyncio.Event()
+        self.closed = False
+
+    async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        await self._failed.wait()
+        if not self._parts:
+            await asyncio.get_running_loop().create_future()
+        return self._parts.pop(0)
+
+    async def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        self.writes.append(buffer)
+        if self._blocks:
+            await asyncio.get_running_loop().create_future()
+        if len(self.writes) > self._takes:
+            self._failed.set()
+            raise httpcore.WriteError("broken pipe")
+
+    async def aclose(self) -> None:
+        self.closed = True
+
+
+class UpgradingPool:
+    """A pool whose only response is a 101 with `stream`."""
+
+    def __init__(self, stream: BrokenStream) -> None:
+        self._stream = stream
+
+    async def handle_async_request(self, request: httpcore.Request) -> httpcore.Response:
+        key = dict(request.headers)[b"sec-websocket-key"]
+        fields = [(b"Upgrade", b"websocket"), (b"Sec-WebSocket-Accept", accept_key(key))]
+        extensions = {"network_stream": self._stream, "http_version": b"HTTP/1.1"}
+        return httpcore.Response(101, headers=fields, extensions=extensions)
+
+
+async def serve_over(stream: BrokenStream, gateway: Kept, *messages: Any) -> FakeServer:
+    """Serve a WebSocket whose upstream is at the other end of `stream`."""
+    [target] = gateway.targets
+    pool, target.pool = target.pool, UpgradingPool(stream)
+    fake = FakeServer()
+    for message in messages:
+        fake.give(message)
+    await fake.call(gateway)
+    target.pool = pool
+    assert stream.closed
+    return fake
+
+
+MESSAGE = {"type": "websocket.receive", "bytes": b"x"}
+SILENT = "http://127.0.0.1:1"
+
+
+async def test_the_last_words_of_an_upstream_that_takes_nothing_more(make: Make) -> None:
+    """It has closed the WebSocket, and then the connection: a message crosses that."""
+    gateway = make(SILENT)
+    fake = await serve_over(BrokenStream(close_frame(4000, b"why")), gateway, MESSAGE)
+    assert fake.sent[-1] == {"type": "websocket.close", "code": 4000, "reason": "why"}
+    assert gateway.record.failure == ""
+
+
+async def test_an_upstream_that_takes_nothing_more_and_says_nothing(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_websocket, "LAST_WORDS", 0.01)
+    gateway = make(SILENT)
+    fake = await serve_over(BrokenStream(), gateway, MESSAGE)
+    assert fake.sent[-1]["code"] == 1014
+    assert gateway.record.failure == "WriteError: broken pipe"
+
+
+async def test_a_client_that_leaves_when_the_upstream_takes_nothing_more(make: Make) -> None:
+    gateway = make(SILENT)
+    end = {"type": "websocket.disconnect", "code": 1000}
+    fake = await serve_over(BrokenStream(takes=1), gateway, MESSAGE, end)
+    assert [message["type"] for message in fake.sent] == ["websocket.accept"]
+    assert gateway.record.failure == ""
+
+
+async def test_nothing_is_said_in_the_middle_of_a_frame(make: Make) -> None:
+    gateway, stream = make(SILENT), BrokenStream(blocks=True)
+    end = {"type": "websocket.disconnect", "code": 1000}
+    await serve_over(stream, gateway, MESSAGE, end)
+    assert len(stream.writes) == 1 and len(stream.writes[0]) == 7, "the message, and no Close"
+    assert gateway.record.failure == ""
 
 
 async def test_each_upstream_that_speaks_http2_has_a_pool_for_http1(make: Make) -> None:
