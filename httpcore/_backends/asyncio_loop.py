@@ -65,26 +65,21 @@ class _Asked:
     while it waits goes to its Future, as a Task would have done it, and it may well catch it.
     """
 
-    __slots__ = ("_awaitable", "_cancelled", "_failure", "_over", "_watch")
+    __slots__ = ("_cancelled", "_failure", "_over", "_steps", "_watch", "_yielded")
 
-    def __init__(self, awaitable: Any, watch: Watch) -> None:
-        self._awaitable = awaitable
+    def __init__(self, steps: Any, yielded: Any, watch: Watch) -> None:
+        self._steps = steps  # of the awaitable
+        self._yielded = yielded  # by the first of them
         self._watch = watch
         self._over = False  # it was cancelled here, because of the watch
         self._cancelled = False  # and after that the task was
         self._failure: Exception | None = None  # of the watch
 
     def __await__(self) -> Generator[Any, Any, Any]:
-        steps = self._awaitable.__await__()
-        step: Callable[[], Any] = partial(next, steps)
+        steps, yielded = self._steps, self._yielded
+        step: Callable[[], Any]
         try:
             while True:
-                try:
-                    yielded = step()
-                except StopIteration as end:
-                    if not self._over:
-                        return end.value
-                    break
                 try:
                     if getattr(yielded, "_asyncio_future_blocking", False):
                         yielded._asyncio_future_blocking = False
@@ -94,6 +89,12 @@ class _Asked:
                     step = partial(next, steps)
                 except BaseException as exc:
                     step = partial(steps.throw, exc)
+                try:
+                    yielded = step()
+                except StopIteration as end:
+                    if not self._over:
+                        return end.value
+                    break
         except asyncio.CancelledError:
             if self._cancelled or not self._over:
                 raise
@@ -168,11 +169,16 @@ class AsyncioLoop:
         await asyncio.shield(task)
 
     async def ask(self, awaitable: Any, watch: Watch) -> Any:
+        steps = awaitable.__await__()
+        try:
+            yielded = next(steps)
+        except StopIteration as end:
+            return end.value  # it was there at once, which is the rule
         token = watch.token
         if token is None:
-            return await _Asked(awaitable, watch)
+            return await _Asked(steps, yielded, watch)
         with token.rings(watch):
-            return await _Asked(awaitable, watch)
+            return await _Asked(steps, yielded, watch)
 
     async def wait_writable(self, sockets: list[Any], waker: Waker, timeout: float | None) -> None:
         numbers = [sock.fileno() for sock in sockets]
