@@ -1,8 +1,8 @@
 """WebSockets through the gateway: rows 66 and 68 of the table of behaviours.
 
-Owns: what a client and an upstream see, under uvicorn in this process and under granian in its own,
-with `websockets` on both sides, and with a scripted upstream for what no library does. Must not
-know: frames (``tests/unit/gateway``), how the gateway is made.
+Owns: what a client and an upstream see, under uvicorn in this process, and once under granian and
+hypercorn, with `websockets` on both sides, and with a scripted upstream for what no library does.
+Must not know: frames (``tests/unit/gateway``), how the gateway is made.
 """
 
 from __future__ import annotations
@@ -105,7 +105,7 @@ StartUpstream = Callable[..., WebSocketServer]
 
 
 @pytest.mark.parametrize("ws", LIBRARIES)
-def test_messages_pass_in_both_directions(
+def test_row_68_messages_pass_in_both_directions(
     ws: str, gateways: Gateways, upstream: StartUpstream
 ) -> None:
     port = gateways(upstream().url, ws=ws)
@@ -118,7 +118,7 @@ def test_messages_pass_in_both_directions(
     assert record.received == record.sent > 3 * MIB
 
 
-def test_fragments_are_joined(gateways: Gateways, serve: Serve) -> None:
+def test_row_68_fragments_are_joined(gateways: Gateways, serve: Serve) -> None:
     def handler(peer: Peer) -> None:
         upgrade(peer)
         parts = "größe".encode()
@@ -534,7 +534,7 @@ def test_a_request_that_cannot_be_passed_on(gateways: Gateways, upstream: StartU
         (None, "", (1000, "")),  # ASGI cannot say that there is none
     ],
 )
-def test_the_upstream_closes(
+def test_row_68_the_upstream_closes(
     code: int | None,
     reason: str,
     seen: tuple[int, str],
@@ -562,7 +562,7 @@ def test_the_upstream_closes(
 
 @pytest.mark.parametrize("ws", LIBRARIES)
 @pytest.mark.parametrize(("code", "reason"), [(1000, ""), (1001, "bye"), (4001, "ü" * 61)])
-def test_the_client_closes(
+def test_row_68_the_client_closes(
     code: int, reason: str, ws: str, gateways: Gateways, upstream: StartUpstream
 ) -> None:
     server = upstream()
@@ -576,7 +576,7 @@ def test_the_client_closes(
     assert (record.status, record.failure, record.client_left) == (101, "", False)
 
 
-def test_the_client_closes_without_a_code(gateways: Gateways, serve: Serve) -> None:
+def test_row_68_the_client_closes_without_a_code(gateways: Gateways, serve: Serve) -> None:
     frames = []
 
     def handler(peer: Peer) -> None:
@@ -594,7 +594,7 @@ def test_the_client_closes_without_a_code(gateways: Gateways, serve: Serve) -> N
 
 
 @pytest.mark.parametrize("ws", LIBRARIES)
-def test_the_client_is_lost(ws: str, gateways: Gateways, upstream: StartUpstream) -> None:
+def test_row_66_the_client_is_lost(ws: str, gateways: Gateways, upstream: StartUpstream) -> None:
     server = upstream()
     port = gateways(server.url, ws=ws)
     with handshake(port) as sock:
@@ -604,7 +604,7 @@ def test_the_client_is_lost(ws: str, gateways: Gateways, upstream: StartUpstream
     gateways.record()
 
 
-def test_the_client_leaves_before_the_upstream_has_answered(
+def test_row_66_the_client_leaves_before_the_upstream_has_answered(
     gateways: Gateways, serve: Serve
 ) -> None:
     asked = threading.Event()
@@ -623,7 +623,7 @@ def test_the_client_leaves_before_the_upstream_has_answered(
     assert record.client_left and record.status == 0
 
 
-def test_the_client_leaves_while_the_upstream_takes_nothing(
+def test_row_66_the_client_leaves_while_the_upstream_takes_nothing(
     gateways: Gateways, serve: Serve
 ) -> None:
     begun, ended = threading.Event(), threading.Event()
@@ -780,10 +780,10 @@ def test_the_task_is_cancelled(gateways: Gateways, upstream: StartUpstream) -> N
     assert gateways.record().kind == "cancelled"
 
 
-# Under granian
+# Under other servers
 
 
-def test_under_granian(start_gateway: StartGateway, upstream: StartUpstream) -> None:
+def test_row_68_under_granian(start_gateway: StartGateway, upstream: StartUpstream) -> None:
     server = upstream(subprotocols=["chat"])
     [port] = start_gateway(server.url, server="granian", options=("--ws",)).ports
     with connect(port, subprotocols=["chat"]) as client:
@@ -801,6 +801,22 @@ def test_under_granian(start_gateway: StartGateway, upstream: StartUpstream) -> 
     with handshake(port, "Sec-WebSocket-Protocol: chat\r\n") as sock:
         assert b" 101 " in sock.recv(65536)
     until(lambda: len(server.ended) == 3)
+
+
+def test_under_hypercorn(serve_gateway: ServeGateway, upstream: StartUpstream) -> None:
+    """It says of every client that the connection was lost, so no code of theirs passes."""
+    server = upstream()
+    served = serve_gateway(server.url, server="hypercorn")
+    with connect(served.port) as client:
+        for message in ("text", b"bytes", bytes(MIB)):
+            client.send(message)
+            assert client.recv(timeout=PATIENCE) == message
+    until(lambda: server.ended)
+    with connect(served.port) as client:
+        until(lambda: len(server.connections) == 2)
+        server.connections[1].close(4002, "reason")
+        assert closing(client) == (4002, "reason")
+    until(lambda: served.active() == [0])
 
 
 def test_problems_under_granian(start_gateway: StartGateway) -> None:
