@@ -55,7 +55,7 @@ class Member:
         self.server = server
         self._breaker = breaker
         self._pause = breaker.seconds
-        self._probing = False
+        self._probing = 0  # the number of the request that tries it; 0 for none
         self.failures = 0
         self.opened_until = 0.0
         self.requests = 0
@@ -71,21 +71,23 @@ class Member:
         """Return whether requests have to go elsewhere."""
         if not self.opened_until:
             return False
-        return self._probing or now < self.opened_until
+        return self._probing != 0 or now < self.opened_until
 
-    def start(self) -> bool:
-        """Count a request; return whether it is the one that tries a failed upstream."""
+    def start(self) -> int:
+        """Count a request; return its number if it is the one that tries a failed upstream, else
+        0. It goes back by `finish`."""
         self.server.active += 1
         self.requests += 1
-        if self.opened_until:
-            self._probing = True
+        if not self.opened_until:
+            return 0
+        self._probing = self.requests
         return self._probing
 
-    def finish(self, probing: bool) -> None:
+    def finish(self, probing: int) -> None:
         """Count a request that has ended, however that was."""
         self.server.active -= 1
-        if probing:
-            self._probing = False
+        if probing and probing == self._probing:  # else one that tried it in an earlier time
+            self._probing = 0
 
     def succeeded(self) -> None:
         """Note that it answered: the breaker is closed."""
@@ -93,6 +95,7 @@ class Member:
             self.failures = 0
             self.opened_until = 0.0
             self._pause = self._breaker.seconds
+            self._probing = 0
 
     def fail(self, now: float) -> None:
         """Note a failure; enough of them in a row open the breaker."""

@@ -92,7 +92,7 @@ class Passage:
         self._scope: Any = scope
         self._fields: Fields = []
         self._member: Member | None = None
-        self._probing = False
+        self._probing = 0  # see `Member.start`
         self._target = b""
         self._version = VERSIONS.get(scope["http_version"], "")
         self.record = Record(scope, gateway.ids.make(), self._loop.time())
