@@ -268,7 +268,7 @@ def path_of(scope: Any) -> tuple[bytes, bytes]:
         return path, b""
     mount = mount.rstrip("/")
     prefix = quote(mount, safe="/:@!$&'()*+,;=~").encode("ascii")
-    if path.startswith(prefix):
+    if path.startswith(prefix) and path[len(prefix) : len(prefix) + 1] in (b"/", b""):
         path = path[len(prefix) :]
     else:  # the client has encoded more of it than it had to
         wanted = mount.encode("utf-8")

@@ -9,6 +9,7 @@ Sources: RFC 9457 (problem details), RFC 9110 sections 15 (status codes) and 6.6
 from __future__ import annotations
 
 import json
+import math
 from email.utils import formatdate
 from http import HTTPStatus
 
@@ -63,5 +64,5 @@ def encode_problem(problem: Problem, request_id: str) -> tuple[list[tuple[bytes,
         (b"x-request-id", request_id.encode("ascii")),
     ]
     if problem.retry_after is not None:
-        fields.append((b"retry-after", b"%d" % max(1, round(problem.retry_after + 0.5))))
+        fields.append((b"retry-after", b"%d" % max(1, math.ceil(problem.retry_after))))
     return fields, body

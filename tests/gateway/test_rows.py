@@ -687,10 +687,10 @@ def test_row_70_the_queue_has_a_limit_and_a_timeout(watch: Watch, serve: servers
         watched.until(lambda stats: stats["upstreams"][0]["waiting"] == 1)
         with Caller(watched.port) as third:
             reply = third.ask(GET)
-            assert (reply.status, reply.get("retry-after")) == (503, "2")
+            assert (reply.status, reply.get("retry-after")) == (503, "1")
             assert "too many requests wait" in reply.json()["detail"]
         reply = second.reply()
-        assert (reply.status, reply.get("retry-after")) == (503, "2")
+        assert (reply.status, reply.get("retry-after")) == (503, "1")
         assert "in use" in reply.json()["detail"]
         go.set()
         assert first.reply().status == 200
