@@ -30,7 +30,13 @@ from ._exceptions import (
 )
 
 if typing.TYPE_CHECKING:
-    # For type checkers; `_NAMES` is the same list for the interpreter.
+    # For type checkers; `_NAMES` is the same list for the interpreter, `_SUBMODULES` that of what
+    # comes first.
+    from . import aio as aio
+    from . import exceptions as exceptions
+    from . import redact as redact
+    from . import rules as rules
+
     # Sending
     from ._api import request, stream
 
@@ -89,6 +95,9 @@ if typing.TYPE_CHECKING:
     from ._testing.logging_backend import LoggingBackend
     from ._testing.recording import RecordingBackend, ReplayBackend
 
+    # What is known of a request afterwards
+    from ._timings import ConnectionInfo, Timings
+
     # Nouns
     from ._url import URL, Origin
 
@@ -115,6 +124,7 @@ __all__ = [
     "CancelToken",
     "ConnectError",
     "ConnectTimeout",
+    "ConnectionInfo",
     "ConnectionInterface",
     "ConnectionNotAvailable",
     "ConnectionPool",
@@ -149,6 +159,7 @@ __all__ = [
     "SyncBackend",
     "TimeoutConfig",
     "TimeoutException",
+    "Timings",
     "TrioBackend",
     "UnsupportedProtocol",
     "WriteError",
@@ -178,6 +189,7 @@ _NAMES = {
         "resumes_tls_sessions",
     ),
     "_no_proxy": ("bypasses_proxy",),
+    "_timings": ("ConnectionInfo", "Timings"),
     "_core.retry": ("RetryConfig",),
     "_backends.base": (
         "SOCKET_OPTION",

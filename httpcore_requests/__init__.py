@@ -17,6 +17,7 @@ import requests.sessions
 
 from ._adapter import HTTPAdapter
 from ._errors import phase
+from ._response import Response
 from ._session import Session
 from ._session_genuine import STOCK_SESSION
 from ._settings import set_installed
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
     from ._settings import AdapterOptions
 
-__all__ = ["HTTPAdapter", "Session", "Timeout", "install", "uninstall", "phase"]
+__all__ = ["HTTPAdapter", "Response", "Session", "Timeout", "install", "uninstall", "phase"]
 
 _stock = requests.adapters.HTTPAdapter
 _modules: tuple[Any, ...] = (requests.adapters, requests.sessions)
@@ -69,6 +70,6 @@ def uninstall() -> None:
         module.Session = STOCK_SESSION
 
 
-for _public in (HTTPAdapter, Session, Timeout, install, uninstall, phase):
+for _public in (HTTPAdapter, Response, Session, Timeout, install, uninstall, phase):
     _public.__module__ = "httpcore_requests"
 del _public

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from requests import PreparedRequest
     from typing_extensions import Unpack
-    from urllib3 import HTTPResponse
+    from urllib3 import BaseHTTPResponse
     from urllib3.connectionpool import HTTPConnectionPool
     from urllib3.util.retry import Retry
 
@@ -61,6 +61,11 @@ _NOT_OF_POOL = frozenset(
     ["timeout", "retries", "pool_connections", "pool_maxsize", "max_retries", "pool_block"]
 )
 
+if TYPE_CHECKING:
+    _Base = requests.adapters.HTTPAdapter
+else:
+    _Base = requests.adapters.HTTPAdapter
+
 # requests' stubs leave out the hooks that are public by use only.
 _Stock: Any = requests.adapters.HTTPAdapter
 
@@ -83,7 +88,7 @@ class _Found:
         return type(None), ()
 
 
-class HTTPAdapter(_Stock):  # type: ignore[misc]
+class HTTPAdapter(_Base):
     """Sends a session's requests through httpcore: ``s.mount("https://", HTTPAdapter())``.
 
     Thread-safe: one adapter, and one session, may serve any number of threads.
@@ -386,7 +391,8 @@ class HTTPAdapter(_Stock):  # type: ignore[misc]
                 return self._unix_pool(request.url)
             # Not by super(), which would select a proxy again.
             host, more = self._key_attributes(request, verify, cert)
-            return self.poolmanager.connection_from_host(**host, pool_kwargs=more)
+            manager: urllib3.PoolManager = self.poolmanager
+            return manager.connection_from_host(**host, pool_kwargs=more)
         except URLSchemeUnknown as exc:
             raise InvalidURL(_unsupported(request.url), request=request) from exc
         except RequestException as exc:
@@ -410,7 +416,8 @@ class HTTPAdapter(_Stock):  # type: ignore[misc]
         self, request: PreparedRequest, verify: Verify, cert: object
     ) -> tuple[dict[str, Any], dict[str, Any]]:
         try:
-            host, more = self.build_connection_pool_key_attributes(request, verify, cert)
+            hook: Any = self.build_connection_pool_key_attributes
+            host, more = hook(request, verify, cert)
         except ValueError as exc:
             raise InvalidURL(exc, request=request) from exc
         return host, more
@@ -422,7 +429,8 @@ class HTTPAdapter(_Stock):  # type: ignore[misc]
         return manager
 
     def _unix_pool(self, url: str) -> HTTPConnectionPool:
-        pool = self.poolmanager.connection_from_host(_unix.path_of(url), scheme=_unix.SCHEME)
+        manager: urllib3.PoolManager = self.poolmanager
+        pool = manager.connection_from_host(_unix.path_of(url), scheme=_unix.SCHEME)
         _unix.teach_urljoin()
         return pool
 
@@ -450,7 +458,7 @@ class HTTPAdapter(_Stock):  # type: ignore[misc]
         return proxy or None
 
     def get_connection(
-        self, url: str, proxies: Mapping[str, str] | None = None
+        self, url: Any, proxies: Mapping[str, str] | None = None
     ) -> HTTPConnectionPool:
         """Return the pool for `url`. Deprecated by requests."""
         warnings.warn(
@@ -480,7 +488,7 @@ class HTTPAdapter(_Stock):  # type: ignore[misc]
         if isinstance(conn, HostPool) and conn.scheme == "https":
             # For http through an https proxy requests would write that no certificate is verified.
             url = "https"
-        super().cert_verify(conn, url, verify, cert)
+        super().cert_verify(conn, url, verify, cert)  # type: ignore[no-untyped-call]
         if verify is True and isinstance(conn, HostPool):
             self._trust_default(conn)
 
@@ -512,7 +520,7 @@ class HTTPAdapter(_Stock):  # type: ignore[misc]
         target: str = super().request_url(request, proxies or {})
         return target
 
-    def build_response(self, req: PreparedRequest, resp: HTTPResponse) -> requests.Response:
+    def build_response(self, req: PreparedRequest, resp: BaseHTTPResponse) -> requests.Response:
         """Return the `requests.Response` for `resp`; ours reads `.content` in one go."""
         if type(resp) is not RawResponse or "headers" in resp.__dict__:
             stock: requests.Response = super().build_response(req, resp)
@@ -531,7 +539,8 @@ class HTTPAdapter(_Stock):  # type: ignore[misc]
     # -- pickling
 
     def __getstate__(self) -> dict[str, object]:
-        state: dict[str, object] = super().__getstate__()
+        stock: Any = super()
+        state: dict[str, object] = stock.__getstate__()
         state["_settings"] = self._settings  # which a subclass's __attrs__ may leave out
         return state
 
@@ -540,7 +549,8 @@ class HTTPAdapter(_Stock):  # type: ignore[misc]
         max_idle = state.get("_pool_connections", 0) * state.get("_pool_maxsize", 0)
         self._transports = Transports(self._settings or Settings(), max(MIN_IDLE, max_idle))
         # What was found is another adapter's; a subclass's __getstate__ may have copied it along.
-        super().__setstate__({k: v for k, v in state.items() if k not in _NOT_COPIED})
+        stock: Any = super()
+        stock.__setstate__({k: v for k, v in state.items() if k not in _NOT_COPIED})
 
 
 _SELECT_PROXY: Any = requests.utils.select_proxy

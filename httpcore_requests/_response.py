@@ -35,6 +35,8 @@ from ._request import Spent, is_replayable
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    import httpcore
+
 _NO_TIME = datetime.timedelta(0)
 
 # Redirects that ask for the method and the body once more (RFC 9110 sections 15.4.8 and 15.4.9).
@@ -51,12 +53,17 @@ _encodings: dict[str, str | None] = {}
 _STORE_AS_KNOWN = vars(CaseInsensitiveDict({"A": "b"})) == {"_store": OrderedDict(a=("A", "b"))}
 
 
+if TYPE_CHECKING:
+    _Base = requests.Response
+else:
+    _Base = requests.models.Response
+
 # requests' stubs leave out what is not public, and half of this is about that.
 _Stock: Any = requests.Response
 _models: Any = requests.models
 
 
-class Response(_Stock):  # type: ignore[misc]
+class Response(_Base):
     """A `requests.Response` whose body is read in one go, and that tells how it was made:
     ``timings`` and ``connection_info``.
 
@@ -87,7 +94,7 @@ class Response(_Stock):  # type: ignore[misc]
         self._jar = jar
 
     @property
-    def timings(self) -> Any:
+    def timings(self) -> httpcore.Timings | Any:
         """How long each phase took, in seconds: ``queue``, ``dns``, ``connect``, ``tls``, ``send``,
         ``first_byte``, ``last_byte``, ``total``; None for what there was not. Each response of a
         redirect or a retry has its own. None where `raw` is not httpcore's.
@@ -95,7 +102,7 @@ class Response(_Stock):  # type: ignore[misc]
         return self._extension("timings")
 
     @property
-    def connection_info(self) -> Any:
+    def connection_info(self) -> httpcore.ConnectionInfo | Any:
         """What it came over: ``protocol``, ``local_address``, ``remote_address``, ``alpn``,
         ``tls_version``, ``cipher``, ``certificate`` (DER). It stays as it is when the connection is
         closed. None where `raw` is not httpcore's. (``raw.reused`` tells whether it was open.)
@@ -152,7 +159,8 @@ class Response(_Stock):  # type: ignore[misc]
     def _read_rest(self) -> bytes:
         # The translation of requests.Response.iter_content.
         try:
-            data: bytes = self.raw.read_rest()
+            raw: Any = self.raw
+            data: bytes = raw.read_rest()
             return data
         except urllib3.exceptions.ProtocolError as exc:
             raise self._explain(ChunkedEncodingError(exc)) from exc
@@ -200,13 +208,14 @@ class Response(_Stock):  # type: ignore[misc]
     def __reduce__(self) -> Any:
         if type(self) is not Response:
             return super().__reduce__()
-        return (requests.Response, (), self.__getstate__())
+        stock: Any = super()
+        return (requests.Response, (), stock.__getstate__())
 
 
 def build(adapter: object, request: requests.PreparedRequest, raw: RawResponse) -> Response:
     """Do what `requests.adapters.HTTPAdapter.build_response` does, for a response of ours."""
     # Without requests.Response.__init__, which makes a jar and a dict that are replaced at once.
-    response = Response.__new__(Response)
+    response: Any = Response.__new__(Response)
     response._content = False
     response._content_consumed = False
     response._next = None
@@ -231,7 +240,7 @@ def build(adapter: object, request: requests.PreparedRequest, raw: RawResponse) 
     response.connection = adapter
     if raw.status in _BODY_AGAIN and "location" in folded and request.body is not None:
         _forbid_repeating(request)
-    return response
+    return response  # type: ignore[no-any-return]
 
 
 def _forbid_repeating(request: Any) -> None:

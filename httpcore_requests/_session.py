@@ -20,8 +20,8 @@ from __future__ import annotations
 import operator
 import threading
 from collections import OrderedDict
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 import requests
 import requests.models
@@ -43,7 +43,7 @@ from ._session_prepare import (
 )
 
 if TYPE_CHECKING:
-    from typing_extensions import Unpack
+    from typing_extensions import Self, Unpack
 
     from ._settings import AdapterOptions
 
@@ -53,13 +53,30 @@ _NO_HOOKS: dict[str, list[Any]] = {"response": []}
 _PLAIN_SETTINGS = (bool, str, tuple, type(None))
 _DICTS = (dict, OrderedDict)
 
+if TYPE_CHECKING:
+    _Base = requests.Session
+else:
+    _Base = _session_genuine.STOCK_SESSION
+
 # requests' stubs leave out half of what a session is made of.
 _Stock: Any = _session_genuine.STOCK_SESSION
 _sessions: Any = requests.sessions
 _models: Any = requests.models
 
 
-class Session(_Stock):  # type: ignore[misc]
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
+
+
+def _with_parameters_of(
+    method: Callable[Concatenate[Any, _P], object],
+) -> Callable[[Callable[..., _T]], Callable[Concatenate[Any, _P], _T]]:
+    """Return a decorator for a method that takes what `method` of requests does, in the eyes of
+    type checkers. Their stubs differ with the version of requests, so they are not repeated."""
+    return lambda function: function
+
+
+class Session(_Base):
     """A `requests.Session` with `HTTPAdapter` mounted, and a third of the work for each request.
 
     Whatever requests would send is sent, and whatever it would raise is raised. What it works out
@@ -79,11 +96,28 @@ class Session(_Stock):  # type: ignore[misc]
 
     _httpcore_known_headers: KnownHeaders | None = None
 
-    def __new__(cls, *args: Any, **kwargs: Any) -> Session:
+    if TYPE_CHECKING:
+
+        @_with_parameters_of(_Base.get)
+        def get(self, *args: Any, **kwargs: Any) -> Response: ...
+        @_with_parameters_of(_Base.options)
+        def options(self, *args: Any, **kwargs: Any) -> Response: ...
+        @_with_parameters_of(_Base.head)
+        def head(self, *args: Any, **kwargs: Any) -> Response: ...
+        @_with_parameters_of(_Base.post)
+        def post(self, *args: Any, **kwargs: Any) -> Response: ...
+        @_with_parameters_of(_Base.put)
+        def put(self, *args: Any, **kwargs: Any) -> Response: ...
+        @_with_parameters_of(_Base.patch)
+        def patch(self, *args: Any, **kwargs: Any) -> Response: ...
+        @_with_parameters_of(_Base.delete)
+        def delete(self, *args: Any, **kwargs: Any) -> Response: ...
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
         made = super().__new__(cls)
         # http.cookiejar locks the jar for each response that sets cookies.
         _fork.renew_in_child(made, "cookies._cookies_lock", threading.RLock)
-        return made  # type: ignore[no-any-return]
+        return made
 
     def __init__(self, **options: Unpack[AdapterOptions]) -> None:
         super().__init__()
@@ -93,13 +127,15 @@ class Session(_Stock):  # type: ignore[misc]
             if shared is not None or type(self.adapters.get(prefix)) is not HTTPAdapter:
                 self.mount(prefix, shared or HTTPAdapter())
 
-    def request(self, *args: Any, **kwargs: Any) -> requests.Response:
+    @_with_parameters_of(_Base.request)
+    def request(self, *args: Any, **kwargs: Any) -> Response:
         """Send a request and return its response, as `requests.Session.request` does."""
         if _is_usual_call(args, kwargs) and _is_plain(self):
             response = _request(self, *args, **kwargs)
             if response is not None:
                 return response
-        return super().request(*args, **kwargs)  # type: ignore[no-any-return]
+        stock: Any = super()
+        return stock.request(*args, **kwargs)  # type: ignore[no-any-return]
 
     # -- preparing
 
@@ -115,13 +151,13 @@ class Session(_Stock):  # type: ignore[misc]
                 prepared = _prepare(self, request.method.upper(), url, given)
                 if prepared is not None:
                     return prepared
-        return super().prepare_request(request)  # type: ignore[no-any-return]
+        return super().prepare_request(request)
 
     # -- settings
 
     def merge_environment_settings(
         self, url: object, proxies: Any, stream: object, verify: object, cert: object
-    ) -> dict[str, Any]:
+    ) -> Any:
         """Return the settings of a request, merged with those of the session and of the
         environment, as requests does."""
         if _session_genuine.merges() and _follows_stock(self):
@@ -130,13 +166,12 @@ class Session(_Stock):  # type: ignore[misc]
                 merged = _merge(self, parts, proxies, stream, verify, cert)
                 if merged is not None:
                     return merged
-        return super().merge_environment_settings(  # type: ignore[no-any-return]
-            url, proxies, stream, verify, cert
-        )
+        stock: Any = super()
+        return stock.merge_environment_settings(url, proxies, stream, verify, cert)
 
     # -- sending
 
-    def get_adapter(self, url: Any) -> Any:
+    def get_adapter(self, url: Any) -> HTTPAdapter | Any:
         """Return the adapter that is mounted for `url`.
 
         Raises InvalidSchema where there is none.
@@ -149,14 +184,15 @@ class Session(_Stock):  # type: ignore[misc]
                 raise
             return adapter
 
-    def send(self, request: requests.PreparedRequest, **kwargs: Any) -> requests.Response:
+    def send(self, request: requests.PreparedRequest, **kwargs: Any) -> Response:
         """Send what was prepared, follow redirects, and return the response, as requests does."""
         if (
             type(request) is not _session_genuine.PREPARED
             or not _follows_stock(self)
             or not _session_genuine.sends()
         ):
-            return super().send(request, **kwargs)  # type: ignore[no-any-return]
+            stock: Any = super()
+            return stock.send(request, **kwargs)  # type: ignore[no-any-return]
         kwargs.setdefault("stream", self.stream)
         kwargs.setdefault("verify", self.verify)
         kwargs.setdefault("cert", self.cert)
@@ -176,7 +212,8 @@ class Session(_Stock):  # type: ignore[misc]
             if url.scheme not in resolved:
                 prepared_request.headers.pop("Proxy-Authorization", None)
                 return resolved
-        return super().rebuild_proxies(prepared_request, proxies)  # type: ignore[no-any-return]
+        stock: Any = super()
+        return stock.rebuild_proxies(prepared_request, proxies)  # type: ignore[no-any-return]
 
 
 # ---------------------------------------------------------------------------------------------
@@ -235,7 +272,7 @@ def _request(
     verify: object = None,
     cert: object = None,
     json: object = None,
-) -> requests.Response | None:
+) -> Response | None:
     """Do what `request` does where nothing was replaced; None where requests must do it."""
     parts = split_url(url)
     if parts is None or type(method) is not str:
@@ -328,7 +365,7 @@ def _resolve_proxies(
 
 def _send(
     session: Any, request: requests.PreparedRequest, allow_redirects: bool, kwargs: dict[str, Any]
-) -> requests.Response:
+) -> Response:
     hooks = request.hooks
     adapter = session.get_adapter(url=request.url)
     clock = _sessions.preferred_clock
@@ -369,10 +406,10 @@ def _is_final(session: Any, response: Any) -> bool:
 def _follow(
     session: Any,
     request: requests.PreparedRequest,
-    response: requests.Response,
+    response: Response,
     allow_redirects: bool,
     kwargs: dict[str, Any],
-) -> requests.Response:
+) -> Response:
     if not allow_redirects:
         following = session.resolve_redirects(response, request, yield_requests=True, **kwargs)
         for prepared in following:

@@ -8,17 +8,33 @@ to say something to the adapter.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import urllib3
 
 import httpcore
 
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
 #: What an adapter, a session and `install` take as ``timeout=``.
 TimeoutGiven = float | tuple[float | None, float | None] | urllib3.Timeout | None
 
 
-class Timeout(urllib3.Timeout):
+if TYPE_CHECKING:
+
+    class _Base(urllib3.Timeout, float):
+        """What type checkers believe in: to requests' own types a timeout is a number or a tuple,
+        though requests takes a `urllib3.Timeout` and passes it on. So ``requests.get(url,
+        timeout=Timeout(10))`` is accepted; no number it is, all the same."""
+
+        def __new__(cls, *args: Any, **kwargs: Any) -> Self: ...
+
+else:
+    _Base = urllib3.Timeout
+
+
+class Timeout(_Base):
     """Limits for one request: ``session.get(url, timeout=Timeout(total=10))``.
 
     Parameters:

@@ -314,8 +314,15 @@ def test_type_checkers_and_the_interpreter_find_the_same_names() -> None:
     told = {
         node.module: {alias.name for alias in node.names}
         for node in block.body
-        if isinstance(node, ast.ImportFrom)
+        if isinstance(node, ast.ImportFrom) and node.module is not None
     }
+    parts = {
+        alias.name
+        for node in block.body
+        if isinstance(node, ast.ImportFrom) and node.module is None
+        for alias in node.names
+    }
+    assert parts == {name for name in httpcore._SUBMODULES if not name.startswith("_")}
     assert told == {module: set(names) for module, names in httpcore._NAMES.items()}
 
 
