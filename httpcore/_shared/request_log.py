@@ -10,6 +10,7 @@ dropped: a destructor must not take the locks of a log.
 from __future__ import annotations
 
 import time
+from typing import Any
 
 from .._core.body_state import BodyState
 from .._exceptions import explain
@@ -44,14 +45,14 @@ class RequestLog:
             return
         self._written = True
         marks = body.marks
-        began, ended = marks.began, marks.ended or time.monotonic()
-        size = 0 if body.reader is None else body.received
+        began: Any = marks.began  # there was a connection, so it is known
+        seconds = (marks.ended or time.monotonic()) - began
         info(
             "%s %d %d bytes %.1f ms %s%s",
             self._request,
             self._status,
-            size,
-            1000 * (ended - (ended if began is None else began)),
+            body.received,
+            1000 * seconds,
             self._reused,
             self._ending(body),
         )

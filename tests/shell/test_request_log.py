@@ -21,6 +21,7 @@ from urllib3.util.retry import Retry
 
 import httpcore
 import httpcore_requests
+from httpcore.exceptions import Aborted
 from tests.support import ROOT
 from tests.support.http2 import Code, Link, ServeH2, Stream
 from tests.support.proxies import ProxyServer
@@ -252,6 +253,23 @@ def test_secrets_are_not_shown(server: LocalServer, proxy: ProxyServer, caplog: 
     assert second == first
     assert failed.startswith("GET http://here/?token=[secure] failed after")
     assert "s3cret" not in caplog.text
+
+
+def test_a_request_that_is_cancelled_before_it_began(server: LocalServer, caplog: Any) -> None:
+    token = httpcore.CancelToken()
+    token.cancel()
+    with httpcore.ConnectionPool() as pool:
+        with pytest.raises(Aborted):
+            pool.request("GET", server.url, extensions={"cancel": token})
+    [line] = lines(caplog)
+    assert line.startswith("GET http://here/ failed after T ms: Aborted: GET / was ended by")
+
+
+def test_two_threads_that_close_a_response_write_one_line(server: LocalServer, caplog: Any) -> None:
+    with httpcore.ConnectionPool() as pool:
+        body = pool.request("GET", server.url).stream
+    body.log.write(body)
+    assert len(lines(caplog)) == 1
 
 
 # --- under requests
