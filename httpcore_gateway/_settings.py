@@ -50,7 +50,8 @@ class Timeouts(_Part, frozen=True, kw_only=True):
             handshake.
         write: in which the upstream has to take something of the request's body, or of a message.
         queue: that a request waits for a connection where all that are allowed are in use.
-        client: between two pieces of the request's body.
+        client: between two pieces of the request's body; and in which the client has to take
+            something of the response.
         total: from the head of the request to the last byte of the response. Not for WebSockets.
     """
 
@@ -114,8 +115,8 @@ class Route(_Part, frozen=True, kw_only=True):
         host_header: ``"keep"`` passes the client's Host on; ``"upstream"`` sends the upstream's.
         timeouts: see `Timeouts`.
         breaker: see `Breaker`.
-        retries: how often a request that failed may be sent again, each time to another upstream
-            if there is one; only where that is safe: nothing of it was sent, or it is
+        retries: how often a request that failed may be sent again, each time to an upstream that
+            it was not sent to; only where that is safe: nothing of it was sent, or it is
             idempotent and its body is still there.
         max_body: bytes in the body of a request at most; None for no limit.
     """
@@ -224,7 +225,8 @@ def check_settings(settings: Settings, place: str = "") -> None:
     front = f"{place}: " if place else ""
     if not settings.routes:
         raise SettingsError(f"{front}routes: none: name at least one upstream")
-    _check(front, "trusted", read_networks, settings.trusted)
+    for index, text in enumerate(settings.trusted):
+        _check(front, f"trusted[{index}]", ipaddress.ip_network, text)
     _check(front, "name", _check_token, settings.name)
     if settings.admin_path is not None:
         _check(front, "admin_path", _check_path, settings.admin_path)

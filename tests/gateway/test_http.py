@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 import httpcore
-from httpcore_gateway import Upstream
+from httpcore_gateway import Timeouts, Upstream
 from tests.support import gateways, programs, servers
 from tests.support.gateways import Caller, Reply
 
@@ -634,3 +634,28 @@ def test_http2_to_the_upstream_from_each_client(
                 "POST", f"{served.url}/echo", headers=[(b"te", b"trailers")], content=b"hello"
             )
             assert (response.status, response.content) == (200, b"hello")
+
+
+@pytest.mark.parametrize("framing", [b"Content-Length: 1000", b"Transfer-Encoding: chunked"])
+def test_row_69_an_early_response_while_the_upload_stalls(
+    framing: bytes, gateway: Gateways, serve: servers.Serve
+) -> None:
+    """The client sends nothing more, and gets the response all the same; so it does where the
+    upstream closes without one."""
+
+    def answer(peer: servers.Peer) -> None:
+        request = peer.recv_request_head()
+        assert request is not None
+        first = peer.recv_exactly(5 if b"Content-Length" in framing else 8)
+        assert b"he" in first
+        if request.target == b"/413":
+            peer.respond(413, b"too large", [("Connection", "close")])
+        peer.close()
+
+    port = gateway(serve(answer).url, timeouts=Timeouts(client=15.0))
+    for target, status in ((b"/413", 413), (b"/closes", 502)):
+        with Caller(port) as caller:
+            body = b"hello" if b"Content-Length" in framing else b"5\r\nhello\r\n"
+            caller.send(b"POST " + target + HEAD + framing + b"\r\n\r\n" + body)
+            caller.sock.settimeout(10)
+            assert caller.reply().status == status
