@@ -42,6 +42,7 @@ class Gateway:
             an upstream, as that of `httpcore.AsyncConnectionPool`.
 
     Attributes:
+        closed: `aclose` was called, so that requests to upstreams fail.
         admin: an ASGI application with health, stats and metrics, to be served where only those
             can reach it that may; see `Settings.admin_path` for the same in the gateway itself.
         stopping: set it when the gateway is to be left out by those that send it requests:
@@ -68,6 +69,7 @@ class Gateway:
         self.name = settings.name.encode("ascii")
         self.ids = RequestIds()
         self.stopping = False
+        self.closed = False
         states, self.targets = make_routes(settings, trace)
         self.route_states = states
         self.counters = Counters(len(states))
@@ -110,7 +112,8 @@ class Gateway:
                 return
 
     async def aclose(self) -> None:
-        """Close all connections to upstreams; requests that are under way fail."""
+        """Close all connections to upstreams, for good; requests that are under way fail."""
+        self.closed = True
         for target in self.targets:
             await target.aclose()
 

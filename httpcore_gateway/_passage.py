@@ -34,6 +34,7 @@ from ._record import (
     BAD_REQUEST,
     BAD_RESPONSE,
     BREAKER_OPEN,
+    CANCELLED,
     CONNECT_ERROR,
     CONNECT_TIMEOUT,
     NETWORK_ERROR,
@@ -210,6 +211,9 @@ class Passage:
         """Return what the client is told of a failure, and note it; None for what is no failure
         of the upstream."""
         record = self.record
+        if self._gateway.closed and isinstance(exc, (*FAILURES, RuntimeError)):
+            record.fail(CANCELLED, f"the gateway stops: {type(exc).__name__}: {exc}")
+            return Problem(503, "the gateway is being stopped", 1.0)
         if isinstance(exc, httpcore.PoolTimeout):
             record.fail(QUEUE_TIMEOUT, str(exc))
             return Problem(503, "all connections to the server behind are in use", 1.0)

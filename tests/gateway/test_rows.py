@@ -9,6 +9,8 @@ own figures.
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import socket
 import threading
 import time
@@ -715,3 +717,41 @@ def test_row_70_a_request_has_a_time_in_all(watch_one: Watch, serve: servers.Ser
             reply = caller.reply()
             seen.add((reply.status, reply.whole))
     assert seen == {(504, True), (200, False)}
+
+
+@pytest.mark.parametrize("where", ["before the response", "in its middle", "afterwards"])
+def test_requests_that_a_stop_ends(
+    where: str,
+    serve: servers.Serve,
+    serve_gateway: gateways.ServeGateway,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """They are no failures of the upstream, and their clients are told."""
+
+    def answer(peer: servers.Peer) -> None:
+        peer.recv_request()
+        if where == "in its middle":
+            peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhello")
+        reached.set()
+        peer.wait_closed()
+
+    behind = serve(answer)
+    reached = behind.event()
+    served = serve_gateway(behind.url)
+    with Caller(served.port) as caller:
+        if where != "afterwards":
+            caller.send(GET)
+            assert reached.wait(PATIENCE)
+        if where == "in its middle":
+            assert caller.recv(4) == b"HTTP"
+        asyncio.run_coroutine_threadsafe(served.gateway.aclose(), served.loop).result(PATIENCE)
+        if where == "in its middle":
+            with contextlib.suppress(EOFError):
+                while caller.recv(1000):
+                    pass
+        else:
+            reply = caller.ask(GET) if where == "afterwards" else caller.reply()
+            assert (reply.status, reply.get("retry-after")) == (503, "1")
+            assert "stopped" in reply.json()["detail"]
+    assert served.gateway.stats()["routes"][0]["upstreams"][0]["failures"] == 0
+    assert not [record for record in caplog.records if record.exc_info]
