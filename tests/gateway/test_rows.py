@@ -755,3 +755,27 @@ def test_requests_that_a_stop_ends(
             assert "stopped" in reply.json()["detail"]
     assert served.gateway.stats()["routes"][0]["upstreams"][0]["failures"] == 0
     assert not [record for record in caplog.records if record.exc_info]
+
+
+@pytest.mark.parametrize(("line", "status"), [(b"413 No", 413), (b"200 OK", 408)])
+def test_an_upload_that_stalls_in_a_response(
+    line: bytes, status: int, watch_one: Watch, serve: servers.Serve
+) -> None:
+    """The upstream answers while it reads, and the client sends no more. A refusal is with the
+    client already, whose connection is closed in its middle; others the core keeps back until
+    the upload is complete."""
+
+    def answer(peer: servers.Peer) -> None:
+        request = peer.recv_request_head()
+        assert request is not None
+        head = b"HTTP/1.1 " + line + b"\r\nTransfer-Encoding: chunked\r\n\r\n"
+        peer.send(head + b"5\r\nhello\r\n")
+        peer.wait_closed()
+
+    watched = watch_one(serve(answer).url, timeouts=Timeouts(client=0.3, read=2.0))
+    with Caller(watched.port) as caller:
+        caller.send(b"POST /" + HEAD + b"Content-Length: 1000\r\n\r\nhello")
+        reply = caller.reply()
+        assert (reply.status, reply.whole) == (status, status == 408)
+    stats = watched.until(lambda stats: not stats["upstreams"][0]["active"])
+    assert sum(stats["routes"][0]["failures"].values()) == 1
