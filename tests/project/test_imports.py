@@ -22,10 +22,12 @@ import httpcore.aio
 import httpcore.exceptions
 import httpcore.redact
 import httpcore.rules
+import httpcore_gateway
 import httpcore_requests
 
 PACKAGE = Path(httpcore.__file__).parent
 ADAPTER = Path(httpcore_requests.__file__ or "").parent
+GATEWAY = Path(httpcore_gateway.__file__ or "").parent
 
 # Rooms in the order of imports: each may import from those on earlier lines, and a package from
 # itself. `_testing` and `_cli` come after `__init__`, which loads the former when it is asked to.
@@ -60,6 +62,27 @@ ADAPTER_ORDER: list[set[str]] = [
     {"_session"},
     {"__init__"},
 ]
+# The same for the files of the gateway.
+GATEWAY_ORDER: list[set[str]] = [
+    {"_asgi", "_fields", "_problems", "_routing", "_settings"},
+    {"_balance", "_client", "_config", "_frames", "_http10"},
+    {"_record", "_routes"},
+    {"_counters", "_log", "_passage", "_protocol"},
+    {"_admin", "_exchange", "_websocket"},
+    {"_app"},
+    {"_server"},
+    {"_command"},
+    {"__init__"},
+    {"__main__"},
+]
+ON_TOP = [(ADAPTER, ADAPTER_ORDER), (GATEWAY, GATEWAY_ORDER)]
+FILES_ON_TOP = [
+    pytest.param(path, root, id=f"{root.name}/{path.name}")
+    for root, _ in ON_TOP
+    for path in sorted(root.rglob("*.py"))
+]
+# Parts of the gateway that decide, compute or describe.
+GATEWAY_SANS_IO = {"_balance", "_fields", "_frames", "_problems", "_routing"}
 SANS_IO = ["_core", "_testing/cassettes"]
 IO = {"socket", "ssl", "threading", "_thread", "time", "select", "selectors", "asyncio"}
 # Below the line of I/O as well.
@@ -159,15 +182,24 @@ def test_imports_go_one_way(path: Path) -> None:
     assert rooms_imported(path) <= allowed
 
 
-def test_every_file_of_the_adapter_has_its_place() -> None:
-    assert {path.stem for path in files(ADAPTER)} == set().union(*ADAPTER_ORDER)
+@pytest.mark.parametrize(("root", "order"), ON_TOP, ids=lambda value: getattr(value, "name", ""))
+def test_every_file_on_top_has_its_place(root: Path, order: list[set[str]]) -> None:
+    assert {path.stem for path in files(root)} == set().union(*order)
 
 
-@pytest.mark.parametrize("path", files(ADAPTER), ids=lambda path: path.name)
-def test_imports_of_the_adapter_go_one_way(path: Path) -> None:
-    rank = next(index for index, names in enumerate(ADAPTER_ORDER) if path.stem in names)
-    allowed = set().union(*ADAPTER_ORDER[:rank])
-    assert {name.rpartition(".")[2] for name in files_imported(path, ADAPTER)} <= allowed
+@pytest.mark.parametrize(("path", "root"), FILES_ON_TOP)
+def test_imports_on_top_go_one_way(path: Path, root: Path) -> None:
+    order = dict(ON_TOP)[root]
+    rank = next(index for index, names in enumerate(order) if path.stem in names)
+    allowed = set().union(*order[:rank])
+    assert {name.rpartition(".")[2] for name in files_imported(path, root)} <= allowed
+
+
+def test_the_gateway_decides_without_io() -> None:
+    for path in files(GATEWAY):
+        if path.stem in GATEWAY_SANS_IO:
+            found = modules_named(ast.walk(ast.parse(path.read_text())))
+            assert {name.partition(".")[0] for name in found} & IO == set(), path
 
 
 def files_imported(path: Path, root: Path) -> set[str]:
@@ -185,7 +217,7 @@ def name_of(path: Path, root: Path) -> str:
     return name.removesuffix(".__init__") if path.parent != root else name
 
 
-@pytest.mark.parametrize("root", [PACKAGE, ADAPTER], ids=lambda root: root.name)
+@pytest.mark.parametrize("root", [PACKAGE, ADAPTER, GATEWAY], ids=lambda root: root.name)
 def test_no_file_imports_itself_by_way_of_others(root: Path) -> None:
     graph = {name_of(path, root): files_imported(path, root) for path in files(root)}
     inside = set(graph)
@@ -218,10 +250,18 @@ def test_the_twins_never_import_each_other(one: str, other: str) -> None:
         assert other not in rooms_imported(path), path
 
 
-def test_httpcore_never_imports_the_adapter() -> None:
+def test_httpcore_never_imports_what_stands_on_it() -> None:
+    above = {"httpcore_requests", "requests", "urllib3", "httpcore_gateway", "uvicorn", "msgspec"}
     for path in files(PACKAGE):
         modules = {found.module.partition(".")[0] for found in imports(path, PACKAGE)}
-        assert not modules & {"httpcore_requests", "requests", "urllib3"}, path
+        assert not modules & above, path
+
+
+def test_adapter_and_gateway_never_import_each_other() -> None:
+    for root, other in ((ADAPTER, GATEWAY), (GATEWAY, ADAPTER)):
+        for path in files(root):
+            modules = {found.module.partition(".")[0] for found in imports(path, root)}
+            assert other.name not in modules, path
 
 
 # Modules whose path is public, beside the package itself.
@@ -235,7 +275,7 @@ PUBLIC_MODULES = {
 
 
 def public_modules_bound(path: Path) -> Iterator[tuple[str, str]]:
-    """By which name a file of the adapter knows which public module."""
+    """By which name a file on top of httpcore knows which public module."""
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, (ast.Import, ast.ImportFrom)):
             prefix = f"{node.module}." if isinstance(node, ast.ImportFrom) else ""
@@ -244,9 +284,9 @@ def public_modules_bound(path: Path) -> Iterator[tuple[str, str]]:
                     yield alias.asname or alias.name, prefix + alias.name
 
 
-@pytest.mark.parametrize("path", files(ADAPTER), ids=lambda path: path.name)
-def test_the_adapter_uses_public_names_only(path: Path) -> None:
-    for found in imports(path, ADAPTER):
+@pytest.mark.parametrize(("path", "root"), FILES_ON_TOP)
+def test_only_public_names_are_used_on_top(path: Path, root: Path) -> None:
+    for found in imports(path, root):
         if found.module.partition(".")[0] == "httpcore":
             where = f"{path.name}:{found.line}"
             assert found.module in PUBLIC_MODULES, f"{where} imports {found.module}"

@@ -14,10 +14,12 @@ from pathlib import Path
 import pytest
 
 import httpcore
+import httpcore_gateway
 import httpcore_requests
 
 CORE = Path(httpcore.__file__).parent
 ADAPTER = Path(httpcore_requests.__file__ or "").parent
+GATEWAY = Path(httpcore_gateway.__file__ or "").parent
 
 DOCUMENTED = {"_replace", "_fields", "_asdict", "_make", "_field_defaults", "_getframe"}
 DOCUMENTED.add("_get_running_loop")  # asyncio has it in its `__all__`
@@ -108,7 +110,7 @@ def counted(root: Path) -> dict[tuple[str, str], int]:
 
 
 @pytest.mark.parametrize(
-    ("root", "allowed"), [(CORE, ALLOWED_IN_CORE), (ADAPTER, ALLOWED_IN_ADAPTER)]
+    ("root", "allowed"), [(CORE, ALLOWED_IN_CORE), (ADAPTER, ALLOWED_IN_ADAPTER), (GATEWAY, {})]
 )
 def test_private_attributes_are_left_to_their_objects(
     root: Path, allowed: dict[tuple[str, str], tuple[int, str]]

@@ -17,11 +17,14 @@ from pathlib import Path
 import pytest
 
 import httpcore
+import httpcore_gateway
 import httpcore_requests
 
 CORE = Path(httpcore.__file__).parent
-ADAPTER = Path(httpcore_requests.__file__ or "").parent
-FILES = sorted([*CORE.rglob("*.py"), *ADAPTER.rglob("*.py")])
+ROOTS = [
+    Path(module.__file__ or "").parent for module in (httpcore, httpcore_requests, httpcore_gateway)
+]
+FILES = sorted(path for root in ROOTS for path in root.rglob("*.py"))
 
 # The exceptions, by file and what is found: they read what they find, and hide nothing.
 ALLOWED = {
@@ -86,7 +89,9 @@ def text_of(node: ast.AST) -> str | None:
 
 
 def name_of(path: Path) -> str:
-    return path.relative_to(CORE.parent if path.is_relative_to(CORE) else ADAPTER.parent).as_posix()
+    return next(
+        path.relative_to(root.parent) for root in ROOTS if path.is_relative_to(root)
+    ).as_posix()
 
 
 @pytest.mark.parametrize("path", FILES, ids=name_of)
