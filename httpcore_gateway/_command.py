@@ -178,9 +178,8 @@ def run_command(arguments: Sequence[str] | None) -> int:
     try:
         code: int | None = command.main(arguments, prog_name=NAME, standalone_mode=False)
     except click.BadParameter as exc:
-        if exc.param is None or exc.ctx is None or isinstance(exc, click.MissingParameter):
-            return _refuse(exc.format_message())
-        return _refuse(f"{place_of(exc.ctx, exc.param)}: {exc.message.rstrip('.')}")
+        place = place_of(exc.ctx, exc.param) if exc.ctx and exc.param else NAME
+        return _refuse(f"{place}: {exc.message.rstrip('.')}")
     except click.ClickException as exc:
         return _refuse(exc.format_message().rstrip("."))
     except SettingsError as exc:

@@ -175,7 +175,7 @@ def read_file(path: str, place: str) -> dict[str, Any]:
     except UnicodeDecodeError as exc:
         raise SettingsError(f"{path}: byte {exc.start} is not UTF-8") from None
     except tomllib.TOMLDecodeError as exc:
-        raise SettingsError(_name_line(path, str(exc))) from None
+        raise SettingsError(name_line(path, str(exc))) from None
     except RecursionError:
         raise SettingsError(f"{path}: too many brackets inside each other") from None
     except ValueError as exc:  # a path with a zero byte
@@ -184,7 +184,7 @@ def read_file(path: str, place: str) -> dict[str, Any]:
     return data
 
 
-def _name_line(path: str, text: str) -> str:
+def name_line(path: str, text: str) -> str:
     """Return what the parser says with the line in front."""
     match = re.fullmatch(r"(.*) \(at (?:line (\d+), column (\d+)|end of document)\)", text, re.S)
     if match is None:

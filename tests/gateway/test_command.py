@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import http.client
-import json
 import os
 import re
 import signal
@@ -23,12 +22,13 @@ from typing import Any
 
 import pytest
 import trustme
+import websockets.exceptions
+import websockets.sync.client
+import websockets.sync.server
 
 from tests.support import ROOT
-from tests.support.servers import Answer, LocalServer, closed_port
-
-# Seconds for anything that takes a fraction of one; reached only by a broken test.
-WAIT = 30
+from tests.support.raw_http import WAIT, Waiting, ask, read_all, read_until, until_refused
+from tests.support.servers import LocalServer, closed_port
 
 
 class Running:
@@ -106,64 +106,10 @@ def start(tmp_path: Path) -> Iterator[Any]:
         running.end()
 
 
-class Waiting(LocalServer):
-    """An upstream whose ``/wait`` sends one byte, and the rest when `go` is set."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.go = self.event()
-        self.came = self.event()
-
-    def _answer(self, answer: Answer) -> None:
-        if answer.request.path == "/wait":
-            answer.send(200, self._parts(), [("Content-Type", "text/plain")])
-        else:
-            super()._answer(answer)
-
-    def _parts(self) -> Iterator[bytes]:
-        yield b"1"
-        self.came.set()
-        self.go.wait(WAIT)
-        yield b"2"
-
-
 @pytest.fixture
 def waiting() -> Iterator[Waiting]:
     with Waiting() as server:
         yield server
-
-
-def ask(sock: socket.socket, path: str) -> None:
-    sock.sendall(b"GET " + path.encode() + b" HTTP/1.1\r\nHost: a\r\n\r\n")
-
-
-def read_all(sock: socket.socket) -> bytes:
-    """Return what comes until the other end closes."""
-    data = b""
-    with contextlib.suppress(ConnectionResetError):
-        while part := sock.recv(65536):
-            data += part
-    return data
-
-
-def read_until(sock: socket.socket, end: bytes) -> bytes:
-    data = b""
-    while end not in data:
-        part = sock.recv(65536)
-        assert part, data
-        data += part
-    return data
-
-
-def until_refused(port: int) -> None:
-    """Wait until nothing listens there."""
-    for _ in range(WAIT * 100):
-        with socket.socket() as sock:
-            sock.settimeout(WAIT)
-            if sock.connect_ex(("127.0.0.1", port)):
-                return
-        threading.Event().wait(0.01)
-    raise AssertionError("it still listens")
 
 
 # --- the start ---
@@ -278,6 +224,32 @@ def test_several_workers(start: Any, server: LocalServer) -> None:
 # --- the end ---
 
 
+def test_a_stop_tells_websockets_to_come_back(start: Any) -> None:
+    def echo(connection: websockets.sync.server.ServerConnection) -> None:
+        for message in connection:
+            connection.send(message)
+
+    with websockets.sync.server.serve(echo, "127.0.0.1", 0) as upstream:
+        serving = threading.Thread(target=upstream.serve_forever)
+        serving.start()
+        try:
+            running = start(
+                "-u", f"http://127.0.0.1:{upstream.socket.getsockname()[1]}", "--port", "0"
+            )
+            url = f"ws://127.0.0.1:{running.port}/"
+            with websockets.sync.client.connect(url, proxy=None) as client:
+                client.send("a")
+                assert client.recv(WAIT) == "a"
+                running.process.send_signal(signal.SIGTERM)
+                with pytest.raises(websockets.exceptions.ConnectionClosed):
+                    client.recv(WAIT)
+                assert client.close_code == 1012
+            assert running.wait() == 0
+        finally:
+            upstream.shutdown()
+            serving.join(WAIT)
+
+
 def test_a_stop_lets_a_request_finish(start: Any, waiting: Waiting) -> None:
     running = start("-u", waiting.url, "--port", "0")
     with running.connect() as slow, running.connect() as idle:
@@ -321,107 +293,3 @@ def test_a_second_signal_ends_it_at_once(start: Any, waiting: Waiting, workers: 
     assert running.wait() == 0
     running.end()
     assert b"Traceback" not in running.said
-
-
-# --- heads ---
-
-
-@pytest.fixture
-def small(start: Any, server: LocalServer) -> Running:
-    """A gateway that takes heads of 1024 bytes in one second."""
-    running: Running = start(
-        "-u", server.url, "--port", "0", "--max-head", "1024", "--head-timeout", "1"
-    )
-    return running
-
-
-def problem_of(data: bytes) -> Any:
-    """Return the fields and the document of a response."""
-    head, _, body = data.partition(b"\r\n\r\n")
-    fields = dict(line.split(": ", 1) for line in head.decode().lower().split("\r\n")[1:])
-    assert fields["content-type"] == "application/problem+json"
-    assert fields["connection"] == "close"
-    assert fields["date"].endswith(" gmt")
-    return json.loads(body)
-
-
-@pytest.mark.parametrize(
-    "head",
-    [
-        b"GET / HTTP/1.1\r\nHost: a\r\nX: " + b"x" * 1024 + b"\r\n\r\n",  # whole in one read
-        b"GET / HTTP/1.1\r\nHost: a\r\nX: " + b"x" * 1024,
-        b"GET /" + b"x" * 1100,
-        b"GET / HTTP/1.1\r\n" + b"X: y\r\n" * 250,
-    ],
-)
-def test_a_head_that_is_too_long(small: Running, server: LocalServer, head: bytes) -> None:
-    with small.connect() as sock:
-        sock.sendall(head)
-        problem = problem_of(read_all(sock))
-    assert problem["status"] == 431
-    assert server.accepted == 0
-
-
-def test_a_head_that_is_too_long_in_pieces(small: Running) -> None:
-    with small.connect() as sock:
-        sock.sendall(b"GET / HTTP/1.1\r\nHost: a\r\n")
-        with contextlib.suppress(ConnectionError):
-            for _ in range(200):
-                sock.sendall(b"X: yyyyyyyyyy\r\n")
-        assert problem_of(read_all(sock))["status"] == 431
-
-
-def test_a_head_may_have_all_that_is_allowed(small: Running) -> None:
-    """And each on the same connection, also where two come at once after a long body."""
-    head = b"GET /status/204 HTTP/1.1\r\nHost: a\r\nX: " + b"x" * 900 + b"\r\n\r\n"
-    post = b"POST /status/204 HTTP/1.1\r\nHost: a\r\nContent-Length: 9000\r\n\r\n" + bytes(9000)
-    with small.connect() as sock:
-        for _ in range(3):
-            sock.sendall(head)
-            assert read_until(sock, b"\r\n\r\n").startswith(b"HTTP/1.1 204 ")
-            sock.sendall(post + head[:600])
-            assert read_until(sock, b"\r\n\r\n").startswith(b"HTTP/1.1 204 ")
-            sock.sendall(head[600:])
-            assert read_until(sock, b"\r\n\r\n").startswith(b"HTTP/1.1 204 ")
-
-
-@pytest.mark.parametrize("first", [b"", b"GET /echo HTTP/1.1\r\nHost: a\r\n\r\n"])
-def test_a_head_that_takes_too_long(small: Running, first: bytes) -> None:
-    """Of the first request of a connection, and of a later one."""
-    with small.connect() as sock:
-        if first:
-            sock.sendall(first)
-            read_until(sock, b"}")
-        sock.sendall(b"GET / HTTP/1.1\r\nHost: a\r\n")
-        assert problem_of(read_all(sock))["status"] == 408
-
-
-def test_a_connection_without_a_request_is_closed(small: Running) -> None:
-    with small.connect() as sock:
-        assert read_all(sock) == b""
-
-
-def test_trailers_have_the_limit_of_a_head(small: Running) -> None:
-    """The parser keeps them, and would keep all of them."""
-    head = b"POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
-    with small.connect() as sock:
-        sock.sendall(head + b"1\r\nx\r\n0\r\n")
-        with contextlib.suppress(ConnectionError):
-            for _ in range(200):
-                sock.sendall(b"X: yyyyyyyyyy\r\n")
-        assert problem_of(read_all(sock))["status"] == 431
-
-
-def test_what_is_no_http(small: Running) -> None:
-    with small.connect() as sock:
-        sock.sendall(b"nonsense\r\n\r\n")
-        assert problem_of(read_all(sock))["status"] == 400
-
-
-def test_a_refusal_is_no_part_of_another_response(start: Any, waiting: Waiting) -> None:
-    running = start("-u", waiting.url, "--port", "0")
-    with running.connect() as sock:
-        ask(sock, "/wait")
-        read_until(sock, b"\r\n1\r\n")
-        sock.sendall(b"nonsense\r\n\r\n")
-        assert b"400" not in read_all(sock)

@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 
 from httpcore_gateway import Settings, SettingsError, Upstream
 from httpcore_gateway._command import run_command
-from httpcore_gateway._config import Config, Given, Server, read_config
+from httpcore_gateway._config import Config, Given, Server, name_line, read_config
 from httpcore_gateway._settings import Breaker, Route, Timeouts
 
 ROUTES = '[[routes]]\nupstreams = ["http://127.0.0.1:1"]\n'
@@ -225,7 +225,7 @@ FILES = [
         "access_log: 'xml': use 'text' or 'json' or 'off'",
     ),
     ("admin_path = '-'\n" + ROUTES, "admin_path: '-' does not begin with '/'"),
-    ("trusted = ['x']\n" + ROUTES, "trusted: 'x' does not appear to be"),
+    ("trusted = ['x']\n" + ROUTES, "trusted[0]: 'x' does not appear to be"),
     (ROUTES + ROUTES, "routes[1]: an earlier route has the same host and path"),
     (ROUTES + "path = 'x'", "routes[0].path: 'x' does not begin with '/'"),
     (ROUTES + "host = 'a:1'", "routes[0].host: 'a:1': leave the port out"),
@@ -367,11 +367,15 @@ def test_certificates(ca: trustme.CA, capsys: pytest.CaptureFixture[str]) -> Non
         pair.private_key_pem.write_to_path(f"{name}.key")
     Path("garbage.pem").write_text("garbage")
     assert run_command([*base, "--certificate", "one.pem", "--key", "one.key"]) == 0
+    both = Path("one.pem").read_text() + Path("one.key").read_text()
+    Path("both.pem").write_text(both)
+    assert run_command([*base, "--certificate", "both.pem"]) == 0
     capsys.readouterr()
     for certificate, key, says in (
         ("one.pem", "other.key", "--certificate: the key does not belong to the certificate"),
         ("garbage.pem", "one.key", "--certificate: certificate or key cannot be read"),
         ("one.pem", "none.key", "--key: none.key: No such file or directory"),
+        ("none\0.pem", "one.key", "--certificate: none\\x00.pem: embedded null byte"),
     ):
         line = refusal([*base, "--certificate", certificate, "--key", key], capsys)
         assert line.startswith(says), line
@@ -414,6 +418,10 @@ VALUES = st.recursive(
     ),
     max_leaves=5,
 )
+
+
+def test_what_the_parser_says_without_a_place() -> None:
+    assert name_line("gateway.toml", "it is odd") == "gateway.toml: it is odd"
 
 
 @given(place=st.sampled_from(places_of(WHOLE)), value=VALUES)

@@ -1,0 +1,550 @@
+"""The server that runs the gateway, in this process: heads, the end, sockets, workers.
+
+Owns: what uvicorn does with our settings and our connection. Must not know: how requests are passed
+on. `test_command` has the same as a process.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import http.client
+import json
+import logging
+import logging.config
+import os
+import runpy
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import click
+import msgspec
+import pytest
+
+import httpcore_gateway
+from httpcore_gateway import Gateway, Route, _command, _server
+from httpcore_gateway.__main__ import main
+from httpcore_gateway._config import Config, Server
+from tests.support.raw_http import WAIT, Waiting, ask, read_all, read_until, until_refused
+from tests.support.servers import LocalServer, closed_port
+
+
+class Here:
+    """The server in a thread, which takes signals by `GatewayServer.handle_exit`.
+
+    Attributes:
+        port: where it listens.
+        server: uvicorn's.
+    """
+
+    def __init__(self, upstream: str, **options: Any) -> None:
+        settings = Server(port=0, **options)
+        config = Config(routes=(Route(upstreams=(upstream,)),), server=settings, access_log="off")
+        self.app = Gateway(settings=config)
+        self._serves = threading.Event()
+        self._sockets = _server.listen(settings)
+        self.port = self._sockets[0].getsockname()[1]
+        self.server = _server.GatewayServer(
+            _server.UvicornConfig(config, self.app),
+            self.app,
+            _server.listen_admin(settings),
+            self._serves.set,
+        )
+        self._thread = threading.Thread(target=self.server.run, args=(self._sockets,))
+        self._thread.start()
+        assert self._serves.wait(WAIT)
+
+    def connect(self) -> socket.socket:
+        return socket.create_connection(("127.0.0.1", self.port), WAIT)
+
+    def stop(self) -> None:
+        """As a signal does. Idempotent."""
+        with contextlib.suppress(RuntimeError):  # the loop is closed
+            self.server.handle_exit(signal.SIGTERM, None)
+
+    def wait(self) -> None:
+        self._thread.join(WAIT)
+        assert not self._thread.is_alive()
+
+
+ServeHere = Callable[..., Here]
+
+
+@pytest.fixture
+def serve_here(monkeypatch: pytest.MonkeyPatch) -> Iterator[ServeHere]:
+    """`serve_here(upstream, **options)` starts one that ends with the test; the options are those
+    of `Server`."""
+    monkeypatch.setattr(_server, "make_log_config", lambda: None)  # it would be pytest's, too
+    started: list[Here] = []
+
+    def start(upstream: str, **options: Any) -> Here:
+        started.append(Here(upstream, **options))
+        return started[-1]
+
+    yield start
+    for here in started:
+        here.stop()
+        here.stop()
+        here.wait()
+
+
+@pytest.fixture
+def waiting() -> Iterator[Waiting]:
+    with Waiting() as server:
+        yield server
+
+
+def get(port: int, path: str) -> tuple[int, bytes]:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=WAIT)
+    with contextlib.closing(connection):
+        connection.request("GET", path)
+        response = connection.getresponse()
+        return response.status, response.read()
+
+
+# --- heads ---
+
+
+@pytest.fixture
+def small(serve_here: ServeHere, server: LocalServer) -> Here:
+    """A gateway that takes heads of 1024 bytes in one second."""
+    return serve_here(server.url, max_head=1024, head_timeout=1)
+
+
+def problem_of(data: bytes) -> Any:
+    """Return the fields and the document of a response."""
+    head, _, body = data.partition(b"\r\n\r\n")
+    fields = dict(line.split(": ", 1) for line in head.decode().lower().split("\r\n")[1:])
+    assert fields["content-type"] == "application/problem+json"
+    assert fields["connection"] == "close"
+    assert fields["date"].endswith(" gmt")
+    return json.loads(body)
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"GET / HTTP/1.1\r\nHost: a\r\nX: " + b"x" * 1024 + b"\r\n\r\n",  # whole in one read
+        b"GET / HTTP/1.1\r\nHost: a\r\nX: " + b"x" * 1024,
+        b"GET /" + b"x" * 1100,
+        b"GET / HTTP/1.1\r\n" + b"X: y\r\n" * 250,
+    ],
+)
+def test_a_head_that_is_too_long(small: Here, server: LocalServer, head: bytes) -> None:
+    with small.connect() as sock:
+        sock.sendall(head)
+        problem = problem_of(read_all(sock))
+    assert problem["status"] == 431
+    assert server.accepted == 0
+
+
+def test_a_head_that_is_too_long_in_pieces(small: Here) -> None:
+    with small.connect() as sock:
+        sock.sendall(b"GET / HTTP/1.1\r\nHost: a\r\n")
+        with contextlib.suppress(ConnectionError):
+            for _ in range(200):
+                sock.sendall(b"X: yyyyyyyyyy\r\n")
+        assert problem_of(read_all(sock))["status"] == 431
+
+
+def test_a_head_may_have_all_that_is_allowed(small: Here) -> None:
+    """And each on the same connection, also where two come at once after a long body."""
+    head = b"GET /status/204 HTTP/1.1\r\nHost: a\r\nX: " + b"x" * 900 + b"\r\n\r\n"
+    post = b"POST /status/204 HTTP/1.1\r\nHost: a\r\nContent-Length: 9000\r\n\r\n" + bytes(9000)
+    with small.connect() as sock:
+        for _ in range(3):
+            sock.sendall(head)
+            assert read_until(sock, b"\r\n\r\n").startswith(b"HTTP/1.1 204 ")
+            sock.sendall(post + head[:600])
+            assert read_until(sock, b"\r\n\r\n").startswith(b"HTTP/1.1 204 ")
+            sock.sendall(head[600:])
+            assert read_until(sock, b"\r\n\r\n").startswith(b"HTTP/1.1 204 ")
+
+
+@pytest.mark.parametrize("first", [b"", b"GET /echo HTTP/1.1\r\nHost: a\r\n\r\n"])
+def test_a_head_that_takes_too_long(small: Here, first: bytes) -> None:
+    """Of the first request of a connection, and of a later one."""
+    with small.connect() as sock:
+        if first:
+            sock.sendall(first)
+            read_until(sock, b"}")
+        sock.sendall(b"GET / HTTP/1.1\r\nHost: a\r\n")
+        assert problem_of(read_all(sock))["status"] == 408
+
+
+def test_a_connection_without_a_request_is_closed(small: Here) -> None:
+    with small.connect() as sock:
+        assert read_all(sock) == b""
+
+
+def test_trailers_have_the_limit_of_a_head(small: Here) -> None:
+    """The parser keeps them, and would keep all of them."""
+    head = b"POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
+    with small.connect() as sock:
+        sock.sendall(head + b"1\r\nx\r\n0\r\n")
+        with contextlib.suppress(ConnectionError):
+            for _ in range(200):
+                sock.sendall(b"X: yyyyyyyyyy\r\n")
+        assert problem_of(read_all(sock))["status"] == 431
+
+
+def test_what_is_no_http(small: Here) -> None:
+    with small.connect() as sock:
+        sock.sendall(b"nonsense\r\n\r\n")
+        assert problem_of(read_all(sock))["status"] == 400
+
+
+def test_a_refusal_is_no_part_of_another_response(serve_here: ServeHere, waiting: Waiting) -> None:
+    running = serve_here(waiting.url)
+    with running.connect() as sock:
+        ask(sock, "/wait")
+        read_until(sock, b"\r\n1\r\n")
+        sock.sendall(b"nonsense\r\n\r\n")
+        assert b"400" not in read_all(sock)
+
+
+# --- the end ---
+
+
+def test_a_stop_waits_for_a_request_and_health_says_so(
+    serve_here: ServeHere, waiting: Waiting
+) -> None:
+    port = closed_port()
+    here = serve_here(waiting.url, admin=f"127.0.0.1:{port}")
+    assert get(port, "/health") == (200, b'{"status": "ok"}')
+    with here.connect() as slow:
+        ask(slow, "/wait")
+        read_until(slow, b"\r\n1\r\n")
+        here.stop()
+        until_refused(here.port)
+        assert get(port, "/health")[0] == 503
+        waiting.go.set()
+        assert read_all(slow).endswith(b"2\r\n0\r\n\r\n")
+    here.wait()
+    until_refused(port)
+
+
+def test_a_second_signal_ends_requests(serve_here: ServeHere, waiting: Waiting) -> None:
+    here = serve_here(waiting.url, stop_timeout=1000)
+    with here.connect() as slow:
+        ask(slow, "/wait")
+        read_until(slow, b"\r\n1\r\n")
+        here.stop()
+        here.stop()
+        assert read_all(slow) == b""
+    here.wait()
+
+
+def test_a_signal_before_the_start() -> None:
+    """Nothing is served, and nothing is wrong."""
+    config = Config(routes=(Route(upstreams=("http://127.0.0.1:1",)),))
+    app = Gateway(settings=config)
+    options: Any = SimpleNamespace(
+        for_admin=lambda app: SimpleNamespace(), limit_max_requests=None, loaded=True
+    )
+    server = _server.GatewayServer(options, app, [], lambda: None)
+    server.handle_exit(signal.SIGINT, None)
+    server.handle_exit(signal.SIGINT, None)
+    assert server.should_exit and server.force_exit
+
+
+def test_nothing_is_said_where_the_start_fails(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """uvicorn has said why."""
+
+    async def fail(self: Any, sockets: Any) -> None:
+        self.should_exit = True
+
+    monkeypatch.setattr(_server, "make_log_config", lambda: None)
+    monkeypatch.setattr(_server.uvicorn.Server, "startup", fail)
+    config = Config(routes=(Route(upstreams=("http://127.0.0.1:1",)),))
+    said: list[str] = []
+    with socket.create_server(("127.0.0.1", 0)) as sock:
+        assert _server.serve(config, [sock], [], lambda: said.append("serves")) == 0
+    assert said == []
+
+
+# --- sockets ---
+
+
+def refusal(server: Server) -> tuple[str, str]:
+    with pytest.raises(_server.CannotListen) as caught:
+        _server.listen(server)
+    return caught.value.setting, str(caught.value)
+
+
+def test_all_addresses_of_a_name_have_one_port() -> None:
+    sockets = _server.listen(Server(host="localhost", port=0))
+    try:
+        assert len({sock.getsockname()[1] for sock in sockets}) == 1
+    finally:
+        for sock in sockets:
+            sock.close()
+
+
+def test_one_address_of_two_is_in_use(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The socket of the other one is closed."""
+    here = (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", 0))
+    with socket.create_server(("127.0.0.2", 0)) as taken:
+        there = (*here[:4], ("127.0.0.2", 0))
+        port = taken.getsockname()[1]
+        monkeypatch.setattr(socket, "getaddrinfo", lambda *a, **options: [here, there])
+        assert refusal(Server(port=port)) == ("server.port", f"{port}: Address already in use")
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", port))
+
+
+def test_sockets_that_cannot_be(tmp_path: Path) -> None:
+    assert refusal(Server(host="192.0.2.1")) == (
+        "server.host",
+        "192.0.2.1: Cannot assign requested address",
+    )
+    setting, text = refusal(Server(host="a" * 70 + ".example"))
+    assert setting == "server.host" and text.startswith("'aaa")
+    (tmp_path / "file").touch()
+    for path, says in (
+        (tmp_path / "file", "Address already in use"),
+        (tmp_path / "none" / "x", "No such file or directory"),
+    ):
+        assert refusal(Server(uds=str(path))) == ("server.uds", f"'{path}': {says}")
+    assert (tmp_path / "file").is_file()
+
+
+def test_unix_sockets(tmp_path: Path) -> None:
+    server = Server(uds=str(tmp_path / "sock"))
+    (first,) = _server.listen(server)
+    assert refusal(server) == ("server.uds", f"'{server.uds}': Address already in use")
+    first.close()
+    (second,) = _server.listen(server)  # which nobody listens on any more
+    second.close()
+
+
+def test_ipv6(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where there is one: on its own, and with brackets in its URL."""
+    try:
+        (sock,) = _server.listen(Server(host="::1", port=0))
+    except _server.CannotListen:
+        pytest.skip("there is no IPv6")
+    with sock:
+        port = sock.getsockname()[1]
+        config = Config(routes=())
+        assert _command.url_of(config, sock.getsockname()) == f"http://[::1]:{port}"
+
+
+# --- workers ---
+
+
+class FakeWorker:
+    """Stands for uvicorn's process of one worker."""
+
+    def __init__(self, exitcode: int | None = 0) -> None:
+        self.process = self
+        self.exitcode = exitcode
+        self.calls: list[str] = []
+
+    def kill(self) -> None:
+        self.calls.append("kill")
+
+    def terminate(self) -> None:
+        self.calls.append("terminate")
+
+
+@pytest.fixture
+def keep_signals() -> Iterator[None]:
+    """uvicorn's parent takes all kinds of signals."""
+    numbers = [number for number in signal.Signals if number not in (9, 19)]
+    before = {number: signal.getsignal(number) for number in numbers}
+    yield
+    for number, handler in before.items():
+        if handler is not None and signal.getsignal(number) is not handler:
+            signal.signal(number, handler)
+
+
+@pytest.mark.usefixtures("keep_signals")
+def test_the_parent_of_workers() -> None:
+    sock = socket.create_server(("127.0.0.1", 0))
+    config: Any = SimpleNamespace(workers=2)
+    workers = _server.Workers(config, [sock])
+    fakes = [FakeWorker(), FakeWorker()]
+    workers.processes = fakes  # type: ignore[assignment]
+    assert not workers.failed
+    os.kill(os.getpid(), signal.SIGTERM)
+    workers.terminate_all()
+    assert sock.fileno() == -1
+    assert [fake.calls for fake in fakes] == [["terminate"]] * 2
+    os.kill(os.getpid(), signal.SIGTERM)
+    assert [fake.calls for fake in fakes] == [["terminate", "kill"]] * 2
+    fakes[0].exitcode = _server.STARTUP_FAILURE
+    assert workers.failed
+
+
+def test_the_signature_of_older_uvicorns(monkeypatch: pytest.MonkeyPatch) -> None:
+    given: dict[str, Any] = {}
+
+    def old(self: Any, config: Any, target: Any, sockets: Any) -> None:
+        given.update(target=target, sockets=sockets)
+
+    monkeypatch.setattr(_server.Multiprocess, "__init__", old)
+    monkeypatch.setattr(_server.uvicorn, "Server", lambda config: SimpleNamespace(run="run"))
+    monkeypatch.setattr(_server.signal, "signal", lambda *arguments: None)
+    config: Any = object()
+    _server.Workers(config, [])
+    assert given == {"target": "run", "sockets": []}
+
+
+@pytest.mark.parametrize("failed", [False, True])
+def test_workers_are_told_by_the_environment(monkeypatch: pytest.MonkeyPatch, failed: bool) -> None:
+    made: list[Any] = []
+
+    class FakeWorkers:
+        def __init__(self, config: Any, sockets: Any) -> None:
+            made.append(config)
+            self.failed = failed
+
+        def run(self) -> None:
+            pass
+
+    monkeypatch.setattr(_server, "make_log_config", lambda: None)
+    monkeypatch.setattr(_server, "Workers", FakeWorkers)
+    monkeypatch.setenv(_server.VARIABLE, "")
+    route = Route(upstreams=("http://127.0.0.1:1",))
+    config = Config(routes=(route,), server=Server(workers=2, max_head=2000))
+    said: list[str] = []
+    with socket.create_server(("127.0.0.1", 0)) as sock:
+        code = _server.serve(config, [sock], [], lambda: said.append("serves"))
+        assert sock.get_inheritable()
+    assert (code, said) == (_server.STARTUP_FAILURE if failed else 0, ["serves"])
+    assert (made[0].workers, made[0].max_head, made[0].app) == (2, 2000, _server.FACTORY)
+    assert _server.make_app().settings == config
+
+
+# --- small rules ---
+
+
+def test_without_httptools(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert isinstance(_server.choose_protocol(), type)
+    monkeypatch.setattr(_server, "is_installed", lambda name: False)
+    assert _server.choose_protocol() == "h11"  # with a limit of heads of its own
+
+
+def test_what_is_left_out_of_the_log() -> None:
+    def shows(**more: Any) -> bool:
+        return _server.NotOurs().filter(logging.makeLogRecord(more))
+
+    assert shows(msg="a", exc_info=None)
+    assert shows(msg="a", exc_info=(ValueError, ValueError(), None))
+    cancelled = asyncio.CancelledError
+    assert not shows(msg="a", exc_info=(cancelled, cancelled(), None))
+    assert not shows(msg=_server.INCOMPLETE)
+
+
+def test_the_configuration_of_logging_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its handlers and filters can be made; here with loggers that nobody uses."""
+    config = _server.make_log_config()
+    config["loggers"] = {f"test.{name}": each for name, each in config["loggers"].items()}
+    config["incremental"] = False
+    logging.config.DictConfigurator(config).configure()
+    names = ("test.uvicorn", "test.httpcore_gateway", "test.httpcore_gateway.access")
+    assert all(logging.getLogger(name).handlers for name in names)
+    for name in names:
+        logging.getLogger(name).handlers.clear()
+
+
+def test_the_command_serves_in_this_process(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    monkeypatch.setattr(
+        _command,
+        "serve",
+        lambda config, sockets, admin, say: (say(), 7)[1],  # its exit code
+    )
+    arguments = ["-u", "http://127.0.0.1:1", "--host", "127.0.0.1"]
+    admin = closed_port()
+    path = tmp_path / "sock"
+    assert _command.run_command([*arguments, "--uds", str(path)]) == 7
+    assert not path.exists()
+    assert capsys.readouterr().err.startswith(f"httpcore_gateway: {path} serves */ -> ")
+
+    def serve(config: Config, sockets: Any, admin_sockets: list[socket.socket], say: Any) -> int:
+        say()
+        for sock in admin_sockets:
+            sock.close()
+        return 0
+
+    monkeypatch.setattr(_command, "serve", serve)
+    assert _command.run_command([*arguments, "--port", "0", "--admin", f"127.0.0.1:{admin}"]) == 0
+    line = capsys.readouterr().err
+    assert line.startswith("httpcore_gateway: http://127.0.0.1:")
+    assert line.endswith(f"; health, stats and metrics: http://127.0.0.1:{admin}\n")
+
+
+def test_the_command_cannot_listen(capsys: pytest.CaptureFixture[str]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as sock:
+        port = sock.getsockname()[1]
+        base = ["-u", "http://127.0.0.1:1", "--port"]
+        assert _command.run_command([*base, str(port)]) == 2
+        assert _command.run_command([*base, "0", "--admin", f"127.0.0.1:{port}"]) == 2
+    said = capsys.readouterr().err.splitlines()
+    assert said == [
+        f"httpcore_gateway: --port: {port}: Address already in use",
+        f"httpcore_gateway: --admin: {port}: Address already in use",
+    ]
+
+
+def test_a_default_that_cannot_be_is_named_as_its_option(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def listen(server: Server) -> list[socket.socket]:
+        raise _server.CannotListen("server.port", f"{server.port}: Address already in use")
+
+    monkeypatch.setattr(_command, "listen", listen)
+    assert _command.run_command(["-u", "http://127.0.0.1:1"]) == 2
+    said = capsys.readouterr().err
+    assert said == "httpcore_gateway: --port: 8000: Address already in use\n"
+
+
+def test_ctrl_c_before_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*arguments: Any, **options: Any) -> None:
+        raise click.Abort
+
+    monkeypatch.setattr(_command.command, "main", interrupted)
+    assert _command.run_command([]) == 130
+
+
+def test_the_module_is_the_command(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["httpcore_gateway", "--version"])
+    monkeypatch.delitem(sys.modules, "httpcore_gateway.__main__")
+    with pytest.raises(SystemExit) as caught:
+        runpy.run_module("httpcore_gateway", run_name="__main__")
+    assert not caught.value.code
+    assert capsys.readouterr().out.startswith("httpcore_gateway 1")
+
+
+@pytest.mark.parametrize(("name", "ours"), [("click", True), ("httpcore_gateway._config", False)])
+def test_packages_that_are_missing(
+    name: str, ours: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delitem(sys.modules, "httpcore_gateway._command")
+    monkeypatch.setitem(sys.modules, name, None)
+    if ours:
+        assert main([]) == 2
+        assert 'pip install "httpcore[gateway]"' in capsys.readouterr().err
+    else:  # a defect, which is not to be hidden
+        with pytest.raises(ModuleNotFoundError):
+            main([])
+
+
+def test_public_names() -> None:
+    assert set(httpcore_gateway.__all__) <= set(dir(httpcore_gateway))
+    with pytest.raises(AttributeError, match="has no attribute 'Nothing'"):
+        httpcore_gateway.Nothing  # type: ignore[attr-defined]  # noqa: B018
+    assert msgspec.json.decode(json.dumps({"upstreams": ["http://a"]}), type=Route).path == "/"
