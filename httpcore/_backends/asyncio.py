@@ -8,7 +8,6 @@ call. So what arrives is taken in when it comes, whether or not a task waits for
 from the buffer. A Future exists only while a task waits, and nothing is lost when that task is
 cancelled.
 
-- Waking: a task that waits for data goes on inside the call that has brought them, see `_Wait`.
 - Backpressure: with `MAX_BUFFERED` bytes in the buffer that nobody has read, the loop watches no
   more, and again with the next read that has to wait.
 - Timeouts: one timer for each stream, which is set rarely. A wait notes when it is over; the timer
@@ -21,7 +20,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import contextvars
 import errno
 import socket
 import time
@@ -44,56 +42,6 @@ MAX_BUFFERED = 65536
 MAX_IN_PLACE = 262144
 
 _NEVER = float("inf")  # when a wait without a limit is over
-
-_set_result = asyncio.Future.set_result
-
-
-class _Wait(asyncio.Future[bool]):
-    """What one task awaits until something has arrived: a Future that can also let it go on at
-    once.
-
-    A Future leaves its task to the next round of the loop, which looks at all sockets before: for a
-    small answer that is a system call and a tenth of the request. `resume` saves that round. The
-    loop alone may call it, while no task runs; whatever else ends the wait goes the usual way.
-    """
-
-    _go_on: Callable[[_Wait], object] | None = None
-    _task_context: contextvars.Context | None = None
-
-    def add_done_callback(
-        self, fn: Callable[[_Wait], object], /, *, context: contextvars.Context | None = None
-    ) -> None:
-        """Note how the one task goes on that awaits this; it is the only one to call this."""
-        self._go_on = fn
-        self._task_context = context
-        if self.done():
-            self._schedule()
-
-    def resume(self) -> None:
-        """Let the task go on inside this call, with True."""
-        go_on, context = self._go_on, self._task_context
-        if go_on is None or context is None:
-            self.set_result(True)
-            return
-        try:
-            _set_result(self, True)
-        finally:  # a signal handler may raise after the first: the task would wait for ever
-            context.run(go_on, self)
-
-    def set_result(self, result: bool, /) -> None:
-        super().set_result(result)
-        self._schedule()
-
-    def cancel(self, msg: Any = None) -> bool:
-        if not super().cancel(msg):
-            return False
-        self._schedule()
-        return True
-
-    def _schedule(self) -> None:
-        """Let the task go on in the next round of the loop."""
-        if self._go_on is not None:
-            self._loop.call_soon(self._go_on, self, context=self._task_context)
 
 
 class AsyncioStream(AsyncSocketStream):
@@ -140,7 +88,7 @@ class AsyncioStream(AsyncSocketStream):
         self._place: memoryview | None = None  # where a task that waits wants it
         self._filled = 0  # bytes that were put there
         self._watched = False  # the loop calls `_on_readable`
-        self._reader: _Wait | None = None  # of the task that waits for data
+        self._reader: asyncio.Future[bool] | None = None  # of the task that waits for data
         self._writer: asyncio.Future[bool] | None = None  # of the one that waits for room
         self._read_due = self._write_due = _NEVER  # when these waits are over
         self._timer: asyncio.TimerHandle | None = None
@@ -255,7 +203,7 @@ class AsyncioStream(AsyncSocketStream):
             if not self._filled:  # else the task that waits was woken before
                 self._filled = self._receive_into(self._place)
                 if (self._filled or self._end is not None) and not reader.done():  # type: ignore[union-attr]
-                    reader.resume()  # type: ignore[union-attr]
+                    reader.set_result(True)  # type: ignore[union-attr]
         elif reader is None and len(self._buffer) >= MAX_BUFFERED:
             self._unwatch()
         elif self._take_in(READ_SIZE):
@@ -263,7 +211,7 @@ class AsyncioStream(AsyncSocketStream):
                 if self.on_unasked is not None:
                     self.on_unasked()
             elif not reader.done():
-                reader.resume()
+                reader.set_result(True)
 
     def read_ready(self, max_bytes: int) -> bytes | None:
         """Return what is there, ``b""`` at the end of the stream, None when there is nothing
@@ -342,19 +290,19 @@ class AsyncioStream(AsyncSocketStream):
             return bool(self._buffer) or self._end is not None or await self._wait_for_data(timeout)
         if not self._watched:
             self._watch()
-        self._reader = _Wait(loop=self._loop)
+        self._reader = self._loop.create_future()
         try:
             return await self._wait_for_room(timeout, self._reader)
         finally:
             self._reader = None
 
-    def _begin_to_wait(self, timeout: float | None) -> _Wait:
+    def _begin_to_wait(self, timeout: float | None) -> asyncio.Future[bool]:
         """Return what is set when something has arrived; to False after `timeout` seconds."""
         if self._reader is not None:
             raise RuntimeError(f"another task is reading from {self.peer} already")
         if not self._watched:
             self._watch()
-        reader = self._reader = _Wait(loop=self._loop)
+        reader = self._reader = self._loop.create_future()
         if timeout is not None:
             self._read_due = due = time.monotonic() + timeout
             if due < self._timer_at:

@@ -390,7 +390,7 @@ def test_the_layout_names_every_module() -> None:
     """Except the `__init__` of packages inside, which have nothing of their own to say."""
     modules = {
         str(path.relative_to(ROOT))
-        for package in ("httpcore", "httpcore_requests")
+        for package in ("httpcore", "httpcore_requests", "httpcore_gateway")
         for path in (ROOT / package).rglob("*.py")
         if path.name != "__init__.py" or path.parent.parent == ROOT
     }
@@ -406,7 +406,7 @@ def test_where_each_question_is_decided() -> None:
     assert len({question for question, _ in answers}) == len(answers)
     for _, answer in answers:
         module, _, names = answer.strip("`").partition("::")
-        if not module.startswith("httpcore_requests."):
+        if not module.startswith(("httpcore_requests.", "httpcore_gateway.")):
             module = f"httpcore.{module}"
         found: Any = importlib.import_module(module)
         for name in filter(None, names.split(".")):
@@ -418,7 +418,9 @@ def test_modules_that_texts_name_exist() -> None:
     """In pages, docstrings and comments: `_core.h1` and ``_sync/http11`` name files of today."""
     texts = [ROOT / "README.rst", ROOT / "CONTRIBUTING.rst", *DOCS.rglob("*.rst")]
     texts += [
-        path for name in ("httpcore", "httpcore_requests") for path in (ROOT / name).rglob("*.py")
+        path
+        for name in ("httpcore", "httpcore_requests", "httpcore_gateway")
+        for path in (ROOT / name).rglob("*.py")
     ]
     missing = set()
     for path in texts:

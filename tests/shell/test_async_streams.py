@@ -55,7 +55,7 @@ OFFERED: dict[str, set[str]] = {
     "tls": OWN,
     "tls in tls": OWN - {"write_some"},
     "upgraded": {"abort", "keep_session"},
-    "deadline": {"readinto", "write_some", "abort", "keep_session"} | LISTENING,
+    "deadline": {"readinto", "write_some", "abort", "keep_session", "wait", "wake"} | LISTENING,
     "anyio": {"abort"},
     "anyio tls": {"readinto", "abort", "keep_session"},
     "recording": {"abort", "keep_session"} | LISTENING,

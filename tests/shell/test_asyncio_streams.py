@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import contextvars
 import errno
 import os
 import select
@@ -28,7 +27,7 @@ import httpcore
 from httpcore._backends import async_tcp, lookup_threads
 from httpcore._backends.async_deadline import AsyncDeadlineStream
 from httpcore._backends.async_wrapped import AsyncForwardingStream, AsyncUpgradedStream
-from httpcore._backends.asyncio import MAX_BUFFERED, AsyncioBackend, AsyncioStream, _Wait
+from httpcore._backends.asyncio import MAX_BUFFERED, AsyncioBackend, AsyncioStream
 from httpcore._backends.asyncio_loop import AsyncioLoop
 from httpcore._backends.clock import Deadline
 from httpcore._core.limits import WRITE_SIZE
@@ -766,80 +765,18 @@ async def test_a_place_is_free_after_a_failure_behind_data(
 
 
 async def test_what_comes_before_the_woken_task_runs(serve: Serve) -> None:
-    """It stays where it is: the place has been filled. Nothing of it is lost."""
+    """It stays where it is: the place has been filled."""
     async with connected(serve(echo)) as stream:
         place = bytearray(8)
         reading = asyncio.ensure_future(stream.readinto(memoryview(place), PATIENCE))
         await asyncio.sleep(0)
-        reading.cancel()
         for data in (b"abcd", b"efgh"):
             stream._sock.send(data)
             wait_readable(stream)
             stream._on_readable()
-        await asyncio.wait([reading])
-        assert reading.cancelled()
+        assert await reading == 4
         assert bytes(place) == b"abcd\0\0\0\0"
-        assert await read_exactly(stream, 8) == b"abcdefgh"
-
-
-async def begin_reading(stream: AsyncioStream, then: Callable[[], object]) -> asyncio.Task[bytes]:
-    """A task that reads once and calls `then`, and a loop that is about to hear of its data."""
-
-    async def read() -> bytes:
-        data = await stream.read(8, PATIENCE)
-        then()
-        return data
-
-    reading = asyncio.ensure_future(read())
-    await asyncio.sleep(0)
-    stream._sock.send(b"abcd")
-    wait_readable(stream)
-    loop = asyncio.get_running_loop()
-    loop.call_soon(stream._on_readable, context=contextvars.Context())
-    return reading
-
-
-async def test_the_reader_goes_on_in_the_same_round_of_the_loop(serve: Serve) -> None:
-    """In its own context, and before whatever else is due."""
-    order: list[str] = []
-    asked_by: contextvars.ContextVar[str] = contextvars.ContextVar("asked_by", default="nobody")
-    async with connected(serve(echo)) as stream:
-        asked_by.set("reader")
-        reading = await begin_reading(stream, lambda: order.append(asked_by.get()))
-        asyncio.get_running_loop().call_soon(order.append, "due")
-        assert await reading == b"abcd"
-        assert order == ["reader", "due"]
-
-
-async def test_an_exception_in_the_moment_in_which_the_reader_is_woken(
-    serve: Serve, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """As a signal handler may raise it: the loop hears of it, and the reader goes on."""
-
-    def set_and_fail(wait: Any, result: bool) -> None:
-        asyncio.Future.set_result(wait, result)
-        raise ZeroDivisionError
-
-    seen: list[Any] = []
-    loop = asyncio.get_running_loop()
-    async with connected(serve(echo)) as stream:
-        loop.set_exception_handler(lambda _, context: seen.append(context["exception"]))
-        monkeypatch.setattr("httpcore._backends.asyncio._set_result", set_and_fail)
-        reading = await begin_reading(stream, lambda: None)
-        assert await reading == b"abcd"
-        monkeypatch.undo()
-        loop.set_exception_handler(None)
-    assert [type(each) for each in seen] == [ZeroDivisionError]
-
-
-async def test_a_wait_that_is_over_before_it_is_awaited() -> None:
-    wait = _Wait(loop=asyncio.get_running_loop())
-    wait.resume()
-    assert await wait
-    called = asyncio.get_running_loop().create_future()
-    wait.add_done_callback(called.set_result)
-    assert await called is wait
-    assert not wait.cancel()
+        assert await stream.read(8, PATIENCE) == b"efgh"
 
 
 async def test_waking_who_was_woken(serve: Serve) -> None:
