@@ -371,6 +371,45 @@ def test_the_table_of_events_is_whole(internet: Internet) -> None:
     assert events.keys() - seen == {"pool.replay"}
 
 
+def exceptions_page() -> dict[str, list[str]]:
+    """Return the rows of the table of exceptions: by name what requests raises, and the phase."""
+    rows = re.findall(
+        r"^   \* - ``(\w+)``\n     - (\S+)\n     - ``(\w+)``$", text_of("exceptions.rst"), re.M
+    )
+    assert len({name for name, *_ in rows}) == len(rows)
+    return {name: [by_requests.strip("`"), phase] for name, by_requests, phase in rows}
+
+
+def test_the_table_of_exceptions_is_whole() -> None:
+    """It has each class with its phase; only those that are never raised as such are below it."""
+    classes = {
+        name: found
+        for name in httpcore.exceptions.__all__
+        if isinstance(found := getattr(httpcore.exceptions, name), type)
+    }
+    rows = exceptions_page()
+    bases = {"TimeoutException", "NetworkError", "ProtocolError"}
+    assert rows.keys() == classes.keys() - bases
+    assert {name: phase for name, (_, phase) in rows.items()} == {
+        name: cls.phase for name, cls in classes.items() if name not in bases
+    }
+
+
+@pytest.mark.parametrize("name", exceptions_page())
+def test_requests_raises_what_the_table_says(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    by_requests, _ = exceptions_page()[name]
+    if by_requests == "none":
+        return  # no request through a pool ends with it
+
+    def fail(*args: Any) -> None:
+        raise getattr(httpcore.exceptions, name)("failed")
+
+    monkeypatch.setattr(httpcore.ConnectionPool, "handle_request", fail)
+    with httpcore_requests.Session() as session, pytest.raises(Exception, match="failed") as caught:
+        session.get("http://example.com/")
+    assert type(caught.value).__name__ == by_requests
+
+
 def named_in_layout() -> set[str]:
     """Return the paths of all modules in the drawing of the layout."""
     drawing = text_of("architecture.rst").split("Imports go one way")[0]

@@ -29,7 +29,7 @@ import trustme
 
 from tests.support.http2 import FrameServer, Stream, routes
 from tests.support.proxies import ProxyServer, SocksServer
-from tests.support.servers import Answer, LocalServer, Peer, ScriptedServer
+from tests.support.servers import Answer, LocalServer, Peer, ScriptedServer, pattern
 
 NAMES = re.compile(r"([\w-]+\.)*example\.(com|org|net)|localhost|[\d.]+|[\da-f:]+")
 VARIABLE = "HTTPCORE_DOCS_INTERNET"
@@ -166,6 +166,7 @@ class Site(LocalServer):
     ====================  =====================================================================
     ``/busy``             503 with ``Retry-After: 0`` every other time
     ``/events``           a line every 10 ms, for ever
+    ``/archive.zip``      100,000 bytes with an ETag; ``Range`` is honoured, and ``If-Range``
     ``/attach``           101; then a prompt, and "bye" to whatever is typed
     ====================  =====================================================================
     """
@@ -190,6 +191,8 @@ class Site(LocalServer):
         elif path == "/busy":
             self.busy = not self.busy
             answer.send(503 if self.busy else 200, b"", [("Retry-After", "0")])
+        elif path == "/archive.zip":
+            _send_part(answer)
         elif path == "/events":
             stopped = self.event()
             ticks = iter(lambda: b"" if stopped.wait(0.01) else b"tick\n", b"")
@@ -202,6 +205,19 @@ class Site(LocalServer):
             answer.peer.close()
         else:
             super()._answer(answer)
+
+
+def _send_part(answer: Answer) -> None:
+    """Answer with a file, or with the part from ``Range: bytes=N-`` on."""
+    body, tag = pattern(100_000), b'"v1"'
+    headers: list[tuple[bytes | str, bytes | str]] = [("ETag", tag), ("Accept-Ranges", "bytes")]
+    wanted = re.fullmatch(rb"bytes=(\d+)-", answer.request.header("Range") or b"")
+    if wanted is None or answer.request.header("If-Range") not in (None, tag):
+        answer.send(200, body, headers)
+        return
+    begin = int(wanted[1])
+    place = f"bytes {begin}-{len(body) - 1}/{len(body)}"
+    answer.send(206, body[begin:], [*headers, ("Content-Range", place)])
 
 
 def _answer_frames(stream: Stream) -> None:
