@@ -10,10 +10,13 @@ cancelled.
 
 - Backpressure: with `MAX_BUFFERED` bytes in the buffer that nobody has read, the loop watches no
   more, and again with the next read that has to wait.
+- Errors: at an error, such as a reset, uvloop calls once more and then forgets the socket, though
+  what came before the error may not be read yet. See `_on_forgotten`.
 - Timeouts: one timer for each stream, which is set rarely. A wait notes when it is over; the timer
   looks whether that has come, and if not sets itself anew.
 
-Sources: epoll(7) (level-triggered), the documentation of asyncio's event loop.
+Sources: epoll(7) (level-triggered), the documentation of asyncio's event loop, libuv's uv_poll_t
+(which stops at POLLERR) and uvloop's UVPoll.
 """
 
 from __future__ import annotations
@@ -23,6 +26,7 @@ import contextlib
 import errno
 import socket
 import time
+import weakref
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -69,6 +73,7 @@ class AsyncioStream(AsyncSocketStream):
         "_place",
         "_read_due",
         "_reader",
+        "_registered",
         "_timer",
         "_timer_at",
         "_watched",
@@ -88,6 +93,7 @@ class AsyncioStream(AsyncSocketStream):
         self._place: memoryview | None = None  # where a task that waits wants it
         self._filled = 0  # bytes that were put there
         self._watched = False  # the loop calls `_on_readable`
+        self._registered: weakref.ref[Callable[[], object]] | None = None  # see `_on_forgotten`
         self._reader: asyncio.Future[bool] | None = None  # of the task that waits for data
         self._writer: asyncio.Future[bool] | None = None  # of the one that waits for room
         self._read_due = self._write_due = _NEVER  # when these waits are over
@@ -241,8 +247,7 @@ class AsyncioStream(AsyncSocketStream):
         """Let the loop call `on_readable` whenever something has arrived, which reads it by
         `read_ready`; and, each time after `wake`, `on_room` when there is room to write."""
         self._driver = on_readable, on_room
-        self._loop.add_reader(self._number, self._on_driven)
-        self._watched = True
+        self._register(self._on_driven)
 
     def _on_driven(self) -> None:
         assert self._driver is not None
@@ -366,13 +371,39 @@ class AsyncioStream(AsyncSocketStream):
 
     def _watch(self) -> None:
         if not self._closed:
-            self._loop.add_reader(self._number, self._on_readable)
-            self._watched = True
+            self._register(self._on_readable if self._driver is None else self._on_driven)
+
+    def _register(self, callback: Callable[[], object]) -> None:
+        """Let the loop call `callback`, a bound method that is made for this and nobody else
+        keeps."""
+        if not isinstance(self._loop, asyncio.SelectorEventLoop):  # asyncio's own does not forget
+            self._registered = weakref.ref(callback, self._on_forgotten)
+        self._loop.add_reader(self._number, callback)
+        self._watched = True
 
     def _unwatch(self) -> None:
         if self._watched:
             self._watched = False
+            self._registered = None
             self._loop.remove_reader(self._number)
+
+    def _on_forgotten(self, _: object) -> None:
+        """What is called when the loop lets go of the callback that it was given.
+
+        uvloop does, unasked, where a socket is readable and has failed: it calls once, closes its
+        handle, and does not say so. One call may take in what came before the failure and not get
+        to the failure itself, which would then be met by nobody. To read twice at each event, or
+        to look before each wait, would be a system call for every small answer; this costs nothing.
+        """
+        if self._watched:
+            with contextlib.suppress(RuntimeError):  # the loop itself is being closed
+                # Not at once: its handle is closed after this.
+                self._loop.call_soon(self._watch_again)
+
+    def _watch_again(self) -> None:
+        if self._watched:
+            self._unwatch()  # uvloop keeps its closed handle until it is told so
+            self._watch()
 
     def _set_timer(self, due: float, seconds: float) -> None:
         if self._timer is not None:

@@ -247,6 +247,162 @@ async def test_what_comes_unasked(serve: Serve) -> None:
         assert await stream.read(100, PATIENCE) == b"more"
 
 
+def speak_and_reset(first: bytes, rest: bytes, done: threading.Event) -> Callable[[Peer], None]:
+    """Return a handler that answers with `first`, and the next time with `rest` and a reset."""
+
+    def speak(peer: Peer) -> None:
+        peer.recv()
+        peer.send(first)
+        peer.recv()
+        peer.send(rest)
+        peer.reset()
+        done.set()
+
+    return speak
+
+
+async def watched(stream: AsyncioStream, done: threading.Event) -> None:
+    """Let the loop watch `stream`, and hold it up until what comes next has been followed by a
+    reset: both are one event then."""
+    await stream.write(b"x")
+    assert await stream.read(100, PATIENCE) == b"first"
+    await stream.write(b"x")
+    assert done.wait(PATIENCE)
+
+
+async def count_to_end(stream: AsyncioStream) -> int:
+    """Read without a timeout until an end or a failure; return how many bytes there were."""
+    count = 0
+    with contextlib.suppress(httpcore.ReadError):
+        while data := await stream.read(1000, None):
+            count += len(data)
+    return count
+
+
+@pytest.mark.parametrize("secure", [False, True], ids=["plain", "TLS"])
+async def test_a_reset_right_behind_data(
+    serve: Serve,
+    server_tls_context: ssl.SSLContext,
+    client_tls_context: ssl.SSLContext,
+    secure: bool,
+) -> None:
+    """It is met at once, also behind more data than one event takes in."""
+    done, size = threading.Event(), 200_000
+    server = serve(
+        speak_and_reset(b"first", bytes(size), done), tls=server_tls_context if secure else None
+    )
+    async with connected(server, client_tls_context if secure else None) as stream:
+        await watched(stream, done)
+        count = await asyncio.wait_for(count_to_end(stream), PATIENCE)
+        assert count > 1000
+
+
+async def test_a_reset_right_behind_what_comes_unasked(serve: Serve) -> None:
+    done = threading.Event()
+    server = serve(speak_and_reset(b"first", b"more", done))
+    async with connected(server) as stream:
+        calls: list[bool] = []
+        ended = asyncio.Event()
+
+        def on_unasked() -> None:
+            calls.append(stream._end is not None)
+            if calls[-1]:
+                ended.set()
+
+        stream.on_unasked = on_unasked
+        await watched(stream, done)
+        await asyncio.wait_for(ended.wait(), PATIENCE)
+        assert calls == [False, True]
+        assert await stream.read(100, PATIENCE) == b"more"
+        with pytest.raises(httpcore.ReadError):
+            await stream.read(100, PATIENCE)
+
+
+async def test_a_reset_where_the_loop_drives(serve: Serve) -> None:
+    done = threading.Event()
+    server = serve(speak_and_reset(b"first", b"more", done))
+    async with connected(server) as stream:
+        came: list[bytes | None] = []
+        ended = asyncio.Event()
+
+        def on_readable() -> None:
+            try:
+                came.append(stream.read_ready(3))
+            except httpcore.ReadError:
+                ended.set()
+
+        await watched(stream, done)
+        stream._unwatch()
+        stream.drive(on_readable, bool)
+        await asyncio.wait_for(ended.wait(), PATIENCE)
+        assert came == [b"mor", b"e"]
+
+
+async def test_a_reset_while_a_task_waits_for_room(serve: Serve) -> None:
+    """Both waits end, and so does the next one."""
+    done = threading.Event()
+
+    def speak(peer: Peer) -> None:
+        peer.recv()
+        peer.send(b"first")
+        assert full.wait(PATIENCE)
+        peer.send(b"more")
+        peer.reset()
+        done.set()
+
+    server = serve(speak)
+    full = server.event()
+    async with connected(server) as stream:
+        await stream.write(b"x")
+        assert await stream.read(100, PATIENCE) == b"first"
+        place = memoryview(bytes(WRITE_SIZE))
+        while stream.write_ready(place):
+            pass
+        waiting = asyncio.ensure_future(stream.wait(True, None))
+        await asyncio.sleep(0)
+        full.set()
+        assert done.wait(PATIENCE)
+        assert await asyncio.wait_for(waiting, PATIENCE) is True
+        assert await stream.read(100, PATIENCE) == b"more"
+        with pytest.raises(httpcore.ReadError):
+            await asyncio.wait_for(stream.read(100, None), PATIENCE)
+
+
+async def test_a_reset_within_the_handshake(
+    serve: Serve, client_tls_context: ssl.SSLContext
+) -> None:
+    def speak(peer: Peer) -> None:
+        peer.recv()
+        peer.send(b"\x16\x03\x03\x00\x7a\x02")  # the beginning of a ServerHello
+        peer.reset()
+
+    server = serve(speak)
+    async with connected(server) as stream:
+        with pytest.raises(httpcore.ConnectError):
+            await asyncio.wait_for(
+                stream.start_tls(client_tls_context, "127.0.0.1", None), PATIENCE
+            )
+
+
+async def test_closed_right_after_a_reset(serve: Serve) -> None:
+    """Nothing is watched any more, though the loop may just have forgotten the socket."""
+    done = threading.Event()
+    server = serve(speak_and_reset(b"first", b"more", done))
+    async with connected(server) as stream:
+        loop = asyncio.get_running_loop()
+        closed = asyncio.Event()
+
+        def close() -> None:
+            stream.close()
+            loop.call_soon(closed.set)
+
+        stream.on_unasked = lambda: loop.call_soon(close)
+        await watched(stream, done)
+        await asyncio.wait_for(closed.wait(), PATIENCE)
+        await asyncio.sleep(0)
+        assert not stream._watched
+
+
 async def test_others_have_their_turn(serve: Serve) -> None:
     """A fast peer does not keep the event loop for itself."""
     server = serve(lambda peer: peer.send(bytes(20_000_000)))
