@@ -22,6 +22,7 @@ import ssl
 import textwrap
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
+from email.utils import formatdate
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -166,6 +167,7 @@ class Site(LocalServer):
     ====================  =====================================================================
     ``/busy``             503 with ``Retry-After: 0`` every other time
     ``/events``           a line every 10 ms, for ever
+    ``/news``             a text that may be kept for a minute
     ``/archive.zip``      100,000 bytes with an ETag; ``Range`` is honoured, and ``If-Range``
     ``/attach``           101; then a prompt, and "bye" to whatever is typed
     ====================  =====================================================================
@@ -191,6 +193,9 @@ class Site(LocalServer):
         elif path == "/busy":
             self.busy = not self.busy
             answer.send(503 if self.busy else 200, b"", [("Retry-After", "0")])
+        elif path == "/news":
+            now = formatdate(usegmt=True)
+            answer.send(200, b"Nothing new.", [("Date", now), ("Cache-Control", "max-age=60")])
         elif path == "/archive.zip":
             _send_part(answer)
         elif path == "/events":
