@@ -275,7 +275,7 @@ class AsyncioStream(AsyncSocketStream):
 
     def _look_for_room(self) -> None:
         if not self._closed:
-            self._loop.add_writer(self._number, self._on_driven_room)
+            self._look_out_for_room(self._on_driven_room)
 
     def _on_driven_room(self) -> None:
         assert self._driver is not None
@@ -328,7 +328,7 @@ class AsyncioStream(AsyncSocketStream):
         if self._writer is not None:
             raise RuntimeError(f"another task is writing to {self.peer} already")
         writer = self._writer = self._loop.create_future() if writer is None else writer
-        self._loop.add_writer(self._number, self._on_writable)
+        self._look_out_for_room(self._on_writable)
         if timeout is not None:
             self._write_due = due = time.monotonic() + timeout
             if due < self._timer_at:
@@ -404,6 +404,12 @@ class AsyncioStream(AsyncSocketStream):
         if self._watched:
             self._unwatch()  # uvloop keeps its closed handle until it is told so
             self._watch()
+
+    def _look_out_for_room(self, callback: Callable[[], object]) -> None:
+        """Let the loop call `callback` when there is room to write."""
+        if self._registered is not None and self._registered() is None:
+            self._watch_again()  # uvloop refuses a writer beside a reader that it has forgotten
+        self._loop.add_writer(self._number, callback)
 
     def _set_timer(self, due: float, seconds: float) -> None:
         if self._timer is not None:

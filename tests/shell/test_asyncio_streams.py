@@ -338,6 +338,28 @@ async def test_a_reset_where_the_loop_drives(serve: Serve) -> None:
         assert came == [b"mor", b"e"]
 
 
+async def test_a_look_for_room_right_after_a_reset(serve: Serve) -> None:
+    """It does not fail, though the loop may have forgotten the socket this moment."""
+    done = threading.Event()
+    server = serve(speak_and_reset(b"first", b"more", done))
+    async with connected(server) as stream:
+        loop = asyncio.get_running_loop()
+        failures: list[dict[str, Any]] = []
+        loop.set_exception_handler(lambda _, failure: failures.append(failure))
+        room = asyncio.Event()
+
+        def on_readable() -> None:
+            with contextlib.suppress(httpcore.ReadError):
+                if stream.read_ready(100) == b"more":
+                    loop.call_soon(stream.wake)
+
+        await watched(stream, done)
+        stream._unwatch()
+        stream.drive(on_readable, room.set)
+        await asyncio.wait_for(room.wait(), PATIENCE)
+        assert not failures
+
+
 async def test_a_reset_while_a_task_waits_for_room(serve: Serve) -> None:
     """Both waits end, and so does the next one."""
     done = threading.Event()
