@@ -395,10 +395,9 @@ class AsyncioStream(AsyncSocketStream):
         to the failure itself, which would then be met by nobody. To read twice at each event, or
         to look before each wait, would be a system call for every small answer; this costs nothing.
         """
-        if self._watched:
-            with contextlib.suppress(RuntimeError):  # the loop itself is being closed
-                # Not at once: its handle is closed after this.
-                self._loop.call_soon(self._watch_again)
+        with contextlib.suppress(RuntimeError):  # the loop itself is being closed
+            # Not at once: its handle is closed after this.
+            self._loop.call_soon(self._watch_again)
 
     def _watch_again(self) -> None:
         if self._watched:
