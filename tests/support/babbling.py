@@ -45,7 +45,7 @@ class Babbler:
             head_only = request.method == b"HEAD"
             if place == b"with":
                 self.count()
-                self.send(peer, self.answer(chance, request.target, head_only) + extra, chance)
+                self.send(peer, self.answer(chance, request.target, head_only), chance, extra)
                 continue
             if place == b"after":
                 got = self.got[request.target]
@@ -64,13 +64,14 @@ class Babbler:
             body = b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body)
         return head if head_only else head + body
 
-    def send(self, peer: Peer, data: bytes, chance: random.Random) -> None:
-        """In one piece or two; the second always holds the end of the body and what follows."""
+    def send(self, peer: Peer, data: bytes, chance: random.Random, extra: bytes = b"") -> None:
+        """In one piece or two; the second always holds the end of the body and what follows. (Were
+        that to come by itself, the next request could be on its way already.)"""
         if chance.random() < 0.3:
             at = chance.randrange(1, len(data))
             peer.send(data[:at])
             data = data[at:]
-        peer.send(data)
+        peer.send(data + extra)
 
     def expect(self, target: str, server: ScriptedServer) -> threading.Event:
         made = self.got[target.encode()] = server.event()
