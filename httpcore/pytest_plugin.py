@@ -271,7 +271,7 @@ def _under_requests(patch: pytest.MonkeyPatch) -> Iterator[None]:
     """Send what requests' own adapters are to send through ours, which know `SyncBackend`."""
     try:
         ours: Any = importlib.import_module("httpcore_requests").HTTPAdapter
-    except ImportError:  # there is no requests
+    except ModuleNotFoundError:  # there is no requests; one that is too old says so
         yield
         return
     stock = next(kind for kind in ours.__mro__ if kind.__module__ == "requests.adapters")

@@ -11,6 +11,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+# Before all others: it says in one sentence that there is no requests, or an old one.
+from . import _requirements as _requirements
+
+# isort: split
+
 import requests
 import requests.adapters
 import requests.sessions
