@@ -24,7 +24,7 @@ import importlib
 import re
 import types
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from functools import partialmethod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -58,6 +58,7 @@ if TYPE_CHECKING:  # cassettes are loaded with the first of them
     AsyncBackend = httpcore.AsyncRecordingBackend | httpcore.AsyncReplayBackend
 
 _recorded = pytest.StashKey[set[Path]]()
+_cassette = pytest.StashKey["Cassette"]()  # of a test, while it runs
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -88,6 +89,53 @@ def pytest_itemcollected(item: pytest.Item) -> None:
         item.fixturenames = [CASSETTE, *(name for name in names if name != CASSETTE)]  # type: ignore[attr-defined]
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Show in a few lines that a request was not recorded, without the frames that it came
+    through."""
+    report = yield
+    cassette = item.stash.get(_cassette, None)
+    if cassette is None or not (call.when == "call" and report.failed) or call.excinfo is None:
+        return report
+    missed = cassette.missed
+    cassette.reported = len(missed)
+    text = _shorten(missed, cassette, item)
+    if any(_is_about(call.excinfo.value, each) for each in missed):
+        if item.config.getoption("tbstyle") == "auto":
+            report.longrepr = f"{text}\n{_place_of(call.excinfo, item)}"
+    elif missed:  # the test caught it, and failed for what came of it
+        report.sections.append((f"requests that {cassette.path.name} lacks", text))
+    return report
+
+
+def _is_about(error: BaseException | None, text: str) -> bool:
+    """Return whether `error`, or one of those behind it, says `text`."""
+    seen: list[BaseException] = []
+    while error is not None and error not in seen:
+        if text.splitlines()[0] in str(error):
+            return True
+        seen.append(error)
+        error = error.__cause__ or error.__context__
+    return False
+
+
+def _place_of(excinfo: pytest.ExceptionInfo[BaseException], item: pytest.Item) -> str:
+    """Return file, line and source of the last line of the test's file that was under way."""
+    own = [entry for entry in excinfo.traceback if Path(str(entry.path)) == item.path]
+    if not own:
+        return ""
+    source = str(own[-1].statement).strip()
+    return f"sent by {item.location[0]}:{own[-1].lineno + 1}: in {own[-1].name}\n    {source}"
+
+
+def _shorten(missed: list[str], cassette: Cassette, item: pytest.Item) -> str:
+    """Return the texts `missed`, with the file's name as pytest shows names."""
+    whole, root = str(cassette.path), f"{item.config.rootpath}/"
+    return "\n".join(missed).replace(whole, whole.removeprefix(root))
+
+
 class Cassette:
     """What a test has of its cassette.
 
@@ -110,6 +158,13 @@ class Cassette:
         self.mode = mode
         self.backend = backend
         self.async_backend = async_backend
+        self.reported = 0  # so many of `missed` stand in the test's report
+
+    @property
+    def missed(self) -> list[str]:
+        """Why requests got no answer: a text for each that was not recorded. Such a test fails when
+        it ends, even if the program caught the error."""
+        return self.backend.missed if isinstance(self.backend, httpcore.ReplayBackend) else []
 
     @property
     def unused(self) -> list[str]:
@@ -146,7 +201,11 @@ def httpcore_cassette(
     with contextlib.ExitStack() as stack:
         stack.enter_context(backend)
         stack.enter_context(_in_place(backend, async_backend))
-        yield Cassette(file, mode, backend, async_backend)
+        cassette = Cassette(file, mode, backend, async_backend)
+        request.node.stash[_cassette] = cassette
+        yield cassette
+    if missed := cassette.missed[cassette.reported :]:
+        pytest.fail(_shorten(missed, cassette, request.node), pytrace=False)
 
 
 def _read_mark(args: tuple[object, ...], keywords: Settings) -> tuple[Any, Any, Settings]:

@@ -337,6 +337,12 @@ class ReplaySetup:
         with self._cassette_file.lock:
             return [str(exchange.asked) for exchange in self._cassette_file.cassette.unused]
 
+    @property
+    def missed(self) -> list[str]:
+        """Return why requests got no answer: a text for each that was not recorded, once each."""
+        with self._cassette_file.lock:
+            return list(self._cassette_file.cassette.missed)
+
     def close(self) -> None:
         """Give no more answers: connections of this backend are not used again."""
         self._cassette_file.closed = True

@@ -123,7 +123,8 @@ def test_a():
 """
     run(text, "--httpcore-cassettes=record").assert_outcomes(passed=1)
     server.stop()
-    run(text.replace('os.environ.get("MORE")', "True")).assert_outcomes(passed=1)
+    # It expects that the second is missing; that still fails it in the end.
+    run(text.replace('os.environ.get("MORE")', "True")).assert_outcomes(passed=1, errors=1)
 
 
 ASYNCHRONOUS = """
@@ -214,6 +215,52 @@ def test_a_request_that_was_not_recorded_fails(run: Run, server: LocalServer) ->
     run(None).assert_outcomes(passed=1)
     run(text.format(1)).assert_outcomes(passed=1)
     assert len(server.requests) == 2
+
+
+CAUGHT = """
+@pytest.mark.httpcore_cassette
+def test_a():
+    requests.get(URL + '/bytes/1')
+    for _ in range(OTHERS):
+        try:
+            requests.get(URL + '/bytes/2')
+        except requests.RequestException:
+            pass
+"""
+
+
+def test_a_request_that_was_not_recorded_fails_though_it_was_caught(run: Run) -> None:
+    run(CAUGHT.replace("OTHERS", "0"), "--httpcore-cassettes=record").assert_outcomes(passed=1)
+    result = run(CAUGHT.replace("OTHERS", "2"))
+    result.assert_outcomes(passed=1, errors=1)
+    result.stdout.fnmatch_lines(["*ERROR at teardown of test_a*", "*has no answer for GET *"])
+    assert str(result.stdout).count("the nearest, in line 2") == 1
+
+
+def test_the_report_of_one_that_was_not_recorded_is_short(run: Run) -> None:
+    text = "@pytest.mark.httpcore_cassette\ndef test_a():\n    requests.get(URL + '/bytes/{}')\n"
+    run(text.format(1), "--httpcore-cassettes=record")
+    result = run(text.format(2))
+    result.assert_outcomes(failed=1)
+    lines = result.outlines
+    begin = next(n for n, line in enumerate(lines) if "= FAILURES =" in line)
+    end = next(n for n, line in enumerate(lines) if "short test summary" in line)
+    assert end - begin < 12
+    assert "sent by test_it.py:5: in test_a" in lines[begin:end]
+    assert "    requests.get(URL + '/bytes/2')" in lines[begin:end]
+    assert lines[begin + 2].startswith("cassettes/test_it/test_a.jsonl has no answer for GET ")
+    # All of it is there for those who ask.
+    result = run(None, "--tb=long")
+    assert len(result.outlines) > 100
+
+
+def test_what_was_caught_is_named_where_the_test_fails_for_another_reason(run: Run) -> None:
+    run(CAUGHT.replace("OTHERS", "0"), "--httpcore-cassettes=record")
+    result = run(CAUGHT.replace("OTHERS", "1") + "    assert 1 + 1 == 3\n")
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(
+        ["*assert (1 + 1) == 3", "*requests that test_a.jsonl lacks*", "*has no answer for GET *"]
+    )
 
 
 def test_files(run: Run, pytester: pytest.Pytester) -> None:

@@ -158,6 +158,9 @@ class Cassette:
             first exchange that was not used yet can be the answer.
         repeat: where all exchanges that match were used, the last of them is given again.
 
+    Attributes:
+        missed: what `explain` has said: a text for each request that has no answer, once each.
+
     Raises TypeError or ValueError for a `match` that cannot be.
     """
 
@@ -175,6 +178,7 @@ class Cassette:
         self._matchers = read_match(match)
         self._ordered = "order" in match
         self._repeat = repeat
+        self.missed: list[str] = []
 
     def find(self, asked: Asked, partial: bool = False) -> Exchange | None:
         """Return the exchange to answer with, used from now on; None where there is none.
@@ -210,7 +214,16 @@ class Cassette:
         return [exchange for exchange in self.exchanges if not exchange.used]
 
     def explain(self, asked: Asked) -> str:
-        """Return why there is no answer for `asked`, with the nearest request that there is."""
+        """Return why there is no answer for `asked`, with the nearest request that there is.
+
+        The text is kept in `missed`: the program that asks may catch the error.
+        """
+        text = self._explain(asked)
+        if text not in self.missed:  # else it is a retry
+            self.missed.append(text)
+        return text
+
+    def _explain(self, asked: Asked) -> str:
         count, unused = len(self.exchanges), len(self.unused)
         lines = [
             f"{self.name} has no answer for {asked.method} {self._shown(asked.url)}: {unused} of "
