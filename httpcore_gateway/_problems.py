@@ -15,8 +15,8 @@ from http import HTTPStatus
 
 CONTENT_TYPE = b"application/problem+json"
 
-#: Statuses that `http.HTTPStatus` of some Python versions calls by an older name, or not at all.
-_TITLES = {413: "Content Too Large", 421: "Misdirected Request", 431: "Header Fields Too Large"}
+#: Statuses that `http.HTTPStatus` of some Python versions calls by an older name.
+_TITLES = {413: "Content Too Large"}
 
 
 class Problem:

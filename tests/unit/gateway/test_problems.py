@@ -16,7 +16,8 @@ from httpcore_gateway._record import RequestIds, accepts_id
 @pytest.mark.parametrize(
     ("status", "title"),
     [(400, "Bad Request"), (413, "Content Too Large"), (503, "Service Unavailable"),
-     (508, "Loop Detected"), (505, "HTTP Version Not Supported"), (417, "Expectation Failed")],
+     (508, "Loop Detected"), (505, "HTTP Version Not Supported"), (417, "Expectation Failed"),
+     (431, "Request Header Fields Too Large")],
 )  # fmt: skip
 def test_problem_details(status: int, title: str) -> None:
     fields, body = encode_problem(Problem(status, "why é"), "id")
