@@ -19,7 +19,7 @@ from ._settings import Breaker, Upstream
 CLOSED, OPEN, HALF_OPEN = "closed", "open", "half-open"
 
 
-class Server:
+class UpstreamState:
     """One upstream, shared by all routes that lead to it.
 
     Attributes:
@@ -51,7 +51,7 @@ class Member:
     __slots__ = ("_breaker", "_pause", "_probing", "failed", "failures", "opened_until",
                  "requests", "server")  # fmt: skip
 
-    def __init__(self, server: Server, breaker: Breaker) -> None:
+    def __init__(self, server: UpstreamState, breaker: Breaker) -> None:
         self.server = server
         self._breaker = breaker
         self._pause = breaker.seconds

@@ -18,7 +18,7 @@ from typing import Annotated, Any, NamedTuple
 
 import msgspec
 
-from ._settings import AccessLog, Count, Settings, SettingsError, read_settings
+from ._settings import Count, LogForm, Settings, SettingsError, read_settings
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -78,7 +78,7 @@ class Config(Settings, frozen=True, kw_only=True):
     """
 
     server: Server = Server()
-    access_log: AccessLog = "text"
+    access_log: LogForm = "text"
 
 
 class Given(NamedTuple):

@@ -29,7 +29,7 @@ BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.
 #: Classes of statuses; "none" where the client got no response.
 CLASSES = ("none", "1xx", "2xx", "3xx", "4xx", "5xx")
 #: The name of what came to no route.
-NO_ROUTE = "none"
+UNROUTED = "none"
 
 
 class RouteCounters:
@@ -116,7 +116,7 @@ def collect_stats(
         members = [] if state is None else state.balancer.members
         found.append(
             {
-                "route": NO_ROUTE if state is None else name_route(state.settings),
+                "route": UNROUTED if state is None else name_route(state.settings),
                 **_route_stats(figures),
                 "upstreams": [_member_stats(each, names[each.server], now) for each in members],
             }

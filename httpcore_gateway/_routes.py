@@ -11,7 +11,7 @@ from typing import Any
 
 import httpcore
 
-from ._balance import Balancer, Member, Server
+from ._balance import Balancer, Member, UpstreamState
 from ._settings import Route, Settings, Timeouts, Upstream, make_context, to_upstream, upstream_url
 
 #: Seconds that a connection may be idle before it is closed: less than the 60 to 75 s after which
@@ -40,7 +40,7 @@ class RouteState:
         self.timeouts = None if shared else read_timeouts(settings.timeouts)
 
 
-class Target(Server):
+class Target(UpstreamState):
     """An upstream with what each request to it needs.
 
     Attributes:

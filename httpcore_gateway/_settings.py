@@ -27,7 +27,7 @@ Count = Annotated[int, msgspec.Meta(ge=1)]
 Size = Annotated[int, msgspec.Meta(ge=0)]
 
 HostHeader = Literal["keep", "upstream"]
-AccessLog = Literal["text", "json", "off"]
+LogForm = Literal["text", "json", "off"]
 
 #: The schemes of an upstream.
 SCHEMES = (b"http", b"https")
@@ -152,7 +152,7 @@ class Settings(_Part, frozen=True, kw_only=True):
     trusted: tuple[str, ...] = ()
     name: str = "httpcore-gateway"
     admin_path: str | None = None
-    access_log: AccessLog = "off"
+    access_log: LogForm = "off"
     websocket_max_message: Count = 16 * 1024 * 1024
 
 
@@ -182,7 +182,7 @@ _UNKNOWN = re.compile(r"Object contains unknown field `(.*)`", re.DOTALL)
 _MISSING = re.compile(r"Object missing required field `(.*)`", re.DOTALL)
 _OTHER = re.compile(r"Invalid enum value (.*)", re.DOTALL)
 #: The settings that have one of a few values.
-_CHOICES = {"host_header": get_args(HostHeader), "access_log": get_args(AccessLog)}
+_CHOICES = {"host_header": get_args(HostHeader), "access_log": get_args(LogForm)}
 #: What it calls the types, and what a user calls them.
 _TYPES = {
     "int": "a whole number",

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from httpcore_gateway import Breaker, Upstream
-from httpcore_gateway._balance import CLOSED, HALF_OPEN, OPEN, Balancer, Member, Server
+from httpcore_gateway._balance import CLOSED, HALF_OPEN, OPEN, Balancer, Member, UpstreamState
 
 BREAKER = Breaker(failures=2, seconds=1.0, longest=4.0)
 
@@ -21,7 +21,7 @@ def make(count: int = 1, breaker: Breaker = BREAKER, limit: int = 3) -> list[Mem
     upstreams = [
         Upstream(f"http://h{number}", max_connections=limit, max_queue=0) for number in range(count)
     ]
-    return [Member(Server(upstream, None), breaker) for upstream in upstreams]
+    return [Member(UpstreamState(upstream, None), breaker) for upstream in upstreams]
 
 
 class Machine(RuleBasedStateMachine):
