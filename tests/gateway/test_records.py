@@ -390,11 +390,16 @@ async def test_a_server_that_cancels_the_request(make: Make, server: LocalServer
     check(gateway.record, status=0, kind="cancelled", client_left=False, attempts=1)
 
 
-async def test_what_nobody_expects(make: Make, server: LocalServer) -> None:
-    """Here: a request after the end of ASGI's lifespan."""
+async def test_what_nobody_expects(
+    make: Make, server: LocalServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
     gateway = make(server.url)
-    await gateway.aclose()
-    with pytest.raises(RuntimeError, match="closed"):
+
+    async def fail(request: object) -> None:
+        raise RuntimeError("a mistake")
+
+    monkeypatch.setattr(gateway.targets[0].pool, "handle_async_request", fail)
+    with pytest.raises(RuntimeError, match="a mistake"):
         await FakeServer("/").call(gateway)
     check(gateway.record, status=0, kind="other", client_left=False)
 

@@ -80,11 +80,7 @@ else:
     import httpcore
     import httpcore_requests
 
-    httpcore_requests.install(session=MODE == "session")
-    if MODE == "http2":
-        defaults: Any = httpcore_requests.HTTPAdapter.__init__.__kwdefaults__
-        assert defaults["http2"] is False
-        defaults["http2"] = True
+    httpcore_requests.install(session=MODE == "session", http2=MODE == "http2")
     _counted(httpcore_requests.HTTPAdapter, "init_poolmanager", "adapters")
     _counted(httpcore.ConnectionPool, "handle_request", "ours")
 
