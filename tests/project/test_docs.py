@@ -70,6 +70,12 @@ VISITS: dict[str, tuple[int | str, ...]] = {
     "docs/recipes/unix.rst": (DOCKER,),
     "docs/recipes/connections.rst": (80, 443),
     "docs/cli.rst": (443,),
+    "docs/index.rst": (443,),
+    "docs/tasks/downloads.rst": (443,),
+    "docs/tasks/uploads.rst": (443,),
+    "docs/tasks/certificates.rst": (443, 8443),
+    "docs/tasks/threads.rst": (443,),
+    "docs/troubleshooting.rst": (80, 443),
 }
 
 PAGES = [
