@@ -1,6 +1,6 @@
 """``python -m httpcore_gateway``: the command line.
 
-Owns: what is said where the extra ``gateway`` is not installed. Must not know: the options
+Owns: the error text where the extra ``gateway`` is not installed. Must not know: the options
 (`_command`), the server (`_server`).
 """
 
@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 #: The exit code of a command that could not begin: wrong settings, a port in use.
 CANNOT_BEGIN = 2
-#: What the command cannot do without, all in the extra ``gateway``.
+#: Packages that the command needs, all in the extra ``gateway``.
 NEEDED = ("click", "msgspec", "tomli", "uvicorn", "websockets")
 
 
@@ -19,7 +19,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code.
 
     Parameters:
-        arguments: what follows the command's name; None takes those of the process.
+        arguments: those after the command's name; None for those of the process.
     """
     try:
         from ._command import run_command

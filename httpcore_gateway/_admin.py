@@ -1,10 +1,10 @@
-"""Health, stats and metrics over HTTP, for those that run a gateway.
+"""Health, stats and metrics over HTTP, for operators of a gateway.
 
 Owns: the paths, the responses, the text for Prometheus. Must not know: how things are counted
 (`_counters`), how requests are passed on.
 
-A path is one of these only as it is spelled here: with an encoded character, another case or a
-slash more, it is a request for an upstream like any other.
+Paths are compared byte for byte: one with an encoded character, another case or an additional
+slash goes to an upstream like any other request.
 
 Sources: prometheus.io/docs/instrumenting/exposition_formats and .../practices/naming; RFC 9110
 sections 9.3.2 (HEAD) and 15.5.6 (405); RFC 9111 section 5.2.2.5 (no-store).
@@ -24,10 +24,10 @@ from ._passage import path_of
 from ._problems import Problem, encode_problem
 from ._record import KINDS
 
-#: Where the paths are on a port of their own, if the settings have no `admin_path`.
+#: The prefix on a port of their own where the settings have no `admin_path`.
 PREFIX = "/-"
 JSON = "application/json"
-#: What all names of metrics begin with.
+#: The prefix of all names of metrics.
 NAME = "httpcore_gateway"
 
 #: Status, type and body of a response.
@@ -35,15 +35,15 @@ Response = tuple[int, str, bytes]
 
 
 class Admin:
-    """Shows how a gateway does; an ASGI application, for a port or a place of its own.
+    """Shows the state of a gateway; an ASGI application, for a port or a path of its own.
 
     ``/health`` is 200 while each route has an upstream that takes requests, and 503 with the
-    reason otherwise, and when the gateway stops. ``/stats`` is `Gateway.stats` as JSON,
+    reason otherwise, also while the gateway stops. ``/stats`` is `Gateway.stats` as JSON,
     ``/metrics`` the same for Prometheus. All of them are found below the settings' `admin_path`
     (``/-`` without one), too. They are for GET and HEAD only.
 
-    Requests for it are neither counted nor logged. It asks nobody for a password: serve it where
-    only those can reach it that may.
+    Requests for it are neither counted nor logged. It has no password: serve it where only
+    operators can reach it.
 
     Parameters:
         gateway: the `Gateway`.
@@ -108,7 +108,7 @@ class Admin:
         return 200, JSON, _encode(self._gateway.stats())
 
     def _show_metrics(self, scope: Scope) -> Response:
-        # It takes as long to load as the gateway, and most gateways never need it.
+        # Loading it takes as long as loading the gateway, and most gateways never need it.
         from prometheus_client import CollectorRegistry
         from prometheus_client.exposition import choose_encoder
 
@@ -120,7 +120,7 @@ class Admin:
 
 
 async def _live(receive: Receive, send: Send) -> None:
-    """Take part in the start and the end of a server, where nothing is to be done."""
+    """Confirm the start and the end of a server; there is nothing to do at either."""
     while True:
         message = await receive()
         await send({"type": message["type"] + ".complete"})
@@ -133,13 +133,13 @@ def _encode(document: dict[str, Any]) -> bytes:
 
 
 class _Collector:
-    """Gives the figures of `Gateway.stats` to prometheus_client, as of the moment it asks."""
+    """Gives prometheus_client the current figures of `Gateway.stats` each time it collects."""
 
     def __init__(self, stats: Callable[[], dict[str, Any]]) -> None:
         self._stats = stats
 
     def describe(self) -> list[Any]:
-        """Return the names that are known beforehand, for which the registry would else collect."""
+        """Return no names, so that the registry does not collect when this is registered."""
         return []
 
     def collect(self) -> Iterator[Any]:

@@ -1,6 +1,6 @@
 """The ASGI application.
 
-Owns: what the gateway is made of, and which part serves which kind of scope. Must not know: how
+Owns: making the parts of the gateway, and which one serves which kind of scope. Must not know: how
 one request is served.
 
 Source: asgi.readthedocs.io, "HTTP & WebSocket ASGI Message Format" 2.5, "Lifespan" 2.0.
@@ -36,20 +36,21 @@ class Gateway:
     one event loop; each process of a server has its own.
 
     Parameters:
-        upstreams: where everything goes, as URLs or `Upstream`; short for one `Route`.
-        settings: all of it, in place of `upstreams`.
+        upstreams: URLs or `Upstream` objects that share all requests; short for one `Route`.
+        settings: all settings, in place of `upstreams`.
         trace: a plain function, called with name and details of each event of each request to
             an upstream, as that of `httpcore.AsyncConnectionPool`.
 
     Attributes:
         closed: `aclose` was called, so that requests to upstreams fail.
-        admin: an ASGI application with health, stats and metrics, to be served where only those
-            can reach it that may; see `Settings.admin_path` for the same in the gateway itself.
-        stopping: set it when the gateway is to be left out by those that send it requests:
-            ``/health`` says so then. The end of ASGI's lifespan sets it, which servers begin when
-            all requests have ended.
+        admin: an ASGI application with health, stats and metrics, to be served where only
+            operators can reach it; `Settings.admin_path` has the same in the gateway itself.
+        stopping: set it to True to make ``/health`` return 503, so that load balancers send no
+            more requests. The end of ASGI's lifespan sets it, too, but servers begin that only
+            when all requests have ended.
 
-    Raises SettingsError for settings that cannot be; it names the place.
+    Raises SettingsError for a wrong setting, with its place, and TypeError for both `upstreams`
+    and `settings`.
     """
 
     def __init__(
@@ -63,7 +64,7 @@ class Gateway:
         if settings is None:
             settings = Settings(routes=(Route(upstreams=upstreams),))
         elif upstreams:
-            raise TypeError("give either upstreams or settings: the latter have upstreams, too")
+            raise TypeError("give either upstreams or settings, which contain upstreams")
         check_settings(settings)
         self.settings = settings
         self.name = settings.name.encode("ascii")
@@ -82,7 +83,10 @@ class Gateway:
         self._known_peers: dict[str, bool] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve what the ASGI server has: a request, or the start and the end of the program."""
+        """Serve one scope of the ASGI server: a request, a WebSocket, or the lifespan.
+
+        Raises NotImplementedError for any other type.
+        """
         kind = scope["type"]
         in_flight = self.counters.in_flight
         if kind in in_flight:
@@ -118,7 +122,8 @@ class Gateway:
             await target.aclose()
 
     def trusts(self, peer: Any) -> bool:
-        """Return whether the fields of this client about earlier ones are believed."""
+        """Return whether this client is a trusted proxy, whose ``Forwarded`` and similar fields are
+        kept."""
         if not self._trusted or not peer:
             return False
         address = peer[0]
@@ -133,7 +138,7 @@ class Gateway:
         try:
             address = ipaddress.ip_address(text)
         except ValueError:
-            return False  # the name of a Unix socket, or what another middleware has put there
+            return False  # the path of a Unix socket, or a text that a middleware has put there
         return any(address in network for network in self._trusted)
 
     def done(self, record: Record) -> None:
@@ -143,14 +148,14 @@ class Gateway:
             self._log.write(record)
 
     def stats(self) -> dict[str, Any]:
-        """Return what the gateway has done and does, as values that JSON has. Any thread may call
-        it; the figures are of this process.
+        """Return the gateway's figures, as values that JSON has. Any thread may call this. The
+        figures are those of this process.
 
         Keys:
             seconds: since the gateway was made.
             stopping: see `stopping`.
             in_flight: how many requests are under way: of ``http`` and ``websocket``.
-            routes: for each route of the settings, and last for what came to none:
+            routes: for each route of the settings, and last for requests without a route:
 
                 - ``route``: its host and path; ``none``.
                 - ``requests``: that have ended, by the class of their status (``2xx``); ``none``
@@ -172,5 +177,6 @@ class Gateway:
         return collect_stats(self.counters, self.route_states, self.targets, self.stopping)
 
 
-#: Addresses whose trust is remembered: proxies in front are few, others are worked out anew.
+#: Addresses for which the result of `trusts` is kept. There are few proxies in front; for further
+#: addresses it is computed each time.
 MAX_PEERS = 1000

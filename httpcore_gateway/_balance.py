@@ -1,4 +1,4 @@
-"""Which upstream a request goes to, and which ones are left out for a while.
+"""The choice of an upstream for each request, and the breaker that leaves failed ones out.
 
 Owns: counting requests under way, the breaker of each upstream, the choice. Must not know: the
 clock (`now` is passed in), connections, HTTP.
@@ -24,8 +24,8 @@ class UpstreamState:
 
     Attributes:
         settings: its `Upstream`.
-        limit: of requests that are under way or wait for a connection.
-        active: how many of them there are.
+        limit: how many requests may be under way or wait for a connection.
+        active: how many are or do.
         pool: its connections.
     """
 
@@ -74,8 +74,8 @@ class Member:
         return self._probing != 0 or now < self.opened_until
 
     def start(self) -> int:
-        """Count a request; return its number if it is the one that tries a failed upstream, else
-        0. It goes back by `finish`."""
+        """Count a request. Return its number if it is the one that tries a failed upstream, else 0;
+        pass that to `finish`."""
         self.server.active += 1
         self.requests += 1
         if not self.opened_until:
@@ -86,7 +86,7 @@ class Member:
     def finish(self, probing: int) -> None:
         """Count a request that has ended, however that was."""
         self.server.active -= 1
-        if probing and probing == self._probing:  # else one that tried it in an earlier time
+        if probing and probing == self._probing:  # else a probe of an earlier opening
             self._probing = 0
 
     def succeeded(self) -> None:
@@ -104,7 +104,7 @@ class Member:
         breaker = self._breaker
         if not breaker.failures or self.failures < breaker.failures:
             return
-        if now < self.opened_until:  # of a request that began before it was opened
+        if now < self.opened_until:  # the failed request began before the breaker opened
             return
         self.opened_until = now + self._pause
         self._pause = min(self._pause * 2, breaker.longest)
@@ -128,7 +128,7 @@ class Balancer:
         """Return an upstream that takes a request now and is not in `tried`; None for none."""
         members = self.members
         count = len(members)
-        if not tried:  # else one that fails would have its turn each time
+        if not tried:  # else each retry would skip the turn of an upstream
             self._turn = (self._turn + 1) % count
         turn = self._turn
         best = None

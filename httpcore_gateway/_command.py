@@ -22,11 +22,11 @@ from ._config import UPSTREAMS, Config, Given, Places, read_config
 from ._server import CannotListen, listen, listen_admin, serve, write_line
 from ._settings import SettingsError, to_upstream
 
-#: The name in front of what is said.
+#: The name in front of each line that is printed.
 NAME = "httpcore_gateway"
 #: Environment variables are called so: ``--stop-timeout`` is ``GATEWAY_STOP_TIMEOUT``.
 PREFIX = "GATEWAY"
-#: The exit code for what is wrong in settings, or keeps the gateway from listening.
+#: The exit code for wrong settings, or a port in use.
 CANNOT_BEGIN = 2
 #: As shells count: 128 + SIGINT.
 INTERRUPTED = 130
@@ -149,7 +149,7 @@ def variable_of(option: click.Parameter) -> str:
 
 
 def place_of(context: click.Context, option: click.Parameter) -> str:
-    """Return what a user has to look at: the variable, or the option."""
+    """Return where an option was set: the name of its variable, or the option as it is typed."""
     if context.get_parameter_source(option.name or "") is ParameterSource.ENVIRONMENT:
         return variable_of(option)
     return option.opts[-1]

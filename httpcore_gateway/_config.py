@@ -47,7 +47,7 @@ class Server(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         head_timeout: seconds in which a head has to be complete. Later it is answered with 408.
         keep_alive: seconds that a connection may be idle between two requests. More than the 60
             that load balancers in front keep theirs, so that they close first.
-        stop_timeout: seconds that requests have to finish when the gateway is told to stop.
+        stop_timeout: seconds that requests have to finish after the signal to stop.
         certificate: a PEM file with the certificate and its chain; with it, clients speak https.
         key: a PEM file with its key, if that is not in the same file. Without a password.
         admin: the ``host:port`` of a listener of its own for health, stats and metrics. Not with
@@ -70,7 +70,7 @@ class Server(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 
 class Config(Settings, frozen=True, kw_only=True):
-    """All of what ``python -m httpcore_gateway`` is told.
+    """All settings of ``python -m httpcore_gateway``.
 
     Parameters:
         server: see `Server`.
@@ -94,7 +94,7 @@ class Given(NamedTuple):
 
 
 class Places:
-    """Names the place that a setting is from.
+    """Names the place where a setting was set.
 
     Parameters:
         file: the configuration file; None without one.
@@ -125,7 +125,7 @@ class Places:
         return self.error(match[1], match[2]) if match else SettingsError(f"{self._file}: {exc}")
 
 
-#: The path of a setting, and what is said of it.
+#: The path of a setting, and the text after it.
 _PATH = re.compile(r"((?:[^:\s\[\].]|[.\[\]](?=\S))+\]?): (.*)", re.DOTALL)
 
 #: Where ``--upstream`` leads to.
@@ -166,7 +166,14 @@ def read_config(file: Given | None, given: Mapping[str, Given]) -> tuple[Config,
 
 
 def read_file(path: str, place: str) -> dict[str, Any]:
-    """Return what a TOML file says. Raises SettingsError, which names the place."""
+    """Return the contents of a TOML file.
+
+    Parameters:
+        path: the file.
+        place: the option or variable that named it, for the text of an error.
+
+    Raises SettingsError, which names the place.
+    """
     try:
         text = Path(path).read_bytes().decode("utf-8")
         data = tomllib.loads(text)
@@ -185,7 +192,7 @@ def read_file(path: str, place: str) -> dict[str, Any]:
 
 
 def name_line(path: str, text: str) -> str:
-    """Return what the parser says with the line in front."""
+    """Return the parser's text with the file and the line in front."""
     match = re.fullmatch(r"(.*) \(at (?:line (\d+), column (\d+)|end of document)\)", text, re.S)
     if match is None:
         return f"{path}: {text}"
@@ -193,7 +200,7 @@ def name_line(path: str, text: str) -> str:
     return f"{path}: {where}: {match[1][:1].lower()}{match[1][1:]}"
 
 
-#: What stands for no limit in a file: TOML has no null.
+#: The value in a file for no limit: TOML has no null.
 NONE = "none"
 
 

@@ -1,4 +1,4 @@
-"""What a gateway has done so far, in figures.
+"""The figures of a gateway.
 
 Owns: the counters, and `stats`, which puts them together with those of the upstreams. Must not
 know: how they are shown (`_admin`), ASGI.
@@ -23,12 +23,12 @@ from ._balance import Member
 from ._record import KINDS, OTHER, Record
 from ._settings import Route, Upstream
 
-#: Upper ends of the histogram of durations, in seconds: from what the gateway itself takes to the
-#: usual timeout.
+#: Upper ends of the histogram of durations, in seconds: from the time that the gateway itself takes
+#: to the default timeout of reading.
 BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 #: Classes of statuses; "none" where the client got no response.
 CLASSES = ("none", "1xx", "2xx", "3xx", "4xx", "5xx")
-#: The name of what came to no route.
+#: The name of the figures of requests without a route.
 UNROUTED = "none"
 
 

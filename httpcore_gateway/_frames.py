@@ -147,7 +147,7 @@ class Frames:
         closed: how the upstream has closed the WebSocket; None while it has not.
         failure: what is wrong with its frames; empty for nothing. Nothing is read after that.
         pongs: bytes of the answers to its pings among what is to be sent.
-        too_big: that its message is longer than `max_message`.
+        too_big: whether its message is longer than `max_message`.
     """
 
     __slots__ = ("_is_text", "_parts", "_protocol", "closed", "failure", "pongs", "too_big")
@@ -236,6 +236,6 @@ class Frames:
         return b"".join(self._protocol.data_to_send())
 
 
-# What `websockets` notes of frames is of no use without the messages, which no log may have.
+# At DEBUG, `websockets` would log the contents of messages, which no log may have.
 _logger = logging.getLogger("httpcore_gateway.frames")
 _logger.setLevel(logging.WARNING)

@@ -30,11 +30,11 @@ from ._record import Record
 
 logger = logging.getLogger("httpcore_gateway.access")
 
-#: Stands for a value that there is none of.
+#: Stands for a value that is not there.
 NONE = "-"
-#: What cannot stand inside quotes as it is: controls, quotes, and what is not ASCII.
+#: Finds a character that is escaped inside quotes: controls, quotes, backslashes, non-ASCII.
 _find_in_quotes = re.compile(r"[^ !#-\[\]-~]").search
-#: What cannot stand in a value without quotes: spaces, too.
+#: Finds a character that is escaped in a value without quotes: spaces, too.
 _find_in_word = re.compile(r"[^!#-\[\]-~]").search
 
 
@@ -67,7 +67,7 @@ class AccessLog:
         """Write the line of a request that has ended."""
         if logger.isEnabledFor(logging.INFO):
             line = self._make(record)
-            # No arguments, so that a % in it is no format.
+            # Without arguments, logging does not read a % in the line as a format.
             entry = logger.makeRecord(logger.name, logging.INFO, __file__, 0, line, (), None)
             logger.handle(entry)
 

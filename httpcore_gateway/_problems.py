@@ -1,4 +1,4 @@
-"""The responses of the gateway itself: what went wrong, as problem details.
+"""The gateway's own responses, as problem details.
 
 Owns: their fields and texts. Must not know: ASGI, upstreams. A text never has the address of an
 upstream, a path of the file system or the text of an exception in it.
@@ -25,8 +25,8 @@ class Problem:
     Attributes:
         status: its code.
         detail: what happened and what can be done, for the client.
-        retry_after: seconds until another try makes sense; None where nobody knows.
-        closes: the client's connection is of no use afterwards.
+        retry_after: seconds until another try makes sense; None where that is not known.
+        closes: the client's connection has to be closed afterwards.
     """
 
     __slots__ = ("closes", "detail", "retry_after", "status")
@@ -48,7 +48,7 @@ def encode_problem(problem: Problem, request_id: str) -> tuple[list[tuple[bytes,
     """Return the fields and the body of the response for `problem`."""
     title = _TITLES.get(problem.status) or HTTPStatus(problem.status).phrase
     document = {
-        "type": "about:blank",  # RFC 9457 section 4.2.1: the status says it all
+        "type": "about:blank",  # RFC 9457 section 4.2.1: no more than the status says
         "title": title,
         "status": problem.status,
         "detail": problem.detail,

@@ -1,7 +1,7 @@
-"""What is known of one request at its end.
+"""The facts of one request, for the log and the figures.
 
-Owns: the object that an exchange fills in, and whoever logs and counts reads. Must not know: how
-it is shown (`_log`, `_counters`).
+Owns: the object that an exchange fills in, and that the log and the counters read. Must not know:
+how it is shown (`_log`, `_counters`).
 """
 
 from __future__ import annotations
@@ -84,8 +84,8 @@ class Record:
 class RequestIds:
     """Makes identifiers that no other process and no earlier run has made.
 
-    A number is enough within one: nobody is to guess nothing from it but how many there were
-    before, which the random start hides.
+    Within a process they are numbered. The numbers begin at random, so that an identifier does not
+    show how many requests there were.
     """
 
     def __init__(self) -> None:

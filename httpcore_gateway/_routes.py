@@ -67,7 +67,7 @@ class Target(UpstreamState):
         super().__init__(settings, self._make_pool(settings, settings.http2))
 
     def _make_pool(self, settings: Upstream, http2: bool) -> httpcore.AsyncConnectionPool:
-        prior = http2 and self.scheme == b"http"  # nobody asks there
+        prior = http2 and self.scheme == b"http"  # without TLS there is no ALPN to choose it by
         return httpcore.AsyncConnectionPool(
             ssl_context=make_context(settings),
             max_connections=settings.max_connections,
@@ -113,7 +113,7 @@ class TargetMember(Member):
 
 
 def read_timeouts(timeouts: Timeouts) -> Mapping[str, float | None]:
-    """Return what `httpcore` is to be told."""
+    """Return the timeouts as `httpcore` has them."""
     return {
         "connect": timeouts.connect,
         "read": timeouts.read,

@@ -32,10 +32,10 @@ from ._admin import Admin
 from ._app import Gateway
 from ._config import Config, Server, split_address
 
-#: The variable by which the processes of several workers are told the settings: JSON, and in no
-#: command line, which others on the machine can read.
+#: The environment variable with the settings for the processes of several workers, as JSON. Not
+#: their command line, which other users of the machine can read.
 VARIABLE = "_HTTPCORE_GATEWAY_SETTINGS"
-#: What makes the application in each of them.
+#: The function that makes the application in each of them.
 FACTORY = "httpcore_gateway._server:make_app"
 
 #: uvicorn's exit code of a process that could not start.
@@ -171,7 +171,7 @@ class GatewayServer(uvicorn.Server):
             await self._admin.end()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Take a signal. uvicorn's own would raise it again at the end, so that a service that was
+        """Take a signal. uvicorn's own would raise it again at the end, so that a service that
         stopped in order would look as if it had been killed."""
         if self.should_exit:
             self.force_exit = True
@@ -259,7 +259,7 @@ class CannotListen(Exception):
     """A socket could not be opened.
 
     Attributes:
-        setting: the one that is to blame.
+        setting: the one that has to be changed.
     """
 
     def __init__(self, setting: str, text: str) -> None:
@@ -328,7 +328,7 @@ def _listen_unix(path: str, backlog: int) -> socket.socket:
         if _is_left_behind(path):
             os.unlink(path)
         sock.bind(path)
-        # As nginx and uvicorn do: the rights of the folder say who may connect.
+        # As nginx and uvicorn do: the permissions of the folder limit the access.
         os.chmod(path, 0o666)  # noqa: S103
         sock.listen(backlog)
     except (OSError, ValueError) as exc:
@@ -351,13 +351,13 @@ def _is_left_behind(path: str) -> bool:
 # --- logs ---
 
 
-#: What uvicorn says of a response that broke off in the middle.
+#: uvicorn's log line for a response that broke off in the middle.
 INCOMPLETE = "ASGI callable returned without completing response."
 
 
 class NotOurs(logging.Filter):
-    """Leaves out what was done on purpose: a response that broke off in the middle, which is
-    logged already, and the tracebacks of requests that the stop has ended."""
+    """Leaves out two reports of uvicorn: of a response that broke off in the middle, which the
+    gateway has logged already, and the tracebacks of requests that the stop has cancelled."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Return whether the record is shown."""

@@ -1,4 +1,4 @@
-"""What a gateway is told: routes, upstreams, limits, what it says of itself.
+"""The settings of a gateway: routes, upstreams, limits, logs.
 
 Owns: the settings, their defaults with unit and reason, and their checks; the texts that name a
 wrong setting with its place. Must not know: files, the environment, the command line
@@ -34,7 +34,7 @@ SCHEMES = (b"http", b"https")
 
 
 class SettingsError(ValueError):
-    """A setting that cannot be. The text begins with its place."""
+    """Raised for a wrong setting. The text begins with its place."""
 
 
 class _Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -139,8 +139,8 @@ class Settings(_Part, frozen=True, kw_only=True):
         routes: the most specific that fits a request is taken: an exact host before ``*.``, that
             before any; then the longest path.
         trusted: addresses or networks (``10.0.0.0/8``) of proxies in front of the gateway, whose
-            ``Forwarded``, ``X-Forwarded-*`` and ``X-Request-ID`` are kept. Those of others are
-            dropped, as a client can write what it likes in them.
+            ``Forwarded``, ``X-Forwarded-*`` and ``X-Request-ID`` are kept. From any other
+            client these fields are dropped, as it can write what it likes in them.
         name: the pseudonym of the gateway in ``Via``.
         admin_path: where health, stats and metrics are served, such as ``"/-"``; None for nowhere.
         access_log: a line for each request, as text or JSON; ``"off"`` for none.
@@ -166,8 +166,8 @@ def read_settings(data: object, place: str = "", kind: type[S] = Settings) -> S:
         place: what the values are from, for the text of an error.
         kind: the class of the settings.
 
-    Raises SettingsError for what is missing, unknown, of a wrong type or cannot be; it names the
-    place.
+    Raises SettingsError for a setting that is missing, unknown, or has a wrong type or value; it
+    names the place.
     """
     try:
         settings = msgspec.convert(data, kind)
@@ -177,13 +177,13 @@ def read_settings(data: object, place: str = "", kind: type[S] = Settings) -> S:
     return settings
 
 
-#: What msgspec says of names that should not or should be there.
+#: msgspec's texts for unknown names, missing names and wrong choices.
 _UNKNOWN = re.compile(r"Object contains unknown field `(.*)`", re.DOTALL)
 _MISSING = re.compile(r"Object missing required field `(.*)`", re.DOTALL)
 _OTHER = re.compile(r"Invalid enum value (.*)", re.DOTALL)
 #: The settings that have one of a few values.
 _CHOICES = {"host_header": get_args(HostHeader), "access_log": get_args(LogForm)}
-#: What it calls the types, and what a user calls them.
+#: Its names of types, and the words for them in our texts.
 _TYPES = {
     "int": "a whole number",
     "float": "a number",
@@ -221,7 +221,7 @@ def _name_types(match: re.Match[str]) -> str:
 
 
 def check_settings(settings: Settings, place: str = "") -> None:
-    """Check what types do not say. Raises SettingsError, which names the place."""
+    """Check what the types of the settings do not. Raises SettingsError, which names the place."""
     front = f"{place}: " if place else ""
     if not settings.routes:
         raise SettingsError(f"{front}routes: none: name at least one upstream")
@@ -256,7 +256,7 @@ def to_upstream(given: str | Upstream) -> Upstream:
 
 
 def upstream_url(text: str) -> httpcore.URL:
-    """Return the URL of an upstream. Raises ValueError for one that cannot be."""
+    """Return the parsed URL of an upstream. Raises ValueError, which says what is wrong with it."""
     if "://" not in text:
         raise ValueError(f"{text!r} has no scheme: write 'http://{text}' or 'https://{text}'")
     try:
@@ -298,7 +298,7 @@ def make_context(upstream: Upstream) -> ssl.SSLContext | None:
 def read_networks(
     texts: Sequence[str],
 ) -> list[ipaddress.IPv4Network | ipaddress.IPv6Network]:
-    """Return the networks of `texts`. Raises ValueError for one that is none."""
+    """Return the networks of `texts`. Raises ValueError for a text that is no network."""
     return [ipaddress.ip_network(text) for text in texts]
 
 
