@@ -7,15 +7,23 @@ httptools limits neither, and keeps whatever comes until a line of the head is c
 of a head are counted read by read, and exactly only where a read brought more than is allowed:
 most heads come whole in one read, and cost a comparison.
 
-Sources: RFC 9112 section 2.2 and 9.3, RFC 6585 section 5 (431), RFC 9110 section 15.5.9 (408).
+httptools takes all that follows a head with Upgrade for another protocol, and gives the request no
+body. Of the protocols only WebSocket is spoken here, and a server ignores an Upgrade that it does
+not know (clients that ask for h2c send bodies with it): such a head is read again without it, then
+the body as any other.
+
+Sources: RFC 9112 section 2.2 and 9.3, RFC 9110 sections 6.5.1 (trailers are no headers), 7.8
+(Upgrade) and 15.5.9 (408), RFC 6585 section 5 (431).
 """
 
 from __future__ import annotations
 
 import asyncio
+import sys
 from http import HTTPStatus
 from typing import Any
 
+import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from ._problems import Problem, encode_problem
@@ -53,6 +61,8 @@ class LimitedProtocol(HttpToolsProtocol):
         self._read = 0  # bytes of this read and of `_size`
         self._moved = False  # a head ended, or a piece of a body came, in this read
         self._refusal = INVALID
+        self._ignored = False  # the head that has just ended has an Upgrade to be ignored
+        self._upgrade_at = -1  # where in this read such a head ends
         self._timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -73,19 +83,62 @@ class LimitedProtocol(HttpToolsProtocol):
         if self._read > self._max_head and self._head_size() > self._max_head:
             self._refusal = TOO_LONG
             raise HeadRefused
+        upgrades = self.parser.should_upgrade()
+        if upgrades and self.parser.get_method() != b"CONNECT" and not self._should_upgrade():
+            self._ignored = True
+            return
         self._at = BODY
         self._moved = True
         if self._timer is not None:
             self._stop_timer()
         super().on_headers_complete()
+        if not upgrades:
+            # The scope has the list with the fields of the head. The parser reports trailers in
+            # the same way: they are no fields of the head, and nothing is done with them.
+            self.headers = []
 
     def on_body(self, body: bytes) -> None:
         self._moved = True
         super().on_body(body)
 
     def on_message_complete(self) -> None:
+        if self._ignored:
+            return
         self._at = IDLE
         super().on_message_complete()
+
+    def _unsupported_upgrade_warning(self) -> None:
+        """Note where the head ends: uvicorn calls it while it handles the parser's exception."""
+        if self._ignored:
+            exc = sys.exc_info()[1]
+            assert isinstance(exc, httptools.HttpParserUpgrade)
+            self._upgrade_at = exc.args[0]
+
+    def _head_without_upgrade(self) -> bytes:
+        """Return the head that has just been read, as the client would have sent it without
+        Upgrade. The fields that Connection lists beside it are dropped later as they would be."""
+        version = self.parser.get_http_version().encode("ascii")
+        lines = [self.parser.get_method() + b" " + self.url + b" HTTP/" + version]
+        for name, value in self.headers:
+            if name == b"connection":
+                options = [option.strip() for option in value.split(b",")]
+                value = b", ".join(o for o in options if o.lower() != b"upgrade")
+            if name != b"upgrade":
+                lines.append(name + b": " + value)
+        return b"\r\n".join([*lines, b"", b""])
+
+    def _read_without_upgrade(self, data: bytes) -> None:
+        """Read on where a head with an Upgrade to be ignored has ended in `data`."""
+        rest = memoryview(data)
+        while self._upgrade_at >= 0 and not self.transport.is_closing():
+            rest = rest[self._upgrade_at :]
+            self._ignored, self._upgrade_at = False, -1
+            head = self._head_without_upgrade()
+            self.parser = httptools.HttpRequestParser(self)
+            self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
+            super().data_received(head)
+            if rest and not self.transport.is_closing():
+                super().data_received(rest)  # type: ignore[arg-type]
 
     def _head_size(self) -> int:
         """Return the bytes of the head that is complete now."""
@@ -100,6 +153,8 @@ class LimitedProtocol(HttpToolsProtocol):
         self._read = self._size + len(data)
         self._moved = False
         super().data_received(data)
+        if self._upgrade_at >= 0:
+            self._read_without_upgrade(data)
         if self._at == IDLE:
             self._size = 0
         elif self._moved:

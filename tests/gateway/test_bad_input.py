@@ -54,7 +54,7 @@ class Recorder:
                 event = connection.next_event()
             except h11.RemoteProtocolError as exc:
                 # The client has left in the middle of a body, and so has the gateway.
-                if "peer unexpectedly closed" not in str(exc) and "incomplete" not in str(exc):
+                if "complete" not in str(exc):
                     self.faults.append(str(exc))
                 return
             if event is h11.NEED_DATA:
@@ -245,6 +245,11 @@ TABLE: dict[str, tuple[bytes, tuple[bytes, ...]]] = {
         b"POST" + A + b"Connection: Upgrade\r\nUpgrade: other\r\nContent-Length: 3\r\n\r\nabc",
         (b"/a",),
     ),
+    "upgrade with chunks": (
+        b"POST" + A + b"Connection: Upgrade\r\nUpgrade: other\r\n"
+        b"Transfer-Encoding: chunked\r\n\r\n" + CHUNKS + B,
+        (b"/a", b"/smuggled"),
+    ),
     "length named in Connection": (
         b"POST" + A + b"Connection: content-length\r\nContent-Length: %d\r\n\r\n" % len(B) + B,
         (b"/a",),
@@ -412,10 +417,8 @@ def test_only_what_a_strict_reader_reads_goes_on(port: int, recorder: Recorder) 
             if own == host
         ]
         clean = [(m, target.removeprefix(b"http://" + host), body) for m, target, body in expected]
-        # hypercorn writes methods in capitals. httptools takes what follows a head with Upgrade for
-        # another protocol, and gives the request no body; the rest of the connection is left out.
+        # hypercorn writes methods in capitals.
         clean = [(method.upper(), target, body) for method, target, body in clean]
-        clean += [(method, target, b"") for method, target, _ in clean if b"Upgrade" in data]
         assert [request for request in got if request not in clean] == []
         assert len(got) <= len(clean)
         passed = [reply for reply in replies if reply.get("x-recorded")]

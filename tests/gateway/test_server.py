@@ -194,6 +194,56 @@ def test_trailers_have_the_limit_of_a_head(small: Here) -> None:
         assert problem_of(read_all(sock))["status"] == 431
 
 
+CHUNKS = b"3\r\nabc\r\n0\r\n\r\n"
+
+
+@pytest.mark.parametrize("protocol", [b"h2c", b"other", b"h2c\r\nUpgrade: other"])
+@pytest.mark.parametrize("split", [False, True])
+@pytest.mark.parametrize(
+    "framed", [b"Content-Length: 3\r\n\r\nabc", b"Transfer-Encoding: chunked\r\n\r\n" + CHUNKS]
+)
+def test_an_upgrade_to_another_protocol_is_ignored(
+    small: Here, server: LocalServer, framed: bytes, split: bool, protocol: bytes
+) -> None:
+    """With its body, and with the requests behind it."""
+    head = b"POST /echo HTTP/1.1\r\nHost: a\r\nConnection: x, Upgrade\r\nX: y\r\nUpgrade: "
+    data = (head + protocol + b"\r\n" + framed) * 3
+    data += b"GET /echo HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
+    with small.connect() as client:
+        if split:
+            client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            for at in range(0, len(data), 7):
+                client.sendall(data[at : at + 7])
+        else:
+            client.sendall(data)
+        reply = read_all(client)
+    assert reply.count(b"HTTP/1.1 200 OK") == 4
+    assert [r.body for r in server.requests[:3]] == [b"abc"] * 3
+    for request in server.requests[:3]:
+        assert not {b"upgrade", b"x"} & {name.lower() for name, _ in request.headers}
+
+
+def test_many_upgrades_in_one_read(small: Here, server: LocalServer) -> None:
+    """Each is read anew, without recursion."""
+    count = 1500
+    one = b"GET /echo HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: h2c\r\n\r\n"
+    last = b"GET /echo HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
+    with small.connect() as client:
+        client.sendall(one * count + last)
+        assert read_all(client).count(b"HTTP/1.1 200 OK") == count + 1
+
+
+def test_trailers_of_a_request_are_no_headers(small: Here, server: LocalServer) -> None:
+    body = b"3\r\nabc\r\n0\r\nX-User: admin\r\n\r\n"
+    head = b"POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n"
+    with small.connect() as client:
+        client.sendall(head + b"Connection: close\r\n\r\n" + body)
+        assert read_all(client).startswith(b"HTTP/1.1 200")
+    [request] = server.requests
+    assert request.body == b"abc"
+    assert request.header("X-User") is None
+
+
 def test_what_is_no_http(small: Here) -> None:
     with small.connect() as sock:
         sock.sendall(b"nonsense\r\n\r\n")
