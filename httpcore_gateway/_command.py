@@ -55,7 +55,7 @@ OPTIONS = [
         *("-u", "--upstream"),
         metavar="URL",
         multiple=True,
-        help="Pass everything on to this server. Repeatable; comes before all routes of the file.",
+        help="Pass everything on to this server. Repeatable; replaces the routes of the file.",
     ),
     click.Option(
         ["-c", "--config"],
