@@ -106,8 +106,9 @@ class Member:
             return
         if now < self.opened_until:  # the failed request began before the breaker opened
             return
-        self.opened_until = now + self._pause
-        self._pause = min(self._pause * 2, breaker.longest)
+        pause = min(self._pause, breaker.longest)
+        self.opened_until = now + pause
+        self._pause = pause * 2
 
 
 class Balancer:

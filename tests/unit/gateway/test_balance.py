@@ -150,6 +150,12 @@ def test_the_pause_doubles_and_has_an_end() -> None:
     assert member.opened_until - now == 1.0
 
 
+def test_the_first_pause_has_the_same_end() -> None:
+    (member,) = make(breaker=Breaker(failures=1, seconds=60.0, longest=30.0))
+    member.fail(0.0)
+    assert member.opened_until == 30.0
+
+
 def test_never_open_without_a_number_of_failures() -> None:
     (member,) = make(breaker=Breaker(failures=0))
     for _ in range(10):
