@@ -125,7 +125,7 @@ class Exchange(Passage):
                 if not self._complete:
                     record.fail(CANCELLED, "cancelled by the server that runs the gateway")
                 raise
-            # A server says so, too, to those that listen when the response is complete.
+            # Servers send http.disconnect, too, after a complete response.
             record.client_left = not self._complete
             if self._client.failure:
                 record.fail(CLIENT_TIMEOUT, self._client.failure)
@@ -172,7 +172,7 @@ class Exchange(Passage):
     # The request
 
     async def _read_body(self) -> None:
-        """Begin to take the body, and say how it is framed for the upstream."""
+        """Begin to read the body, and add the field that frames it for the upstream."""
         received, settings = self._received, self._route.settings
         length, limit = received.length, settings.max_body
         patience = settings.timeouts.client
@@ -181,7 +181,7 @@ class Exchange(Passage):
         client.serve(asyncio.current_task())
         if length is not None and limit is not None and length > limit:
             raise BodyRefused(413, f"the request's body is longer than {limit} bytes")
-        # Without either field, HTTP/1 has no body; HTTP/2 and 3 say so by the end of the stream.
+        # In HTTP/1, no body comes without either field. HTTP/2 and 3 need none: the stream ends.
         if not length and not received.chunked and self._is_http1:
             client.expect_no_body()
             if length is not None:
@@ -211,7 +211,7 @@ class Exchange(Passage):
         extensions: dict[str, object] = {}
         timeouts = self._route.timeouts
         total = self._route.settings.timeouts.total
-        if total is not None:  # of which some has passed
+        if total is not None:  # less the time that has passed
             left = max(0.0, total - (self._loop.time() - self.record.began))
             timeouts = {**read_timeouts(self._route.settings.timeouts), "total": left}
         if timeouts is not None:
@@ -356,7 +356,7 @@ class Exchange(Passage):
         part = self._collected
         while True:
             part = part or await body.read1(PIECE)
-            # The end is told with the last piece, where it is known by then.
+            # Where the end is known with the last piece, one message has both.
             if not part or (body.complete and not body.buffered):
                 break
             client.taken = record.sent

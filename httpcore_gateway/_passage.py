@@ -1,7 +1,7 @@
 """The way of a request to an upstream: what requests over HTTP and WebSockets have in common.
 
 Owns: finding the route, what is sent to the upstream, choosing one and another one after a
-failure, and what the client is told of a failure. Must not know: how a body or a WebSocket is
+failure, and the problem that the client gets for it. Must not know: how a body or a WebSocket is
 passed on (`_exchange`, `_websocket`).
 
 Sources: asgi.readthedocs.io, "HTTP & WebSocket ASGI Message Format" 2.5; RFC 9110 section 15.6.
@@ -49,7 +49,7 @@ from ._routes import RouteState, Target
 
 logger = logging.getLogger("httpcore_gateway")
 
-#: What an upstream can do wrong.
+#: Exceptions of the core that are the fault of an upstream.
 FAILURES = (httpcore.NetworkError, httpcore.TimeoutException, httpcore.RemoteProtocolError)
 #: Versions of HTTP by their names in scopes. granian calls 1.0 by its first number alone; and
 #: servers that take other ones from the request line frame them as they frame 1.1.
@@ -60,7 +60,7 @@ VERSIONS = {
     "2": "2",
     "3": "3",
 }
-#: What a client is told whose request the core refuses to send.
+#: The detail of the response to a request that the core refuses to send.
 NOT_HTTP = "the request cannot be passed on: it is no valid HTTP"
 #: The scheme of a scope as HTTP has it: a WebSocket begins with a request of HTTP.
 SCHEMES = {"ws": "http", "wss": "https"}
@@ -122,7 +122,7 @@ class Passage:
             if accepts_id(given):
                 record.request_id = given.decode("ascii")
         if not hop.version:
-            raise BadRequest(505, "this version of HTTP is not spoken here")
+            raise BadRequest(505, "this version of HTTP is not supported: use HTTP/1.1")
         path, mount = path_of(scope)
         if not path.startswith(b"/") or scope.get("method") == "CONNECT":
             path = self._read_odd_target(path)
@@ -169,7 +169,7 @@ class Passage:
 
     async def _forward(self) -> httpcore.Response | Problem:
         """Send the request to an upstream, and to another one where that is safe after a failure.
-        Return the response, or what the client is told."""
+        Return the response, or the problem for the client."""
         balancer, record, loop = self._route.balancer, self.record, self._loop
         tried = self._left_out
         problem: Problem | None = None
@@ -179,7 +179,7 @@ class Passage:
                 return problem or self._explain_none(balancer.retry_after(loop.time()))
             try:
                 request, pool = self._make_request(member.server)
-            except httpcore.LocalProtocolError as exc:  # of a target that cannot be
+            except httpcore.LocalProtocolError as exc:  # the target is no valid URL
                 record.fail(BAD_REQUEST, str(exc))
                 return Problem(400, NOT_HTTP)
             record.attempts += 1
@@ -208,8 +208,8 @@ class Passage:
             member.finish(self._probing)
 
     def _explain(self, exc: BaseException, member: Member) -> Problem | None:
-        """Return what the client is told of a failure, and note it; None for what is no failure
-        of the upstream."""
+        """Return the problem for the client after a failure, and record it; None for an exception
+        that is no failure of an upstream."""
         record = self.record
         if self._gateway.closed and isinstance(exc, (*FAILURES, RuntimeError)):
             record.fail(CANCELLED, f"the gateway stops: {type(exc).__name__}: {exc}")
@@ -238,7 +238,7 @@ class Passage:
         return Problem(502, "the connection to the server behind broke off")
 
     def _explain_none(self, seconds: float | None) -> Problem:
-        """Return what the client is told when no upstream takes the request."""
+        """Return the problem for the client when no upstream takes the request."""
         if seconds is None:
             self.record.fail(QUEUE_FULL, "all upstreams are full")
             return Problem(503, "too many requests wait for the server behind", 1.0)
@@ -252,7 +252,7 @@ def is_unsent(exc: BaseException) -> bool:
 
 
 def kind_of(exc: BaseException) -> str:
-    """Return the kind of a failure, one of FAILURES, for figures."""
+    """Return the kind of one of FAILURES: one of `_record.KINDS`."""
     if isinstance(exc, httpcore.TimeoutException):
         return CONNECT_TIMEOUT if is_unsent(exc) else TIMEOUT
     if isinstance(exc, httpcore.RemoteProtocolError):

@@ -8,7 +8,7 @@ slows the other one down. ASGI has whole messages: that is what is kept, one for
 up to ``websocket_max_message`` bytes.
 
 Two tasks pass the messages on. The first of these ends the WebSocket: one side closes it, is
-lost, or breaks the rules. What each side is told then is an `Ending`.
+lost, or breaks the rules. An `Ending` has the Close for each side.
 
 Sources: asgi.readthedocs.io, "HTTP & WebSocket ASGI Message Format" 2.5 with the extension
 websocket.http.response; RFC 6455 section 7 (closing).
@@ -68,7 +68,7 @@ RESPONSE = "websocket.http.response"
 
 
 class Ending(NamedTuple):
-    """What each side is told at the end; None for one that has closed by itself.
+    """The Close for each side at the end; None for a side that has closed by itself.
 
     Parameters:
         failure: what went wrong, for the log; empty for a WebSocket that a side has closed.
@@ -287,7 +287,8 @@ class WebSocket(Passage):
         return Opened(self._stream, subprotocol, self._response_fields(found))
 
     def _blame(self, failure: str) -> Problem:
-        """Note that the upstream did not answer as it should; return what the client is told."""
+        """Note that the upstream did not answer as it should; return the problem for the
+        client."""
         member: Any = self._member
         member.fail(self._loop.time())
         self.record.fail(BAD_RESPONSE, f"{member.server.settings.url}: {failure}")

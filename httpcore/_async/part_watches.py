@@ -1,12 +1,13 @@
-"""What is kept in view while the next part of a request's body is waited for.
+"""Watches the deadline, the token and the server while a task waits for a part of a request's body.
 
-Owns: the total, a `CancelToken`, and what the server says meanwhile, where the event loop can wait
-for both. Must not know: how the body is asked (`_backends.event_loops.EventLoop.ask`), where it
-comes from, what follows from what the server says (`_core.upload`, `_core.h2_upload`).
+Owns: the wait for the total timeout, for a `CancelToken` and for data from the server, where the
+event loop can wait for all of them. Must not know: how the part is requested
+(`_backends.event_loops.EventLoop.ask`), where it comes from, what follows from the server's data
+(`_core.upload`, `_core.h2_upload`).
 
-The part that is waited for has come or was cancelled by the time at which anything else happens in
-the task. So the server is listened to only as long as nobody needs what it says at once: before the
-caller has the response (HTTP/2: as long as that is not whole).
+The wait for the part has ended, or was cancelled, before anything else happens in the task. So this
+listens to the server only while no other code needs its data at once: before the caller has the
+response (HTTP/2: before the response is complete).
 """
 
 from __future__ import annotations
