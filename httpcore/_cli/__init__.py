@@ -21,6 +21,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     try:
         from .command import run_command
+
+        return run_command(arguments)
     except ModuleNotFoundError as exc:
         missing = (exc.name or "").partition(".")[0]
         if missing not in ("click", "rich", "pygments"):
@@ -30,4 +32,3 @@ def main(arguments: Sequence[str] | None = None) -> int:
             "run: pip install 'httpcore[cli]'\n"
         )
         return CANNOT_BEGIN
-    return run_command(arguments)

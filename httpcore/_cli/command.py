@@ -8,25 +8,39 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from typing import Any, NoReturn
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
 import httpcore
 
 from .exits import Exit, Problem
+from .forms import Items, json_body, multipart, read_items, url_encoded
 from .options import (
+    ALWAYS,
+    AUTO,
+    FORM,
+    NEVER,
+    STDIN,
+    STDOUT,
+    Body,
     Options,
+    file_name,
     read_auth,
-    read_body,
+    read_cookies,
+    read_data,
     read_headers,
+    read_json,
     read_proxy,
     read_resolve,
     read_url,
+    to_bytes,
     usage,
 )
-from .run import STDOUT, run
-from .terminal import ALWAYS, AUTO, NEVER, Terminal
+
+if TYPE_CHECKING:
+    from .cookies import Cookies
 
 # What click has read, each value of its own type, by the names of the parameters.
 Values = dict[str, Any]
@@ -34,14 +48,26 @@ Values = dict[str, Any]
 _SECONDS = click.FloatRange(min=0, min_open=True)
 
 SHORT = """\
-Send one HTTP request and write the body of its response to standard output.
+Send HTTP requests and write the bodies of the responses to standard output.
 
 Everything else goes to standard error. Without a scheme, URL is http; ":8080/path" is on this
 machine. On a terminal the body is decoded, indented and coloured; to a pipe or a file it goes byte
-for byte.
+for byte. Several URLs are fetched at the same time.
+
+ITEMs make a JSON body (name=text, name:=json, name=@file), a query (name==text) or header fields
+(Name:text).
 """
 
 EPILOG = """\
+Examples:
+
+\b
+  httpcore :8000/users name=Ann age:=30        POST JSON
+  httpcore -F text=hi -F photo=@me.jpg URL     POST a form with a file
+  httpcore -L -C - -O URL                      download, or the rest of it
+  httpcore -so out.html -w '%{http_code}' URL  for scripts
+  httpcore --timing URL                        where the time goes
+
 Exit codes are curl's: 0 ok, 2 usage, 6 look-up, 7 connect, 22 status (--fail), 23 write,
 28 timeout, 35 and 60 TLS, 97 proxy, 130 Ctrl-C. All of them: docs/cli.rst.
 """
@@ -78,16 +104,38 @@ REQUEST = [
     ),
     _value("--data-json", metavar="DATA", help="As --data, for JSON, which is checked."),
     _value(
-        *("-F", "--upload-file"),
-        metavar="FILE",
-        multiple=True,  # so that a second one is noticed
-        help="Send a file as the body, with a progress bar; - is standard input.",
+        "--data-urlencode",
+        metavar="DATA",
+        multiple=True,
+        help="As --data, percent-encoded: TEXT, NAME=TEXT, @FILE or NAME@FILE.",
     ),
+    _flag("-G", "--get", help="Add the data to the URL's query, and send GET."),
+    _value(
+        *("-F", "--form"),
+        metavar="PART",
+        multiple=True,
+        help="A part of a multipart form: NAME=VALUE, NAME=@FILE or NAME=<FILE.",
+    ),
+    _value(
+        *("-T", "--upload-file"),
+        metavar="FILE",
+        help="Send a file by PUT, with a progress bar; - is standard input.",
+    ),
+    _value("-A", "--user-agent", metavar="NAME", help="The User-Agent; '' for none."),
+    _value(
+        *("-b", "--cookie"),
+        metavar="DATA",
+        multiple=True,
+        help="Cookies: 'a=1; b=2', or a file of them (Netscape format).",
+    ),
+    _value("-c", "--cookie-jar", metavar="FILE", help="Write all cookies there at the end."),
     _value(
         *("-u", "--user"),
         metavar="NAME[:PASSWORD]",
         help="Basic authentication. The password is asked for if it is left out.",
     ),
+    _flag("--digest", help="Digest authentication with what -u says."),
+    _value("--bearer", "--oauth2-bearer", metavar="TOKEN", help="Authorization: Bearer TOKEN."),
     _flag("--compressed", help="Ask for a compressed body, and decode it wherever it goes."),
 ]
 
@@ -133,6 +181,17 @@ OUTPUT = [
         metavar="FILE",
         help="Write the body there, with a progress bar; - is standard output, even for a binary "
         "body on a terminal.",
+    ),
+    _flag("-O", "--remote-name", help="Write to a file named as the end of the URL's path."),
+    click.Option(
+        ["-C", "--continue-at"],
+        type=click.Choice(["-"]),
+        help="-: get what is missing of the file of -o or -O.",
+    ),
+    _value(
+        *("-w", "--write-out"),
+        metavar="FORMAT",
+        help="At the end write FORMAT with %{http_code}, %{time_total}...: see docs/cli.rst.",
     ),
     _flag("-i", "--include", help="Show the response's head, too."),
     _flag("-I", "--head", help="Ask for the head only (HEAD), and show it."),
@@ -187,21 +246,25 @@ class Command(click.Command):
 
 def _main(urls: tuple[str, ...], color: str, silent: bool, **values: Any) -> NoReturn:
     context = click.get_current_context()
+    from .run import run_all  # the pool and rich, which --help does not need
+    from .terminal import Terminal
+
     terminal = Terminal(color, silent)
     try:
-        options = read_options(urls, values)
+        jobs = read_jobs(urls, values)
+        cookies = _cookies(values)
     except Problem as problem:
         if problem.code is Exit.USAGE:
             raise click.UsageError(problem.text) from problem
         terminal.error(problem.text)
         context.exit(problem.code)
-    context.exit(run(options, terminal))
+    context.exit(run_all(jobs, terminal, cookies))
 
 
 command = Command(
     "httpcore",
     params=[
-        click.Argument(["urls"], metavar="URL", nargs=-1),
+        click.Argument(["urls"], metavar="URL [URL|ITEM]...", nargs=-1),
         *(option for options in SECTIONS.values() for option in options),
     ],
     callback=_main,
@@ -227,24 +290,54 @@ def run_command(arguments: Sequence[str] | None) -> int:
     return code
 
 
-def read_options(urls: Sequence[str], values: Values) -> Options:
-    """Return what the texts of the command line mean.
+def read_jobs(arguments: Sequence[str], values: Values) -> list[Options]:
+    """Return what the texts of the command line mean, for each URL.
 
     Raises Problem where they mean nothing.
     """
-    url, auth = read_url(_only(urls, values))
+    items = read_items(arguments)
+    if not items.urls:
+        raise usage("the URL is missing")
+    _check_urls(items.urls, values)
+    data = [read_data(text) for text in values["data"]]
+    data += [url_encoded(text) for text in values["data_urlencode"]]
+    query = list(items.query)
+    if values["get"]:
+        query += [_as_query(each) for each in data]
+        data = []
+    given = _read_options(values, items, _read_body(values, data, items))
     if values["user"] is not None:
-        auth = read_auth(values["user"], _ask_password)
-    headers, without = read_headers(values["header"])
-    body = read_body(values["data"], values["data_json"], values["upload_file"])
+        given = replace(given, auth=read_auth(values["user"], _ask_password))
+    return [_for_url(given, text, query, values) for text in items.urls]
+
+
+def _for_url(given: Options, text: str, query: list[str], values: Values) -> Options:
+    url, auth = read_url(text, query)
+    output = file_name(url) if values["remote_name"] else given.output
+    return replace(given, url=url, auth=given.auth or auth, output=output)
+
+
+def _as_query(data: bytes) -> str:
+    return data.decode("utf-8", "surrogateescape")
+
+
+def _read_options(values: Values, items: Items, body: Body | None) -> Options:
+    """Return all but what depends on the URL."""
+    headers, without = read_headers([*values["header"], *items.headers])
+    if values["user_agent"]:
+        headers.append((b"User-Agent", to_bytes(values["user_agent"])))
+    elif values["user_agent"] is not None:
+        without |= {b"user-agent"}
+    spelled, _ = read_cookies(values["cookie"])
+    headers += [(b"Cookie", each) for each in spelled]
     _check(values)
     proxy = values["proxy"]
     return Options(
-        url=url,
-        method=values["method"] or ("HEAD" if values["head"] else "POST" if body else "GET"),
+        url=_NOWHERE,
+        method=_method(values, body),
         headers=headers,
         without=without,
-        auth=auth,
+        bearer=None if values["bearer"] is None else to_bytes(values["bearer"]),
         body=body,
         http1=not values["http2_prior_knowledge"],
         http2=values["http2"] or values["http2_prior_knowledge"],
@@ -253,15 +346,66 @@ def read_options(urls: Sequence[str], values: Values) -> Options:
         verify=False if values["insecure"] else values["cacert"] or True,
         cert=_cert(values["cert"], values["key"]),
         resolve=read_resolve(values["resolve"]),
+        resume=values["continue_at"] is not None,
         include=values["include"] or values["head"],
         **{name: values[name] for name in AS_THEY_ARE},
     )
 
 
+# Stands in until each URL is known.
+_NOWHERE = httpcore.URL("http://localhost/")
+
+
+def _method(values: Values, body: Body | None) -> str:
+    if values["method"]:
+        return str(values["method"])
+    if values["head"]:
+        return "HEAD"
+    if values["upload_file"]:
+        return "PUT"
+    return "POST" if body else "GET"
+
+
+def _read_body(values: Values, data: list[bytes], items: Items) -> Body | None:
+    """Return the body, of at most one kind."""
+    upload = values["upload_file"]
+    kinds = {
+        "--data": data,
+        "--data-json": values["data_json"] is not None,
+        "--form": values["form"],
+        "--upload-file": upload,
+        "name=value": items.members,
+    }
+    given = [name for name, value in kinds.items() if value]
+    if len(given) > 1:
+        raise usage(f"{' and '.join(given)} exclude each other")
+    if not given:
+        return None
+    if upload:
+        return Body(path=upload)
+    if values["form"]:
+        return multipart(values["form"])
+    if items.members:
+        return json_body(items.members)
+    if data:
+        return Body(b"&".join(data), content_type=FORM)
+    return read_json(values["data_json"])
+
+
+def _cookies(values: Values) -> Cookies | None:
+    """Return the jar, where one is asked for."""
+    _, source = read_cookies(values["cookie"])
+    if source is None and values["cookie_jar"] is None:
+        return None
+    from .cookies import Cookies
+
+    return Cookies(source, values["cookie_jar"])
+
+
 # Options whose values need no reading.
 AS_THEY_ARE = (
     *("unix_socket", "max_time", "connect_timeout", "retry", "follow", "output", "fail"),
-    *("compressed", "verbose", "trace", "timing", "json", "head"),
+    *("compressed", "verbose", "trace", "timing", "json", "head", "digest", "write_out"),
 )
 
 # Pairs of options of which one makes the other pointless; told rather than ignored.
@@ -273,6 +417,10 @@ EXCLUSIVE = (
     ("proxy", "unix_socket"),
     ("resolve", "unix_socket"),
     ("json", "include"),
+    ("output", "remote_name"),
+    ("bearer", "user"),
+    ("continue_at", "compressed"),
+    ("head", "continue_at"),
 )
 
 
@@ -280,6 +428,14 @@ def _check(values: Values) -> None:
     for one, other in EXCLUSIVE:
         if values[one] and values[other]:
             raise usage(f"{_spelled(one)} and {_spelled(other)} exclude each other")
+    if values["digest"] and values["bearer"]:
+        raise usage("--digest and --bearer exclude each other")
+    if values["write_out"] is not None:
+        from .writeout import check
+
+        check(values["write_out"])
+    if values["continue_at"] and values["output"] in (None, STDOUT) and not values["remote_name"]:
+        raise usage("-C - needs the file: -O or -o FILE")
     if values["json"] and values["output"] == STDOUT:
         raise usage("--json and --output - exclude each other: both are for standard output")
 
@@ -288,14 +444,15 @@ def _spelled(name: str) -> str:
     return "--http1.1" if name == "http1_1" else "--" + name.replace("_", "-")
 
 
-def _only(urls: Sequence[str], values: Values) -> str:
+def _check_urls(urls: Sequence[str], values: Values) -> None:
     if len(urls) == 1:
-        return urls[0]
-    if not urls:
-        raise usage("the URL is missing")
+        return
     if values["json"] and any(text.lstrip().startswith(("{", "[")) for text in urls):
         raise usage("--json takes no value: it prints a report; --data-json sends JSON")
-    raise usage(f"one URL at a time, not {len(urls)}: {' '.join(map(repr, urls))}")
+    if values["output"] not in (None, STDOUT):
+        raise usage("-o is one file for several URLs; -O names one for each")
+    if values["upload_file"] == STDIN:
+        raise usage("standard input is sent to one URL only")
 
 
 def _cert(cert: str | None, key: str | None) -> str | tuple[str, str] | None:

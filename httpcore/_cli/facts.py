@@ -43,6 +43,7 @@ class Facts:
         method, proxy: of the last request; the proxy without its credentials.
         urls: of all requests, without credentials.
         redirects: URL and status of all responses but the last.
+        connects: how many connections were opened.
         sent: bytes of the last request's body.
         received: bytes of the response's body, as they came.
         written: the same after decoding, as far as they were written.
@@ -55,6 +56,7 @@ class Facts:
     remote: str | None = None
     local: str | None = None
     tls: TLSFacts | None = None
+    connects: int = 0
     sent: int = 0
     received: int = 0
     written: int = 0
@@ -62,6 +64,8 @@ class Facts:
     def note(self, now: float, event: str, details: Details) -> None:
         """Take a trace event."""
         stream: Any = details.get("return_value")
+        if event.endswith((".connect_tcp.complete", ".connect_unix_socket.complete")):
+            self.connects += 1
         if event.endswith(".connect_tcp.complete"):
             self.remote = address(stream.get_extra_info("server_addr"))
             self.local = address(stream.get_extra_info("client_addr"))

@@ -10,7 +10,6 @@ Sources: curl(1) for the spellings, RFC 3986 section 3 (URL), RFC 7617 (Basic).
 from __future__ import annotations
 
 import json
-import os
 import re
 import sys
 from base64 import b64encode
@@ -21,10 +20,13 @@ import httpcore
 
 from .._url import MAX_PORT, read_credentials, split_user_info, to_url
 from .exits import Exit, Problem
+from .text import of_bytes
 
 FORM = b"application/x-www-form-urlencoded"
 JSON = b"application/json"
-STDIN = "-"
+STDIN = STDOUT = "-"
+# When there are colours.
+NEVER, AUTO, ALWAYS = "never", "auto", "always"
 
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 _RESOLVE = re.compile(r"(?P<host>\[[^\]]*\]|[^:]+):(?P<port>[0-9]+):(?P<address>.+)", re.DOTALL)
@@ -53,6 +55,8 @@ class Options:
     headers: list[tuple[bytes, bytes]] = field(default_factory=list, repr=False)
     without: frozenset[bytes] = frozenset()  # names, in lower case, of fields not to send
     auth: Auth | None = field(default=None, repr=False)
+    digest: bool = False  # `auth` is for Digest, once the server asks
+    bearer: bytes | None = field(default=None, repr=False)
     body: Body | None = None
     # Connection
     http1: bool = True
@@ -70,6 +74,8 @@ class Options:
     follow: bool = False
     # Output
     output: str | None = None
+    resume: bool = False  # what is missing of the file `output`
+    write_out: str | None = None
     include: bool = False
     head: bool = False  # show the head of the response, and no more
     fail: bool = False
@@ -84,11 +90,11 @@ def usage(text: str) -> Problem:
     return Problem(Exit.USAGE, text)
 
 
-def read_url(text: str) -> tuple[httpcore.URL, Auth | None]:
+def read_url(text: str, query: Sequence[str] = ()) -> tuple[httpcore.URL, Auth | None]:
     """Read a URL as people type it, and the credentials in it.
 
     Without a scheme it is http, as for curl and HTTPie; ``:8080/path`` is on this machine, as for
-    HTTPie.
+    HTTPie. `query` is added to its query.
     """
     if text.startswith(":"):
         port, slash, path = text[1:].partition("/")
@@ -96,6 +102,9 @@ def read_url(text: str) -> tuple[httpcore.URL, Auth | None]:
     if not _SCHEME.match(text):
         text = f"http://{text}"
     text, info = split_user_info(text)
+    if query:
+        text, hash, fragment = text.partition("#")
+        text += ("&" if "?" in text else "?") + "&".join(query) + hash + fragment
     auth = None if info is None else read_credentials(info)
     try:
         url = to_url(text)
@@ -172,55 +181,33 @@ def read_proxy(text: str, what: str = "--proxy") -> httpcore.Proxy:
 PROXY_SCHEMES = (b"http", b"https", b"socks5", b"socks5h", b"socks4", b"socks4a")
 
 
-def read_body(data: Sequence[str], data_json: str | None, uploads: Sequence[str]) -> Body | None:
-    """Read the body, of at most one kind."""
-    upload = _read_upload(uploads)
-    given = [
-        name
-        for name, value in (
-            ("--data", data),
-            ("--data-json", data_json is not None),
-            ("--upload-file", upload is not None),
-        )
-        if value
-    ]
-    if len(given) > 1:
-        raise usage(f"{' and '.join(given)} exclude each other")
-    if upload is not None:
-        return Body(path=upload)
-    if data_json is not None:
-        content = _read_data(data_json)
-        try:
-            json.loads(content)
-        except ValueError as exc:
-            raise usage(f"--data-json is no JSON: {exc}") from exc
-        return Body(content, content_type=JSON)
-    if data:
-        return Body(b"&".join(map(_read_data, data)), content_type=FORM)
-    return None
+def read_json(text: str) -> Body:
+    """Read a body of JSON, which is checked."""
+    content = read_data(text)
+    try:
+        json.loads(content)
+    except ValueError as exc:
+        raise usage(f"--data-json is no JSON: {exc}") from exc
+    return Body(content, content_type=JSON)
 
 
-def _read_upload(texts: Sequence[str]) -> str | None:
-    """Read the one file of ``-F``; curl's parts of a form are refused, not taken for a file's
-    name."""
-    if not texts:
-        return None
-    if len(texts) > 1:
-        raise usage(f"-F sends one file as the body, not {len(texts)}; {_NO_FORMS}")
-    text = texts[0]
-    name, equals, _ = text.partition("=")
-    if equals and "/" not in name and not os.path.exists(text):
-        # Not shown whole: the value of a field may be a secret.
-        raise usage(
-            f"-F {name}=... is part of a form in curl, and no file has this name; {_NO_FORMS}"
-        )
-    return text
+def read_cookies(texts: Sequence[str]) -> tuple[list[bytes], str | None]:
+    """Read ``-b``: the cookies that are spelled out, and the one file."""
+    files = [text for text in texts if "=" not in text]
+    if len(files) > 1:
+        raise usage("-b reads one file of cookies")
+    return [to_bytes(text) for text in texts if "=" in text], files[0] if files else None
 
 
-_NO_FORMS = "multipart forms are not supported: write -F FILE, or -d NAME=VALUE for a plain form"
+def file_name(url: httpcore.URL) -> str:
+    """Return the name of a file for ``-O``: the last part of the URL's path, as it is there."""
+    name = of_bytes(bytes(url.target)).partition("?")[0].replace("\\", "/").rpartition("/")[2]
+    if name in ("", ".", ".."):
+        raise usage(f"-O needs a file name at the end of the URL's path; -o FILE gives one ({url})")
+    return name
 
 
-def _read_data(text: str) -> bytes:
+def read_data(text: str) -> bytes:
     """Return the text itself, or for ``@file`` and ``@-`` what is in it."""
     if not text.startswith("@"):
         return to_bytes(text)

@@ -15,14 +15,12 @@ import re
 from collections.abc import Iterator
 from email.message import Message
 
-from rich.syntax import Syntax
 from rich.text import Text
 
 import httpcore
 
 from .._core.h1 import Headers
 from .exits import Exit, Problem
-from .progress import Meter
 from .terminal import Terminal
 from .text import line, lines, of_bytes
 
@@ -89,16 +87,22 @@ def write_head(terminal: Terminal, response: httpcore.Response) -> None:
 # The body
 
 
-def write_file(terminal: Terminal, path: str, parts: Iterator[bytes], total: int | None) -> None:
-    """Write `parts` to the file at `path`. `total` is how many bytes they are, if that is known."""
+def write_file(
+    terminal: Terminal, path: str, parts: Iterator[bytes], total: int | None, start: int = 0
+) -> None:
+    """Write `parts` to the file at `path`, behind its first `start` bytes. `total` is how many
+    bytes it has then, if that is known."""
+    from .progress import Meter  # brings rich.progress, which most runs do not need
+
     meter = Meter(terminal, path.replace("\\", "/").rpartition("/")[2], total)
     try:
         # Not before there is something to write: a request that fails leaves an old file alone.
-        file = open(path, "wb")  # noqa: SIM115 - closed below, and its errors told from others
+        file = open(path, "ab" if start else "wb")  # noqa: SIM115 - closed below, and its errors told from others
     except (OSError, ValueError) as exc:
         raise _unwritable(path, exc) from exc
     with meter:
         try:
+            meter.at(start)
             for part in parts:
                 try:
                     file.write(part)
@@ -168,6 +172,8 @@ def _write_lines(terminal: Terminal, texts: Iterator[str]) -> str:
 
 def colored(text: str, language: str) -> str:
     """Return `text` with the colours of its language (ECMA-48 SGR)."""
+    from rich.syntax import Syntax  # brings pygments, for what is coloured only
+
     lexer = Syntax("", language).lexer
     assert lexer is not None  # all in LEXERS are there
     parts: list[str] = []
@@ -202,7 +208,7 @@ def _read(charset: str, parts: Iterator[bytes]) -> Iterator[str]:
 
 def content_type(headers: Headers) -> tuple[str, str]:
     """Return type and charset; UTF-8 where none is given, or one that nobody knows."""
-    value = next((value for name, value in headers if name.lower() == b"content-type"), b"")
+    value = first_value(headers, b"content-type")
     message = Message()
     message["Content-Type"] = of_bytes(value)
     charset = str(message.get_param("charset", "utf-8"))
@@ -285,6 +291,18 @@ def expected_length(headers: Headers) -> int | None:
         if name.lower() == b"content-length" and value.isdigit():
             return int(value)
     return None
+
+
+def first_value(headers: Headers, wanted: bytes) -> bytes:
+    """Return the value of the first field of that name, in lower case; empty for none."""
+    return next((value for name, value in headers if name.lower() == wanted), b"")
+
+
+def content_range(headers: Headers) -> str:
+    """Return the place in Content-Range: ``first-`` of a part, ``*/size`` of none; else empty."""
+    value = first_value(headers, b"content-range")
+    match = re.fullmatch(r"bytes (?:(\d+-)\d+/.*|(\*/\d+))", of_bytes(value), re.ASCII)
+    return "" if match is None else match[1] or match[2]
 
 
 def describe_binary(headers: Headers) -> str:

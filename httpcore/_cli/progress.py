@@ -44,23 +44,15 @@ class Meter:
         self._total = total
         self._progress: Progress | None = None
         self._task = TaskID(0)
+        self._shared = terminal.bars is not None
         if terminal.has_progress:
-            self._progress = Progress(
-                TextColumn("{task.description}", markup=False),
-                BarColumn(bar_width=None),
-                _Share(),
-                DownloadColumn(),
-                _Rate(),
-                TimeRemainingColumn(compact=True, elapsed_when_finished=True),
-                console=terminal.errors,
-                expand=True,
-            )
+            self._progress = terminal.bars if self._shared else bars(terminal)
             label = Text(line(name))
             label.truncate(NAME_WIDTH, overflow="ellipsis")
             self._task = self._progress.add_task(label.plain, total=total)
 
     def __enter__(self) -> Meter:
-        if self._progress is not None:
+        if self._progress is not None and not self._shared:
             self._progress.start()
         return self
 
@@ -73,7 +65,8 @@ class Meter:
         if self._progress is not None:
             if exc_value is None and self._total is None:
                 self._progress.update(self._task, total=max(self.count, 1), completed=self.count)
-            self._progress.stop()
+            if not self._shared:
+                self._progress.stop()
 
     def at(self, count: int) -> None:
         """Note that so many bytes have gone or come in all."""
@@ -84,6 +77,20 @@ class Meter:
     def add(self, count: int) -> None:
         """Note that so many more have."""
         self.at(self.count + count)
+
+
+def bars(terminal: Terminal) -> Progress:
+    """Return what draws the bars on `terminal`."""
+    return Progress(
+        TextColumn("{task.description}", markup=False),
+        BarColumn(bar_width=None),
+        _Share(),
+        DownloadColumn(),
+        _Rate(),
+        TimeRemainingColumn(compact=True, elapsed_when_finished=True),
+        console=terminal.errors,
+        expand=True,
+    )
 
 
 class _Share(ProgressColumn):

@@ -6,8 +6,11 @@ of it is done; the modules beside this one do.
 
 from __future__ import annotations
 
+import contextlib
+import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING
 
 import httpcore
 
@@ -16,28 +19,72 @@ from . import output
 from .decoding import Undecodable, codings, decoded
 from .exits import Exit, Problem, explain
 from .facts import Details, Facts
-from .options import Options
+from .options import STDOUT, Options
 from .report import report
-from .sending import MAX_REDIRECTS, Leg, Sender, first_leg, next_leg
+from .sending import MAX_REDIRECTS, Backend, Leg, Sender, first_leg, make_pool, next_leg
 from .talk import Trace, Verbose
 from .terminal import Terminal
-from .text import of_bytes
+from .text import lines, of_bytes
 from .timings import Timeline
 from .waterfall import draw
 
-STDOUT = "-"
+if TYPE_CHECKING:
+    from .cookies import Cookies
 
 
-def run(options: Options, terminal: Terminal) -> Exit:
-    """Do what `options` says; returns the exit code."""
-    this = Run(options, terminal)
-    problem = this.explain_redirect(attempt(this.fetch))
-    problem = attempt(lambda: this.report(problem)) or problem
-    if problem is None:
-        return Exit.OK
+def run_all(jobs: Sequence[Options], terminal: Terminal, cookies: Cookies | None = None) -> Exit:
+    """Do what each of `jobs` says, several at the same time over one pool; returns the exit
+    code."""
+    if len(jobs) == 1:
+        code = run(jobs[0], terminal, cookies)
+    else:
+        code = _run_several(jobs, terminal, cookies)
+    problem = None if cookies is None else attempt(cookies.save)
+    if problem is not None:
+        terminal.error(problem.text)
+        return code or problem.code
+    return code
+
+
+def _run_several(jobs: Sequence[Options], terminal: Terminal, cookies: Cookies | None) -> Exit:
+    from .parallel import fetch_all
+
+    codes: list[Exit] = []
+
+    def fetch(options: Options, each: Terminal, cancel: httpcore.CancelToken) -> Exit:
+        return run(options, each, cookies, pool, cancel)
+
+    def work() -> None:
+        codes.append(fetch_all(jobs, terminal, fetch))
+
+    with contextlib.ExitStack() as stack:
+        pool = stack.enter_context(make_pool(jobs[0], Backend()))
+        if terminal.has_progress and jobs[0].output is not None:
+            from .progress import bars
+
+            terminal.bars = stack.enter_context(bars(terminal))
+        problem = attempt(work)
+    return codes[0] if problem is None else _told(problem, terminal)
+
+
+def _told(problem: Problem, terminal: Terminal) -> Exit:
     if problem.text:
         terminal.error(problem.text)
     return problem.code
+
+
+def run(
+    options: Options,
+    terminal: Terminal,
+    cookies: Cookies | None = None,
+    pool: httpcore.ConnectionPool | None = None,
+    cancel: httpcore.CancelToken | None = None,
+) -> Exit:
+    """Do what `options` says; returns the exit code."""
+    this = Run(options, terminal, cookies, pool, cancel)
+    problem = this.explain_redirect(attempt(this.fetch))
+    problem = attempt(lambda: this.report(problem)) or problem
+    return Exit.OK if problem is None else _told(problem, terminal)
 
 
 def attempt(work: Callable[[], object]) -> Problem | None:
@@ -55,7 +102,15 @@ def attempt(work: Callable[[], object]) -> Problem | None:
 class Run:
     """What is known while it goes on."""
 
-    def __init__(self, options: Options, terminal: Terminal) -> None:
+    def __init__(
+        self,
+        options: Options,
+        terminal: Terminal,
+        cookies: Cookies | None,
+        pool: httpcore.ConnectionPool | None,
+        cancel: httpcore.CancelToken | None,
+    ) -> None:
+        self._cookies, self._pool, self._cancel = cookies, pool, cancel
         self.timeline = Timeline(time.perf_counter)
         self._options = options
         self._terminal = terminal
@@ -73,10 +128,15 @@ class Run:
         """Send the request, and those that come of it, and write the last response."""
         informational = None if self._verbose is None else self._verbose.informational
         leg = first_leg(self._options)
-        with Sender(self._options, self._terminal, self._trace, informational) as sender:
+        with Sender(
+            *(self._options, self._terminal, self._trace, informational),
+            *(self._cookies, self._pool),
+        ) as sender:
             for _ in range(MAX_REDIRECTS + 1):
                 response = self._send(sender, leg)
                 try:
+                    if sender.answers(leg, response):
+                        continue
                     following = self._following(leg, response)
                     if following is None:
                         self._deliver(leg, response)
@@ -107,6 +167,11 @@ class Run:
         if self._options.json:
             text = report(self._options, self._response, self._facts, self.timeline, problem)
             self._terminal.write(text.encode("ascii") + b"\n")
+        if self._options.write_out is not None:
+            from .writeout import Ended, filled
+
+            end = Ended(self._options, self._response, self._facts, self.timeline)
+            self._terminal.write_text(lines(filled(self._options.write_out, end)))
 
     def _trace(self, event: str, details: Details) -> None:
         now = self.timeline.clock()
@@ -117,6 +182,8 @@ class Run:
         facts = self._facts
         self._response = None
         extensions = sender.prepare(leg)
+        if self._cancel is not None:
+            extensions["cancel"] = self._cancel
         proxy = extensions["proxy"]
         facts.proxy = None if proxy is None else str(proxy.url.origin)
         facts.method = leg.method
@@ -164,12 +231,39 @@ class Run:
         total = output.expected_length(response.headers)
         if self._options.compressed and codings(response.headers):
             total = None  # it is the length before decoding
-        output.write_file(self._terminal, path, self._body(response), total)
+        start = self._resumed(path, response) if self._options.resume else 0
+        if start is None:
+            self._terminal.note(f"{path} is complete already")
+            return
+        total = None if total is None else total + start
+        output.write_file(self._terminal, path, self._body(response), total, start)
+
+    def _resumed(self, path: str, response: httpcore.Response) -> int | None:
+        """Return behind how many bytes of the file the body goes; None where nothing is missing.
+
+        Raises Problem for a response that is no part of the file.
+        """
+        size = os.path.getsize(path) if os.path.exists(path) else 0
+        place = output.content_range(response.headers)
+        if response.status == 206 and place == f"{size}-":
+            return size
+        if response.status == 416 and place == f"*/{size}":
+            return None
+        if response.status == 200:
+            if size:
+                self._terminal.note(f"the server sends all of it: {path} begins anew")
+            return 0
+        status = of_bytes(output.head_lines(response)[0])
+        if response.status < 400:
+            raise Problem(Exit.PROTOCOL, f"{status} is not what is missing of {path}")
+        raise Problem(Exit.STATUS, f"{path} is left as it is: the answer was {status}")
 
     def _show(self, response: httpcore.Response) -> None:
         """Show the body, on a terminal or as if it were one."""
         terminal = self._terminal
         parts, sample = output.peek(self._decoded(self._received(response), response))
+        if not sample:
+            self._say_status(response)
         if output.is_text(response.headers, sample):
             output.write_readable(terminal, response.headers, self._written(parts))
         elif not terminal.shows_body:
@@ -181,6 +275,18 @@ class Run:
             )
             if self._options.timing:
                 output.read_away(parts)  # how long that takes was asked for
+
+    def _say_status(self, response: httpcore.Response) -> None:
+        """Say on a terminal how the server answered, as the body says nothing."""
+        options = self._options
+        if not self._terminal.shows_body or options.include or options.verbose:
+            return
+        text = f"{of_bytes(output.head_lines(response)[0])}, without a body"
+        place = output.first_value(response.headers, b"location")
+        if place:
+            hint = "" if options.follow else " (-L follows it)"
+            text += f"; Location: {redact_url(of_bytes(place))}{hint}"
+        self._terminal.note(text)
 
     def _body(self, response: httpcore.Response) -> Iterator[bytes]:
         """Return the body's pieces as they are to be written."""

@@ -21,7 +21,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from time import monotonic
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 from urllib.parse import urljoin
 from urllib.request import getproxies_environment
 
@@ -35,6 +35,7 @@ from .._settings import read_protocols
 from .._url import to_url
 from ..rules import HTTP11_ONLY
 from .decoding import accepted
+from .digest import answer, challenge_of
 from .exits import Exit, Problem
 from .facts import Details
 from .options import (
@@ -48,9 +49,11 @@ from .options import (
     unreadable,
     usage,
 )
-from .progress import Meter, MeteredFile
 from .terminal import Terminal
 from .text import of_bytes
+
+if TYPE_CHECKING:
+    from .cookies import Cookies
 
 # Redirects that are followed at most; as many as browsers.
 MAX_REDIRECTS = 20
@@ -91,6 +94,8 @@ class Sender:
     Attributes:
         trace: is told each trace event.
         informational: is told each 1xx response; or None.
+        cookies: where they come from and are kept; or None.
+        shared: the pool of all runs, where there are several.
         sent: bytes of the last request's body.
     """
 
@@ -98,30 +103,30 @@ class Sender:
     terminal: Terminal
     trace: Trace
     informational: Callable[[int, Headers], None] | None
+    cookies: Cookies | None = None
+    shared: httpcore.ConnectionPool | None = None
     sent: int = 0
+    _authorization: bytes | None = None
     _files: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
     _end: float | None = None
+    _challenged: tuple[str, httpcore.URL] | None = None
 
     def __post_init__(self) -> None:
         self._backend = Backend()
+        self._pool = self.shared or make_pool(self.options, self._backend)
         options = self.options
-        try:
-            self._pool = httpcore.ConnectionPool(
-                http1=options.http1,
-                http2=options.http2,
-                retries=_retries(options.retry),
-                network_backend=self._backend,
-                resolve=options.resolve,
-            )
-        except ValueError as exc:  # an address of --resolve that is none
-            raise usage(str(exc)) from exc
+        if options.bearer is not None:
+            self._authorization = b"Bearer " + options.bearer
+        elif options.auth is not None and not options.digest:
+            self._authorization = basic(options.auth)
 
     def __enter__(self) -> Sender:
         return self
 
     def __exit__(self, *exc_info: object) -> None:
         self._files.close()
-        self._pool.close()
+        if self.shared is None:
+            self._pool.close()
 
     def send(self, leg: Leg, extensions: dict[str, object]) -> httpcore.Response:
         """Return the response to `leg`, its body unread; `extensions` are those of `prepare`."""
@@ -137,6 +142,22 @@ class Sender:
         self.sent = len(content or b"")
         return self._send(request, content)
 
+    def answers(self, leg: Leg, response: httpcore.Response) -> bool:
+        """Take a server's response; return whether `leg` is to be sent again, with what it
+        demanded."""
+        if self.cookies is not None:
+            self.cookies.take(leg.url, response)
+        options = self.options
+        if not options.digest or options.auth is None or not leg.trusted:
+            return False
+        challenge = challenge_of(response)
+        if challenge is None or self._challenged == (leg.method, leg.url):
+            return False
+        self._challenged = leg.method, leg.url
+        self._authorization = answer(options.auth, challenge, leg.method, leg.url)
+        _check_body_again(leg, response)
+        return True
+
     def _send(self, request: httpcore.Request, content: Any) -> httpcore.Response:
         return self._pool.request(
             request.method,
@@ -148,6 +169,8 @@ class Sender:
         )
 
     def _send_file(self, request: httpcore.Request, path: str) -> httpcore.Response:
+        from .progress import Meter, MeteredFile
+
         file = self._open(path)
         name = "standard input" if path == STDIN else os.path.basename(path)
         meter = Meter(self.terminal, name, content_length(file))
@@ -173,9 +196,10 @@ class Sender:
             request.url.scheme == b"http"
             and self.options.http1
             and self.options.max_time is None
+            and self.shared is None
             and (proxy is None or proxy.url.scheme != b"https")
         )
-        return straight or not self.terminal.has_progress
+        return straight or (not self.terminal.has_progress and self.shared is None)
 
     def _open(self, path: str) -> BinaryIO:
         if path == STDIN:
@@ -195,8 +219,10 @@ class Sender:
         }
         if options.compressed:
             own[b"Accept-Encoding"] = accepted()
-        if options.auth is not None and leg.trusted:
-            own[b"Authorization"] = basic(options.auth)
+        if self._authorization is not None and leg.trusted:
+            own[b"Authorization"] = self._authorization
+        if options.resume and options.output is not None and os.path.exists(options.output):
+            own[b"Range"] = b"bytes=%d-" % os.path.getsize(options.output)
         if leg.body is not None and leg.body.content_type is not None:
             own[b"Content-Type"] = leg.body.content_type
         asked = [
@@ -206,7 +232,8 @@ class Sender:
             and (leg.body is not None or name.lower() not in ABOUT_BODIES or options.body is None)
         ]
         without = options.without | {name.lower() for name, _ in asked}
-        return [line for line in own.items() if line[0].lower() not in without] + asked
+        kept = [line for line in own.items() if line[0].lower() not in without]
+        return _with_cookies(kept + asked, self.cookies.field(leg.url) if self.cookies else b"")
 
     def prepare(self, leg: Leg) -> dict[str, Any]:
         """Read what has to be there before `leg` can be sent, and is no part of how long that
@@ -255,6 +282,28 @@ class Sender:
         return proxy
 
 
+def make_pool(options: Options, backend: httpcore.NetworkBackend) -> httpcore.ConnectionPool:
+    """Return the pool that the options ask for."""
+    try:
+        return httpcore.ConnectionPool(
+            http1=options.http1,
+            http2=options.http2,
+            retries=_retries(options.retry),
+            network_backend=backend,
+            resolve=options.resolve,
+        )
+    except ValueError as exc:  # an address of --resolve that is none
+        raise usage(str(exc)) from exc
+
+
+def _with_cookies(fields: list[tuple[bytes, bytes]], kept: bytes) -> list[tuple[bytes, bytes]]:
+    """Return `fields` with one Cookie field, of those that were spelled out and those `kept`."""
+    values = [value for name, value in fields if name.lower() == b"cookie"]
+    values += [kept] if kept else []
+    others = [each for each in fields if each[0].lower() != b"cookie"]
+    return [*others, (b"Cookie", b"; ".join(values))] if values else fields
+
+
 def first_leg(options: Options) -> Leg:
     return Leg(options.method, options.url, options.body)
 
@@ -272,10 +321,14 @@ def next_leg(leg: Leg, response: httpcore.Response, first: httpcore.URL) -> Leg 
     becomes_get = response.status == 303 or (response.status < 303 and leg.method == "POST")
     if becomes_get and leg.method != "HEAD":
         return replace(leg, method="GET", body=None)
+    _check_body_again(leg, response)
+    return leg
+
+
+def _check_body_again(leg: Leg, response: httpcore.Response) -> None:
     if leg.body is not None and leg.body.path == STDIN:
         text = f"{response.status} asks for the body again, but standard input is read only once"
         raise Problem(Exit.READ, text)
-    return leg
 
 
 def _text_of(url: httpcore.URL) -> str:

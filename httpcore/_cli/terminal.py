@@ -10,6 +10,7 @@ Sources: no-color.org.
 from __future__ import annotations
 
 import contextlib
+import copy
 import io
 import os
 import sys
@@ -19,9 +20,8 @@ from rich.console import Console
 from rich.text import Text
 
 from .exits import Exit, Problem
+from .options import ALWAYS, AUTO
 from .text import line
-
-NEVER, AUTO, ALWAYS = "never", "auto", "always"
 
 # Columns where there is no terminal to ask.
 DEFAULT_WIDTH = 80
@@ -40,10 +40,12 @@ class Terminal:
         colors_body: it has colours.
         has_progress: progress bars are drawn.
         errors: standard error, for what draws on it itself.
+        bars: the progress bars of all URLs, where there are several; or None.
     """
 
     def __init__(self, color: str = AUTO, silent: bool = False) -> None:
-        self._out = sys.stdout.buffer
+        self._out: Any = sys.stdout.buffer
+        self.bars: Any = None
         self._silent = silent
         self._within_line = False  # of standard output, which ends up where the errors do
         self._mixes = _is_one_place()
@@ -57,6 +59,12 @@ class Terminal:
         self.errors = Console(file=sys.stderr, **_look(color, on_terminal))
         if not on_terminal:
             self.errors.width = DEFAULT_WIDTH
+
+    def writing_to(self, out: object) -> Terminal:
+        """Return the same terminal, but for standard output, which is `out`."""
+        other = copy.copy(self)
+        other._out = out
+        return other
 
     # Standard output
 

@@ -254,7 +254,9 @@ def test_httpcore_never_imports_what_stands_on_it() -> None:
     above = {"httpcore_requests", "requests", "urllib3", "httpcore_gateway", "uvicorn", "msgspec"}
     for path in files(PACKAGE):
         modules = {found.module.partition(".")[0] for found in imports(path, PACKAGE)}
-        assert not modules & above, path
+        # The command takes forms, decoders and Digest from there; its extra requires them.
+        allowed = {"requests", "urllib3"} if path.parent.name == "_cli" else set()
+        assert not modules & above - allowed, path
 
 
 def test_adapter_and_gateway_never_import_each_other() -> None:

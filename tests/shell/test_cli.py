@@ -230,11 +230,11 @@ def test_data_json(server: LocalServer) -> None:
 def test_a_file_is_streamed(server: LocalServer, tmp_path: Path, size: int) -> None:
     path = tmp_path / "file"
     path.write_bytes(pattern(size))
-    done = run("-F", path, f"{server.url}/upload")
+    done = run("-T", path, f"{server.url}/upload")
     assert done.code == 0
     assert done.json["length"] == size
     assert done.json["framing"] == "length"
-    assert server.requests[0].method == b"POST"
+    assert server.requests[0].method == b"PUT"
 
 
 def test_a_file_with_an_equals_sign_in_its_name(
@@ -243,7 +243,7 @@ def test_a_file_with_an_equals_sign_in_its_name(
     path = tmp_path / "a=b"
     path.write_bytes(b"content")
     monkeypatch.chdir(tmp_path)
-    assert run("-F", "a=b", f"{server.url}/upload").json["length"] == len(b"content")
+    assert run("-T", "a=b", f"{server.url}/upload").json["length"] == len(b"content")
 
 
 def test_standard_input_is_streamed(server: LocalServer) -> None:
@@ -319,15 +319,24 @@ def test_urls_as_people_type_them(text: str, url: str) -> None:
         (["http://h:99999"], "above 65535"),
         (["http://h/\udcff"], "surrogates"),
         (["http://u:secret@:x/"], "malformed"),
-        (["a", "b"], "one URL at a time, not 2: 'a' 'b'"),
+        (["-o", "f", "a", "b"], "-o is one file for several URLs"),
         (["--json", '{"a": 1}', "h"], "--json takes no value"),
         (["-H", "secret", "h"], "header number 1 is neither"),
-        (["-d", "a", "-F", "b", "h"], "--data and --upload-file exclude each other"),
-        (["-F", "a", "-F", "b", "h"], "-F sends one file as the body, not 2"),
-        (["-F", "name=secret", "h"], "-F name=... is part of a form"),
-        (["-F", "name=@secret;type=text/plain", "h"], "write -F FILE, or -d NAME=VALUE"),
-        (["-F", "name=<secret", "h"], "-F name=... is part of a form"),
-        (["--upload-file", "=secret", "h"], "-F =... is part of a form"),
+        (["-d", "a", "-T", "b", "h"], "--data and --upload-file exclude each other"),
+        (["-F", "secret", "h"], "-F number 1 is neither NAME=VALUE nor NAME=@FILE"),
+        (["-F", "a=secret", "-F", "=secret", "h"], "-F number 2 is neither"),
+        (["-F", "a=@f;secret", "h"], "only ;type= and ;filename= can stand"),
+        (["-d", "a", "-F", "b=c", "h"], "--data and --form exclude each other"),
+        (["-F", "b=c", "h", "a=b"], "--form and name=value exclude each other"),
+        (["h", "a:=secret"], "a:= takes JSON"),
+        (["-T", "-", "h", "i"], "standard input is sent to one URL only"),
+        (["-C", "-", "h"], "-C - needs the file"),
+        (["-O", "h/"], "-O needs a file name"),
+        (["-O", "-o", "f", "h/a"], "--output and --remote-name exclude each other"),
+        (["--bearer", "secret", "-u", "a:b", "h"], "--bearer and --user exclude each other"),
+        (["--bearer", "secret", "--digest", "h"], "--digest and --bearer exclude each other"),
+        (["-w", "%{http_cod}", "h"], "the variable 'http_cod' is not known"),
+        (["-b", "a", "-b", "b", "h"], "-b reads one file of cookies"),
         (["--data-json", "{", "h"], "--data-json is no JSON"),
         (["--http2", "--http1.1", "h"], "--http1.1 and --http2 exclude each other"),
         (["--json", "-i", "h"], "--json and --include exclude each other"),
@@ -654,8 +663,8 @@ def test_files_are_sent_again_after_a_redirect(server: LocalServer, tmp_path: Pa
     path = tmp_path / "file"
     path.write_bytes(pattern(200_000))
     url = f"{server.url}/redirect-to?status=307&url=/upload"
-    assert run("-L", "-F", path, url).json["length"] == 200_000
-    done = run("-L", "-F", "-", url, stdin=b"x")
+    assert run("-L", "-T", path, url).json["length"] == 200_000
+    done = run("-L", "-T", "-", url, stdin=b"x")
     assert done.code == Exit.READ
     assert "standard input is read only once" in done.err
 
@@ -1210,7 +1219,7 @@ def test_what_should_not_happen_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -
 @pytest.mark.parametrize("how", ["missing", "folder"])
 def test_files_that_cannot_be_read(tmp_path: Path, how: str) -> None:
     path = tmp_path if how == "folder" else tmp_path / "missing"
-    for options in (["-F", path], ["-d", f"@{path}"], ["--data-json", f"@{path}"]):
+    for options in (["-T", path], ["-d", f"@{path}"], ["--data-json", f"@{path}"]):
         done = run(*options, "http://127.0.0.1:1")
         assert done.code == Exit.READ
         assert done.err.startswith(f"httpcore: read {path} failed: ")
@@ -1228,7 +1237,7 @@ def test_a_file_that_fails_while_it_is_sent(
 
     with CliRunner().isolation() as streams:
         monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BufferedReader(Broken())))
-        code = main(["-F", "-", f"{server.url}/upload"])
+        code = main(["-T", "-", f"{server.url}/upload"])
         err = streams[1].getvalue()
     monkeypatch.undo()
     assert code == Exit.READ
@@ -1244,7 +1253,7 @@ def test_a_file_that_shrinks_while_it_is_sent(serve: Serve, tmp_path: Path) -> N
         os.truncate(path, 10)
         peer.wait_closed()
 
-    done = run("-F", path, serve(handler).url)
+    done = run("-T", path, serve(handler).url)
     assert done.code == Exit.READ
     assert "the body ended after" in done.err
 
@@ -1437,7 +1446,7 @@ def test_progress_of_an_upload(
     path = tmp_path / "file.bin"
     path.write_bytes(pattern(3_000_000))
     url = (tls_server if secure else server).url
-    code, screen = on_screen("-F", path, "--cacert", ca_bundle, f"{url}/upload")
+    code, screen = on_screen("-T", path, "--cacert", ca_bundle, f"{url}/upload")
     assert code == 0
     assert "file.bin" in screen.plain and "3.0/3.0 MB" in screen.plain
     assert '"length": 3000000,' in screen.plain

@@ -1,0 +1,83 @@
+"""Cookies: those of ``-b``, and the file of ``-c``.
+
+Owns: the jar, which is `http.cookiejar`'s and is kept in Mozilla's file, as curl's. Must not know:
+options, connections. The jar decides which cookie goes where.
+
+Sources: curl(1) for the options, the documentation of `http.cookiejar`.
+"""
+
+from __future__ import annotations
+
+import os
+from email.message import Message
+from http.cookiejar import LoadError, MozillaCookieJar
+from typing import Any, cast
+from urllib.request import Request
+
+import httpcore
+
+from .exits import Exit, Problem
+from .options import unreadable
+from .text import of_bytes
+
+# Only the user may read cookies.
+_PRIVATE = 0o600
+
+
+class Cookies:
+    """The cookies of one run, over all its URLs.
+
+    Parameters:
+        source: the file to read, or None.
+        target: the file to write at the end, or None.
+    """
+
+    def __init__(self, source: str | None, target: str | None) -> None:
+        self._jar = MozillaCookieJar()
+        self._target = target
+        if source is None or (source == target and not os.path.exists(source)):
+            return
+        try:
+            self._jar.load(source, ignore_discard=True)
+        except LoadError as exc:
+            raise Problem(Exit.READ, f"{source} is no file of cookies (Netscape format)") from exc
+        except (OSError, ValueError) as exc:
+            raise unreadable(source, exc) from exc
+
+    def field(self, url: httpcore.URL) -> bytes:
+        """Return the value of Cookie for a request to `url`; empty for none."""
+        request = _request(url)
+        self._jar.add_cookie_header(request)
+        return request.get_header("Cookie", "").encode("utf-8")
+
+    def take(self, url: httpcore.URL, response: httpcore.Response) -> None:
+        """Keep what a response to a request for `url` sets."""
+        self._jar.extract_cookies(cast(Any, _Fields(response)), _request(url))
+
+    def save(self) -> None:
+        """Write the file, if one was asked for."""
+        if self._target is None:
+            return
+        try:
+            os.close(os.open(self._target, os.O_WRONLY | os.O_CREAT, _PRIVATE))
+            self._jar.save(self._target, ignore_discard=True)
+        except (OSError, ValueError) as exc:
+            reason = getattr(exc, "strerror", None) or exc
+            raise Problem(Exit.WRITE, f"write to {self._target} failed: {reason}") from exc
+
+
+def _request(url: httpcore.URL) -> Request:
+    return Request(str(url))  # noqa: S310 - opens nothing: the jar reads the URL
+
+
+class _Fields:
+    """The header fields of a response, as the jar reads them."""
+
+    def __init__(self, response: httpcore.Response) -> None:
+        self._fields = Message()
+        for name, value in response.headers:
+            if name.lower().startswith(b"set-cookie"):
+                self._fields[name.decode("latin-1")] = of_bytes(value)
+
+    def info(self) -> Message:
+        return self._fields
