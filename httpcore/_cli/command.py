@@ -333,7 +333,7 @@ def _read_options(values: Values, items: Items, body: Body | None) -> Options:
     _check(values)
     proxy = values["proxy"]
     return Options(
-        url=_NOWHERE,
+        url=httpcore.URL("http://localhost/"),  # until each URL is read
         method=_method(values, body),
         headers=headers,
         without=without,
@@ -350,10 +350,6 @@ def _read_options(values: Values, items: Items, body: Body | None) -> Options:
         include=values["include"] or values["head"],
         **{name: values[name] for name in AS_THEY_ARE},
     )
-
-
-# Stands in until each URL is known.
-_NOWHERE = httpcore.URL("http://localhost/")
 
 
 def _method(values: Values, body: Body | None) -> str:

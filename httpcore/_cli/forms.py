@@ -9,7 +9,6 @@ Sources: curl(1) for ``-F`` and ``--data-urlencode``, HTTPie's manual for the it
 from __future__ import annotations
 
 import json
-import mimetypes
 import os
 import re
 from collections.abc import Sequence
@@ -132,5 +131,7 @@ def _part(number: int, text: str) -> tuple[str, str | None, str | None, bytes]:
     if value.startswith("<"):
         return name, told.get("filename"), told.get("type"), data
     filename = told.get("filename", os.path.basename(path))
+    import mimetypes  # takes as long to load as click
+
     guessed = mimetypes.guess_type(filename)[0] or "application/octet-stream"
     return name, filename, told.get("type", guessed), data

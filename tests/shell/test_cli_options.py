@@ -16,9 +16,8 @@ import pytest
 
 from httpcore._cli import forms, writeout
 from httpcore._cli.exits import Exit
+from tests.support.command import answering, on_screen, other_server, plain, run, start
 from tests.support.servers import LocalServer, Peer, Serve, pattern
-
-from .test_cli import answering, on_screen, other_server, plain, run, start
 
 __all__ = ["on_screen", "other_server"]  # fixtures
 
