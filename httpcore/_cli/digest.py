@@ -37,9 +37,15 @@ def answer(auth: Auth, challenge: str, method: str, url: httpcore.URL) -> bytes:
             f"--digest needs the package {exc.name!r}: pip install 'httpcore[requests]'"
         ) from exc
     user, password = (part.decode("utf-8", "surrogateescape") for part in auth)
-    digest: Any = HTTPDigestAuth(user, password)
-    digest.init_per_thread_state()
-    digest._thread_local.chal = parse_dict_header(challenge)  # type: ignore[no-untyped-call]
+
+    class Challenged(HTTPDigestAuth):
+        def __init__(self) -> None:
+            super().__init__(user, password)
+            self.init_per_thread_state()
+            parts = parse_dict_header(challenge)  # type: ignore[no-untyped-call]
+            self._thread_local.chal = parts
+
+    digest: Any = Challenged()
     try:
         made = digest.build_digest_header(method, str(url))
     except KeyError:  # without a realm or a nonce

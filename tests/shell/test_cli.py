@@ -40,6 +40,8 @@ from tests.support import ROOT, http2
 from tests.support.command import (
     answering,
     needs_pty,
+    on_screen,
+    other_server,
     plain,
     run,
     run_apart,
@@ -48,6 +50,8 @@ from tests.support.command import (
 from tests.support.proxies import ProxyServer, SocksServer
 from tests.support.servers import LocalServer, Peer, Serve, pattern
 from tests.support.tls import ClientCert
+
+__all__ = ["on_screen", "other_server"]  # fixtures
 
 LARGE = 20_000_000  # bytes
 
