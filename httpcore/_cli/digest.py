@@ -43,7 +43,7 @@ def answer(auth: Auth, challenge: str, method: str, url: httpcore.URL) -> bytes:
             super().__init__(user, password)
             self.init_per_thread_state()
             parts = parse_dict_header(challenge)  # type: ignore[no-untyped-call]
-            self._thread_local.chal = parts
+            self._thread_local.chal = parts  # type: ignore[attr-defined]
 
     digest: Any = Challenged()
     try:
