@@ -139,6 +139,8 @@ class Gateway:
             address = ipaddress.ip_address(text)
         except ValueError:
             return False  # the path of a Unix socket, or a text that a middleware has put there
+        # A socket for both families has IPv4 clients as ::ffff:10.0.0.1.
+        address = getattr(address, "ipv4_mapped", None) or address
         return any(address in network for network in self._trusted)
 
     def done(self, record: Record) -> None:

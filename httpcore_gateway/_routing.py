@@ -7,6 +7,7 @@ Sources: RFC 9110 section 7.2 (Host), RFC 3986 section 3.3 (paths and their segm
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Iterable
 from typing import Generic, TypeVar
 
@@ -30,9 +31,9 @@ class RouteTable(Generic[T]):
             if host is None:
                 self._any.append(entry)
             elif host.startswith("*."):
-                self._below.setdefault(host[1:].lower().encode("ascii"), []).append(entry)
+                self._below.setdefault(route_host(host)[1:], []).append(entry)
             else:
-                self._exact.setdefault(host.lower().encode("ascii"), []).append(entry)
+                self._exact.setdefault(route_host(host), []).append(entry)
         for entries in (*self._exact.values(), *self._below.values(), self._any):
             entries.sort(key=lambda entry: len(entry[0]), reverse=True)
         # Most gateways have one route for everything.
@@ -71,6 +72,16 @@ def _longest(entries: Iterable[tuple[bytes, T]], path: bytes) -> T | None:
         ):
             return value
     return None
+
+
+def route_host(host: str) -> bytes:
+    """Return the host of a route as `host_name` gives that of a request: an IPv6 address may stand
+    there with or without brackets, a name with a dot at its end."""
+    try:
+        address = ipaddress.IPv6Address(host.removeprefix("[").removesuffix("]"))
+    except ValueError:
+        return host.rstrip(".").lower().encode("ascii")
+    return b"[" + address.compressed.encode("ascii") + b"]"
 
 
 def host_name(host: bytes) -> bytes:

@@ -19,6 +19,8 @@ import msgspec
 
 import httpcore
 
+from ._routing import route_host
+
 #: Seconds above zero, and not "inf": None says that there is no limit. The bound is 30 years.
 Seconds = Annotated[float, msgspec.Meta(gt=0, le=1e9)]
 #: A number of things of which there has to be one.
@@ -230,13 +232,13 @@ def check_settings(settings: Settings, place: str = "") -> None:
     _check(front, "name", _check_token, settings.name)
     if settings.admin_path is not None:
         _check(front, "admin_path", _check_path, settings.admin_path)
-    seen: set[tuple[str | None, str]] = set()
+    seen: set[tuple[bytes | str | None, str]] = set()
     for number, route in enumerate(settings.routes):
         at = f"routes[{number}]"
         _check(front, f"{at}.path", _check_path, route.path)
         if route.host is not None:
             _check(front, f"{at}.host", _check_host, route.host)
-        key = (route.host and route.host.lower(), route.path.rstrip("/"))
+        key = (route.host and route_host(route.host), route.path.rstrip("/"))
         if key in seen:
             raise SettingsError(f"{front}{at}: an earlier route has the same host and path")
         seen.add(key)
@@ -320,7 +322,7 @@ def _check_host(host: str) -> None:
     name = host.removeprefix("*.")
     if not name or not name.isascii() or any(char in name for char in "/*@ ?#"):
         raise ValueError(f"{host!r} is no host: write 'example.com' or '*.example.com'")
-    if name.count(":") == 1 or name.startswith("["):
+    if name.count(":") == 1 or (name.startswith("[") and not name.endswith("]")):
         raise ValueError(f"{host!r}: leave the port out; a route takes all ports")
 
 

@@ -229,6 +229,7 @@ FILES = [
     (ROUTES + ROUTES, "routes[1]: an earlier route has the same host and path"),
     (ROUTES + "path = 'x'", "routes[0].path: 'x' does not begin with '/'"),
     (ROUTES + "host = 'a:1'", "routes[0].host: 'a:1': leave the port out"),
+    (ROUTES + "host = '[::1]:1'", "routes[0].host: '[::1]:1': leave the port out"),
     (
         ROUTES + "host_header = 'x'",
         "routes[0].host_header: 'x': use 'keep' or 'upstream'",

@@ -88,6 +88,8 @@ def test_trust_is_remembered_for_so_many_addresses(monkeypatch: pytest.MonkeyPat
             assert not gateway.trusts((f"11.0.0.{number}", 1))
     assert len(gateway._known_peers) == 3
     assert gateway.trusts(("::1", 1))
+    assert gateway.trusts(("::ffff:10.0.0.9", 1))
+    assert not gateway.trusts(("::ffff:11.0.0.9", 1))
     assert not gateway.trusts(("/run/socket", 1))
     assert not gateway.trusts(None)
     assert not Gateway([URL]).trusts(("10.0.0.1", 1))

@@ -64,6 +64,19 @@ def test_nothing_is_found() -> None:
     assert RouteTable([(None, "/y", 2)]).find(b"a", b"/") is None
 
 
+@pytest.mark.parametrize("host", ["::1", "[::1]", "0:0::1", "[0:0::1]"])
+def test_a_route_of_an_ipv6_address(host: str) -> None:
+    table = RouteTable([(host, "/", 1)])
+    assert table.find(b"[::1]:8000", b"/") == table.find(b"[::1]", b"/") == 1
+    assert table.find(b"[::2]", b"/") is None
+
+
+@pytest.mark.parametrize(("host", "asked"), [("A.example.", b"a.example"), ("*.b.", b"x.b")])
+def test_a_route_with_a_dot_at_its_end(host: str, asked: bytes) -> None:
+    table = RouteTable([(host, "/", 1)])
+    assert table.find(asked, b"/") == table.find(asked + b".", b"/") == 1
+
+
 def test_one_route_for_everything() -> None:
     table = RouteTable([(None, "/", 1)])
     assert table.find(b"any", b"/x") == table.find(b"", b"") == 1
