@@ -41,7 +41,7 @@ _OHA_UNDER_WAY = "aborted due to deadline"
 
 
 class LoadError(Exception):
-    """A round is void: something failed, or nothing was finished. The text says what."""
+    """Raised for a round that does not count: a request failed, or none was finished."""
 
 
 class Load(NamedTuple):

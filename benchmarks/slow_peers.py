@@ -34,7 +34,7 @@ _HEAD_END = b"\r\n\r\n"
 
 
 class PeerError(Exception):
-    """Something else came than should have; the text says what."""
+    """Raised for an unexpected message; the text says what came."""
 
 
 class Upstream:
@@ -221,7 +221,7 @@ def _send_or_end(sock: socket.socket, size: int, count: Callable[[int], None]) -
 
 
 def _wait_until_still(count: Callable[[], int]) -> int:
-    """Wait until something has been sent and nothing more goes; how much."""
+    """Wait until something has been sent and no more is taken; return the bytes sent."""
     deadline = time.monotonic() + _PATIENCE
     last, since = 0, time.monotonic()
     while (now := time.monotonic()) < deadline:
@@ -238,7 +238,7 @@ def _connect(port: int) -> socket.socket:
 
 
 def _read_until(sock: socket.socket, end: bytes) -> bytes:
-    """What comes until it ends so, or until the other side closes."""
+    """Return what comes until it ends so, or until the other side closes."""
     data = b""
     while not data.endswith(end) and (more := sock.recv(BLOCK)):
         data += more

@@ -109,7 +109,7 @@ def _serve_in_uvicorn(job: GatewayJob, app: Any) -> None:
 
 
 def _make_of_environment() -> Any:
-    """The factory that granian calls in its own worker process."""
+    """Return the application; granian calls this in its own worker process."""
     return make(GatewayJob(*json.loads(os.environ[_VARIABLE])))
 
 
@@ -141,7 +141,7 @@ def _end_with_input() -> None:
 
 
 def _prepare(job: GatewayJob) -> tuple[Any, dict[str, str]]:
-    """What serves, a function without arguments, and the first answer."""
+    """Return the function that serves, without arguments, and the first answer."""
     try:
         version = _version(job)
         if job.variant == "granian":

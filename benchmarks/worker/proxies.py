@@ -34,11 +34,11 @@ _FORWARDED = frozenset(
 
 
 class Disconnected(Exception):
-    """The client left before its body was whole."""
+    """Raised when the client leaves before its body is complete."""
 
 
 def _without_hops(fields: Iterable[tuple[bytes, bytes]]) -> Iterator[tuple[bytes, bytes]]:
-    """The fields with lower-case names, less those that concern one connection only."""
+    """Return the fields with lower-case names, without those that concern one connection."""
     lowered = [(name.lower(), value) for name, value in fields]
     listed = {
         option.strip().lower()
@@ -52,7 +52,7 @@ def _without_hops(fields: Iterable[tuple[bytes, bytes]]) -> Iterator[tuple[bytes
 
 
 def request_fields(scope: dict[str, Any]) -> Fields:
-    """Return what the upstream gets."""
+    """Return the fields of the request to the upstream."""
     fields = [field for field in _without_hops(scope["headers"]) if field[0] not in _FORWARDED]
     hosts = [value for name, value in fields if name == b"host"]
     fields += [
@@ -64,7 +64,7 @@ def request_fields(scope: dict[str, Any]) -> Fields:
 
 
 def response_fields(fields: Iterable[tuple[bytes, bytes]]) -> Fields:
-    """Return what the client gets."""
+    """Return the fields of the response to the client."""
     return list(_without_hops(fields))
 
 
@@ -74,7 +74,7 @@ def _target(scope: dict[str, Any]) -> str:
 
 
 def _body(scope: dict[str, Any], receive: Receive) -> AsyncIterator[bytes] | None:
-    """The body of a request, piece by piece; None for a request that has none."""
+    """Return the pieces of a request's body; None for a request without one."""
     if any(name in (b"content-length", b"transfer-encoding") for name, _ in scope["headers"]):
         return _pieces(receive)
     return None
@@ -92,7 +92,7 @@ async def _pieces(receive: Receive) -> AsyncIterator[bytes]:
 
 
 class _Application:
-    """What is the same for all: the calls of ASGI."""
+    """The base class of the proxies: the calls of ASGI."""
 
     async def open(self) -> None: ...
 
@@ -146,7 +146,7 @@ async def _send_end(send: Send) -> None:
 
 
 class Hello(_Application):
-    """The floor: what the server costs, with nothing behind it."""
+    """Answers by itself, to measure the server without a proxy."""
 
     def __init__(self, size: int) -> None:
         self._body = bytes(size)
