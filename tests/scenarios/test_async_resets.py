@@ -21,7 +21,7 @@ from tests.support.http2 import Link, ServeH2, Stream
 from tests.support.loops import ASYNCIO
 from tests.support.servers import Peer, Serve
 
-pytestmark = [pytest.mark.anyio, pytest.mark.no_cover]
+pytestmark = pytest.mark.anyio
 
 REPEATS = 50
 PART = b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nabc"

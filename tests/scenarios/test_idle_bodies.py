@@ -23,8 +23,6 @@ from tests.support.loops import ASYNCIO
 from tests.support.servers import Peer, Serve
 from tests.support.tasks import Tasks, until
 
-pytestmark = pytest.mark.no_cover
-
 TIMEOUTS = {"connect": PATIENCE, "read": PATIENCE, "write": PATIENCE}
 FIRST = b"first"
 # Seconds between two empty parts, and how many of them there are at most: four PATIENCEs.
