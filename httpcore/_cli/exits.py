@@ -66,6 +66,14 @@ _TRUST_ITS_CA = (
     "use --cacert FILE; -k (--insecure) does not verify at all"
 )
 
+_DO_NOT_VERIFY = "; -k (--insecure) does not verify at all"
+_OTHER_NAME = (
+    "; use a name that the certificate has, with --resolve HOST:PORT:ADDRESS if it leads elsewhere"
+    + _DO_NOT_VERIFY
+)
+# OpenSSL's X509_V_ERR_HOSTNAME_MISMATCH and X509_V_ERR_IP_ADDRESS_MISMATCH.
+_MISMATCHES = (62, 64)
+
 # The first that fits: what is more special, or says more to a script, stands above.
 _CODES: list[tuple[type[BaseException], Exit]] = [
     (httpcore.TimeoutException, Exit.TIMEOUT),
@@ -93,8 +101,15 @@ def explain(exc: BaseException) -> Problem | None:
     code = next((code for kind, code in _CODES if isinstance(exc, kind)), None)
     if code is None:
         return None
+    code = _refine(code, exc)
     text = exceptions.explain(exc).replace(TRUST_ITS_CA, _TRUST_ITS_CA)
-    return Problem(_refine(code, exc), text, exc)
+    if code is Exit.CERTIFICATE and _TRUST_ITS_CA not in text:
+        text += _OTHER_NAME if _is_of_another_name(exc.__cause__) else _DO_NOT_VERIFY
+    return Problem(code, text, exc)
+
+
+def _is_of_another_name(cause: BaseException | None) -> bool:
+    return getattr(cause, "verify_code", None) in _MISMATCHES
 
 
 def _refine(code: Exit, exc: BaseException) -> Exit:

@@ -59,7 +59,9 @@ def _run_several(jobs: Sequence[Options], terminal: Terminal, cookies: Cookies |
 
     with contextlib.ExitStack() as stack:
         pool = stack.enter_context(make_pool(jobs[0], Backend()))
-        if terminal.has_progress and jobs[0].output is not None:
+        body = jobs[0].body
+        moves_files = jobs[0].output is not None or (body is not None and body.path is not None)
+        if terminal.has_progress and moves_files:
             from .progress import bars
 
             terminal.bars = stack.enter_context(bars(terminal))

@@ -422,6 +422,24 @@ def test_a_certificate_that_nobody_trusts(tls_server: LocalServer) -> None:
     tls_server.handshake_errors.clear()
 
 
+def test_a_certificate_for_another_name(tls_server: LocalServer, ca_bundle: str) -> None:
+    place = ("--resolve", f"other.example:{tls_server.port}:127.0.0.1")
+    url = f"https://other.example:{tls_server.port}/"
+    done = run("--cacert", ca_bundle, *place, url)
+    assert done.code == Exit.CERTIFICATE
+    assert "use a name that the certificate has, with --resolve" in done.err
+    assert run("-k", *place, url).code == 0
+    tls_server.handshake_errors.clear()
+
+
+def test_a_certificate_that_cannot_be_used_says_what_would_help() -> None:
+    error = httpcore.exceptions.TLSError("the certificate has expired")
+    error.__cause__ = ssl.SSLCertVerificationError()
+    problem = explain(error)
+    assert problem is not None and problem.code is Exit.CERTIFICATE
+    assert problem.text == "the certificate has expired; -k (--insecure) does not verify at all"
+
+
 def test_a_client_certificate_without_its_key(client_cert: ClientCert) -> None:
     done = run("-E", client_cert.cert, "https://127.0.0.1:1")
     assert done.code == Exit.READ

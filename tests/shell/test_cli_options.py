@@ -318,6 +318,20 @@ def test_bars_of_several_files(
         assert re.search(rf"{name} +━+.*100%", screen.plain)
 
 
+def test_a_file_goes_to_several_urls(server: LocalServer, tmp_path: Path, on_screen: Any) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(pattern(200_000))
+    code, screen = on_screen("-T", path, f"{server.url}/upload?1", f"{server.url}/upload?2")
+    assert code == 0
+    assert [request.method for request in server.requests] == [b"PUT", b"PUT"]
+    assert screen.plain.count('"length": 200000') == 2
+
+
+def test_a_token_that_cannot_be_sent_is_not_shown(server: LocalServer) -> None:
+    done = run("--bearer", "secret\nx", server.url)
+    assert done.code == Exit.USAGE and "secret" not in done.err
+
+
 def test_ctrl_c_ends_all(serve: Serve) -> None:
     arrived = [threading.Event(), threading.Event()]
 
