@@ -16,6 +16,7 @@ import pytest
 from httpcore_gateway import _client
 from httpcore_gateway._client import BodyRefused, Client
 from tests.support import PATIENCE
+from tests.support.leaping_clock import run_on_leaping_clock
 
 
 class Played:
@@ -91,7 +92,7 @@ def play(
     async def _in_this_task(work: Awaitable[object]) -> None:
         await work
 
-    asyncio.run(run())
+    run_on_leaping_clock(run())
 
 
 async def ended(client: Client) -> bool:
