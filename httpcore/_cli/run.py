@@ -21,7 +21,7 @@ from .exits import Exit, Problem, explain
 from .facts import Details, Facts
 from .options import STDOUT, Options
 from .report import report
-from .sending import MAX_REDIRECTS, Backend, Leg, Sender, first_leg, make_pool, next_leg
+from .sending import MAX_REDIRECTS, Leg, Sender, first_leg, make_pool, next_leg
 from .talk import Trace, Verbose
 from .terminal import Terminal
 from .text import lines, of_bytes
@@ -58,7 +58,7 @@ def _run_several(jobs: Sequence[Options], terminal: Terminal, cookies: Cookies |
         codes.append(fetch_all(jobs, terminal, fetch))
 
     with contextlib.ExitStack() as stack:
-        pool = stack.enter_context(make_pool(jobs[0], Backend()))
+        pool = stack.enter_context(make_pool(jobs[0]))
         body = jobs[0].body
         moves_files = jobs[0].output is not None or (body is not None and body.path is not None)
         if terminal.has_progress and moves_files:

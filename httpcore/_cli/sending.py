@@ -27,7 +27,6 @@ from urllib.request import getproxies_environment
 
 import httpcore
 
-from .._backends.sync import SyncStream
 from .._core.h1 import Headers
 from .._models import content_length
 from .._redact import is_secret
@@ -61,8 +60,6 @@ MAX_REDIRECTS = 20
 CONNECT_TIMEOUT = 60.0
 # Statuses that a second request may not get, as for curl's --retry.
 TRANSIENT = frozenset({408, 429, 500, 502, 503, 504})
-# Bytes of a file that the system sends by itself before the progress bar is told.
-SLICE = 1024 * 1024
 
 # Fields that speak of a body, and go where it goes.
 ABOUT_BODIES = frozenset({b"content-type", b"content-length", b"content-encoding"})
@@ -112,8 +109,7 @@ class Sender:
     _challenged: tuple[str, httpcore.URL] | None = None
 
     def __post_init__(self) -> None:
-        self._backend = Backend()
-        self._pool = self.shared or make_pool(self.options, self._backend)
+        self._pool = self.shared or make_pool(self.options)
         options = self.options
         if options.bearer is not None:
             self._authorization = b"Bearer " + options.bearer
@@ -174,10 +170,9 @@ class Sender:
         file = self._open(path)
         name = "standard input" if path == STDIN else os.path.basename(path)
         meter = Meter(self.terminal, name, content_length(file))
-        content: BinaryIO | MeteredFile = MeteredFile(file, meter)
-        if path != STDIN and self._system_sends(request):
-            self._backend.on_file = meter.at
-            content = file
+        # Where no bar is drawn, the core gets the file itself, which the system may send.
+        draws = self.terminal.has_progress or path == STDIN
+        content: BinaryIO | MeteredFile = MeteredFile(file, meter) if draws else file
         start = file.tell() if file.seekable() else 0
         with meter:
             try:
@@ -187,19 +182,6 @@ class Sender:
             finally:
                 self.sent = file.tell() - start if file.seekable() else meter.count
                 meter.at(self.sent)
-
-    def _system_sends(self, request: httpcore.Request) -> bool:
-        """Return whether the system may send a file by itself: if nothing stands between it and the
-        socket, or if nobody is to be told how far it is."""
-        proxy = request.extensions["proxy"]
-        straight = (
-            request.url.scheme == b"http"
-            and self.options.http1
-            and self.options.max_time is None
-            and self.shared is None
-            and (proxy is None or proxy.url.scheme != b"https")
-        )
-        return straight or (not self.terminal.has_progress and self.shared is None)
 
     def _open(self, path: str) -> BinaryIO:
         if path == STDIN:
@@ -282,14 +264,13 @@ class Sender:
         return proxy
 
 
-def make_pool(options: Options, backend: httpcore.NetworkBackend) -> httpcore.ConnectionPool:
+def make_pool(options: Options) -> httpcore.ConnectionPool:
     """Return the pool that the options ask for."""
     try:
         return httpcore.ConnectionPool(
             http1=options.http1,
             http2=options.http2,
             retries=_retries(options.retry),
-            network_backend=backend,
             resolve=options.resolve,
         )
     except ValueError as exc:  # an address of --resolve that is none
@@ -401,46 +382,3 @@ def _retries(count: int) -> int | httpcore.RetryConfig:
         statuses=TRANSIENT,
         reserve=count,  # one command is no storm: the budget need not hold it back
     )
-
-
-class Backend(httpcore.SyncBackend):
-    """Opens sockets; tells how far a file was sent that the system sends by itself.
-
-    Attributes: `on_file`: called with the bytes that have gone, or None.
-    """
-
-    on_file: Callable[[int], None] | None = None
-
-    def connect_tcp(self, *arguments: Any, **keywords: Any) -> httpcore.NetworkStream:
-        return self._wrapped(super().connect_tcp(*arguments, **keywords))
-
-    def connect_unix_socket(self, *arguments: Any, **keywords: Any) -> httpcore.NetworkStream:
-        return self._wrapped(super().connect_unix_socket(*arguments, **keywords))
-
-    def _wrapped(self, stream: Any) -> httpcore.NetworkStream:
-        return _TellingStream(stream, self)
-
-
-class _TellingStream(SyncStream):
-    """A stream that sends files in slices, and says so after each."""
-
-    __slots__ = ("_backend",)
-
-    def __init__(self, stream: SyncStream, backend: Backend) -> None:
-        super().__init__(stream.get_extra_info("socket"), stream.peer)
-        self.lookup_time = stream.get_extra_info("lookup_time")
-        self._backend = backend
-
-    def send_file(
-        self,
-        file: int,
-        offset: int,
-        count: int,
-        timeout: float | None = None,
-        until: float | None = None,
-    ) -> int:
-        sent = super().send_file(file, offset, min(count, SLICE), timeout, until)
-        tell = self._backend.on_file
-        assert tell is not None  # set by who gave the file
-        tell(offset + sent)
-        return sent

@@ -1351,7 +1351,6 @@ def test_progress_of_an_upload(
     secure: bool,
     ca_bundle: str,
 ) -> None:
-    """Over plain HTTP the system sends the file by itself; over TLS it is read."""
     path = tmp_path / "file.bin"
     path.write_bytes(pattern(3_000_000))
     url = (tls_server if secure else server).url
