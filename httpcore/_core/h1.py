@@ -32,8 +32,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Callable, Iterable
-from itertools import compress
-from operator import itemgetter
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from .._exceptions import (
@@ -170,16 +169,29 @@ MAX_KNOWN_HEADS = 64
 MAX_KNOWN_HEAD = 2048
 """Bytes of a head that is remembered; a browser's is half as long."""
 
+#: Fields whose values are another one in each request, or for each client of a gateway.
+_CHANGING = frozenset(
+    [b"x-request-id", b"x-correlation-id", b"traceparent", b"forwarded", b"x-forwarded-for"]
+)
+
+
+def _is_gap(name: bytes) -> bool:
+    """Return whether a remembered head leaves the value of the field `name` out."""
+    return is_secret_field(name) or name.lower() in _CHANGING
+
+
+_leaves_out = lru_cache(512)(_is_gap)
+
 # Heads of requests without a body, with a gap for the target and one for each value that may be
-# secret; whether there are any of these; and whether the request is special. By everything else.
+# secret, or that changes; whether there are any of these; and whether the request is special. By
+# everything else.
 _known_heads: dict[tuple[object, ...], tuple[bytes, bool, bool]] = {}
 
 # Hashes of keys that were seen once. The heads of programs that number their requests never come
 # again.
 _seen_once: set[int] = set()
 
-_name, _value = itemgetter(0), itemgetter(1)
-_TUPLE, _TWO = {tuple}, {2}
+_TUPLE = {tuple}
 
 
 def encode_request(
@@ -187,9 +199,9 @@ def encode_request(
 ) -> tuple[bytes, int, bool]:
     """Write a request head, refusing everything that is not exactly one request.
 
-    Most requests of a session differ in the target alone. So the head that a list of fields makes
-    is remembered, without the target and the values that may be secret: those are checked, and
-    filled in.
+    Most requests of a session differ in the target alone, and in identifiers. So the head that a
+    list of fields makes is remembered, without the target and the values that may be secret or
+    change each time: those are checked, and filled in.
 
     Args:
         method: the method, a token such as ``b"GET"``.
@@ -210,20 +222,19 @@ def encode_request(
     """
     key: tuple[object, ...] | None = None
     try:
-        fields = [field[0] if is_secret_field(field[0]) else field for field in headers]
+        fields = [field[0] if _leaves_out(field[0]) else field for field in headers]
         key = (lenient, method, *fields)
         known = _known_heads.get(key)
         if known is not None and _is_target(target) is not None:
-            template, has_secrets, special = known
-            if not has_secrets:
+            template, has_gaps, special = known
+            if not has_gaps:
                 return template % target, 0, special
-            # Without a function of ours for each: compress() takes the values of the secret fields.
-            secrets = list(
-                compress(map(_value, headers), map(is_secret_field, map(_name, headers)))
-            )
-            are_pairs = set(map(type, headers)) == _TUPLE and set(map(len, headers)) == _TWO
-            if are_pairs and all(map(_is_value, secrets)):
-                return template % (target, *secrets), 0, special
+            values = [value for name, value in headers if _leaves_out(name)]
+            lines = b"\n".join(values)
+            # A value with a line break in it would be two lines.
+            are_whole = lines.count(b"\n") < len(values) and set(map(type, headers)) == _TUPLE
+            if are_whole and _are_values(lines) is not None:
+                return template % (target, *values), 0, special
     except (TypeError, ValueError, AttributeError, LookupError):
         key = None  # a part is not bytes, a field is no pair: `_encode_new` says which
     made = _encode_new(method, target, headers, lenient)
@@ -243,16 +254,16 @@ def _remember(
             _seen_once.clear()
         _seen_once.add(mark)
         return
-    secrets = [value for name, value in headers if is_secret_field(name)]
+    values = [value for name, value in headers if _leaves_out(name)]
     lines = [head[: head.index(b" ")].replace(b"%", b"%%") + b" %b HTTP/1.1"]
     for name, value in headers:
-        shown = b"%b" if is_secret_field(name) else value.replace(b"%", b"%%")
+        shown = b"%b" if _leaves_out(name) else value.replace(b"%", b"%%")
         lines.append(name.replace(b"%", b"%%") + b": " + shown)
     template = b"\r\n".join([*lines, b"", b""])
-    if template % (target, *secrets) == head:
+    if template % (target, *values) == head:
         if len(_known_heads) >= MAX_KNOWN_HEADS:
             _known_heads.clear()
-        _known_heads[key] = template, bool(secrets), special
+        _known_heads[key] = template, bool(values), special
 
 
 def _encode_new(
@@ -354,7 +365,9 @@ def _shown_length(value: bytes) -> str:
 
 
 _is_target = re.compile(rb"[!-~]+").fullmatch
-_is_value = re.compile(rb"|[^\0\s](?:[^\0\n\v\f\r]*[^\0\s])?").fullmatch
+_VALUE = rb"(?:|[^\0\s](?:[^\0\n\v\f\r]*[^\0\s])?)"
+_is_value = re.compile(_VALUE).fullmatch
+_are_values = re.compile(_VALUE + rb"(?:\n" + _VALUE + rb")*").fullmatch  # a line for each
 
 
 def _check_request(

@@ -748,9 +748,26 @@ def outcome_of(encode: Any, *arguments: Any) -> Any:
         return type(exc), str(exc)
 
 
-secret_names = st.sampled_from([b"Cookie", b"authorization", b"X-API-Key", b"Set-Cookie"])
+secret_names = st.sampled_from(
+    [b"Cookie", b"authorization", b"X-API-Key", b"Set-Cookie", b"X-Request-Id", b"forwarded"]
+)
 secret_values = st.one_of(
-    st.sampled_from([b"", b"a", b"a%b", b" a", b"a\tb", b"a\r\nX: y", b"a\0", b"%b%b", b"\xe9"]),
+    st.sampled_from(
+        [
+            b"",
+            b"a",
+            b"a%b",
+            b" a",
+            b"a ",
+            b"a\tb",
+            b"a\r\nX: y",
+            b"a\nb",
+            b"\n",
+            b"a\0",
+            b"%b%b",
+            b"\xe9",
+        ]
+    ),
     st.binary(max_size=6),
 )
 known_headers = st.lists(
@@ -786,7 +803,8 @@ class TestRememberedHeads:
         _h1._seen_once.clear()
         for method, target, which, lenient, secret in steps:
             fields = kinds[which % len(kinds)]
-            fields = [(n, secret if n in (b"Cookie", b"X-API-Key") else v) for n, v in fields]
+            changing = (b"Cookie", b"X-API-Key", b"X-Request-Id")
+            fields = [(n, secret if n in changing else v) for n, v in fields]
             headers = [HOST, *fields] if host_first else [*fields, HOST]
             for _ in range(3):
                 arguments = method, target, list(headers), lenient
@@ -808,6 +826,17 @@ class TestRememberedHeads:
             0,
             False,
         )
+
+    @pytest.mark.usefixtures("unknown")
+    def test_identifiers_are_filled_in(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        def headers_of(number: int) -> Headers:
+            named = b"x-request-id", b"Traceparent", b"x-forwarded-for"
+            return [HOST, *[(name, b"%d" % number) for name in named], (b"A", b"b")]
+
+        heads = [encode_request(b"GET", b"/", headers_of(number)) for number in range(3)]
+        monkeypatch.delattr(_h1, "_encode_new")
+        made = encode_request(b"GET", b"/", headers_of(3))
+        assert made[0] == heads[2][0].replace(b": 2", b": 3") != heads[2][0]
 
     @pytest.mark.usefixtures("unknown")
     @pytest.mark.parametrize(
