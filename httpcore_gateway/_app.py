@@ -8,8 +8,12 @@ Source: asgi.readthedocs.io, "HTTP & WebSocket ASGI Message Format" 2.5, "Lifesp
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
+import os
+import weakref
 from collections.abc import Callable, Iterable
+from threading import get_ident
 from typing import Any
 
 from ._admin import Admin
@@ -81,6 +85,9 @@ class Gateway:
         )
         self._trusted = read_networks(settings.trusted)
         self._known_peers: dict[str, bool] = {}
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread = 0  # in which it ran
+        _gateways.add(self)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one scope of the ASGI server: a request, a WebSocket, or the lifespan.
@@ -120,6 +127,26 @@ class Gateway:
         self.closed = True
         for target in self.targets:
             await target.aclose()
+
+    def look_around(self) -> tuple[asyncio.AbstractEventLoop, asyncio.Task[Any] | None]:
+        """Return the loop and the task that run this code.
+
+        To ask asyncio for the loop is a system call each time before Python 3.12, as it compares
+        process ids. The loop that it named before is this one where a task of it runs in its
+        thread.
+        """
+        loop = self._loop
+        if loop is not None and self._thread == get_ident():
+            task = asyncio.current_task(loop)
+            if task is not None:
+                return loop, task
+        self._loop = loop = asyncio.get_running_loop()
+        self._thread = get_ident()
+        return loop, asyncio.current_task(loop)
+
+    def forget_loop(self) -> None:
+        """Forget the loop, of which the child of a fork has a copy that runs nothing."""
+        self._loop = None
 
     def trusts(self, peer: Any) -> bool:
         """Return whether this client is a trusted proxy, whose ``Forwarded`` and similar fields are
@@ -178,6 +205,17 @@ class Gateway:
         """
         return collect_stats(self.counters, self.route_states, self.targets, self.stopping)
 
+
+_gateways: weakref.WeakSet[Gateway] = weakref.WeakSet()
+
+
+def _forget_loops() -> None:
+    for gateway in list(_gateways):
+        gateway.forget_loop()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_loops)
 
 #: Addresses for which the result of `trusts` is kept. There are few proxies in front; for further
 #: addresses it is computed each time.

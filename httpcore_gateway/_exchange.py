@@ -178,7 +178,7 @@ class Exchange(Passage):
         patience = settings.timeouts.client
         client = Client(self._receive, self._loop, patience, limit, received.expects)
         self._client = client
-        client.serve(asyncio.current_task())
+        client.serve(self._task)
         if length is not None and limit is not None and length > limit:
             raise BodyRefused(413, f"the request's body is longer than {limit} bytes")
         # In HTTP/1, no body comes without either field. HTTP/2 and 3 need none: the stream ends.

@@ -9,7 +9,6 @@ Sources: asgi.readthedocs.io, "HTTP & WebSocket ASGI Message Format" 2.5; RFC 91
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from typing import Any
 from urllib.parse import quote, unquote_to_bytes
@@ -80,7 +79,7 @@ class Passage:
     """
 
     __slots__ = ("_fields", "_gateway", "_loop", "_member", "_probing", "_received", "_route",
-                 "_scope", "_target", "_version", "record")  # fmt: skip
+                 "_scope", "_target", "_task", "_version", "record")  # fmt: skip
 
     #: Upstreams that cannot take the request, whether they are well or not.
     _left_out: tuple[Member, ...] = ()
@@ -89,7 +88,7 @@ class Passage:
 
     def __init__(self, gateway: Any, scope: Scope) -> None:
         self._gateway = gateway
-        self._loop = asyncio.get_running_loop()
+        self._loop, self._task = gateway.look_around()
         self._scope: Any = scope
         self._fields: Fields = []
         self._member: Member | None = None

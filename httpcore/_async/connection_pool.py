@@ -20,7 +20,6 @@ from .._backends.base import AsyncNetworkBackend
 from .._backends.cancel_token import attach
 from .._backends.clock import Deadline
 from .._backends.closing import close_rest, unclosed
-from .._backends.event_loops import running_loop
 from .._core.attempts import RAISE, RAISE_ABORTED, Repeats, Replays
 from .._core.checkout import QueueWait
 from .._core.http_proxy import forwarded
@@ -231,7 +230,7 @@ class AsyncConnectionPool(
     ) -> AsyncHTTP11Connection | AsyncHTTP2Connection:
         """Return a live connection for `body`, which owns its slot from here on."""
         slots: Any = body.pool
-        if running_loop() is not slots.entered:
+        if slots.entered is None or not slots.loop.runs_here():
             slots.enter()
         scheduler, route = slots.scheduler, prepared.route
         while True:

@@ -68,6 +68,10 @@ class LoopSlots(PoolSlots):
         self.entered = None
         super().close()
 
+    def _renew_in_child(self) -> None:
+        self.entered = None  # the task that forked still counts as one that its loop runs
+        super()._renew_in_child()
+
     def reopen(self) -> None:
         """Take requests, also after `close`."""
         self.closed = False

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine, Generator
 from functools import partial
+from threading import get_ident
 from typing import Any
 
 from .event_loops import Waker, Watch
@@ -145,10 +146,16 @@ class AsyncioLoop:
         native: the loop.
     """
 
-    __slots__ = ("native",)
+    __slots__ = ("_thread", "native")
 
     def __init__(self, native: asyncio.AbstractEventLoop) -> None:
         self.native = native
+        self._thread = get_ident()
+
+    def runs_here(self) -> bool:
+        # A loop runs one task at a time, in one thread. To ask asyncio which loop runs is a system
+        # call each time before Python 3.12: it compares process ids.
+        return self._thread == get_ident() and asyncio.current_task(self.native) is not None
 
     def make_waker(self) -> Waker:
         return AsyncioWaker(self.native)

@@ -59,6 +59,9 @@ class EventLoop(Protocol):
         """Call it in the loop's thread, soon; from any thread. Raises RuntimeError where the loop
         is gone."""
 
+    def runs_here(self) -> bool:
+        """Whether it runs this code; also False where a slower look would find that it does."""
+
     def is_gone(self) -> bool:
         """Whether it was closed, and runs nothing any more."""
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import trio
 
-from .event_loops import Waker, Watch
+from .event_loops import Waker, Watch, running_loop
 
 
 def is_running(token: trio.lowlevel.TrioToken) -> bool:
@@ -85,6 +85,9 @@ class TrioLoop:
 
     def __init__(self, native: trio.lowlevel.TrioToken) -> None:
         self.native = native
+
+    def runs_here(self) -> bool:
+        return running_loop() is self.native
 
     def make_waker(self) -> Waker:
         return TrioWaker(self.native)
