@@ -1,7 +1,8 @@
 """uvicorn's HTTP connection, with limits of the head of a request.
 
-Owns: how long a head may be and how long it may take, and the responses to requests that no
-application sees. Must not know: the gateway's routes.
+Owns: how long a head may be and how long it may take, the responses to requests that no
+application sees, and that head and body of a small response are one write. Must not know: the
+gateway's routes.
 
 httptools limits neither, and keeps whatever comes until a line of the head is complete. The bytes
 of a head are counted read by read, and exactly only where a read brought more than is allowed:
@@ -20,6 +21,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from collections.abc import Iterable
 from http import HTTPStatus
 from typing import Any
 
@@ -34,6 +36,10 @@ IDLE, HEAD, BODY = range(3)
 #: Bytes of a field line besides name and value, and of a request line besides the target.
 LINE_EXTRA, REQUEST_LINE_EXTRA = 4, 16
 
+#: Bytes of a piece of a body that are copied to be sent with the head: a large one costs less in a
+#: write of its own.
+MAX_JOINED = 16384
+
 INVALID = Problem(400, "the request is no valid HTTP")
 TOO_LONG = Problem(431, "the head of the request is longer than this server takes")
 TOO_SLOW = Problem(408, "the head of the request did not come in time")
@@ -43,6 +49,72 @@ _ids = RequestIds()
 
 class HeadRefused(Exception):
     """Raised inside the parser to stop it: the head is too long."""
+
+
+class JoiningTransport:
+    """A transport that writes the head of a response together with what comes right after it.
+
+    uvicorn writes head and body one after the other, which is a system call and a packet for each.
+    What is held back leaves with the next write, or as soon as the loop has gone round, or when
+    the connection is closed.
+
+    Parameters:
+        transport: the real one, which does everything else.
+        loop: the event loop.
+
+    Attributes:
+        holds: the next write is held back.
+    """
+
+    def __init__(self, transport: Any, loop: asyncio.AbstractEventLoop) -> None:
+        self._transport = transport
+        self._loop = loop
+        self._held = b""
+        self.holds = False
+        # As they are, so that they cost no call of ours.
+        self.is_closing = transport.is_closing
+        self.pause_reading = transport.pause_reading
+        self.resume_reading = transport.resume_reading
+        self.get_extra_info = transport.get_extra_info
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+    def write(self, data: bytes) -> None:
+        """Write `data`, after what is held back."""
+        if self._held:
+            held, self._held = self._held, b""
+            if len(data) <= MAX_JOINED:
+                data = held + data
+            else:
+                self._transport.write(held)
+            self._transport.write(data)
+        elif self.holds:
+            self.holds = False
+            self._held = data
+            self._loop.call_soon(self._flush)
+        else:
+            self._transport.write(data)
+
+    def writelines(self, parts: Iterable[bytes]) -> None:
+        """Write all `parts`, after what is held back."""
+        self._flush()
+        self._transport.writelines(parts)
+
+    def write_eof(self) -> None:
+        """End the sending side, after what is held back."""
+        self._flush()
+        self._transport.write_eof()
+
+    def close(self) -> None:
+        """Close the connection when all was sent."""
+        self._flush()
+        self._transport.close()
+
+    def _flush(self) -> None:
+        if self._held and not self.is_closing():
+            held, self._held = self._held, b""
+            self._transport.write(held)
 
 
 class LimitedProtocol(HttpToolsProtocol):
@@ -64,9 +136,11 @@ class LimitedProtocol(HttpToolsProtocol):
         self._ignored = False  # the head that has just ended has an Upgrade to be ignored
         self._upgrade_at = -1  # where in this read such a head ends
         self._timer: asyncio.TimerHandle | None = None
+        self._joining: JoiningTransport
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        super().connection_made(transport)  # type: ignore[arg-type]
+        self._joining = JoiningTransport(transport, self.loop)
+        super().connection_made(self._joining)  # type: ignore[arg-type]
         self._start_timer()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -91,6 +165,7 @@ class LimitedProtocol(HttpToolsProtocol):
         self._moved = True
         if self._timer is not None:
             self._stop_timer()
+        self._joining.holds = True
         super().on_headers_complete()
         if not upgrades:
             # The scope has the list with the fields of the head. The parser reports trailers in

@@ -3,7 +3,8 @@
 The one line on standard input is a `GatewayJob`. The answer is `{"version": ...}`, or
 `{"skip": reason}` where something is not installed, or `{"error": reason}`; then it serves until
 standard input ends. All run under uvicorn with httptools and uvloop, and say the same of
-themselves, so that nothing but the client is compared; the variant "granian" runs under granian.
+themselves; ours as ``python -m httpcore_gateway`` does it, which sends a head together with what
+follows it. The variant "granian" runs under granian.
 
 Owns: the servers and their settings. Must not know: how a request is passed on (`proxies`).
 """
@@ -14,6 +15,7 @@ import functools
 import importlib.metadata
 import json
 import os
+import runpy
 import signal
 import sys
 import threading
@@ -108,6 +110,13 @@ def _serve_in_uvicorn(job: GatewayJob, app: Any) -> None:
     )
 
 
+def _serve_as_program(job: GatewayJob) -> None:
+    """Serve ours as its users do. The others write no access log either."""
+    options = ["--upstream", job.upstream, "--port", str(job.port), "--access-log", "off"]
+    sys.argv[1:] = [*options, "--stop-timeout", str(_GRACE)]
+    runpy.run_module("httpcore_gateway", run_name="__main__")
+
+
 def _make_of_environment() -> Any:
     """Return the application; granian calls this in its own worker process."""
     return make(GatewayJob(*json.loads(os.environ[_VARIABLE])))
@@ -152,7 +161,11 @@ def _prepare(job: GatewayJob) -> tuple[Any, dict[str, str]]:
         import uvicorn  # noqa: F401
         import uvloop  # noqa: F401
 
-        serve = functools.partial(_serve_in_uvicorn, job, make(job))
+        serve: Any = functools.partial(_serve_as_program, job)
+        if job.peer == "ours":
+            import httpcore_gateway  # noqa: F401
+        else:
+            serve = functools.partial(_serve_in_uvicorn, job, make(job))
     except ImportError as error:
         if job.peer == "ours" and error.name not in OPTIONAL:
             return None, {"error": f"ours cannot be imported: {error}"}
