@@ -343,7 +343,10 @@ def test_ctrl_c_ends_all(serve: Serve) -> None:
 
     running = serve(handler)
     with start(f"{running.url}/0", f"{running.url}/1") as process:
-        assert all(each.wait(PATIENCE) for each in arrived)
-        process.send_signal(signal.SIGINT)
-        out, _ = process.communicate(timeout=PATIENCE)
+        try:
+            assert all(each.wait(PATIENCE) for each in arrived)
+            process.send_signal(signal.SIGINT)
+            out, _ = process.communicate(timeout=PATIENCE)
+        finally:
+            process.kill()  # nothing, if it has ended
     assert (process.returncode, out) == (Exit.INTERRUPTED, b"")
