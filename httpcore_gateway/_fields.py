@@ -10,6 +10,7 @@ RFC 9112 sections 6.1 to 6.3 (framing); RFC 7239 (Forwarded).
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import lru_cache
 from typing import NamedTuple
 
 Fields = list[tuple[bytes, bytes]]
@@ -54,6 +55,9 @@ MAX_LENGTH_DIGITS = 18
 MAX_PASSAGES = 8
 #: Field names whose lower case is remembered: real servers send a few dozen.
 MAX_NAMES = 1000
+#: Clients, with the host that they ask for, of which the fields for upstreams are remembered; and
+#: bytes of such a host, which is the client's to choose: about a megabyte in all.
+MAX_KNOWN_CLIENTS, MAX_KNOWN_HOST = 1000, 255
 
 
 class BadRequest(Exception):
@@ -239,14 +243,36 @@ def add_forwarded(fields: Fields, received: ReceivedFields, hop: Hop, prefix: by
     Parameters:
         prefix: of the path, which was taken away; empty for none.
     """
-    client = hop.client.encode("ascii", "replace")
-    scheme, host = hop.scheme.encode("ascii"), received.host
+    host = received.host
+    if hop.trusted or prefix or len(host) > MAX_KNOWN_HOST:
+        before = received.forwarded if hop.trusted else {}
+        fields += _describe_hop(hop.client, hop.scheme, host, before, prefix)
+    else:
+        fields += _describe_client(hop.client, hop.scheme, host)
+
+
+@lru_cache(MAX_KNOWN_CLIENTS)
+def _describe_client(client: str, scheme: str, host: bytes) -> Fields:
+    """Return the fields for a request that came straight from a client; not to be changed."""
+    return _describe_hop(client, scheme, host, {}, b"")
+
+
+def _describe_hop(
+    client_text: str, scheme_text: str, host: bytes, before: dict[bytes, bytes], prefix: bytes
+) -> Fields:
+    """Return the fields that say where a request came from.
+
+    Parameters:
+        before: those that a trusted proxy has set.
+    """
+    fields: Fields = []
+    client = client_text.encode("ascii", "replace")
+    scheme = scheme_text.encode("ascii")
     node = b'"[' + client + b']"' if b":" in client else client or b"unknown"
     element = b"for=" + node
     if host:
         element += b";host=" + (host if _is_token(host) else _quoted(host))
     element += b";proto=" + scheme
-    before = received.forwarded if hop.trusted else {}
     for name, own in (
         (b"forwarded", element),
         (b"x-forwarded-for", client or b"unknown"),
@@ -263,6 +289,7 @@ def add_forwarded(fields: Fields, received: ReceivedFields, hop: Hop, prefix: by
     for name in (b"x-forwarded-port", b"x-forwarded-server", b"x-real-ip"):
         if name in before:
             fields.append((name, before[name]))
+    return fields
 
 
 _TOKEN = frozenset(b"!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")

@@ -9,9 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from httpcore_gateway import _fields
 from httpcore_gateway._fields import (
     FORWARDED,
     HOP_BY_HOP,
+    MAX_KNOWN_CLIENTS,
+    MAX_KNOWN_HOST,
     MAX_PASSAGES,
     BadRequest,
     Fields,
@@ -219,3 +222,22 @@ def test_names_are_remembered_up_to_a_limit() -> None:
         name = b"X-%d" % number
         assert response_fields([(name, b"")], 200)[0] == [(name.lower(), b"")]
     assert len(_fields._names) <= _fields.MAX_NAMES
+
+
+def test_what_is_remembered_of_a_client_is_its_own() -> None:
+    """The fields are made once for each client, scheme and host, and nobody changes them."""
+    for client in ("192.0.2.1", "192.0.2.2", "192.0.2.1"):
+        for scheme in ("http", "https"):
+            for host in (b"a", b"b", b"h" * (MAX_KNOWN_HOST + 1)):
+                found = forwarded_of([(b"host", host)], Hop(client, scheme, "1.1", False))
+                assert found == {
+                    b"forwarded": b"for=%b;host=%b;proto=%b"
+                    % (client.encode(), host, scheme.encode()),
+                    b"x-forwarded-for": client.encode(),
+                    b"x-forwarded-proto": scheme.encode(),
+                    b"x-forwarded-host": host,
+                }
+    known = _fields._describe_client.cache_info()
+    assert known.maxsize == MAX_KNOWN_CLIENTS
+    forwarded_of([(b"host", b"h" * (MAX_KNOWN_HOST + 1))], Hop("192.0.2.3", "http", "1.1", False))
+    assert _fields._describe_client.cache_info() == known  # a long host is not remembered
