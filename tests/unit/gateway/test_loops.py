@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 
+import httpcore
 from httpcore_gateway import Gateway, _app
 
 
@@ -44,9 +45,19 @@ def test_a_fork_forgets_the_loop() -> None:
 
     async def main() -> bool:
         gateway.look_around()
-        stale = object()
-        gateway._loop = stale  # type: ignore[assignment]
         _app._forget_loops()
-        return await is_found(gateway)
+        return gateway._loop is None and await is_found(gateway)
 
     assert asyncio.run(main())
+
+
+def test_a_fork_forgets_the_loop_of_a_pool() -> None:
+    async def main() -> None:
+        async with httpcore.AsyncConnectionPool() as pool:
+            slots = pool._slots
+            slots.enter()
+            assert slots.entered is asyncio.get_running_loop() and slots.loop.runs_here()
+            slots._renew_in_child()
+            assert slots.entered is None
+
+    asyncio.run(main())
