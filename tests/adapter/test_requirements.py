@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import configparser
 import os
+import runpy
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -69,3 +71,27 @@ def test_pip_is_told_the_same_version() -> None:
     setup.read(ROOT / "setup.cfg")
     wanted = setup["options.extras_require"]["requests"].splitlines()
     assert f"requests>={OLDEST}" in wanted
+
+
+@pytest.mark.parametrize(
+    ("module", "error", "found"),
+    [
+        (SimpleNamespace(__version__="2.9"), ImportError, "this is 2.9"),
+        (None, ModuleNotFoundError, "there is none"),
+        (SimpleNamespace(__version__="99"), None, ""),
+    ],
+)
+def test_the_check_alone(
+    module: object, error: type[Exception] | None, found: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In this process, where nothing else imports what it replaces."""
+    monkeypatch.setitem(sys.modules, "requests", module)
+    path = str(_requirements.__file__)
+    if error is None:
+        runpy.run_path(path)
+        return
+    with pytest.raises(ImportError) as caught:
+        runpy.run_path(path)
+    # Python raises one without a name for a module that is None.
+    assert type(caught.value) is error
+    assert found in str(caught.value) or module is None

@@ -324,7 +324,7 @@ def test_failures_say_which_hop(
             ask(tls_server.url, f"socks5h://{socks.address}")
         with pytest.raises(NameResolutionError, match=r"look up no\.such\.invalid failed"):
             ask("http://no.such.invalid/", f"socks5://{socks.address}")
-    assert tls_server.handshake_errors
+    assert tls_server.wait_for(lambda: bool(tls_server.handshake_errors))
     tls_server.handshake_errors.clear()
 
 
