@@ -38,7 +38,7 @@ HEADLINES = (
         "wall",
         "HTTPX on it, 100 tasks, beside HTTPX as it is",
     ),
-    ("gateway-32", cases.AIOHTTP, "wall", "the gateway, beside one on aiohttp"),
+    ("gateway-32", cases.HTTPX, "wall", "the gateway, beside one written on HTTPX"),
 )
 
 #: Digits after the point of a figure below ten, and of a larger one.
