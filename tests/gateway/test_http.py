@@ -6,6 +6,7 @@ the packages.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import shutil
@@ -468,9 +469,11 @@ def test_row_69_a_body_that_is_too_long(gateway: Gateways, server: servers.Local
     assert not server.requests
     with Caller(port) as caller:
         caller.send(b"POST /" + HEAD + b"Transfer-Encoding: chunked\r\n\r\n")
-        for _ in range(20):
-            caller.send(b"64\r\n" + b"x" * 100 + b"\r\n")
-        caller.send(b"0\r\n\r\n")
+        # A busy server may have closed before the last of it: the response is there all the same.
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            for _ in range(20):
+                caller.send(b"64\r\n" + b"x" * 100 + b"\r\n")
+            caller.send(b"0\r\n\r\n")
         assert caller.reply().status == 413
     with Caller(port) as caller:
         reply = caller.ask(b"POST /upload" + HEAD + b"Content-Length: 1000\r\n\r\n" + b"x" * 1000)
@@ -497,7 +500,9 @@ def test_row_69_an_early_response_while_the_upload_goes_on(
     with Caller(gateway(serve(answer).url)) as caller:
         size = 8_000_000
         caller.send(b"POST /" + HEAD + b"Content-Length: %d\r\n\r\n" % size)
-        caller.send(GET[:20] * (size // 20))
+        # A busy server may have closed before the last of it: the response is there all the same.
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            caller.send(GET[:20] * (size // 20))
         reply = caller.reply()
         assert (reply.status, reply.body) == (413, b"too large")
         try:
