@@ -6,10 +6,11 @@ cancellation of the request's task when the client leaves. Must not know: upstre
 ASGI says that a client has left only to those that wait in ``receive``, and that call may give a
 piece of the body as well. A task that waits there costs as much as a small request, so it begins
 only when the response does not come at once (`WATCH_AFTER`). From then on there is always one
-call under way, unless a piece of the body that it gave was not taken yet: memory is bounded by
-that one piece, and a client that leaves while the upstream takes nothing is noticed by the
-timeout of writing. A client that waits for leave to send its body is not listened to before the
-upstream has given that leave, as the server gives it to the client by then.
+call under way, unless AHEAD bytes of the body have come that the upstream has not taken: memory is
+bounded by them. The server then reads nothing either, so nobody sees a client leave that still has
+more to send; the timeout of writing ends its request. A client that waits for leave to send its
+body is not listened to before the upstream has given that leave, as the server gives it to the
+client by then.
 
 A client that has left ends the request as a timeout of asyncio would: the task is cancelled, the
 cancellation ends whatever it waits for, and `left` takes it back.
@@ -20,6 +21,7 @@ Source: asgi.readthedocs.io, "HTTP & WebSocket ASGI Message Format" 2.5, Receive
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from typing import Any
 
 from ._asgi import Message, Receive
@@ -30,6 +32,9 @@ WATCH_AFTER = 0.05
 #: Seconds that the upload waits for a piece before it says that there is none now, which lets the
 #: connection look for a response that came early.
 PAUSE = 0.1
+#: Bytes of the body that may wait for the upstream to take them before the client is listened to no
+#: more: what the kernel's buffers of an ordinary connection hold, a few pieces of the servers.
+AHEAD = 256 * 1024
 #: Seconds in which what is left of a body is taken after the response, and in which something of
 #: it has to come. A server that closes the connection while the client sends resets it, which
 #: can take the response away from the client: nginx waits 30 and 5 (lingering_time).
@@ -73,9 +78,9 @@ class Client:
         taken: how many pieces of the response it has taken; None while none is given to it.
     """
 
-    __slots__ = ("_cancels", "_late", "_loop", "_max_body", "_message", "_patience", "_reads",
-                 "_receive", "_served_by", "_taken", "_task", "_timer", "_unwatched",
-                 "_waited", "_waiter", "asks", "ended", "failure", "gone", "received",
+    __slots__ = ("_ahead", "_cancels", "_late", "_loop", "_max_body", "_messages", "_patience",
+                 "_reads", "_receive", "_served_by", "_taken", "_task", "_timer", "_unwatched",
+                 "_waited", "_waiter", "_whole", "asks", "ended", "failure", "gone", "received",
                  "taken")  # fmt: skip
 
     def __init__(
@@ -90,14 +95,16 @@ class Client:
         self._loop = loop
         self._patience = patience
         self._max_body = max_body
+        self._ahead = 0  # bytes of the messages that were not taken
         self._late = False  # nothing came while the task waited in the server's own call
-        self._message: Message | None = None  # that came and was not taken
+        self._messages: deque[Message] | None = None  # that came and were not taken
         self._reads = False  # the task that serves it waits in the server's own call
         self._taken: int | None = None  # when it was looked at last
         self._task: asyncio.Task[Message] | None = None
         self._unwatched = False  # nothing listens though it is time to
         self._waited = 0.0  # seconds since the last piece
         self._waiter: asyncio.Future[None] | None = None
+        self._whole = False  # the last piece of the body has come
         self._served_by: asyncio.Task[Any] | None = None
         self._cancels = 0
         self._timer = loop.call_later(WATCH_AFTER, self._begin_watch)
@@ -139,7 +146,7 @@ class Client:
     def _watch(self) -> None:
         if self._reads:
             self._unwatched = True
-        elif self._task is None and self._message is None and not self.gone:
+        elif self._task is None and self._ahead < AHEAD and not self.gone:
             self._task = self._loop.create_task(_call(self._receive))
             self._task.add_done_callback(self._take_message)
 
@@ -149,11 +156,18 @@ class Client:
             return
         if task.exception() is not None or task.result()["type"] == "http.disconnect":
             self._leave()
-        elif self.ended:  # servers give an empty body to those that did not ask for it
-            self._loop.call_soon(self._watch)
         else:
-            self._message = task.result()
+            if not (self.ended or self._whole):  # else it is empty: servers give that for nothing
+                self._hold(task.result())
+            self._loop.call_soon(self._watch)
         self._wake()
+
+    def _hold(self, message: Message) -> None:
+        if self._messages is None:
+            self._messages = deque()
+        self._messages.append(message)
+        self._ahead += len(message.get("body", b""))
+        self._whole = not message.get("more_body", False)
 
     def _leave(self) -> None:
         if self.gone:
@@ -194,7 +208,7 @@ class Client:
 
     async def read_first(self) -> tuple[bytes, bool]:
         """Return the first piece of the body, and whether it is all. Raises BodyRefused."""
-        if self._task is not None or self._message is not None:
+        if self._task is not None or self._messages:
             part = b""
             while not part and not self.ended:
                 part = await self._next()
@@ -241,16 +255,17 @@ class Client:
     async def _next(self) -> bytes:
         """Return the next piece; empty where none came within PAUSE seconds."""
         self.asks = False
-        if self._message is None:
+        if not self._messages:
             self._watch()
             await self._wait()
-        message, self._message = self._message, None
-        if message is None:
+        if not self._messages:
             self._waited += PAUSE
             if self._patience is not None and self._waited >= self._patience:
                 raise _late()
             return b""
         self._waited = 0.0
+        message = self._messages.popleft()
+        self._ahead -= len(message.get("body", b""))
         part = self._take(message)
         self._watch()
         return part

@@ -255,16 +255,52 @@ def test_pieces_and_pauses(quick: None) -> None:
     play(test)
 
 
-def test_one_piece_is_taken_ahead(quick: None) -> None:
+def test_pieces_are_taken_ahead_up_to_a_limit(quick: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_client, "AHEAD", 4)
+
     async def test(played: Played, client: Client) -> None:
         serving(client)
-        for _ in range(5):
-            played.body(b"a", True)
+        for _ in range(8):
+            played.body(b"ab", True)
+        assert await client.read_first() == (b"ab", False)
+        await asyncio.sleep(1)
+        assert (played.calls, client.received) == (3, 2)  # two of them wait
+        for taken in range(2, 7):
+            assert await anext(client) == b"ab"
+            await asyncio.sleep(1)
+            assert played.calls == min(taken + 2, 8)
+
+    play(test)
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_a_client_that_leaves_behind_pieces_that_nobody_takes(whole: bool, quick: None) -> None:
+    """An upstream that hangs in the middle of an upload does not hide it."""
+
+    async def test(played: Played, client: Client) -> None:
+        serving(client)
+        played.body(b"a", True)
+        assert await client.read_first() == (b"a", False)
+        played.body(b"b", True)
+        played.body(b"c", not whole)
+        await asyncio.sleep(1)
+        assert (played.calls, played.waiting, client.gone) == (4, 1, False)
+        played.leave()
+        assert await ended(client)
+
+    play(test)
+
+
+def test_what_comes_behind_the_last_piece_is_no_piece(quick: None) -> None:
+    async def test(played: Played, client: Client) -> None:
+        serving(client)
+        played.body(b"a", True)
         await client.read_first()
-        await anext(client)
-        await played.until(lambda: played.calls == 3)
-        await asyncio.sleep(0.05)
-        assert played.calls == 3
+        played.body(b"b")
+        played.body()
+        await asyncio.sleep(1)
+        assert [part async for part in client] == [b"b"]
+        assert client.ended
 
     play(test)
 
