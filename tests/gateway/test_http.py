@@ -589,6 +589,23 @@ def test_curl(words: list[str], server: servers.LocalServer, start_gateway: Any)
     assert ["via", f"{version} httpcore-gateway"] in told["headers"]
 
 
+@pytest.mark.parametrize("kind", ["uvicorn", "granian"])
+def test_nginx_over_http1(kind: str, nginx: programs.Program, start_gateway: Any) -> None:
+    """It closes each connection after ten requests, and takes no body over 1 MB."""
+    upstream = f"http://127.0.0.1:{nginx.ports[0]}"
+    url = f"http://127.0.0.1:{start_gateway(upstream, server=kind).ports[0]}"
+    with httpcore.ConnectionPool() as pool:
+        for _ in range(25):
+            response = pool.request("GET", url + "/")
+            assert (response.status, response.content[:10]) == (200, b"connection")
+        body = servers.pattern(100_000)
+        path = f"{url}/files/of-{kind}"
+        assert pool.request("PUT", path, content=body).status in (201, 204)
+        assert pool.request("GET", path).content == body
+        assert pool.request("PUT", path, content=b"x" * 2_000_000).status == 413
+        assert pool.request("GET", path).content == body
+
+
 @pytest.mark.parametrize("secure", [True, False])
 @pytest.mark.parametrize("behind", ["hypercorn", "nghttpd", "nginx"])
 def test_http2_to_the_upstream(
