@@ -269,8 +269,6 @@ def upstream_url(text: str) -> httpcore.URL:
         raise ValueError(f"{text!r}: write the host in ASCII, as xn--...") from None
     if url.scheme not in SCHEMES:
         raise ValueError(f"{text!r}: use http:// or https://")
-    if not url.host:
-        raise ValueError(f"{text!r} has no host")
     if url.port is not None and not 0 < url.port < 65536:
         raise ValueError(f"{text!r}: a port is a number from 1 to 65535")
     if "@" in text.partition("://")[2].partition("/")[0]:

@@ -95,3 +95,14 @@ def test_the_check_alone(
     # Python raises one without a name for a module that is None.
     assert type(caught.value) is error
     assert found in str(caught.value) or module is None
+
+
+def test_the_check_alone_leaves_what_requests_lacks_to_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "requests.py").write_text("import charset_normalizer_of_nobody")
+    monkeypatch.delitem(sys.modules, "requests")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(ModuleNotFoundError) as caught:
+        runpy.run_path(str(_requirements.__file__))
+    assert caught.value.name == "charset_normalizer_of_nobody"

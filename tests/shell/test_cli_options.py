@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import re
 import signal
+import sys
 import threading
 from pathlib import Path
 from typing import Any
@@ -350,3 +351,31 @@ def test_ctrl_c_ends_all(serve: Serve) -> None:
         finally:
             process.kill()  # nothing, if it has ended
     assert (process.returncode, out) == (Exit.INTERRUPTED, b"")
+
+
+@pytest.mark.parametrize(
+    ("missing", "words"),
+    [
+        ("requests.auth", ("--digest", "-u", "me:secret")),
+        ("urllib3.fields", ("-F", "a=b")),
+    ],
+)
+def test_a_package_that_is_not_installed_is_named(
+    serve: Serve, missing: str, words: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    head = (
+        b"HTTP/1.1 401 No\r\nWWW-Authenticate: Digest realm=x, nonce=y\r\nContent-Length: 0\r\n\r\n"
+    )
+    monkeypatch.setitem(sys.modules, missing, None)
+    done = run(*words, serve(answering(head)).url)
+    assert done.code == Exit.USAGE
+    assert f"needs the package '{missing}'" in done.err
+    assert "pip install 'httpcore[" in done.err
+    assert "secret" not in done.err
+
+
+def test_a_challenge_by_another_scheme_is_left(serve: Serve) -> None:
+    head = b"HTTP/1.1 401 No\r\nWWW-Authenticate: Basic realm=x\r\nContent-Length: 0\r\n\r\n"
+    done = run("-i", "--digest", "-u", "me:secret", serve(answering(head)).url)
+    assert b" 401 " in done.out
+    assert "secret" not in done.err

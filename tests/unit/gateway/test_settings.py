@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from httpcore_gateway import Route, Settings, SettingsError, Upstream
+from httpcore_gateway import Gateway, Route, Settings, SettingsError, Upstream
 from httpcore_gateway._settings import check_settings, read_settings
 
 GOOD = "http://127.0.0.1:8001"
@@ -104,3 +104,9 @@ def test_values_of_a_wrong_type(data: object, place: str) -> None:
     assert str(caught.value).startswith(place)
     assert "\n" not in str(caught.value)
     assert "`" not in str(caught.value)
+
+
+def test_upstreams_and_settings_exclude_each_other() -> None:
+    settings = Settings(routes=(Route(upstreams=(GOOD,)),))
+    with pytest.raises(TypeError, match="give either upstreams or settings"):
+        Gateway([GOOD], settings=settings)
