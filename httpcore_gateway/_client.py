@@ -25,6 +25,7 @@ from collections import deque
 from typing import Any
 
 from ._asgi import Message, Receive
+from ._problems import Refused
 
 #: Seconds after which a task listens to the client. Half of the 100 ms in which the upstream's
 #: request has to end once the client has left.
@@ -41,18 +42,8 @@ AHEAD = 256 * 1024
 LINGER, LINGER_SILENT = 5.0, 1.0
 
 
-class BodyRefused(Exception):
-    """The request's body is longer, or comes more slowly, than the settings allow.
-
-    Attributes:
-        status: of the answer.
-        reason: what is wrong, for the client.
-    """
-
-    def __init__(self, status: int, reason: str) -> None:
-        super().__init__(reason)
-        self.status = status
-        self.reason = reason
+class BodyRefused(Refused):
+    """The request's body is longer, or comes more slowly, than the settings allow."""
 
 
 class Client:

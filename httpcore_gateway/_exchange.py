@@ -24,8 +24,8 @@ from ._asgi import Message, Receive, Scope, Send
 from ._client import BodyRefused, Client
 from ._fields import BadRequest, Fields, add_via, response_fields
 from ._http10 import MAX_COLLECTED, UntilClose, send_until_close
-from ._passage import FAILURES, Passage, is_unsent
-from ._problems import Problem, encode_problem
+from ._passage import FAILURES, MAX_STATUS, PIECE, Passage, is_unsent
+from ._problems import Problem, Refused, encode_problem
 from ._record import (
     BAD_REQUEST,
     BAD_RESPONSE,
@@ -39,14 +39,10 @@ from ._routes import Target, read_timeouts
 
 logger = logging.getLogger("httpcore_gateway")
 
-#: Bytes of a response's body that are passed on at once: what a connection reads.
-PIECE = 65536
 #: Methods of which two have the effect of one (RFC 9110 section 9.2.2).
 IDEMPOTENT = frozenset(("GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"))
 #: The extension of ASGI for trailers, and the message that carries them.
 TRAILERS = "http.response.trailers"
-#: Servers have no text for a higher status, and RFC 9110 section 15 no meaning.
-MAX_STATUS = 599
 
 
 class BrokenResponse(Exception):
@@ -162,7 +158,7 @@ class Exchange(Passage):
             finally:
                 self._let_go()
                 await found.aclose()
-        except (BadRequest, BodyRefused) as exc:
+        except Refused as exc:
             kind = BAD_REQUEST if isinstance(exc, BadRequest) else BODY_REFUSED
             self.record.fail(CLIENT_TIMEOUT if exc.status == 408 else kind, exc.reason)
             if self._started:

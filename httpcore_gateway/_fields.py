@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterable
 from functools import lru_cache
 from typing import NamedTuple
 
+from ._problems import Refused
+
 Fields = list[tuple[bytes, bytes]]
 
 #: Fields that concern one connection and are never passed on. Those of a proxy's credentials are
@@ -60,18 +62,8 @@ MAX_NAMES = 1000
 MAX_KNOWN_CLIENTS, MAX_KNOWN_HOST = 1000, 255
 
 
-class BadRequest(Exception):
-    """A request that cannot be passed on.
-
-    Attributes:
-        status: of the answer.
-        reason: what is wrong, for the client.
-    """
-
-    def __init__(self, status: int, reason: str) -> None:
-        super().__init__(reason)
-        self.status = status
-        self.reason = reason
+class BadRequest(Refused):
+    """A request that cannot be passed on, whatever the settings."""
 
 
 class ReceivedFields:

@@ -19,6 +19,20 @@ CONTENT_TYPE = b"application/problem+json"
 _TITLES = {413: "Content Too Large"}
 
 
+class Refused(Exception):
+    """A request that the client has to change before it can be passed on.
+
+    Attributes:
+        status: of the response.
+        reason: what is wrong, for the client.
+    """
+
+    def __init__(self, status: int, reason: str) -> None:
+        super().__init__(reason)
+        self.status = status
+        self.reason = reason
+
+
 class Problem:
     """A response that the gateway gives by itself.
 

@@ -39,15 +39,13 @@ from ._frames import (
     Frames,
     Handshake,
 )
-from ._passage import FAILURES, Passage
+from ._passage import FAILURES, MAX_STATUS, PIECE, Passage
 from ._problems import Problem, encode_problem
 from ._record import BAD_REQUEST, BAD_RESPONSE, BROKEN_RESPONSE, CANCELLED, OTHER
 from ._routes import Target, read_timeouts
 
 logger = logging.getLogger("httpcore_gateway")
 
-#: Bytes that are read from an upstream at once.
-PIECE = 65536
 #: Bytes of answers to pings that wait while an upstream takes nothing. An upstream that sends
 #: pings and does not read is not read from, either.
 MAX_PONGS = 16384
@@ -61,8 +59,6 @@ CLOSE_WAIT = 0.05
 CLIENT_CLOSE_WAIT = 10.0
 #: Seconds in which the reason why nothing can be written to an upstream may still be read.
 LAST_WORDS = 1.0
-#: The highest status that servers have a text for.
-MAX_STATUS = 599
 #: The extension of ASGI for responses other than 101.
 RESPONSE = "websocket.http.response"
 
