@@ -14,10 +14,10 @@ from typing import Any
 import pytest
 
 import httpcore
-from httpcore_gateway import Breaker, Gateway, Route, Settings, Timeouts, Upstream
+from httpcore_gateway import Breaker, Gateway, Route, Timeouts, Upstream
 from httpcore_gateway._record import KINDS, Record
 from tests.support import PATIENCE
-from tests.support.gateways import make_settings
+from tests.support.gateways import Kept, make_settings
 from tests.support.loops import ASYNCIO
 from tests.support.servers import LocalServer, Peer, Serve
 from tests.support.tasks import until
@@ -28,23 +28,6 @@ pytestmark = pytest.mark.anyio
 @pytest.fixture(params=ASYNCIO)
 def anyio_backend(request: pytest.FixtureRequest) -> Any:
     return request.param
-
-
-class Kept(Gateway):
-    """A gateway that keeps its records."""
-
-    def __init__(self, settings: Settings) -> None:
-        super().__init__(settings=settings)
-        self.records: list[Record] = []
-
-    def done(self, record: Record) -> None:
-        super().done(record)
-        self.records.append(record)
-
-    @property
-    def record(self) -> Record:
-        [record] = self.records
-        return record
 
 
 class FakeServer:
@@ -390,31 +373,24 @@ async def test_a_server_that_cancels_the_request(make: Make, server: LocalServer
     check(gateway.record, status=0, kind="cancelled", client_left=False, attempts=1)
 
 
+@pytest.mark.parametrize(
+    "error",
+    [
+        RuntimeError("a mistake"),
+        OSError("too many open files"),  # not taken for a client that has left
+    ],
+    ids=repr,
+)
 async def test_what_nobody_expects(
-    make: Make, server: LocalServer, monkeypatch: pytest.MonkeyPatch
+    error: Exception, make: Make, server: LocalServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     gateway = make(server.url)
 
     async def fail(request: object) -> None:
-        raise RuntimeError("a mistake")
+        raise error
 
     monkeypatch.setattr(gateway.targets[0].pool, "handle_async_request", fail)
-    with pytest.raises(RuntimeError, match="a mistake"):
-        await FakeServer("/").call(gateway)
-    check(gateway.record, status=0, kind="other", client_left=False)
-
-
-async def test_an_error_of_the_system_before_the_response(
-    make: Make, server: LocalServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Not taken for a client that has left."""
-    gateway = make(server.url)
-
-    async def fail(request: object) -> None:
-        raise OSError("too many open files")
-
-    monkeypatch.setattr(gateway.targets[0].pool, "handle_async_request", fail)
-    with pytest.raises(OSError, match="too many"):
+    with pytest.raises(type(error), match=str(error)):
         await FakeServer("/").call(gateway)
     check(gateway.record, status=0, kind="other", client_left=False)
 

@@ -378,7 +378,7 @@ def sends(data: bytes) -> Answer:
     return reads_and(lambda peer: peer.send(data))
 
 
-#: What an upstream does wrong before there is a response, and what a client is told of it.
+#: What an upstream does wrong before there is a response, and the status that the client gets.
 BAD: dict[str, tuple[Answer, int, str]] = {
     "closes": (reads_and(lambda peer: peer.close()), 502, "closed the connection without"),
     "resets": (reads_and(lambda peer: peer.reset()), 502, "broke off"),
@@ -430,7 +430,7 @@ def test_row_70_an_upstream_that_answers_badly(
     kind: str, watch_one: Watch, serve: servers.Serve, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A GET is answered by the other one; a POST, which may have had its effect, is not sent again.
-    What the client is told names no upstream."""
+    The client's response names no upstream."""
     answer, status, says = BAD[kind]
     bad, (behind, methods) = serve(answer), good(serve)
     timeouts = Timeouts(read=0.3)
@@ -726,7 +726,7 @@ def test_requests_that_a_stop_ends(
     serve_gateway: gateways.ServeGateway,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """They are no failures of the upstream, and their clients are told."""
+    """They are no failures of the upstream, and their clients get a response that says so."""
 
     def answer(peer: servers.Peer) -> None:
         peer.recv_request()

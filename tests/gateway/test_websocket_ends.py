@@ -15,10 +15,9 @@ from typing import Any
 import pytest
 
 import httpcore
-from httpcore_gateway import Gateway, Settings, Upstream, _websocket
-from httpcore_gateway._record import Record
+from httpcore_gateway import Gateway, Upstream, _websocket
 from tests.support import PATIENCE
-from tests.support.gateways import make_settings
+from tests.support.gateways import Kept, make_settings
 from tests.support.loops import ASYNCIO
 from tests.support.servers import Peer, Serve, closed_port
 from tests.support.tasks import until
@@ -40,23 +39,6 @@ pytestmark = pytest.mark.anyio
 @pytest.fixture(params=ASYNCIO)
 def anyio_backend(request: pytest.FixtureRequest) -> Any:
     return request.param
-
-
-class Kept(Gateway):
-    """A gateway that keeps its records."""
-
-    def __init__(self, settings: Settings) -> None:
-        super().__init__(settings=settings)
-        self.records: list[Record] = []
-
-    def done(self, record: Record) -> None:
-        super().done(record)
-        self.records.append(record)
-
-    @property
-    def record(self) -> Record:
-        [record] = self.records
-        return record
 
 
 @pytest.fixture

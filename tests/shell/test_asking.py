@@ -24,7 +24,7 @@ pytestmark = [
 
 
 class Ended:
-    """A watch that waits until it is told to end, or to fail."""
+    """A watch that waits until its test ends it, or lets it fail."""
 
     token: Any = None
 

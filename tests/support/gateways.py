@@ -27,6 +27,7 @@ import msgspec
 import pytest
 
 from httpcore_gateway import Gateway, Route, Settings
+from httpcore_gateway._record import Record
 from tests.support import ROOT
 from tests.support.programs import Program
 
@@ -34,7 +35,7 @@ T = TypeVar("T")
 
 # Seconds until a server listens, or has ended; reached only by a broken test.
 WAIT = 20.0
-# Seconds that a server gives the requests that are under way when it is told to end.
+# Seconds in which a server that stops lets requests finish.
 GRACE = 1
 
 #: What a server in this process can be.
@@ -460,3 +461,20 @@ def start_gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartGat
     yield start
     for program in reversed(started):
         program.stop()
+
+
+class Kept(Gateway):
+    """A gateway that keeps its records."""
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__(settings=settings)
+        self.records: list[Record] = []
+
+    def done(self, record: Record) -> None:
+        super().done(record)
+        self.records.append(record)
+
+    @property
+    def record(self) -> Record:
+        [record] = self.records
+        return record
