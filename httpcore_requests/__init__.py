@@ -55,7 +55,8 @@ def install(*, session: bool = False, **options: Unpack[AdapterOptions]) -> None
             `requests.Session` reaches those of one of the two. A program that calls it before
             it imports anything that uses requests has none of this.
         options: those of `HTTPAdapter`, by name, such as ``timeout=10``. Each adapter that is made
-            from now on has them, also one that a library makes, unless it is told otherwise.
+            from now on has them, also one that a library makes, except where its own arguments
+            say otherwise.
 
     Raises TypeError or ValueError for an option that cannot be; nothing is installed then.
     """

@@ -24,7 +24,7 @@ from typing import Any, NamedTuple
 #: Where granian's own worker process finds the job.
 _VARIABLE = "BENCHMARK_GATEWAY_JOB"
 
-#: Seconds for requests under way when it is told to end.
+#: Seconds that requests under way have when the gateway stops.
 _GRACE = 1
 
 

@@ -401,7 +401,7 @@ class AsyncioStream(AsyncSocketStream):
 
     def _watch_again(self) -> None:
         if self._watched:
-            self._unwatch()  # uvloop keeps its closed handle until it is told so
+            self._unwatch()  # uvloop keeps its closed handle until this call
             self._watch()
 
     def _look_out_for_room(self, callback: Callable[[], object]) -> None:
