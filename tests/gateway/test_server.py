@@ -341,14 +341,16 @@ def test_all_addresses_of_a_name_have_one_port() -> None:
 
 def test_one_address_of_two_is_in_use(monkeypatch: pytest.MonkeyPatch) -> None:
     """The socket of the other one is closed."""
-    here = (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", 0))
-    with socket.create_server(("127.0.0.2", 0)) as taken:
-        there = (*here[:4], ("127.0.0.2", 0))
+    # Addresses of this test alone: on 127.0.0.1 another process may have the port.
+    own, others = "127.7.7.1", "127.7.7.2"
+    here = (socket.AF_INET, socket.SOCK_STREAM, 6, "", (own, 0))
+    with socket.create_server((others, 0)) as taken:
+        there = (*here[:4], (others, 0))
         port = taken.getsockname()[1]
         monkeypatch.setattr(socket, "getaddrinfo", lambda *a, **options: [here, there])
         assert refusal(Server(port=port)) == ("server.port", f"{port}: Address already in use")
         with socket.socket() as free:
-            free.bind(("127.0.0.1", port))
+            free.bind((own, port))
 
 
 def test_sockets_that_cannot_be(tmp_path: Path) -> None:
