@@ -1,0 +1,344 @@
+"""The load in threads.
+
+Owns: threads, cancellations from another one, signals, forks, and the end of all that. Must not
+know: what is asked for (`plans`), what goes wrong.
+"""
+
+from __future__ import annotations
+
+import gc
+import heapq
+import itertools
+import os
+import random
+import signal
+import ssl
+import threading
+import time
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import requests
+
+import httpcore
+import httpcore_requests
+
+from .plans import Plan, Tally, Thrown, make_plan
+
+#: Errors that a request may end with.
+ALLOWED = (
+    httpcore.NetworkError,
+    httpcore.ProtocolError,
+    httpcore.TimeoutException,
+    httpcore.ProxyError,
+    requests.RequestException,
+    Thrown,
+)
+#: Connections of a pool, at most; fewer than threads, so that they wait for one another.
+CONNECTIONS = 40
+#: Seconds of a request's wait for a connection.
+POOL_TIMEOUT = 2.0
+#: Seconds within which the last request has ended; each one has a total timeout of one at most.
+PATIENCE = 60.0
+#: Seconds in which a child of a fork has to end.
+CHILD = 20
+#: Share of the requests that go through requests, and that look at the pool or close idle
+#: connections meanwhile.
+BY_REQUESTS, MEDDLES = 0.2, 0.02
+
+
+class Canceller(threading.Thread):
+    """Cancels tokens at their times."""
+
+    def __init__(self) -> None:
+        super().__init__(daemon=True)
+        self._due: list[tuple[float, int, httpcore.CancelToken]] = []
+        self._changed = threading.Condition()
+        self._ends = False
+        self.start()
+
+    def at(self, seconds: float) -> httpcore.CancelToken:
+        """Return a token that is cancelled in so many seconds."""
+        token = httpcore.CancelToken()
+        with self._changed:
+            heapq.heappush(self._due, (time.monotonic() + seconds, id(token), token))
+            self._changed.notify()
+        return token
+
+    def end(self) -> None:
+        """Stop."""
+        with self._changed:
+            self._ends = True
+            self._changed.notify()
+        self.join()
+
+    def run(self) -> None:
+        with self._changed:
+            while not self._ends:
+                now = time.monotonic()
+                while self._due and self._due[0][0] <= now:
+                    heapq.heappop(self._due)[2].cancel()
+                self._changed.wait(self._due[0][0] - now if self._due else None)
+
+
+class Clients:
+    """The pools and the Session that the threads share.
+
+    Parameters:
+        ports: of the servers.
+        roots: path of their authority.
+    """
+
+    def __init__(self, ports: dict[str, int], roots: str) -> None:
+        self.ports = ports
+        context = ssl.create_default_context(cafile=roots)
+        limits: Any = {"max_connections": CONNECTIONS, "keepalive_expiry": 5.0}
+        self.pool = httpcore.ConnectionPool(ssl_context=context, http2=True, **limits)
+        self.prior = httpcore.ConnectionPool(http1=False, http2=True, **limits)
+        self.proxy = httpcore.Proxy(f"http://127.0.0.1:{ports['proxy']}")
+        self.session = httpcore_requests.Session(http2=True)
+        self.session.verify = roots
+        self.session.trust_env = False
+
+    def pool_for(self, plan: Plan) -> httpcore.ConnectionPool:
+        """Return the pool that `plan` uses."""
+        return self.prior if plan.way in ("http2", "http2-relay") else self.pool
+
+    def extensions(self, plan: Plan, canceller: Canceller | None) -> dict[str, Any]:
+        """Return the extensions of a request."""
+        found: dict[str, Any] = {"timeout": {"total": plan.total, "pool": POOL_TIMEOUT}}
+        if plan.proxied:
+            found["proxy"] = self.proxy
+        if plan.cancel is not None and canceller is not None:
+            found["cancel"] = canceller.at(plan.cancel)
+        return found
+
+    def close(self) -> None:
+        """Close all of it."""
+        self.pool.close()
+        self.prior.close()
+        self.session.close()
+
+    def unsettled(self) -> list[str]:
+        """Return what the pools still hold though no request is under way."""
+        left = []
+        for pool in (self.pool, self.prior):
+            stats = pool.stats()
+            busy = {name: stats[name] for name in ("active", "dialing", "requests", "waiting")}
+            if any(busy.values()):
+                left.append(f"{pool!r}: {busy} {stats['waiting_for']}")
+        return left
+
+
+def perform(clients: Clients, plan: Plan, canceller: Canceller | None, tally: Tally) -> None:
+    """Send one request, and do with the response what `plan` says. Raises what the client does."""
+    pool = clients.pool_for(plan)
+    options: Any = {
+        "content": plan.content(),
+        "headers": {"Expect": "100-continue"} if plan.upload == 5000 else {},
+        "extensions": clients.extensions(plan, canceller),
+    }
+    url = plan.url(clients.ports)
+    if plan.act == "read":
+        response = pool.request(plan.method, url, **options)
+        tally.check(plan, response.status, _fields(response.headers), response.content, True)
+        return
+    if plan.act == "drop":
+        response = pool.request(plan.method, url, stream=True, **options)
+        body = next(iter(response.iter_stream()), b"")
+        tally.check(plan, response.status, _fields(response.headers), body, False)
+        return
+    with pool.stream(plan.method, url, **options) as response:
+        body = b""
+        for part in response.iter_stream():
+            body += part
+            if plan.act != "stream":
+                break
+        whole = plan.act == "stream"
+        tally.check(plan, response.status, _fields(response.headers), body, whole)
+        if plan.act == "throw":
+            raise Thrown
+
+
+def _fields(headers: list[tuple[bytes, bytes]]) -> bytes:
+    return b"\n".join(name + b":" + value for name, value in headers)
+
+
+def perform_by_requests(clients: Clients, plan: Plan, tally: Tally) -> None:
+    """The same by requests."""
+    url, proxies = plan.url(clients.ports), {}
+    if plan.proxied:
+        proxies = {"all": f"http://127.0.0.1:{clients.ports['proxy']}"}
+    timeout = httpcore_requests.Timeout(total=plan.total)
+    whole = plan.act in ("read", "stream")
+    response = clients.session.request(
+        plan.method, url, data=plan.content(), timeout=timeout, stream=plan.act != "read",
+        proxies=proxies,
+    )  # fmt: skip
+    body = response.content if whole else next(response.iter_content(1000), b"")
+    fields = "\n".join(f"{k}:{v}" for k, v in response.headers.items()).encode("latin-1", "replace")
+    tally.check(plan, response.status_code, fields, body, whole)
+    if plan.act == "throw":
+        raise Thrown
+    if plan.act == "close":
+        response.close()
+
+
+class Load:
+    """Many threads that send requests.
+
+    Parameters:
+        clients: what they share.
+        seed: of what they ask for.
+        threads: how many.
+        goes_on: called with the number of requests that a thread has sent; False ends it.
+        rate: the share of requests with a fault.
+    """
+
+    def __init__(
+        self, clients: Clients, seed: int, threads: int, goes_on: Callable[[int], bool], rate: float
+    ) -> None:
+        self.tally = Tally()
+        self._clients = clients
+        self._goes_on = goes_on
+        self._rate = rate
+        self._canceller = Canceller()
+        self._guard = threading.Lock()
+        self._ways = [name for name in clients.ports if name != "proxy"]
+        self._threads = [
+            threading.Thread(target=self._work, args=(random.Random(seed * 1000 + n),), daemon=True)
+            for n in range(threads)
+        ]
+
+    def run(self, meanwhile: Callable[[Load], None] = lambda load: None) -> Tally:
+        """Run all of it; `meanwhile` is called in this thread."""
+        for thread in self._threads:
+            thread.start()
+        meanwhile(self)
+        end = time.monotonic() + PATIENCE
+        while self.alive() and time.monotonic() < end:
+            time.sleep(0.01)
+        hanging = self.alive()
+        if hanging:
+            self.tally.object_to(f"{hanging} threads hang: {self._clients.unsettled()}")
+        self._canceller.end()
+        return self.tally
+
+    def alive(self) -> int:
+        """Return how many threads have not ended."""
+        return sum(thread.is_alive() for thread in self._threads)
+
+    def warm_up(self) -> None:
+        """Send requests of each kind until one of them was complete."""
+        rng = random.Random(0)
+        for way, by_requests in itertools.product(self._ways, (False, True)):
+            tally = Tally()
+            while not tally.complete and tally.requests < 20:
+                plan = make_plan(rng, [way], 0.0)
+                try:
+                    if by_requests and "http2" not in way:
+                        perform_by_requests(self._clients, plan, tally)
+                    else:
+                        perform(self._clients, plan, self._canceller, tally)
+                except ALLOWED as error:
+                    tally.fail(plan, error, ALLOWED)
+
+    def one(self, rng: random.Random, tally: Tally) -> None:
+        """Send one request and count what comes of it."""
+        plan = make_plan(rng, self._ways, self._rate)
+        by_requests = "http2" not in plan.way and rng.random() < BY_REQUESTS
+        try:
+            if by_requests:
+                perform_by_requests(self._clients, plan, tally)
+            else:
+                perform(self._clients, plan, self._canceller, tally)
+        except Exception as error:
+            tally.fail(plan, error, ALLOWED)
+        if rng.random() < MEDDLES:
+            pool = self._clients.pool_for(plan)
+            rng.choice((pool.stats, pool.close_idle, pool.connections.copy))()
+
+    def _work(self, rng: random.Random) -> None:
+        tally, sent = Tally(), 0
+        try:
+            while self._goes_on(sent):
+                self.one(rng, tally)
+                sent += 1
+        except BaseException as error:
+            tally.object_to(f"a thread ended: {error!r}")
+        finally:
+            with self._guard:
+                self.tally.add(tally)
+
+
+class Interrupted(BaseException):
+    """Raised by a signal handler."""
+
+
+def interrupt_and_fork(load: Load, seed: int, every: float = 0.05) -> None:
+    """Send requests in the main thread that a signal interrupts, and fork between them."""
+    rng, tally = random.Random(seed), Tally()
+    armed = False
+
+    def strike(signum: int, frame: object) -> None:
+        if armed:
+            raise Interrupted
+
+    former = signal.signal(signal.SIGALRM, strike)
+    try:
+        while load.alive():
+            armed = True
+            try:
+                signal.setitimer(signal.ITIMER_REAL, rng.random() * every)
+                load.one(rng, tally)
+                armed = False
+            except Interrupted:
+                tally.errors["Interrupted"] += 1
+            armed = False
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            if rng.random() < 0.02:
+                tally.errors["forked"] += 1
+                fork(load, rng, tally)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, former)
+    load.tally.add(tally)
+
+
+def fork(load: Load, rng: random.Random, tally: Tally) -> None:
+    """Fork; the child sends requests with what it has inherited, and ends."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # threads and fork are the subject
+        pid = os.fork()
+    if pid:
+        _, status = os.waitpid(pid, 0)
+        if status:
+            tally.object_to(f"a child ended with status {status:#x}")
+        return
+    code = 1
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+        signal.alarm(CHILD)
+        code = _be_child(load, rng)
+    finally:
+        os._exit(code)
+
+
+def _be_child(load: Load, rng: random.Random) -> int:
+    load._canceller = Canceller()  # its thread was not inherited
+    tally = Tally()
+    for _ in range(3):
+        load.one(rng, tally)
+    return 2 if tally.wrong else 0
+
+
+def settle(clients: Any, tally: Tally) -> None:
+    """Wait until the pools are at rest; note what does not come to it."""
+    end = time.monotonic() + PATIENCE / 4
+    gc.collect()
+    while (left := clients.unsettled()) and time.monotonic() < end:
+        time.sleep(0.02)
+    for text in left:
+        tally.object_to(f"not at rest: {text}")
