@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import faulthandler
+import logging
 import random
 import sys
 import time
@@ -18,6 +19,7 @@ from . import calm
 from .plans import Tally
 from .resources import MIB, Resources
 from .rounds import KINDS, run_round
+from .threads import Interrupted
 
 #: Threads, and tasks, of a round.
 THREADS, TASKS = 100, 1000
@@ -94,11 +96,19 @@ def _round(kind: str, seed: int, options: argparse.Namespace) -> Tally:
         faulthandler.cancel_dump_traceback_later()
 
 
+def _show_unraisable(unraisable: sys.UnraisableHookArgs) -> None:
+    if not issubclass(unraisable.exc_type, Interrupted):
+        sys.__unraisablehook__(unraisable)
+
+
 def main() -> int:
     """Run the command; return the exit status."""
     options = parse(sys.argv[1:])
-    # The load drops responses on purpose.
+    # The load drops responses on purpose, what it gets is often malformed, and signals strike in
+    # destructors as well.
     warnings.filterwarnings("ignore", "unread response", ResourceWarning)
+    logging.disable(logging.WARNING)
+    sys.unraisablehook = _show_unraisable
     if options.calm is not None:
         return calm.run(options.calm)
     return soak(options)

@@ -16,6 +16,7 @@ from .links import Link
 
 #: Bytes of a chunk.
 CHUNK = 4096
+LAST_CHUNK = b"0\r\n\r\n"
 #: The response to a target that names no nonce: it was garbled.
 REFUSAL = b"HTTP/1.1 400 Bad\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 
@@ -121,8 +122,11 @@ class Server11:
         return False
 
     async def _cut_chunks(self, link: Link, asked: Asked) -> bool:
-        data = chunked(asked)
-        await link.write(head(asked, length=False) + data[: self._chance.rng.randrange(len(data))])
+        """Cut the chunks before the last one: a client like requests takes that for the end even
+        where nothing follows it."""
+        data = chunked(asked)[: -len(LAST_CHUNK)]
+        cut = self._chance.rng.randrange(len(data) + 1)
+        await link.write(head(asked, length=False) + data[:cut])
         return False
 
     async def _trickle(self, link: Link, asked: Asked) -> bool:
@@ -195,4 +199,4 @@ def chunked(asked: Asked) -> bytes:
     body = fill(asked.nonce, asked.size)
     cuts = range(0, len(body), CHUNK)
     parts = [b"%x\r\n%s\r\n" % (len(body[c : c + CHUNK]), body[c : c + CHUNK]) for c in cuts]
-    return b"".join(parts) + b"0\r\n\r\n"
+    return b"".join(parts) + LAST_CHUNK

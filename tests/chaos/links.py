@@ -79,8 +79,9 @@ class Link:
 
     def reset(self) -> None:
         """End the connection by a RST."""
-        sock = self.writer.get_extra_info("socket")
-        with contextlib.suppress(OSError):
+        # A TLS connection that was closed has no socket any more, and says so by AttributeError.
+        with contextlib.suppress(OSError, AttributeError):
+            sock = self.writer.get_extra_info("socket")
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.writer.transport.abort()
 

@@ -83,8 +83,9 @@ class Plan:
         yield bytes(self.upload - self.upload // 8 * 4)
 
 
-def make_plan(rng: random.Random, ways: list[str], rate: float) -> Plan:
-    """Return the next request: to one of `ways`, with a fault in the share `rate`."""
+def make_plan(rng: random.Random, ways: list[str], rate: float, patience: float = 1.0) -> Plan:
+    """Return the next request: to one of `ways`, with a fault in the share `rate`, and with
+    timeouts that are `patience` times as long."""
     way = rng.choice(ways)
     kinds = HTTP2 if "http2" in way else HTTP11
     return Plan(
@@ -96,7 +97,7 @@ def make_plan(rng: random.Random, ways: list[str], rate: float) -> Plan:
         body=rng.choice(BODIES),
         upload=rng.choice(SIZES),
         act=rng.choice(ACTS) if rate else "read",
-        total=rng.choice(TOTALS) if rate else 60.0,
+        total=rng.choice(TOTALS) * patience if rate else 60.0,
         cancel=rng.random() * 0.1 if rng.random() < rate / 3 else None,
     )
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import random
 import ssl
 import subprocess
@@ -112,6 +113,7 @@ async def _run(seed: int, rate: float, folder: Path) -> None:
 
 def main() -> None:
     """Serve until standard input ends."""
+    logging.disable()  # asyncio logs each connection that was lost
     seed, rate, folder = sys.argv[1:]
     asyncio.run(_run(int(seed), float(rate), Path(folder)))
 

@@ -18,6 +18,9 @@ import httpcore
 from .plans import Plan, Tally, Thrown, make_plan
 from .threads import ALLOWED, CONNECTIONS, PATIENCE, POOL_TIMEOUT
 
+#: A thousand tasks have one processor between them, and wait for it.
+SLOWER = 4.0
+
 
 class AsyncClients:
     """The pools that the tasks share.
@@ -41,7 +44,7 @@ class AsyncClients:
 
     def extensions(self, plan: Plan) -> dict[str, Any]:
         """Return the extensions of a request."""
-        found: dict[str, Any] = {"timeout": {"total": plan.total, "pool": POOL_TIMEOUT}}
+        found: dict[str, Any] = {"timeout": {"total": plan.total, "pool": POOL_TIMEOUT * SLOWER}}
         if plan.proxied:
             found["proxy"] = self.proxy
         return found
@@ -155,7 +158,7 @@ class AsyncLoad:
             sent += 1
 
     async def _one(self, rng: random.Random) -> None:
-        plan = make_plan(rng, self._ways, self._rate)
+        plan = make_plan(rng, self._ways, self._rate, SLOWER)
         seconds = plan.cancel if plan.cancel is not None else PATIENCE
         with anyio.move_on_after(seconds) as scope:
             try:

@@ -10,6 +10,7 @@ import gc
 import heapq
 import itertools
 import os
+import queue
 import random
 import signal
 import ssl
@@ -49,37 +50,42 @@ BY_REQUESTS, MEDDLES = 0.2, 0.02
 
 
 class Canceller(threading.Thread):
-    """Cancels tokens at their times."""
+    """Cancels tokens at their times.
+
+    Tokens come by a queue that is made in C: a signal in the middle of a lock of Python's would
+    leave that taken for good.
+    """
 
     def __init__(self) -> None:
         super().__init__(daemon=True)
-        self._due: list[tuple[float, int, httpcore.CancelToken]] = []
-        self._changed = threading.Condition()
-        self._ends = False
+        self._tokens: queue.SimpleQueue[tuple[float, httpcore.CancelToken] | None]
+        self._tokens = queue.SimpleQueue()
         self.start()
 
     def at(self, seconds: float) -> httpcore.CancelToken:
         """Return a token that is cancelled in so many seconds."""
         token = httpcore.CancelToken()
-        with self._changed:
-            heapq.heappush(self._due, (time.monotonic() + seconds, id(token), token))
-            self._changed.notify()
+        self._tokens.put((time.monotonic() + seconds, token))
         return token
 
     def end(self) -> None:
         """Stop."""
-        with self._changed:
-            self._ends = True
-            self._changed.notify()
+        self._tokens.put(None)
         self.join()
 
     def run(self) -> None:
-        with self._changed:
-            while not self._ends:
-                now = time.monotonic()
-                while self._due and self._due[0][0] <= now:
-                    heapq.heappop(self._due)[2].cancel()
-                self._changed.wait(self._due[0][0] - now if self._due else None)
+        due: list[tuple[float, int, httpcore.CancelToken]] = []
+        while True:
+            now = time.monotonic()
+            while due and due[0][0] <= now:
+                heapq.heappop(due)[2].cancel()
+            try:
+                asked = self._tokens.get(timeout=due[0][0] - now if due else None)
+            except queue.Empty:
+                continue
+            if asked is None:
+                return
+            heapq.heappush(due, (asked[0], id(asked[1]), asked[1]))
 
 
 class Clients:

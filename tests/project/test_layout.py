@@ -15,8 +15,9 @@ import pytest
 from tests.support import ROOT
 
 TESTS = ROOT / "tests"
-# Folders that test modules may import from: the shared kit, and the runner of others' suites.
-SHARED = {"support", "downstream"}
+# Folders that test modules may import from: the shared kit, the runner of others' suites, and the
+# load with faults.
+SHARED = {"support", "downstream", "chaos"}
 
 
 def modules() -> list[Path]:
