@@ -34,7 +34,7 @@ from .._url import Origin
 from .h1 import Head, HeadReader
 from .limits import ACK_PATIENCE, READ_SIZE
 from .prepared import Prepared, prepare
-from .upload import Read, Script, Unacknowledged
+from .upload import NOW, Read, Script, Unacknowledged
 
 # Seconds of silence after which a path may be gone without a sign (a NAT that forgot it, a laptop
 # that slept). Short, since doubt costs nothing unless the peer stays silent.
@@ -240,6 +240,8 @@ class H1State:
             data = yield Read(READ_SIZE, ACK_PATIENCE)
             return data
         except ReadTimeout as exc:
+            if (yield from _is_over(prepared)):
+                raise
             if (yield Unacknowledged()):
                 raise ReadError(
                     f"{self.origin} has not acknowledged {describe(prepared.request)} within "
@@ -249,6 +251,8 @@ class H1State:
             data = yield Read(READ_SIZE, None if timeout is None else timeout - ACK_PATIENCE)
             return data
         except ReadTimeout as exc:
+            if timeout is None or (yield from _is_over(prepared)):
+                raise
             raise ReadTimeout(
                 f"read from {self.origin} timed out: no byte within {timeout:g} s"
             ) from exc
@@ -300,6 +304,15 @@ def _read_after_unknown(timeout: float | None) -> Script[bytes]:
         return data
     except ReadTimeout:
         return b""
+
+
+def _is_over(prepared: Prepared) -> Script[bool]:
+    """Whether the total of the request is over, which then says so itself."""
+    if prepared.deadline is None:
+        return False
+    now = yield NOW
+    over: bool = prepared.deadline.passed_at(now)
+    return over
 
 
 def details_of(head: Head) -> tuple[bytes, int, bytes, list[tuple[bytes, bytes]]]:

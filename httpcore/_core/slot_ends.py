@@ -69,6 +69,16 @@ def is_shared(connection: object) -> bool:
     return opened is not None and opened.protocol == "http2"
 
 
+def ignore_changes(connection: object) -> None:
+    """Hear no more of what `connection` can carry: it has no slot, and is about to be closed.
+
+    Else each of many that are closed in a row would have the rest closed inside of its own close.
+    """
+    opened = getattr(connection, "opened", None)
+    if opened is not None:
+        opened.on_change = None
+
+
 def next_to_close(closing: list[Any], spare_shared: bool) -> Any:
     """Return one of the connections that are to be closed; None where there is none.
 

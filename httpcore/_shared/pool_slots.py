@@ -30,6 +30,7 @@ from .._core.slot_ends import (
     adjust,
     end_all,
     end_one,
+    ignore_changes,
     is_ended,
     next_to_close,
     wake_all,
@@ -232,6 +233,7 @@ class PoolSlots:
         while closing and (connection := next_to_close(closing, collecting)) is not None:
             if self.hook is not None and not connection.is_closed():
                 self._report_eviction(connection)
+            ignore_changes(connection)
             connection.close()
             with contextlib.suppress(ValueError):
                 closing.remove(connection)

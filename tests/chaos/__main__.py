@@ -12,6 +12,7 @@ import logging
 import random
 import sys
 import time
+import traceback
 import warnings
 from importlib.util import find_spec
 
@@ -92,6 +93,10 @@ def _round(kind: str, seed: int, options: argparse.Namespace) -> Tally:
     faulthandler.dump_traceback_later(options.seconds + HANGS, exit=True)
     try:
         return run_round(kind, seed, workers, lambda sent: time.monotonic() < end, options.rate)
+    except Exception:
+        tally = Tally()
+        tally.object_to(traceback.format_exc())
+        return tally
     finally:
         faulthandler.cancel_dump_traceback_later()
 

@@ -6,6 +6,7 @@ Owns: the choice of all that, and the check of a response. Must not know: thread
 from __future__ import annotations
 
 import random
+import traceback
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -166,4 +167,5 @@ class Tally:
         """Count an error; one that is not `allowed` is wrong."""
         self.errors[type(error).__name__] += 1
         if not isinstance(error, allowed):
-            self.object_to(f"{plan}: {error!r}")
+            places = "".join(traceback.format_tb(error.__traceback__)[-3:])
+            self.object_to(f"{plan}: {error!r} at\n{places}")

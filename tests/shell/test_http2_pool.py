@@ -9,6 +9,7 @@ gets which slot (that is `test_scheduler`); what users see (that is `scenarios/t
 from __future__ import annotations
 
 import gc
+import inspect
 import json
 import os
 import ssl
@@ -474,6 +475,28 @@ def test_a_connection_that_is_closed_by_the_pool_collects(make_pool: MakePool) -
     assert pool.request("GET", URL).content == b"ok"
     assert wires[0].closed and wires[1].closed
     assert pool.stats()["connections"] == 1
+
+
+class DeepWire(Wire):
+    """Notes how deep in the stack it is closed."""
+
+    depth = 0
+
+    def close(self) -> None:
+        self.depth = self.depth or len(inspect.stack(0))
+        super().close()
+
+
+def test_many_connections_are_closed_one_after_the_other(make_pool: MakePool) -> None:
+    """And not each inside of the close of another, which a large pool has no stack for."""
+    wires = [DeepWire() for _ in range(10)]
+    pool = make_pool(*wires)
+    for number in range(len(wires)):
+        assert pool.request("GET", f"http://{number}.example.com/").content == b"ok"
+    assert pool.stats()["connections"] == len(wires)
+    pool.close()
+    depths = [wire.depth for wire in wires]
+    assert all(depths) and len(set(depths)) == 1
 
 
 class Watched:

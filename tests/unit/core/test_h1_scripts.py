@@ -154,6 +154,31 @@ def test_a_path_that_acknowledges_nothing_is_dead() -> None:
 
 
 @pytest.mark.parametrize(
+    "answers",
+    [[SILENCE, 15.0], [SILENCE, 14.9, 0, SILENCE, 15.0]],
+    ids=["in the first wait", "in the second"],
+)
+@pytest.mark.parametrize("read", [None, 10.0])
+def test_a_total_that_is_over_says_nothing_of_a_doubted_path(
+    read: float | None, answers: list[Any]
+) -> None:
+    """Whether it has acknowledged anything is of no interest after a few milliseconds."""
+    state = H1State(httpcore.Origin(b"http", b"example.com", 80), None, None, False)
+    request = prepared(read=read)
+    request.deadline = DeadlineMath(5.0, 10.0)
+    with pytest.raises(httpcore.ReadTimeout) as caught:
+        drive(state.read_doubted(request), *answers)
+    assert caught.value is SILENCE
+
+
+def test_a_system_that_gives_up_by_itself_says_so() -> None:
+    state = H1State(httpcore.Origin(b"http", b"example.com", 80), None, None, False)
+    with pytest.raises(httpcore.ReadTimeout) as caught:
+        drive(state.read_doubted(prepared()), SILENCE, 0, SILENCE)
+    assert caught.value is SILENCE
+
+
+@pytest.mark.parametrize(
     ("length", "reusable", "budget"),
     [(DRAIN_LIMIT, True, DRAIN_LIMIT), (DRAIN_LIMIT + 1, True, 0), (1, False, 0)],
 )
