@@ -29,6 +29,8 @@ LOOPS = [
 
 @pytest.mark.no_cover
 @pytest.mark.filterwarnings("ignore:unread response:ResourceWarning")
+# A signal may strike in a destructor, where Python drops it.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("rate", [0.0, 0.5], ids=["calm", "faults"])
 @pytest.mark.parametrize("kind", LOOPS)
 def test_nothing_is_lost_and_no_response_goes_astray(kind: str, rate: float) -> None:
