@@ -136,6 +136,7 @@ class LimitedProtocol(HttpToolsProtocol):
         self._ignored = False  # the head that has just ended has an Upgrade to be ignored
         self._upgrade_at = -1  # where in this read such a head ends
         self._timer: asyncio.TimerHandle | None = None
+        self._served: Any = None  # uvicorn's object for the request that others have waited behind
         self._joining: JoiningTransport
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -145,7 +146,11 @@ class LimitedProtocol(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_timer()
-        super().connection_lost(exc)
+        served = self._served
+        if served is not None and not served.response_complete:
+            served.disconnected = True
+            served.message_event.set()
+        super().connection_lost(exc)  # which does the same for the last request that has come
 
     # The parser's callbacks
 
@@ -166,11 +171,27 @@ class LimitedProtocol(HttpToolsProtocol):
         if self._timer is not None:
             self._stop_timer()
         self._joining.holds = True
+        before = self.cycle
         super().on_headers_complete()
+        if self.pipeline:
+            self._follow(before)
         if not upgrades:
             # The scope has the list with the fields of the head. The parser reports trailers in
             # the same way: they are no fields of the head, and nothing is done with them.
             self.headers = []
+
+    def _follow(self, before: Any) -> None:
+        """Note which request is served while the one whose head has just come waits behind
+        `before`: only that one has to hear that the client has left."""
+        if len(self.pipeline) == 1:
+            self._served = before
+        following = self.cycle
+
+        def go_on() -> None:
+            self._served = following
+            self.on_response_complete()
+
+        before.on_response = go_on
 
     def on_body(self, body: bytes) -> None:
         self._moved = True

@@ -32,7 +32,7 @@ from httpcore_gateway import Gateway, Route, _command, _server
 from httpcore_gateway.__main__ import main
 from httpcore_gateway._config import Config, Server
 from tests.support.raw_http import WAIT, Waiting, ask, read_all, read_until, until_refused
-from tests.support.servers import LocalServer, closed_port
+from tests.support.servers import LocalServer, Peer, Serve, closed_port
 
 
 class Here:
@@ -257,6 +257,32 @@ def test_a_refusal_is_no_part_of_another_response(serve_here: ServeHere, waiting
         read_until(sock, b"\r\n1\r\n")
         sock.sendall(b"nonsense\r\n\r\n")
         assert b"400" not in read_all(sock)
+
+
+@pytest.mark.parametrize("served", [0, 1])
+def test_a_client_leaves_that_has_sent_more_requests(
+    serve_here: ServeHere, serve: Serve, served: int
+) -> None:
+    """The one that is served ends, and the next ones are not served."""
+
+    def answer(peer: Peer) -> None:
+        while (request := peer.recv_request()) is not None:
+            if request.target == b"/%d" % served:
+                reached.set()
+                peer.wait_closed()
+                left.set()
+                return
+            peer.respond(200, b"ok")
+
+    behind = serve(answer)
+    reached, left = behind.event(), threading.Event()
+    here = serve_here(behind.url)
+    with here.connect() as client:
+        client.sendall(b"".join(b"GET /%d HTTP/1.1\r\nHost: a\r\n\r\n" % n for n in range(4)))
+        assert reached.wait(WAIT)
+    assert left.wait(WAIT)
+    assert behind.wait_for(lambda: not here.server.server_state.tasks, WAIT)
+    assert behind.accepted == 1
 
 
 # --- the end ---
