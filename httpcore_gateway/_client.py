@@ -7,10 +7,9 @@ ASGI says that a client has left only to those that wait in ``receive``, and tha
 piece of the body as well. A task that waits there costs as much as a small request, so it begins
 only when the response does not come at once (`WATCH_AFTER`). From then on there is always one
 call under way, unless AHEAD bytes of the body have come that the upstream has not taken: memory is
-bounded by them. The server then reads nothing either, so nobody sees a client leave that still has
-more to send; the timeout of writing ends its request. A client that waits for leave to send its
-body is not listened to before the upstream has given that leave, as the server gives it to the
-client by then.
+bounded by them. A client that waits for leave to send its body is not listened to, either, before
+the upstream has given that leave, as the server gives it to the client by then. In both cases
+`_hang_up` watches the connection, where it can; else the timeouts of the upstream end the request.
 
 A client that has left ends the request as a timeout of asyncio would: the task is cancelled, the
 cancellation ends whatever it waits for, and `left` takes it back.
@@ -25,6 +24,7 @@ from collections import deque
 from typing import Any
 
 from ._asgi import Message, Receive
+from ._hang_up import HangUp, watch_client
 from ._problems import Refused
 
 #: Seconds after which a task listens to the client. Half of the 100 ms in which the upstream's
@@ -69,10 +69,10 @@ class Client:
         taken: how many pieces of the response it has taken; None while none is given to it.
     """
 
-    __slots__ = ("_ahead", "_cancels", "_late", "_loop", "_max_body", "_messages", "_patience",
-                 "_reads", "_receive", "_served_by", "_taken", "_task", "_timer", "_unwatched",
-                 "_waited", "_waiter", "_whole", "asks", "ended", "failure", "gone", "received",
-                 "taken")  # fmt: skip
+    __slots__ = ("_ahead", "_cancels", "_hang_up", "_late", "_loop", "_max_body", "_messages",
+                 "_patience", "_reads", "_receive", "_served_by", "_taken", "_task", "_timer",
+                 "_unwatched", "_waited", "_waiter", "_whole", "asks", "ended", "failure", "gone",
+                 "received", "taken")  # fmt: skip
 
     def __init__(
         self,
@@ -87,6 +87,7 @@ class Client:
         self._patience = patience
         self._max_body = max_body
         self._ahead = 0  # bytes of the messages that were not taken
+        self._hang_up: HangUp | None = None
         self._late = False  # nothing came while the task waited in the server's own call
         self._messages: deque[Message] | None = None  # that came and were not taken
         self._reads = False  # the task that serves it waits in the server's own call
@@ -114,7 +115,9 @@ class Client:
 
     def _begin_watch(self) -> None:
         """Listen to it, and look from time to time whether it takes the response."""
-        if not self.asks:
+        if self.asks:
+            self._watch_connection()
+        else:
             self._watch()
         if self._patience is not None:
             self._timer = self._loop.call_later(self._patience, self._look)
@@ -137,9 +140,27 @@ class Client:
     def _watch(self) -> None:
         if self._reads:
             self._unwatched = True
-        elif self._task is None and self._ahead < AHEAD and not self.gone:
-            self._task = self._loop.create_task(_call(self._receive))
-            self._task.add_done_callback(self._take_message)
+        elif self._task is None and not self.gone:
+            if self._ahead < AHEAD:
+                self._task = self._loop.create_task(_call(self._receive))
+                self._task.add_done_callback(self._take_message)
+            else:
+                self._watch_connection()
+
+    def _watch_connection(self) -> None:
+        """Have the system say when it leaves, up to the next call of ``receive``."""
+        if self._hang_up is None:
+            self._hang_up = watch_client(self._receive, self._loop, self._take_hang_up)
+        else:
+            self._hang_up.hold()
+
+    def _take_hang_up(self) -> None:
+        hang_up, self._hang_up = self._hang_up, None
+        # Where `receive` is called, the server reads on, and finds the end in its place.
+        if hang_up is not None and self._task is None:
+            hang_up.end_connection()
+            self._leave()
+            self._wake()
 
     def _take_message(self, task: asyncio.Task[Message]) -> None:
         self._task = None
@@ -188,8 +209,14 @@ class Client:
         """End the listening: the response is complete, or there will be none."""
         self._timer.cancel()
         self._served_by = None
+        self._stop_hang_up()
         if self._task is not None:
             self._task.cancel()
+
+    def _stop_hang_up(self) -> None:
+        if self._hang_up is not None:
+            self._hang_up.stop()
+            self._hang_up = None
 
     # The body
 
@@ -226,6 +253,7 @@ class Client:
         """Take what is left of the body, for a while, now that the response is with the server.
         The client can no longer end the task that serves it."""
         self._timer.cancel()
+        self._stop_hang_up()
         self._served_by = self._patience = self._max_body = None
         began = heard = self._loop.time()
         while not (self.ended or self.gone):

@@ -65,7 +65,7 @@ ADAPTER_ORDER: list[set[str]] = [
 # The same for the files of the gateway.
 GATEWAY_ORDER: list[set[str]] = [
     {"_asgi", "_problems", "_routing"},
-    {"_fields", "_settings"},
+    {"_fields", "_hang_up", "_settings"},
     {"_balance", "_client", "_config", "_frames", "_http10"},
     {"_record", "_routes"},
     {"_counters", "_log", "_passage", "_protocol"},

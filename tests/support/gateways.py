@@ -15,6 +15,7 @@ import asyncio
 import json
 import logging
 import socket
+import ssl
 import struct
 import sys
 import threading
@@ -334,6 +335,12 @@ class Caller:
 
     def __exit__(self, *exc_info: object) -> None:
         self.close()
+
+    def begin_tls(self, context: ssl.SSLContext) -> None:
+        """Speak TLS from now on."""
+        self._file.close()
+        self.sock = context.wrap_socket(self.sock)
+        self._file = self.sock.makefile("rb")
 
     def close(self) -> None:
         self._file.close()
