@@ -22,6 +22,7 @@ import httpcore
 
 from ._asgi import Message, Receive, Scope, Send
 from ._client import BodyRefused, Client
+from ._date import add_date
 from ._fields import BadRequest, Fields, add_via, response_fields
 from ._http10 import MAX_COLLECTED, UntilClose, send_until_close
 from ._passage import FAILURES, MAX_STATUS, PIECE, Passage, is_unsent
@@ -262,6 +263,7 @@ class Exchange(Passage):
         fields, via = response_fields(response.headers, status)
         version = response.extensions["http_version"].decode("ascii").rpartition("/")[2]
         add_via(fields, via, version, self._gateway.name)
+        add_date(fields)
         fields.append((b"x-request-id", self.record.request_id.encode("ascii")))
         start = {"type": "http.response.start", "status": status, "headers": fields}
         trailers = self._announce_trailers(start)

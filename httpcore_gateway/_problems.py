@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import json
 import math
-from email.utils import formatdate
 from http import HTTPStatus
+
+from ._date import make_date
 
 CONTENT_TYPE = b"application/problem+json"
 
@@ -74,7 +75,7 @@ def encode_problem(problem: Problem, request_id: str) -> tuple[list[tuple[bytes,
         (b"content-length", b"%d" % len(body)),
         (b"cache-control", b"no-store"),
         # The server that runs the gateway adds none: that of an upstream's response is passed on.
-        (b"date", formatdate(usegmt=True).encode("ascii")),
+        (b"date", make_date()),
         (b"x-request-id", request_id.encode("ascii")),
     ]
     if problem.retry_after is not None:

@@ -25,6 +25,7 @@ import httpcore
 
 from ._asgi import Message, Receive, Scope, Send
 from ._client import WATCH_AFTER
+from ._date import add_date
 from ._fields import BadRequest, Fields, add_via, response_fields
 from ._frames import (
     BAD_GATEWAY,
@@ -316,6 +317,7 @@ class WebSocket(Passage):
         fields = self._response_fields(response)
         if not whole:
             fields = [field for field in fields if field[0] != b"content-length"]
+        add_date(fields)
         return Refusal(response.status, fields, bytes(body))
 
     async def _refuse(self, found: Problem | Refusal) -> None:

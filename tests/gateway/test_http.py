@@ -14,6 +14,8 @@ import socket
 import subprocess
 import threading
 from collections.abc import Callable
+from datetime import datetime, timedelta, timezone
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any
 
@@ -93,6 +95,35 @@ def test_row_69_hop_by_hop_fields_do_not_come_back(gateway: Gateways, serve: ser
         assert reply.get("via") == "1.0 behind, 1.1 httpcore-gateway"
         assert reply.get("x-request-id") != "other"
         assert reply.body == b"ok"
+
+
+@pytest.mark.parametrize("kind", ["uvicorn", "hypercorn", "granian"])
+def test_a_response_has_one_date(
+    kind: str,
+    serve: servers.Serve,
+    serve_gateway: gateways.ServeGateway,
+    start_gateway: gateways.StartGateway,
+) -> None:
+    """That of the upstream, or the time at which it came; also where there is no body."""
+    given = "Thu, 01 Jan 2026 00:00:00 GMT"
+
+    def answer(peer: servers.Peer) -> None:
+        while (request := peer.recv_request()) is not None:
+            date = b"DATE: " + given.encode() + b"\r\n" if request.target == b"/dated" else b""
+            peer.send(b"HTTP/1.1 304 Not Modified\r\nETag: a\r\n" + date + b"\r\n")
+
+    behind = serve(answer)
+    option = {"uvicorn": "date_header", "hypercorn": "include_date_header", "granian": ""}[kind]
+    if option:
+        port = serve_gateway(behind.url, server=kind, **{option: False}).port
+    else:
+        port = start_gateway(behind.url, server=kind).ports[0]
+    with Caller(port) as caller:
+        assert caller.ask(b"GET /dated" + HEAD + b"\r\n").get("date") == given
+        made = caller.ask(GET).get("date")
+    assert made is not None
+    age = datetime.now(timezone.utc) - parsedate_to_datetime(made)
+    assert abs(age) < timedelta(seconds=60)
 
 
 SPOOFED = (

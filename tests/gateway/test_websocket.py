@@ -343,14 +343,16 @@ def test_a_refusal_is_passed_on(ws: str, gateways: Gateways, upstream: StartUpst
     def refuse(connection: ServerConnection, request: Request) -> Response:
         response = connection.respond(401, "who are you?\n")  # type: ignore[arg-type]
         response.headers["WWW-Authenticate"] = "Basic"
+        del response.headers["Date"]
         return response
 
-    port = gateways(upstream(process_request=refuse).url, ws=ws)
+    port = gateways(upstream(process_request=refuse).url, ws=ws, date_header=False)
     with pytest.raises(InvalidStatus) as info, connect(port):
         pass
     response = info.value.response
     assert response.status_code == 401
     assert response.headers["WWW-Authenticate"] == "Basic"
+    assert response.headers["Date"].endswith(" GMT")
     assert response.body == b"who are you?\n"
     record = gateways.record()
     assert (record.status, record.sent, record.failure) == (401, 13, "")

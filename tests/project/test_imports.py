@@ -64,7 +64,8 @@ ADAPTER_ORDER: list[set[str]] = [
 ]
 # The same for the files of the gateway.
 GATEWAY_ORDER: list[set[str]] = [
-    {"_asgi", "_problems", "_routing"},
+    {"_asgi", "_date", "_routing"},
+    {"_problems"},
     {"_fields", "_hang_up", "_settings"},
     {"_balance", "_client", "_config", "_frames", "_http10"},
     {"_record", "_routes"},
