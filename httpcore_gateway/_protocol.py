@@ -28,6 +28,7 @@ from typing import Any
 import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from ._asgi import Receive, Scope, Send
 from ._problems import Problem, encode_problem
 from ._record import RequestIds
 
@@ -43,12 +44,32 @@ MAX_JOINED = 16384
 INVALID = Problem(400, "the request is no valid HTTP")
 TOO_LONG = Problem(431, "the head of the request is longer than this server takes")
 TOO_SLOW = Problem(408, "the head of the request did not come in time")
+#: Seconds until another try makes sense: requests end all the time.
+BUSY = Problem(503, "this server has as many connections or requests as it takes", 1.0)
 
 _ids = RequestIds()
 
 
 class HeadRefused(Exception):
     """Raised inside the parser to stop it: the head is too long."""
+
+
+class Busy:
+    """The application for a request above the limit, in place of uvicorn's.
+
+    Parameters:
+        request_id: of the request.
+    """
+
+    def __init__(self, request_id: str) -> None:
+        self._request_id = request_id
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer with 503."""
+        fields, body = encode_problem(BUSY, self._request_id)
+        fields.append((b"connection", b"close"))
+        await send({"type": "http.response.start", "status": BUSY.status, "headers": fields})
+        await send({"type": "http.response.body", "body": body})
 
 
 class JoiningTransport:
@@ -128,6 +149,8 @@ class LimitedProtocol(HttpToolsProtocol):
         super().__init__(config, *args, **options)
         self._max_head: int = config.max_head
         self._head_timeout: float = config.head_timeout
+        # uvicorn's own check has a response of its own, and refuses the last connection allowed.
+        self._limit, self.limit_concurrency = self.limit_concurrency, None
         self._at = IDLE
         self._size = 0  # bytes of the unfinished head in earlier reads
         self._read = 0  # bytes of this read and of `_size`
@@ -172,13 +195,31 @@ class LimitedProtocol(HttpToolsProtocol):
             self._stop_timer()
         self._joining.holds = True
         before = self.cycle
-        super().on_headers_complete()
+        if self._limit is None or not self._is_busy(self._limit):
+            super().on_headers_complete()
+        else:
+            self._refuse_busy()
         if self.pipeline:
             self._follow(before)
         if not upgrades:
             # The scope has the list with the fields of the head. The parser reports trailers in
             # the same way: they are no fields of the head, and nothing is done with them.
             self.headers = []
+
+    def _is_busy(self, limit: int) -> bool:
+        """Return whether there are more connections or requests than allowed; the new connection
+        is one of them already, and its request is not."""
+        return len(self.connections) > limit or len(self.tasks) >= limit
+
+    def _refuse_busy(self) -> None:
+        """Have the request answered with 503."""
+        request_id = _ids.make()
+        self.logger.warning("%s: answered with 503, above limit_concurrency", request_id)
+        app, self.app = self.app, Busy(request_id)
+        try:
+            super().on_headers_complete()
+        finally:
+            self.app = app
 
     def _follow(self, before: Any) -> None:
         """Note which request is served while the one whose head has just come waits behind

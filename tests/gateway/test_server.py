@@ -117,6 +117,40 @@ def small(serve_here: ServeHere, server: LocalServer) -> Here:
     return serve_here(server.url, max_head=1024, head_timeout=1)
 
 
+def test_more_connections_than_allowed(
+    serve_here: ServeHere, server: LocalServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As many as that are served; one more is not, and the id in its response is in the log."""
+    here = serve_here(server.url, limit_concurrency=2)
+    get = b"GET /status/204 HTTP/1.1\r\nHost: a\r\n\r\n"
+    with contextlib.ExitStack() as stack:
+        for _ in range(2):
+            client = stack.enter_context(here.connect())
+            client.sendall(get)
+            assert read_until(client, b"\r\n\r\n").startswith(b"HTTP/1.1 204 ")
+        with here.connect() as refused:
+            refused.sendall(get)
+            data = read_all(refused)
+        assert b"\r\nretry-after: 1\r\n" in data
+        problem = problem_of(data)
+        assert problem["status"] == 503
+        assert f"{problem['request_id']}: " in caplog.text
+        client.sendall(get)
+        assert read_until(client, b"\r\n\r\n").startswith(b"HTTP/1.1 204 ")
+    assert here.app.stats()["routes"][0]["requests"]["2xx"] == 3
+
+
+def test_more_requests_than_allowed(serve_here: ServeHere, waiting: Waiting) -> None:
+    """One that has waited behind another one counts, too."""
+    here = serve_here(waiting.url, limit_concurrency=1)
+    waiting.go.set()
+    with here.connect() as client:
+        client.sendall(b"GET /wait HTTP/1.1\r\nHost: a\r\n\r\n" * 2)
+        first, _, second = read_all(client).partition(b"2\r\n0\r\n\r\n")
+    assert first.startswith(b"HTTP/1.1 200 ")
+    assert problem_of(second)["status"] == 503
+
+
 def problem_of(data: bytes) -> Any:
     """Return the fields and the document of a response."""
     head, _, body = data.partition(b"\r\n\r\n")
