@@ -33,6 +33,9 @@ NAME = "httpcore_gateway"
 #: Status, type and body of a response.
 Response = tuple[int, str, bytes]
 
+NOT_THERE = Problem(404, "there are /health, /stats and /metrics")
+READ_ONLY = Problem(405, "only GET and HEAD can be used here", allow=b"GET, HEAD")
+
 
 class Admin:
     """Shows the state of a gateway; an ASGI application, for a port or a path of its own.
@@ -76,10 +79,9 @@ class Admin:
         page = self._pages.get(path_of(scope)[0])
         method = scope["method"]
         if page is None:
-            status, fields, body = self._refuse(404, "there are /health, /stats and /metrics")
+            status, fields, body = self._refuse(NOT_THERE)
         elif method not in ("GET", "HEAD"):
-            status, fields, body = self._refuse(405, "only GET and HEAD can be used here")
-            fields.append((b"allow", b"GET, HEAD"))
+            status, fields, body = self._refuse(READ_ONLY)
         else:
             status, content_type, body = page(scope)
             fields = [
@@ -90,8 +92,8 @@ class Admin:
         await send({"type": "http.response.start", "status": status, "headers": fields})
         await send({"type": "http.response.body", "body": b"" if method == "HEAD" else body})
 
-    def _refuse(self, status: int, detail: str) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
-        return status, *encode_problem(Problem(status, detail), self._gateway.ids.make())
+    def _refuse(self, problem: Problem) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
+        return problem.status, *encode_problem(problem, self._gateway.ids.make())
 
     def _show_health(self, scope: Scope) -> Response:
         gateway = self._gateway

@@ -23,7 +23,7 @@ import httpcore
 from ._asgi import Message, Receive, Scope, Send
 from ._client import BodyRefused, Client
 from ._date import add_date
-from ._fields import BadRequest, Fields, add_via, response_fields
+from ._fields import BadRequest, Fields, add_via, count_down, response_fields
 from ._http10 import MAX_COLLECTED, UntilClose, send_until_close
 from ._passage import FAILURES, MAX_STATUS, PIECE, Passage, is_unsent
 from ._problems import Problem, Refused, encode_problem
@@ -148,6 +148,8 @@ class Exchange(Passage):
         """Pass the request on and the response back; return what is wrong instead."""
         try:
             problem = self._check()
+            if problem is None and self._received.hops:
+                problem = self._answer_for_itself()
             if problem is not None:
                 return problem
             await self._read_body()
@@ -167,6 +169,23 @@ class Exchange(Passage):
             return Problem(exc.status, exc.reason, closes=exc.status != 413)
 
     # The request
+
+    def _answer_for_itself(self) -> Problem | None:
+        """Return the response to a request that is not to be passed on, by its Max-Forwards.
+
+        TRACE is not answered, as by nginx and other servers: the answer would repeat the fields of
+        the request, cookies and what proxies in front have added.
+        """
+        method = self._scope["method"]
+        if method not in ("OPTIONS", "TRACE"):  # of others it may be ignored
+            return None
+        if count_down(self._received):
+            self._fields = self._received.passed
+            return None
+        if method == "OPTIONS":
+            return Problem(204, "")
+        self.record.fail(BAD_REQUEST, "TRACE for the gateway itself")
+        return Problem(405, "TRACE is not answered here", allow=b"OPTIONS")
 
     async def _read_body(self) -> None:
         """Begin to read the body, and add the field that frames it for the upstream."""

@@ -3,8 +3,8 @@
 Owns: hop-by-hop fields, how a request's body is framed, Forwarded and its kin, Via. Must not
 know: ASGI's calls, connections.
 
-Sources: RFC 9110 sections 7.6.1 (Connection), 7.6.3 (Via), 10.1.1 (Expect) and 10.1.4 (TE);
-RFC 9112 sections 6.1 to 6.3 (framing); RFC 7239 (Forwarded).
+Sources: RFC 9110 sections 7.6.1 (Connection), 7.6.2 (Max-Forwards), 7.6.3 (Via), 10.1.1 (Expect)
+and 10.1.4 (TE); RFC 9112 sections 6.1 to 6.3 (framing); RFC 7239 (Forwarded).
 """
 
 from __future__ import annotations
@@ -53,6 +53,8 @@ NOT_PASSED_BACK = HOP_BY_HOP | {b"x-request-id"}
 
 #: Digits of a Content-Length: more is an attempt at something (18 digits are an exabyte).
 MAX_LENGTH_DIGITS = 18
+#: What a higher Max-Forwards is lowered to: no chain of servers is so long.
+MAX_HOPS = 9999
 #: How often the gateway's own name may stand in Via before that is a loop: each passage adds one.
 MAX_PASSAGES = 8
 #: Field names whose lower case is remembered: real servers send a few dozen.
@@ -71,6 +73,7 @@ class ReceivedFields:
 
     Attributes:
         passed: those that go to the upstream unchanged.
+        hops: there is a Max-Forwards.
         host: the Host field; empty without one.
         length: the Content-Length; None without one.
         chunked: the body has no known length.
@@ -80,10 +83,12 @@ class ReceivedFields:
         forwarded: those that only trusted proxies may set, by name, joined.
     """
 
-    __slots__ = ("chunked", "expects", "forwarded", "host", "length", "passed", "trailers", "via")
+    __slots__ = ("chunked", "expects", "forwarded", "hops", "host", "length", "passed", "trailers",
+                 "via")  # fmt: skip
 
     def __init__(self) -> None:
         self.passed: Fields = []
+        self.hops = False
         self.host = b""
         self.length: int | None = None
         self.chunked = False
@@ -189,6 +194,28 @@ def _take_via(received: ReceivedFields, value: bytes) -> None:
     received.via = received.via + b", " + value if received.via else value
 
 
+def _take_hops(received: ReceivedFields, value: bytes) -> None:
+    received.passed.append((b"max-forwards", value))
+    received.hops = True
+
+
+def count_down(received: ReceivedFields) -> bool:
+    """Lower the Max-Forwards of a request by one, if it has one; return whether the request may be
+    passed on. Raises BadRequest for what is no number, or several."""
+    values = [value for name, value in received.passed if name == b"max-forwards"]
+    if not values:  # Connection listed it
+        return True
+    if len(values) > 1 or not values[0].isdigit():
+        raise BadRequest(400, "the Max-Forwards is no number")
+    digits = values[0].lstrip(b"0")
+    if not digits:
+        return False
+    left = MAX_HOPS if len(digits) > len(str(MAX_HOPS)) else int(digits) - 1
+    fields = [field for field in received.passed if field[0] != b"max-forwards"]
+    received.passed = [*fields, (b"max-forwards", b"%d" % left)]
+    return True
+
+
 def _drop(received: ReceivedFields, value: bytes) -> None:
     """Leave a hop-by-hop field out."""
 
@@ -209,6 +236,7 @@ _ACTIONS: dict[bytes, Callable[[ReceivedFields, bytes], None]] = {
     b"transfer-encoding": _take_coding,
     b"expect": _take_expect,
     b"te": _take_te,
+    b"max-forwards": _take_hops,
     b"via": _take_via,
 }
 

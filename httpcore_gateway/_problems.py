@@ -42,9 +42,10 @@ class Problem:
         detail: what happened and what can be done, for the client.
         retry_after: seconds until another try makes sense; None where that is not known.
         closes: the client's connection has to be closed afterwards.
+        allow: the methods that can be used, where one was refused.
     """
 
-    __slots__ = ("closes", "detail", "retry_after", "status")
+    __slots__ = ("allow", "closes", "detail", "retry_after", "status")
 
     def __init__(
         self,
@@ -52,15 +53,28 @@ class Problem:
         detail: str,
         retry_after: float | None = None,
         closes: bool = False,
+        allow: bytes = b"",
     ) -> None:
         self.status = status
         self.detail = detail
         self.retry_after = retry_after
         self.closes = closes
+        self.allow = allow
 
 
 def encode_problem(problem: Problem, request_id: str) -> tuple[list[tuple[bytes, bytes]], bytes]:
-    """Return the fields and the body of the response for `problem`."""
+    """Return the fields and the body of the response for `problem`; 204 has no body."""
+    fields = [
+        # The server that runs the gateway adds none: that of an upstream's response is passed on.
+        (b"date", make_date()),
+        (b"x-request-id", request_id.encode("ascii")),
+    ]
+    if problem.retry_after is not None:
+        fields.append((b"retry-after", b"%d" % max(1, math.ceil(problem.retry_after))))
+    if problem.allow:
+        fields.append((b"allow", problem.allow))
+    if problem.status == HTTPStatus.NO_CONTENT:  # all is well
+        return fields, b""
     title = _TITLES.get(problem.status) or HTTPStatus(problem.status).phrase
     document = {
         "type": "about:blank",  # RFC 9457 section 4.2.1: no more than the status says
@@ -70,14 +84,9 @@ def encode_problem(problem: Problem, request_id: str) -> tuple[list[tuple[bytes,
         "request_id": request_id,
     }
     body = json.dumps(document).encode("ascii")
-    fields = [
+    fields += [
         (b"content-type", CONTENT_TYPE),
         (b"content-length", b"%d" % len(body)),
         (b"cache-control", b"no-store"),
-        # The server that runs the gateway adds none: that of an upstream's response is passed on.
-        (b"date", make_date()),
-        (b"x-request-id", request_id.encode("ascii")),
     ]
-    if problem.retry_after is not None:
-        fields.append((b"retry-after", b"%d" % max(1, math.ceil(problem.retry_after))))
     return fields, body

@@ -97,6 +97,29 @@ def test_row_69_hop_by_hop_fields_do_not_come_back(gateway: Gateways, serve: ser
         assert reply.body == b"ok"
 
 
+def test_max_forwards(gateway: Gateways, server: servers.LocalServer) -> None:
+    """The gateway answers the last request of a chain itself, without what is in it; other methods
+    have no such chain."""
+    with Caller(gateway(server.url)) as caller:
+
+        def ask(method: str, value: str) -> Reply:
+            head = method.encode() + b" /echo" + HEAD + b"Cookie: secret\r\nMax-Forwards: "
+            return caller.ask(head + value.encode() + b"\r\n\r\n")
+
+        for method in ("OPTIONS", "TRACE"):
+            assert echoed(ask(method, "2"))["max-forwards"] == ["1"]
+            assert echoed(ask(method, "1"))["max-forwards"] == ["0"]
+        assert echoed(ask("GET", "0"))["max-forwards"] == ["0"]
+        reply = ask("OPTIONS", "0")
+        assert (reply.status, reply.body) == (204, b"")
+        assert "secret" not in str(reply.fields)
+        reply = ask("TRACE", "0")
+        assert (reply.status, reply.get("allow")) == (405, "OPTIONS")
+        assert "secret" not in str(reply.fields) + str(reply.body)
+        assert ask("OPTIONS", "no").status == 400
+    assert len(server.requests) == 5
+
+
 @pytest.mark.parametrize("kind", ["uvicorn", "hypercorn", "granian"])
 def test_a_response_has_one_date(
     kind: str,

@@ -22,6 +22,7 @@ from httpcore_gateway._fields import (
     add_forwarded,
     add_via,
     check_host,
+    count_down,
     read_fields,
     response_fields,
 )
@@ -212,6 +213,33 @@ def test_response_fields(headers: Fields, status: int, expected: Fields) -> None
 
 def test_via_of_a_response() -> None:
     assert response_fields([(b"Via", b"1.0 x"), (b"via", b"1.1 y")], 200) == ([], b"1.0 x, 1.1 y")
+
+
+@pytest.mark.parametrize(
+    ("values", "left"),
+    [([b"1"], b"0"), ([b"10"], b"9"), ([b"007"], b"6"), ([b"9999"], b"9998"),
+     ([b"10000"], b"9999"), ([b"9" * 60000], b"9999"), ([b"0"], None), ([b"000"], None)],
+)  # fmt: skip
+def test_max_forwards_is_counted_down(values: list[bytes], left: bytes | None) -> None:
+    headers = [(b"max-forwards", value) for value in values]
+    received = read_fields([*headers, (b"a", b"b")], NAME)
+    assert received.hops
+    assert count_down(received) == (left is not None)
+    if left is not None:
+        assert received.passed == [(b"a", b"b"), (b"max-forwards", left)]
+
+
+@pytest.mark.parametrize("values", [[b""], [b"-1"], [b"+1"], [b"1.0"], [b"1, 1"], [b"1", b"1"]])
+def test_max_forwards_that_is_no_number(values: list[bytes]) -> None:
+    received = read_fields([(b"max-forwards", value) for value in values], NAME)
+    with pytest.raises(BadRequest, match="Max-Forwards"):
+        count_down(received)
+
+
+def test_max_forwards_that_concerns_one_connection() -> None:
+    received = read_fields([(b"connection", b"max-forwards"), (b"max-forwards", b"0")], NAME)
+    assert count_down(received)
+    assert received.passed == []
 
 
 def test_names_are_remembered_up_to_a_limit() -> None:
