@@ -29,6 +29,7 @@ Nothing here is thread-safe: one message is read by one thread at a time.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import re
 from collections.abc import Callable, Iterable
@@ -674,7 +675,8 @@ class ChunkedReader:
         assert self._section is not None
         block = self._section.feed(data)
         if block is not None:
-            self.trailers = _read_trailers(block, self.lenient)
+            self.trailers, trusted = _read_trailers(block, self.lenient)
+            self.doubtful = self.doubtful or not trusted
             self.excess = self._section.rest()
             self.done = True
 
@@ -1155,10 +1157,11 @@ def _without_quotation(text: str) -> str:
     return re.sub(r"[:,]?\s*(?:bytearray\()?b(['\"]).*\1\)?", "", text, flags=re.DOTALL)
 
 
-def _read_trailers(block: bytes, lenient: bool) -> Headers:
-    """Return the fields of a trailer section, blank line included."""
+def _read_trailers(block: bytes, lenient: bool) -> tuple[Headers, bool]:
+    """Return the fields of a trailer section, blank line included, and whether what is odd about
+    them leaves the framing certain."""
     if block in (b"\r\n", b"\n"):
-        return []
+        return [], True
     import h11
 
     connection = _h11_connection(b"GET", [])
@@ -1169,9 +1172,9 @@ def _read_trailers(block: bytes, lenient: bool) -> Headers:
         if not lenient:
             raise
         # http.client throws trailers away unread, so they must not break the body here.
-        return _repair_fields(_lines(block))[0]
+        return _repair_fields(_lines(block))
     assert isinstance(event, h11.EndOfMessage)
-    return event.headers.raw_items()
+    return event.headers.raw_items(), True
 
 
 # ---------------------------------------------------------------------------------------------
@@ -1198,7 +1201,7 @@ def _repair(block: bytes) -> tuple[bytes, Headers, bool] | None:
     RFC 9112 sections 5.1 and 5.2 and RFC 9110 section 5.5 describe most of the repairs. What
     requests reads today and h11 does not: names such as ``a[0]``, white space before the colon,
     line folds, control characters in a value, lines that are no field at all, a
-    Transfer-Encoding given twice, and lengths that are no number. Reports: python-hyper/h11#113,
+    and lengths that are no number. Reports: python-hyper/h11#113,
     #130, encode/httpx#1363, #1862, psf/requests#3852.
 
     Returns:
@@ -1246,6 +1249,7 @@ def _repair_fields(lines: list[bytes]) -> tuple[Headers, bool]:
             skipping = not colon or _is_loose_name(bare_name) is None
             if skipping:
                 kind = f"line with{' a bad field name' if colon else 'out colon'} skipped"
+                trusted = trusted and bool(colon)
             else:
                 cleaned = value.translate(_CONTROLS_TO_SPACES)
                 if bare_name != name:
@@ -1268,8 +1272,11 @@ def _settle_framing(fields: Headers) -> tuple[Headers, bool]:
 
     Chunked wins over a length, as in RFC 9112 section 6.3 rule 3; other codings are passed
     through undecoded; a length that is no number means that the body ends with the connection.
+    What one reader of this head takes for a frame and another does not is refused (RFC 9112
+    sections 6.1 and 6.3): chunked twice, and a length that only Python's int() can read.
     """
-    codings = [t for name, v in fields if name.lower() == b"transfer-encoding" for t in _tokens(v)]
+    values = [value for name, value in fields if name.lower() == b"transfer-encoding"]
+    codings = [token for value in values for token in _tokens(value)]
     lengths = [
         part.strip()
         for name, value in fields
@@ -1277,15 +1284,27 @@ def _settle_framing(fields: Headers) -> tuple[Headers, bool]:
         for part in value.split(b",")
     ]
     if b"chunked" in codings:
-        plain = codings == [b"chunked"] and not lengths
         if codings.count(b"chunked") > 1:
-            _logger.warning("malformed response fields: repeated chunked coding collapsed")
+            raise _broken("the coding chunked is named twice in Transfer-Encoding")
+        plain = codings == [b"chunked"] and not lengths
         return [(b"Transfer-Encoding", b"chunked")], plain
     if not lengths or not all(part.isdigit() for part in lengths):
+        for part in lengths:
+            if not part.isdigit() and _is_number_to_python(part):
+                raise _broken(f"Content-Length is {_shown_length(part)}, which is not digits alone")
         if lengths:
             _logger.warning("malformed response fields: Content-Length that is no number ignored")
-        return [], not codings and not lengths
+        return [], not values and not lengths
     if len({int(part) for part in lengths}) > 1:
         raise _broken(_CONFLICTING)
     # h11 counts digits, and zeros in front are not worth a refusal.
-    return [(b"Content-Length", lengths[0].lstrip(b"0") or b"0")], not codings
+    return [(b"Content-Length", lengths[0].lstrip(b"0") or b"0")], not values
+
+
+def _is_number_to_python(value: bytes) -> bool:
+    """Return whether int() reads it, with a sign, underscores or digits of other scripts."""
+    for encoding in ("utf-8", "latin-1"):
+        with contextlib.suppress(ValueError):  # bytes that are no text, or text that is no number
+            int(value[: 2 * _MAX_LENGTH_DIGITS].decode(encoding))
+            return True
+    return False
