@@ -1,4 +1,5 @@
-"""Packages that are used with requests, on the adapter: those of ``docs/friends.rst``.
+"""Packages that are used with requests, on the adapter: those of ``docs/friends.rst``, and
+vcrpy, of ``docs/compatibility.rst``.
 
 Owns: that each of them works with `HTTPAdapter` under it, and what it does goes through our pool.
 Must not know: how the adapter does it. `test_raw_users` has what they look at in a response, and
@@ -180,3 +181,39 @@ def test_truststore_verifies(tls_server: LocalServer, ca: trustme.CA, tmp_path: 
         assert session.get(tls_server.url).status_code == 200
     with httpcore.ConnectionPool(ssl_context=trusting) as pool:
         assert pool.request("GET", tls_server.url).status == 200
+
+
+def test_vcrpy_sees_nothing_of_the_adapter(server: LocalServer, tmp_path: Path) -> None:
+    """It patches urllib3's connections, which are not used: so says the page on compatibility."""
+    vcr = pytest.importorskip("vcr")
+    for _ in range(2):
+        with vcr.use_cassette(str(tmp_path / "tape.yaml")) as tape:
+            with httpcore_requests.Session(timeout=PATIENCE) as session:
+                assert session.get(server.url).status_code == 200
+        assert (len(tape), tape.play_count) == (0, 0)
+    assert len(server.requests) == 2
+    assert not (tmp_path / "tape.yaml").exists()
+
+
+def test_vcrpy_replays_where_the_stock_adapter_is_mounted(
+    server: LocalServer, tmp_path: Path
+) -> None:
+    """The way out that the same page names, for tests with cassettes of vcrpy."""
+    vcr = pytest.importorskip("vcr")
+    for _ in range(2):
+        with vcr.use_cassette(str(tmp_path / "tape.yaml")) as tape:
+            with httpcore_requests.Session(timeout=PATIENCE) as session:
+                session.mount("http://", requests.adapters.HTTPAdapter())
+                assert session.get(server.url).status_code == 200
+    assert tape.play_count == len(server.requests) == 1
+
+
+def test_vcrpy_replays_httpx(server: LocalServer, tmp_path: Path) -> None:
+    """It patches the transports of HTTPX, which call our pools only where nothing was recorded."""
+    vcr, httpx = pytest.importorskip("vcr"), pytest.importorskip("httpx")
+    bodies = []
+    for _ in range(2):
+        with vcr.use_cassette(str(tmp_path / "tape.yaml")) as tape, httpx.Client() as client:
+            bodies.append(client.get(server.url, timeout=PATIENCE).content)
+    assert tape.play_count == len(server.requests) == 1
+    assert bodies[0] == bodies[1]
