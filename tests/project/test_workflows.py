@@ -1,7 +1,8 @@
-"""The files by which others join: workflows, scripts, notes for the changelog.
+"""The files by which others join: workflows, scripts, notes for the changelog, the metadata.
 
 Owns: that the workflows run scripts of this checkout and nothing else, on the versions of Python
-that the package says it supports. Must not know: what GitHub does with them.
+that the package says it supports, and that pages name files that exist. Must not know: what GitHub
+does with them.
 """
 
 from __future__ import annotations
@@ -57,6 +58,29 @@ def test_each_version_of_python_is_tested() -> None:
     matrix = load(ROOT / ".github/workflows/test.yml")["jobs"]["test"]["strategy"]["matrix"]
     assert matrix["python"] == claimed
     assert setup["options"]["python_requires"] == f">={claimed[0]}"
+
+
+def test_the_licence_is_an_spdx_expression() -> None:
+    setup = configparser.ConfigParser()
+    setup.read(ROOT / "setup.cfg")
+    assert setup["metadata"]["license_expression"] == "BSD-3-Clause"
+    assert "license" not in setup["metadata"]  # the old field, which may hold any text
+
+
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("*.rst"), *(ROOT / "docs").rglob("*.rst")])
+NAMED_FILE = re.compile(
+    r"(?<![\w./-])(?:docs|scripts|tests|examples|benchmarks|httpcore\w*)/[\w./-]*\w"
+)
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.stem)
+def test_pages_name_files_that_exist(path: Path) -> None:
+    missing = {
+        name
+        for name in NAMED_FILE.findall(path.read_text())
+        if not (ROOT / name).exists() and not (ROOT / f"{name}.py").exists()
+    }
+    assert not missing
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "scripts").iterdir()), ids=lambda path: path.name)
