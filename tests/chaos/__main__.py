@@ -84,7 +84,8 @@ def soak(options: argparse.Namespace) -> int:
 
 
 def _kinds() -> list[str]:
-    return [kind for kind in KINDS if kind in ("threads", "asyncio") or find_spec(kind)]
+    needs = {"uvloop": "uvloop", "trio": "trio", "gateway": "uvicorn"}
+    return [kind for kind in KINDS if find_spec(needs.get(kind, "asyncio"))]
 
 
 def _round(kind: str, seed: int, options: argparse.Namespace) -> Tally:

@@ -91,7 +91,7 @@ def make_plan(rng: random.Random, ways: list[str], rate: float, patience: float 
     kinds = HTTP2 if "http2" in way else HTTP11
     return Plan(
         way=way,
-        proxied="http2" not in way and rng.random() < 0.2,
+        proxied="http2" not in way and "gateway" not in way and rng.random() < 0.2,
         nonce=make_nonce(rng),
         size=rng.choice(SIZES),
         fault=rng.choice(kinds) if rng.random() < rate else "",

@@ -13,6 +13,7 @@ from typing import Any
 import anyio
 import anyio.lowlevel
 
+from .gateways import gateways
 from .plans import Tally
 from .resources import Resources
 from .serving import Serving, serving
@@ -20,7 +21,7 @@ from .tasks import AsyncClients, AsyncLoad
 from .threads import Clients, Load, interrupt_and_fork, settle
 
 #: How the load can run.
-KINDS = ("threads", "asyncio", "uvloop", "trio")
+KINDS = ("threads", "asyncio", "uvloop", "trio", "gateway")
 #: The chance of relays and new connections to fail, relative to the share of faults asked for:
 #: they have many chances in one request.
 BY_CHANCE = 1 / 4
@@ -42,16 +43,31 @@ def run_round(kind: str, seed: int, workers: int, goes_on: GoesOn, rate: float) 
     """
     with tempfile.TemporaryDirectory() as name:
         with serving(seed, rate * BY_CHANCE, Path(name)) as servers:
-            if kind != "threads":
+            if kind in ("asyncio", "uvloop", "trio"):
                 _run_loop(kind, anyio.lowlevel.checkpoint)  # uvloop opens a pipe for good
             before = Resources.now()
             roots = str(Path(name, "ca.pem"))
-            if kind == "threads":
+            if kind == "gateway":
+                tally = _run_gateways(servers, Path(name), seed, workers, goes_on, rate)
+            elif kind == "threads":
                 tally = _run_threads(servers, roots, seed, workers, goes_on, rate)
             else:
-                tally = _run_tasks(kind, servers, roots, seed, workers, goes_on, rate)
+                tally = _run_tasks(kind, servers.ports, roots, seed, workers, goes_on, rate)
             Resources.now().compare(before, tally)
     tally.wrong += servers.mistakes
+    return tally
+
+
+def _run_gateways(
+    servers: Serving, folder: Path, seed: int, workers: int, goes_on: GoesOn, rate: float
+) -> Tally:
+    """Run tasks whose requests go through gateways."""
+    left = Tally()
+    with gateways(servers.ports, folder, left) as ports:
+        ports["proxy"] = servers.ports["proxy"]
+        roots = str(folder / "ca.pem")
+        tally = _run_tasks("asyncio", ports, roots, seed, workers, goes_on, rate)
+    tally.add(left)
     return tally
 
 
@@ -71,10 +87,16 @@ def _run_threads(
 
 
 def _run_tasks(
-    kind: str, servers: Serving, roots: str, seed: int, workers: int, goes_on: GoesOn, rate: float
+    kind: str,
+    ports: dict[str, int],
+    roots: str,
+    seed: int,
+    workers: int,
+    goes_on: GoesOn,
+    rate: float,
 ) -> Tally:
     async def run() -> Tally:
-        clients = AsyncClients(servers.ports, roots)
+        clients = AsyncClients(ports, roots)
         tally = await AsyncLoad(clients, seed, workers, goes_on, rate).run()
         await clients.aclose()
         _find_connections((clients.pool, clients.prior), tally)

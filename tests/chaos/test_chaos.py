@@ -106,10 +106,10 @@ def test_changed_digits_make_no_other_nonce() -> None:
 @pytest.mark.no_cover
 def test_the_command(tmp_path: Path) -> None:
     """``scripts/soak``: a round of each kind, and the end of it."""
-    words = [sys.executable, "-m", "tests.chaos", "--rounds", "4", "--seconds", "0.5"]
+    words = [sys.executable, "-m", "tests.chaos", "--rounds", "5", "--seconds", "0.5"]
     words += ["--workers", "8", "--seed", "5"]
     done = subprocess.run(words, capture_output=True, text=True, timeout=50)
     assert done.returncode == 0, done.stdout + done.stderr
     *rounds, last = done.stdout.splitlines()
     assert [line.split()[1] for line in rounds[:2]] == ["threads", "asyncio"]
-    assert last.startswith("4 rounds, ") and last.endswith("nothing wrong")
+    assert last.startswith("5 rounds, ") and last.endswith("nothing wrong")
