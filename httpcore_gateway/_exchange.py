@@ -320,6 +320,7 @@ class Exchange(Passage):
             if len(whole) > MAX_COLLECTED:
                 self.record.fail(BAD_REQUEST, "a long response without a length, for HTTP/1.0")
                 return Problem(505, "the response has no length: use HTTP/1.1")
+        _check_end(body)
         start["headers"].append((b"content-length", b"%d" % len(whole)))
         self._collected = bytes(whole)
         return None
@@ -381,6 +382,7 @@ class Exchange(Passage):
             client.taken = None
             record.sent += len(part)
             part = b""
+        _check_end(body)
         if not client.ended:  # which takes time, and needs no upstream
             self._let_go()
             await response.aclose()
@@ -411,3 +413,10 @@ class Exchange(Passage):
         client.asks = b"expect" in names
         client.ended = not (b"content-length" in names or b"transfer-encoding" in names)
         return client
+
+
+def _check_end(body: Any) -> None:
+    """Raise IncompleteBody where a body ended with its connection, and TLS did not say that this
+    was the end (RFC 9112 section 9.8): the client is to see that it may have been cut short."""
+    if body.unclean_tls_eof:
+        raise httpcore.exceptions.IncompleteBody("TLS ended without close_notify")

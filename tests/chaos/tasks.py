@@ -82,7 +82,8 @@ async def perform(clients: AsyncClients, plan: Plan, tally: Tally) -> None:
     url = plan.url(clients.ports)
     if plan.act == "read":
         response = await pool.request(plan.method, url, **options)
-        tally.check(plan, response.status, _fields(response.headers), response.content, True)
+        whole = not response.stream.unclean_tls_eof
+        tally.check(plan, response.status, _fields(response.headers), response.content, whole)
         return
     if plan.act == "drop":
         response = await pool.request(plan.method, url, stream=True, **options)
@@ -95,7 +96,7 @@ async def perform(clients: AsyncClients, plan: Plan, tally: Tally) -> None:
             body += part
             if plan.act != "stream":
                 break
-        whole = plan.act == "stream"
+        whole = plan.act == "stream" and not response.stream.unclean_tls_eof
         tally.check(plan, response.status, _fields(response.headers), body, whole)
         if plan.act == "throw":
             raise Thrown

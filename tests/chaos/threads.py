@@ -148,7 +148,8 @@ def perform(clients: Clients, plan: Plan, canceller: Canceller | None, tally: Ta
     url = plan.url(clients.ports)
     if plan.act == "read":
         response = pool.request(plan.method, url, **options)
-        tally.check(plan, response.status, _fields(response.headers), response.content, True)
+        whole = not response.stream.unclean_tls_eof
+        tally.check(plan, response.status, _fields(response.headers), response.content, whole)
         return
     if plan.act == "drop":
         response = pool.request(plan.method, url, stream=True, **options)
@@ -161,7 +162,7 @@ def perform(clients: Clients, plan: Plan, canceller: Canceller | None, tally: Ta
             body += part
             if plan.act != "stream":
                 break
-        whole = plan.act == "stream"
+        whole = plan.act == "stream" and not response.stream.unclean_tls_eof
         tally.check(plan, response.status, _fields(response.headers), body, whole)
         if plan.act == "throw":
             raise Thrown
@@ -183,6 +184,8 @@ def perform_by_requests(clients: Clients, plan: Plan, tally: Tally) -> None:
         proxies=proxies,
     )  # fmt: skip
     body = response.content if whole else next(response.iter_content(1000), b"")
+    raw: Any = response.raw
+    whole = whole and not raw.unclean_tls_eof
     fields = "\n".join(f"{k}:{v}" for k, v in response.headers.items()).encode("latin-1", "replace")
     tally.check(plan, response.status_code, fields, body, whole)
     if plan.act == "throw":

@@ -11,6 +11,7 @@ import hashlib
 import json
 import shutil
 import socket
+import ssl
 import subprocess
 import threading
 from collections.abc import Callable
@@ -25,6 +26,7 @@ import httpcore
 from httpcore_gateway import Timeouts, Upstream
 from tests.support import gateways, programs, servers
 from tests.support.gateways import Caller, Reply
+from tests.support.raw_http import read_all
 
 HEAD = b" HTTP/1.1\r\nHost: example.com\r\n"
 GET = b"GET / HTTP/1.1\r\nHost: example.com\r\n\r\n"
@@ -453,6 +455,35 @@ def test_a_broken_response_to_http_1_0_does_not_look_whole(
             caller.reply()
     with Caller(serve_gateway(behind.url, wrap=wrap_send).port) as caller:
         assert caller.ask(b"GET / HTTP/1.0\r\n\r\n").status == 502
+
+
+@pytest.mark.parametrize("notify", [True, False], ids=["close_notify", "cut"])
+def test_a_response_that_ends_with_its_connection_and_was_cut_does_not_look_whole(
+    notify: bool,
+    serve_gateway: gateways.ServeGateway,
+    serve: servers.Serve,
+    server_tls_context: ssl.SSLContext,
+    ca_bundle: str,
+) -> None:
+    """RFC 9112 section 8: without close_notify it is incomplete."""
+
+    def answer(peer: servers.Peer) -> None:
+        peer.recv_request()
+        peer.send(b"HTTP/1.1 200 OK\r\n\r\nhello")
+        peer.close(notify=notify)
+
+    upstream = Upstream(serve(answer, tls=server_tls_context).url, ca=ca_bundle)
+    served = serve_gateway(upstream)
+    with Caller(served.port) as caller:
+        if notify:
+            assert caller.ask(GET).body == b"hello"
+        else:
+            caller.send(GET)
+            data = read_all(caller.sock)
+            assert b"hello" in data and not data.endswith(b"0\r\n\r\n")
+    with Caller(serve_gateway(upstream, wrap=wrap_send).port) as caller:
+        reply = caller.ask(b"GET / HTTP/1.0\r\n\r\n")
+        assert reply.status == (200 if notify else 502)
 
 
 #: It gives leave to send the body at once, by itself.
