@@ -1,8 +1,9 @@
 """Taking the content encoding off a body, piece by piece.
 
 Owns: gzip and deflate, and br and zstd where a package for them is there. Must not know: where the
-pieces come from or go to. What is decoded at a time is bounded, so a small body that stands for a
-huge one takes no memory.
+pieces come from or go to. What is decoded at a time is bounded, so that a small body which stands
+for a huge one takes no memory; a body that ends in the middle is noticed, which urllib3's decoders
+do not report.
 
 Sources: RFC 9110 section 8.4.1 (codings), RFC 1950 to 1952 (zlib, deflate, gzip), RFC 7932
 (brotli), RFC 8878 (zstd).
@@ -13,7 +14,7 @@ from __future__ import annotations
 import importlib
 import zlib
 from collections.abc import Callable, Iterator
-from typing import Any, Protocol
+from typing import Any
 
 from .._core.h1 import Headers
 from .exits import Exit, Problem
@@ -24,118 +25,76 @@ PIECE = 256 * 1024
 # Encodings over each other. Nobody needs two, and each may grow a body a thousandfold.
 MOST = 3
 
-# zlib's `wbits`: a zlib header, a gzip header, none.
-_ZLIB, _GZIP, _RAW = 15, 31, -15
-_GZIP_BEGINS = b"\x1f"  # RFC 1952 section 2.3.1
+_GZIP, _RAW = 31, -15  # zlib's `wbits`: a gzip header, none
 
 
 class Undecodable(Exception):
     """There is no decoder; the text says for what, and what would help."""
 
 
-class Decoder(Protocol):
-    @property
-    def complete(self) -> bool:
-        """Return whether what was fed may end here."""
+class Decoder:
+    """Decodes one coding of a body.
+
+    Parameters:
+        make: makes what decodes one member, by how that begins.
+        follows: how a further member begins; None where there is one only. Other bytes behind a
+            member are padding.
+        head: bytes that `make` wants to see.
+
+    Attributes:
+        complete: whether the body may end here.
+    """
+
+    def __init__(
+        self, make: Callable[[bytes], Any], follows: bytes | None = None, head: int = 1
+    ) -> None:
+        self._make, self._follows, self._head = make, follows, head
+        self._member: Any = None
+        self._held = b""  # less than a head
+        self._full = False  # PIECE was reached
+        self._over = False  # what comes, comes after a member
+        self.complete = True
 
     def feed(self, data: bytes) -> Iterator[bytes]:
         """Decode the next piece of a body."""
-
-
-class Inflate:
-    """gzip, with all its members, or deflate.
-
-    Attributes:
-        complete: whether what was fed may end here.
-    """
-
-    def __init__(self, bits: int) -> None:
-        self._bits = bits
-        self._zlib: Any = zlib.decompressobj(bits)
-        self._members = 0
-        self.complete = True
-
-    def feed(self, data: bytes) -> Iterator[bytes]:
-        full = False  # zlib stopped because PIECE was reached
-        while self._zlib is not None and (data or full):
-            if self._members and self.complete and data[:1] != _GZIP_BEGINS:
-                self._zlib = None  # padding after the last member
-                return
-            part = self._zlib.decompress(data, PIECE)
-            self.complete = False
-            full = len(part) == PIECE
-            data = self._zlib.unconsumed_tail
-            if self._zlib.eof:
-                full, data = False, self._zlib.unused_data
-                self._members += 1
-                self.complete = True
-                self._zlib = zlib.decompressobj(_GZIP) if self._bits == _GZIP else None
+        data, self._held = self._held + data, b""
+        while data or self._full:
+            if self._member is None:
+                if self._over and (self._follows is None or not data.startswith(self._follows)):
+                    self._follows = None
+                    return
+                if len(data) < self._head:
+                    self._held, self.complete = data, False
+                    return
+                self._member, self.complete = self._make(data), False
+            part = self._member.decompress(data, PIECE)
+            data = getattr(self._member, "unconsumed_tail", b"")
+            self._full = len(part) >= PIECE
+            if self._member.eof:
+                data, self._member = self._member.unused_data, None
+                self.complete, self._over, self._full = True, True, False
             if part:
                 yield part
 
 
-class Deflate:
-    """deflate, which some servers send without the zlib header that belongs there."""
+class _Brotli:
+    """The package brotli, with the interface of zlib."""
 
-    def __init__(self) -> None:
-        self._head = b""
-        self._inflate: Inflate | None = None
+    unused_data = b""
+
+    def __init__(self, module: Any) -> None:
+        self._brotli = module.Decompressor()
+        # Without it (before 1.2), a piece of the body is decoded whole.
+        bounded = hasattr(self._brotli, "can_accept_more_data")
+        self._limit = {"output_buffer_limit": PIECE} if bounded else {}
+
+    def decompress(self, data: bytes, size: int) -> bytes:
+        part: bytes = self._brotli.process(data, **self._limit)
+        return part
 
     @property
-    def complete(self) -> bool:
-        return not self._head if self._inflate is None else self._inflate.complete
-
-    def feed(self, data: bytes) -> Iterator[bytes]:
-        if self._inflate is None:
-            data = self._head = self._head + data
-            if len(data) < 2:
-                return
-            # RFC 1950 section 2.2: the method is 8, and the two bytes are a multiple of 31.
-            headed = data[0] & 15 == 8 and int.from_bytes(data[:2], "big") % 31 == 0
-            self._inflate = Inflate(_ZLIB if headed else _RAW)
-        yield from self._inflate.feed(data)
-
-
-class Brotli:
-    """br, by the package of that name."""
-
-    def __init__(self, brotli: Any) -> None:
-        self._brotli = brotli.Decompressor()
-        # Without it (before 1.2), a piece of the body is decoded whole.
-        self._bounded = hasattr(self._brotli, "can_accept_more_data")
-        self.complete = True
-
-    def feed(self, data: bytes) -> Iterator[bytes]:
-        limit = {"output_buffer_limit": PIECE} if self._bounded else {}
-        while True:
-            part = self._brotli.process(data, **limit)
-            self.complete = self._brotli.is_finished()
-            if part:
-                yield part
-            data = b""
-            # It takes more although it may have more to give.
-            if not self._bounded or (len(part) < PIECE and self._brotli.can_accept_more_data()):
-                return
-
-
-class Zstd:
-    """zstd, by the standard library (3.14) or its backport; frames may follow each other."""
-
-    def __init__(self, zstd: Any) -> None:
-        self._make = zstd.ZstdDecompressor
-        self._zstd: Any = None
-        self.complete = True
-
-    def feed(self, data: bytes) -> Iterator[bytes]:
-        while data or not (self._zstd is None or self._zstd.needs_input):
-            if self._zstd is None:
-                self._zstd = self._make()
-            part = self._zstd.decompress(data, PIECE)
-            data, self.complete = b"", self._zstd.eof
-            if self._zstd.eof:
-                data, self._zstd = self._zstd.unused_data, None
-            if part:
-                yield part
+    def eof(self) -> bool:
+        return bool(self._brotli.is_finished())
 
 
 def codings(headers: Headers) -> list[str]:
@@ -153,17 +112,9 @@ def decoded(parts: Iterator[bytes], names: list[str]) -> Iterator[bytes]:
     """
     if len(names) > MOST:
         raise Undecodable(f"{len(names)} content encodings over each other")
-    decoders = [(name, _decoder(name)) for name in reversed(names)]
-    for name, decoder in decoders:
+    for name, decoder in [(name, _decoder(name)) for name in reversed(names)]:
         parts = _through(parts, name, decoder)
     return parts
-
-
-def _decoder(name: str) -> Decoder:
-    make = _DECODERS.get(name)
-    if make is None:
-        raise Undecodable(f"the content encoding {name!r} is not known")
-    return make()
 
 
 def _through(parts: Iterator[bytes], name: str, decoder: Decoder) -> Iterator[bytes]:
@@ -176,12 +127,25 @@ def _through(parts: Iterator[bytes], name: str, decoder: Decoder) -> Iterator[by
         raise Problem(Exit.ENCODING, f"the body ends in the middle of its {name} encoding")
 
 
-def _brotli() -> Brotli:
-    return Brotli(_import("br", "brotli"))
+def _decoder(name: str) -> Decoder:
+    if name in ("gzip", "x-gzip"):
+        return Decoder(lambda head: zlib.decompressobj(_GZIP), follows=b"\x1f")
+    if name == "deflate":
+        return Decoder(_deflate, head=2)
+    if name == "br":
+        brotli = _import("br", "brotli")
+        return Decoder(lambda head: _Brotli(brotli))
+    if name == "zstd":
+        zstd = _import("zstd", "compression.zstd", "backports.zstd")
+        return Decoder(lambda head: zstd.ZstdDecompressor(), follows=b"")
+    raise Undecodable(f"the content encoding {name!r} is not known")
 
 
-def _zstd() -> Zstd:
-    return Zstd(_import("zstd", "compression.zstd", "backports.zstd"))
+def _deflate(head: bytes) -> Any:
+    """Return what decodes deflate, which some servers send without the zlib header."""
+    # RFC 1950 section 2.2: the method is 8, and the two bytes are a multiple of 31.
+    headed = head[0] & 15 == 8 and int.from_bytes(head[:2], "big") % 31 == 0
+    return zlib.decompressobj() if headed else zlib.decompressobj(_RAW)
 
 
 def _import(name: str, *modules: str) -> Any:
@@ -191,19 +155,6 @@ def _import(name: str, *modules: str) -> Any:
         except ModuleNotFoundError:
             continue
     raise Undecodable(f"the content encoding {name!r} needs the package {modules[-1]}")
-
-
-def _gzip() -> Inflate:
-    return Inflate(_GZIP)
-
-
-_DECODERS: dict[str, Callable[[], Decoder]] = {
-    "gzip": _gzip,
-    "x-gzip": _gzip,
-    "deflate": Deflate,
-    "br": _brotli,
-    "zstd": _zstd,
-}
 
 
 def accepted() -> bytes:

@@ -18,14 +18,13 @@ from .._redact import redact_url
 from . import output
 from .decoding import Undecodable, codings, decoded
 from .exits import Exit, Problem, explain
-from .facts import Details, Facts
+from .facts import Facts
 from .options import STDOUT, Options
-from .report import report
 from .sending import MAX_REDIRECTS, Leg, Sender, first_leg, make_pool, next_leg
 from .talk import Trace, Verbose
 from .terminal import Terminal
 from .text import lines, of_bytes
-from .timings import Timeline
+from .timings import Details, Timeline
 from .waterfall import draw
 
 if TYPE_CHECKING:
@@ -116,14 +115,13 @@ class Run:
         self.timeline = Timeline(time.perf_counter)
         self._options = options
         self._terminal = terminal
-        self._facts = Facts()
+        self._facts = Facts(options, self.timeline)
         self._verbose = Verbose(terminal.say, lambda: self._facts.tls) if options.verbose else None
         self._listeners = [self.timeline.note, self._facts.note]
         if self._verbose is not None:
             self._listeners.append(self._verbose.note)
         if options.trace:
             self._listeners.append(Trace(terminal.say).note)
-        self._response: httpcore.Response | None = None
         self._target = options.url  # of the last request
 
     def fetch(self) -> None:
@@ -167,13 +165,11 @@ class Run:
             terminal = self._terminal
             terminal.say(draw(self.timeline, terminal.errors.width, terminal.draws_blocks))
         if self._options.json:
-            text = report(self._options, self._response, self._facts, self.timeline, problem)
-            self._terminal.write(text.encode("ascii") + b"\n")
+            self._terminal.write(self._facts.report(problem).encode("ascii") + b"\n")
         if self._options.write_out is not None:
-            from .writeout import Ended, filled
+            from .writeout import filled
 
-            end = Ended(self._options, self._response, self._facts, self.timeline)
-            self._terminal.write_text(lines(filled(self._options.write_out, end)))
+            self._terminal.write_text(lines(filled(self._options.write_out, self._facts)))
 
     def _trace(self, event: str, details: Details) -> None:
         now = self.timeline.clock()
@@ -182,7 +178,7 @@ class Run:
 
     def _send(self, sender: Sender, leg: Leg) -> httpcore.Response:
         facts = self._facts
-        self._response = None
+        facts.response = None
         extensions = sender.prepare(leg)
         if self._cancel is not None:
             extensions["cancel"] = self._cancel
@@ -193,7 +189,7 @@ class Run:
         timed = self.timeline.begin(f"{leg.method} {leg.url}", proxy is not None)
         timed.outcome = "failed"
         try:
-            response = self._response = sender.send(leg, extensions)
+            response = facts.response = sender.send(leg, extensions)
         finally:
             facts.sent = sender.sent
         timed.outcome = of_bytes(output.head_lines(response)[0])

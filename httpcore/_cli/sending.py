@@ -36,7 +36,6 @@ from ..rules import HTTP11_ONLY
 from .decoding import accepted
 from .digest import answer, challenge_of
 from .exits import Exit, Problem
-from .facts import Details
 from .options import (
     STDIN,
     UNREADABLE,
@@ -50,6 +49,7 @@ from .options import (
 )
 from .terminal import Terminal
 from .text import of_bytes
+from .timings import Details
 
 if TYPE_CHECKING:
     from .cookies import Cookies

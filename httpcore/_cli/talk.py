@@ -16,8 +16,8 @@ import httpcore
 
 from .._core.h1 import Headers
 from .._exceptions import explain
-from .facts import Details, TLSFacts
 from .text import line, masked, of_bytes, target
+from .timings import Details
 
 Say = Callable[[Text | str], None]
 
@@ -35,7 +35,7 @@ class Verbose:
         tls: gives what is known about the TLS connection once there is one.
     """
 
-    def __init__(self, say: Say, tls: Callable[[], TLSFacts | None]) -> None:
+    def __init__(self, say: Say, tls: Callable[[], dict[str, Any] | None]) -> None:
         self._say = say
         self._tls = tls
 
@@ -79,14 +79,13 @@ class Verbose:
         self._say(mark)
 
     def _say_tls(self) -> None:
-        facts = self._tls()
-        assert facts is not None
-        alpn = f", ALPN {line(facts.alpn)}" if facts.alpn else ""
-        self._do(f"{facts.version}, {facts.cipher}{alpn}")
-        if facts.verified:
-            self._do(
-                f"certificate of {facts.subject} by {facts.issuer}, until {facts.expires[:10]}"
-            )
+        tls = self._tls()
+        assert tls is not None
+        alpn = f", ALPN {line(tls['alpn'])}" if tls["alpn"] else ""
+        self._do(f"{tls['version']}, {tls['cipher']}{alpn}")
+        if tls["verified"]:
+            until = tls["expires"][:10]
+            self._do(f"certificate of {tls['subject']} by {tls['issuer']}, until {until}")
         else:
             self._do("the certificate was NOT verified")
 

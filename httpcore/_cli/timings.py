@@ -13,18 +13,17 @@ other. Only the look-up is no event: the stream says how long it took.
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from httpcore.exceptions import NameResolutionError
 
-from .facts import Details
+# What a trace event is about, under names that depend on the event.
+Details = dict[str, Any]
 
 DNS, CONNECT, PROXY_TLS, TUNNEL, TLS = "dns", "connect", "proxy tls", "tunnel", "tls"
 SEND, WAIT, RECEIVE = "send", "wait", "receive"
-PHASES = (DNS, CONNECT, PROXY_TLS, TUNNEL, TLS, SEND, WAIT, RECEIVE)
-
 
 # Which phase an event of an exchange begins; None for none.
 _NEXT = {
@@ -71,12 +70,10 @@ class Leg:
         """Return seconds, by the names of ``extensions["timings"]``, of the last attempt; None for
         what there was not."""
         last = {phase.name: phase.end - phase.start for phase in self.phases}
-        return {name: _sum(last.get(part) for part in parts) for name, parts in _DURATIONS.items()}
-
-
-def _sum(values: Iterable[float | None]) -> float | None:
-    found = [value for value in values if value is not None]
-    return sum(found) if found else None
+        return {
+            name: sum(last.get(part, 0.0) for part in parts) if last.keys() & set(parts) else None
+            for name, parts in _DURATIONS.items()
+        }
 
 
 _DURATIONS = {

@@ -10,92 +10,88 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-import httpcore
-
 from .facts import Facts
-from .options import Options, usage
+from .options import usage
 from .text import of_bytes
-from .timings import CONNECT, DNS, PROXY_TLS, SEND, TLS, TUNNEL, WAIT, Timeline
+from .timings import CONNECT, DNS, PROXY_TLS, SEND, TLS, TUNNEL, WAIT, Phase
 
 _VARIABLE = re.compile(r"%%|%\{([^}]*)\}|\\([nrt\\])")
 _ESCAPES = {"n": "\n", "r": "\r", "t": "\t", "\\": "\\"}
 
 
-class Ended:
-    """One run that is over, and what can be asked about it."""
-
-    def __init__(
-        self,
-        options: Options,
-        response: httpcore.Response | None,
-        facts: Facts,
-        timeline: Timeline,
-    ) -> None:
-        self.options = options
-        self.response = response
-        self.facts = facts
-        self.timeline = timeline
-
-    def header(self, name: bytes) -> str:
-        found = [] if self.response is None else self.response.headers
-        return next((of_bytes(value) for each, value in found if each.lower() == name), "")
-
-    def address(self, value: str | None, part: int) -> str:
-        host, _, port = (value or "").rpartition(":")
-        return (host.strip("[]"), port)[part] if host else ""
-
-    def until(self, *phases: str) -> str:
-        """Return the seconds from the start of all to the end of the last of `phases`."""
-        start = self.timeline.start
-        leg = self.timeline.legs[-1:]
-        ends = [phase.end - start for one in leg for phase in one.phases if phase.name in phases]
-        return f"{max(ends, default=0):.6f}"
-
-    def before_send(self) -> str:
-        leg = self.timeline.legs[-1:]
-        starts = [each.start for one in leg for each in one.phases if each.name == SEND]
-        return f"{max(starts) - self.timeline.start if starts else 0:.6f}"
-
-    def redirecting(self) -> str:
-        """Return the seconds of all requests but the last."""
-        legs = self.timeline.legs
-        starts = [phase.start for phase in legs[-1].phases] if len(legs) > 1 else []
-        return f"{min(starts) - self.timeline.start if starts else 0:.6f}"
-
-    def speed(self) -> str:
-        seconds = self.timeline.end - self.timeline.start
-        return f"{self.facts.received / seconds if seconds > 0 else 0:.0f}"
+def _field(facts: Facts, name: bytes) -> str:
+    found = [] if facts.response is None else facts.response.headers
+    return next((of_bytes(value) for each, value in found if each.lower() == name), "")
 
 
-VARIABLES: dict[str, Callable[[Ended], str]] = {
-    "content_type": lambda end: end.header(b"content-type"),
-    "filename_effective": lambda end: end.options.output or "",
-    "http_code": lambda end: f"{end.response.status if end.response else 0:03d}",
-    "http_version": lambda end: (
-        of_bytes(end.response.extensions["http_version"]).partition("/")[2] if end.response else "0"
-    ),
-    "local_ip": lambda end: end.address(end.facts.local, 0),
-    "local_port": lambda end: end.address(end.facts.local, 1),
-    "method": lambda end: end.facts.method,
-    "num_connects": lambda end: str(end.facts.connects),
-    "num_redirects": lambda end: str(len(end.facts.redirects)),
-    "redirect_url": lambda end: end.header(b"location"),
-    "remote_ip": lambda end: end.address(end.facts.remote, 0),
-    "remote_port": lambda end: end.address(end.facts.remote, 1),
-    "response_code": lambda end: VARIABLES["http_code"](end),
-    "scheme": lambda end: end.facts.urls[-1].partition(":")[0] if end.facts.urls else "",
-    "size_download": lambda end: str(end.facts.received),
-    "size_upload": lambda end: str(end.facts.sent),
-    "speed_download": Ended.speed,
-    "time_appconnect": lambda end: end.until(PROXY_TLS, TUNNEL, TLS),
-    "time_connect": lambda end: end.until(CONNECT),
-    "time_namelookup": lambda end: end.until(DNS),
-    "time_pretransfer": Ended.before_send,
-    "time_redirect": Ended.redirecting,
-    "time_starttransfer": lambda end: end.until(WAIT),
-    "time_total": lambda end: f"{end.timeline.end - end.timeline.start:.6f}",
-    "url": lambda end: str(end.options.url),
-    "url_effective": lambda end: end.facts.urls[-1] if end.facts.urls else str(end.options.url),
+def _address(value: str | None, part: int) -> str:
+    host, _, port = (value or "").rpartition(":")
+    return (host.strip("[]"), port)[part] if host else ""
+
+
+def _phases(facts: Facts, *names: str) -> list[Phase]:
+    """Return those of the last request with these names; all without any."""
+    legs = facts.timeline.legs[-1:]
+    return [each for leg in legs for each in leg.phases if each.name in names or not names]
+
+
+def _at(facts: Facts, moments: list[float]) -> str:
+    """Return the seconds from the start of all to the last of `moments`; 0 without any."""
+    return f"{max(moments, default=facts.timeline.start) - facts.timeline.start:.6f}"
+
+
+def _until(*phases: str) -> Callable[[Facts], str]:
+    return lambda facts: _at(facts, [each.end for each in _phases(facts, *phases)])
+
+
+def _redirecting(facts: Facts) -> str:
+    """Return the seconds of all requests but the last."""
+    several = len(facts.timeline.legs) > 1
+    return _at(facts, [each.start for each in _phases(facts)[:1] if several])
+
+
+def _status(facts: Facts) -> str:
+    return f"{facts.response.status if facts.response else 0:03d}"
+
+
+def _version(facts: Facts) -> str:
+    if facts.response is None:
+        return "0"
+    return of_bytes(facts.response.extensions["http_version"]).partition("/")[2]
+
+
+def _speed(facts: Facts) -> str:
+    seconds = facts.timeline.end - facts.timeline.start
+    return f"{facts.received / seconds if seconds > 0 else 0:.0f}"
+
+
+VARIABLES: dict[str, Callable[[Facts], str]] = {
+    "content_type": lambda facts: _field(facts, b"content-type"),
+    "filename_effective": lambda facts: facts.options.output or "",
+    "http_code": _status,
+    "http_version": _version,
+    "local_ip": lambda facts: _address(facts.local, 0),
+    "local_port": lambda facts: _address(facts.local, 1),
+    "method": lambda facts: facts.method,
+    "num_connects": lambda facts: str(facts.connects),
+    "num_redirects": lambda facts: str(len(facts.redirects)),
+    "redirect_url": lambda facts: _field(facts, b"location"),
+    "remote_ip": lambda facts: _address(facts.remote, 0),
+    "remote_port": lambda facts: _address(facts.remote, 1),
+    "response_code": _status,
+    "scheme": lambda facts: "".join(facts.urls[-1:]).partition(":")[0],
+    "size_download": lambda facts: str(facts.received),
+    "size_upload": lambda facts: str(facts.sent),
+    "speed_download": _speed,
+    "time_appconnect": _until(PROXY_TLS, TUNNEL, TLS),
+    "time_connect": _until(CONNECT),
+    "time_namelookup": _until(DNS),
+    "time_pretransfer": lambda facts: _at(facts, [each.start for each in _phases(facts, SEND)]),
+    "time_redirect": _redirecting,
+    "time_starttransfer": _until(WAIT),
+    "time_total": lambda facts: _at(facts, [facts.timeline.end]),
+    "url": lambda facts: str(facts.options.url),
+    "url_effective": lambda facts: facts.urls[-1] if facts.urls else str(facts.options.url),
 }
 
 
@@ -106,12 +102,12 @@ def check(template: str) -> None:
             raise usage(f"-w: the variable {match[1]!r} is not known; docs/cli.rst has them")
 
 
-def filled(template: str, end: Ended) -> str:
+def filled(template: str, facts: Facts) -> str:
     """Return `template` with what its variables stand for."""
 
     def value(match: re.Match[str]) -> str:
         if match[1] is not None:
-            return VARIABLES[match[1]](end)
+            return VARIABLES[match[1]](facts)
         return _ESCAPES[match[2]] if match[2] else "%"
 
     return _VARIABLE.sub(value, template)
