@@ -150,6 +150,9 @@ class HTTPAdapter(_Base):
             asked, while a response is awaited or read, whether it is still there; None: never.
         ping_timeout: seconds it then has to answer; past them the connection's requests fail. 15
             if left out.
+        max_decoded: bytes that a body with a Content-Encoding may decode to; one that goes past it
+            is a `requests.exceptions.ContentDecodingError`, and decoding stops there. None, the
+            default, is requests' own: no limit. Bodies that are not compressed are not counted.
 
     What is left out is as `install` was told, if it was called.
 

@@ -172,6 +172,10 @@ class DecodeError(_PicklableError, theirs.DecodeError):
     there was one."""
 
 
+class DecodedTooLarge(DecodeError):
+    """The body is compressed, and decodes to more than `max_decoded` bytes."""
+
+
 class NotRetriedError(_PicklableError, theirs.MaxRetryError):
     """A failure that no retry was made for.
 
@@ -501,6 +505,18 @@ def undecodable(exc: theirs.DecodeError, request: str) -> DecodeError:
     error = make_error(DecodeError, text, RESPONSE_STARTED, *causes)
     error.__cause__ = exc.__cause__
     return error
+
+
+def decoded_too_large(
+    limit: int | None, pool: PoolShape | None, method: str, url: str
+) -> DecodedTooLarge:
+    """Return the error for a body that decodes to more than `limit` bytes."""
+    peer = "the server" if pool is None else pool.peer
+    text = (
+        f"the body from {peer} decodes to more than max_decoded={limit} bytes and was not read "
+        "further: raise max_decoded if it is meant to be that large"
+    )
+    return make_error(DecodedTooLarge, complete(text, name_request(method, url)), RESPONSE_STARTED)
 
 
 def _incomplete(exc: finer.IncompleteBody, request: str) -> ProtocolError:

@@ -18,7 +18,7 @@ from __future__ import annotations
 import io
 import socket
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import urllib3.exceptions
 from urllib3 import HTTPHeaderDict, HTTPResponse
@@ -26,6 +26,8 @@ from urllib3.response import BytesQueueBuffer
 
 from httpcore.rules import BODYLESS
 
+from ._decoded_limit import LimitedDecoder
+from ._errors import decoded_too_large
 from ._wire import (
     HTTP2,
     HTTP11,
@@ -58,7 +60,8 @@ class RawResponse(HTTPResponse):
         decode_content: whether reads undo Content-Encoding unless they say otherwise.
         enforce: whether a body shorter than its Content-Length is an error.
 
-    Beside urllib3's attributes: ``reused`` (did the request find an open connection),
+    Beside urllib3's attributes: ``max_decoded`` (bytes that the body may decode to, or None),
+    ``reused`` (did the request find an open connection),
     ``network_stream`` (httpcore's), ``trailers`` (list of byte pairs, filled at the end of the
     body), ``fields`` (the header lines as pairs of str).
 
@@ -77,6 +80,7 @@ class RawResponse(HTTPResponse):
     _sock_shutdown = None
     _connection_gone = False
     _was_closed = False
+    max_decoded: int | None = None
 
     def __init__(
         self,
@@ -199,6 +203,25 @@ class RawResponse(HTTPResponse):
             return False
         self._init_decoder()
         return self._decoder is not None
+
+    def _init_decoder(self) -> None:
+        """Make the decoder, where the body needs one, with the limit on what it may give."""
+        fresh = not self._decoder_initialized
+        super()._init_decoder()
+        decoder: Any = self._decoder
+        if fresh and decoder is not None and self.max_decoded is not None:
+            made: Any = LimitedDecoder(decoder, self.max_decoded, self._too_large)
+            self._decoder = made
+
+    def _too_large(self) -> Exception:
+        """Let go of the response, and return the error for a body that grew past its limit."""
+        wire, pool = self.wire, cast("PoolShape | None", self._pool)
+        self.close()
+        # What was decoded is not handed out after the error, as if it were the rest of the body.
+        self.__dict__.pop("_decoded_buffer", None)
+        # requests reads the rest of a redirect that it cannot decode as it is: there is none.
+        self._has_decoded_content = False
+        return decoded_too_large(self.max_decoded, pool, wire.method, wire.url)
 
     def preload(self) -> None:
         """Read the whole body, and keep it for ``data``."""

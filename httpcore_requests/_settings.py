@@ -22,6 +22,7 @@ from urllib3.util.retry import Retry
 
 import httpcore
 
+from ._decoded_limit import check_limit
 from ._timeout import TimeoutGiven, default_timeout
 from ._tls_settings import TLSSettings
 
@@ -67,6 +68,7 @@ class ConnectionOptions(TypedDict, total=False):
     on_proxy_challenge: Callable[[httpcore.ProxyError, str], Any] | None
     ping_interval: float | None
     ping_timeout: float
+    max_decoded: int | None
 
 
 class AdapterOptions(ConnectionOptions, total=False):
@@ -146,6 +148,7 @@ class Settings:
     on_proxy_challenge: Callable[[httpcore.ProxyError, str], Any] | None = None
     ping_interval: float | None = None
     ping_timeout: float = 15.0
+    max_decoded: int | None = None
 
     def __init__(self, **given: object) -> None:
         for name in given.keys() - Settings.__annotations__.keys():
@@ -154,6 +157,7 @@ class Settings:
         if "timeout" in given:
             self.__dict__["timeout"] = default_timeout(given["timeout"])
         check_context(self.ssl_context)
+        check_limit(self.max_decoded)
         for name in ("resolver", "on_proxy_challenge", "trace"):
             hook = getattr(self, name)
             if hook is not None and not callable(hook):

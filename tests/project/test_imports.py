@@ -49,7 +49,16 @@ ORDER: list[set[str]] = [
 ]
 # The same for the files of the adapter.
 ADAPTER_ORDER: list[set[str]] = [
-    {"_fork", "_pool_shape", "_proxies", "_replaced", "_requirements", "_timeout", "_unix"},
+    {
+        "_decoded_limit",
+        "_fork",
+        "_pool_shape",
+        "_proxies",
+        "_replaced",
+        "_requirements",
+        "_timeout",
+        "_unix",
+    },
     {"_session_cookies", "_session_environment", "_session_genuine"},
     {"_session_prepare"},
     {"_caller_contexts", "_errors"},
