@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import http.client
 import json
 import logging
@@ -534,7 +535,33 @@ def test_workers_are_told_by_the_environment(monkeypatch: pytest.MonkeyPatch, fa
         assert sock.get_inheritable()
     assert (code, said) == (_server.STARTUP_FAILURE if failed else 0, ["serves"])
     assert (made[0].workers, made[0].max_head, made[0].app) == (2, 2000, _server.FACTORY)
-    assert _server.make_app().settings == config
+    thresholds = gc.get_threshold()
+    try:
+        assert _server.make_app().settings == config
+        assert gc.get_threshold() == (_server.COLLECT_AFTER, *thresholds[1:])
+        assert gc.get_freeze_count()
+    finally:
+        _server.restore_collector(thresholds)
+
+
+def test_the_collector_is_as_before_when_the_server_has_ended(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    seen: list[int] = []
+
+    def run(server: Any, sockets: Any) -> None:
+        seen.extend([gc.get_threshold()[0], gc.get_freeze_count()])
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(_server, "make_log_config", lambda: None)
+    monkeypatch.setattr(_server.GatewayServer, "run", run)
+    before = gc.get_threshold()
+    config = Config(routes=(Route(upstreams=("http://127.0.0.1:1",)),))
+    with pytest.raises(KeyboardInterrupt):
+        _server.serve(config, [], [], lambda: None)
+    assert seen[0] == _server.COLLECT_AFTER
+    assert seen[1] > 0
+    assert (gc.get_threshold(), gc.get_freeze_count()) == (before, 0)
 
 
 # --- small rules ---
