@@ -37,6 +37,7 @@ from ._record import (
     OTHER,
 )
 from ._routes import Target, read_timeouts
+from ._writer import MAX_JOINED, write_response
 
 logger = logging.getLogger("httpcore_gateway")
 
@@ -103,7 +104,7 @@ class Exchange(Passage):
         self._send = send
         self._body: bytes | Upload = b""
         self._client: Client | None = None
-        self._collected = b""  # all of the response's body, where it was collected
+        self._collected = b""  # what of the response's body was read before it began
         self._complete = False  # the response was given to the server as a whole
         self._hints: asyncio.Task[None] | None = None
         self._links: list[list[bytes]] = []  # of 103 responses that are not sent yet
@@ -284,8 +285,10 @@ class Exchange(Passage):
         add_via(fields, via, version, self._gateway.name)
         add_date(fields)
         fields.append((b"x-request-id", self.record.request_id.encode("ascii")))
-        start = {"type": "http.response.start", "status": status, "headers": fields}
+        start: Message = {"type": "http.response.start", "status": status, "headers": fields}
         trailers = self._announce_trailers(start)
+        if not trailers and self._write_whole(response, status, start["headers"]):
+            return None
         try:
             if self._version < "1.1" and self._has_no_length(start):
                 problem = await self._collect(response, start)
@@ -300,6 +303,25 @@ class Exchange(Passage):
                 return Problem(502, "the connection to the server behind broke off")
             raise BrokenResponse(self.record.failure) from exc
         return None
+
+    def _write_whole(self, response: httpcore.Response, status: int, fields: Fields) -> bool:
+        """Return whether the server took the response in one step, as one that is small and there
+        as a whole."""
+        body: Any = response.stream
+        client: Any = self._client
+        if not (body.complete and client.ended) or client.asks or self._hints is not None:
+            return False
+        if self._version != "1.1" or body.buffered > MAX_JOINED:
+            return False
+        part = body.take(MAX_JOINED)
+        if not write_response(self._send, status, fields, part):
+            self._collected = part
+            return False
+        record = self.record
+        record.status = status
+        record.sent += len(part)
+        self._started = self._complete = True
+        return True
 
     def _has_no_length(self, start: Message) -> bool:
         """Return whether only chunks could say where the response ends."""
@@ -352,7 +374,7 @@ class Exchange(Passage):
         record.sent += len(body)
         self._complete = True
 
-    def _announce_trailers(self, start: dict[str, Any]) -> bool:
+    def _announce_trailers(self, start: Message) -> bool:
         """Return whether trailers are passed on, and say so in `start`."""
         fields = start["headers"]
         offered = self._scope.get("extensions")

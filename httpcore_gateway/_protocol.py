@@ -31,15 +31,12 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from ._asgi import Receive, Scope, Send
 from ._problems import Problem, encode_problem
 from ._record import RequestIds
+from ._writer import MAX_JOINED
 
 #: Between two requests, in a head, in a body.
 IDLE, HEAD, BODY = range(3)
 #: Bytes of a field line besides name and value, and of a request line besides the target.
 LINE_EXTRA, REQUEST_LINE_EXTRA = 4, 16
-
-#: Bytes of a piece of a body that are copied to be sent with the head: a large one costs less in a
-#: write of its own.
-MAX_JOINED = 16384
 
 INVALID = Problem(400, "the request is no valid HTTP")
 TOO_LONG = Problem(431, "the head of the request is longer than this server takes")
@@ -114,6 +111,13 @@ class JoiningTransport:
             self.holds = False
             self._held = data
             self._loop.call_soon(self._flush)
+        else:
+            self._transport.write(data)
+
+    def write_whole(self, data: bytes) -> None:
+        """Write a response that is complete, after what is held back."""
+        if self._held:
+            self.write(data)
         else:
             self._transport.write(data)
 

@@ -76,7 +76,7 @@ GATEWAY_ORDER: list[set[str]] = [
     {"_asgi", "_date", "_routing"},
     {"_problems"},
     {"_fields", "_hang_up", "_settings"},
-    {"_balance", "_client", "_config", "_frames", "_http10"},
+    {"_balance", "_client", "_config", "_frames", "_http10", "_writer"},
     {"_record", "_routes"},
     {"_counters", "_log", "_passage", "_protocol"},
     {"_admin", "_exchange", "_websocket"},

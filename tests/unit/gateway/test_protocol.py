@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 pytest.importorskip("httptools")
-from httpcore_gateway import _protocol
 from httpcore_gateway._protocol import JoiningTransport
+from httpcore_gateway._writer import MAX_JOINED
 
 
 class Recorder:
@@ -74,7 +74,7 @@ def play(*steps: Any) -> list[Any]:
     return asyncio.run(run())
 
 
-LARGE = b"x" * (_protocol.MAX_JOINED + 1)
+LARGE = b"x" * (MAX_JOINED + 1)
 
 
 @pytest.mark.parametrize(
