@@ -1,13 +1,11 @@
 """Where a response goes: a file, a pipe as it is, or a terminal so that it can be read.
 
-Owns: the head and the body as they are written, and which of the three it is. Must not know: how
-the response was got.
+Owns: the head and the body as they are written. Must not know: how the response was got.
 """
 
 from __future__ import annotations
 
 import codecs
-import functools
 import io
 import itertools
 import json
@@ -30,61 +28,41 @@ MAX_FORMATTED = 256 * 1024
 # Bytes that are looked at to tell text from other things.
 SAMPLE = 4096
 
-# By content type: what knows how to colour it. Others are shown as they come, piece by piece.
-LEXERS = {
-    "json": "json",
-    "html": "html",
-    "xml": "xml",
-    "svg+xml": "xml",
-    "css": "css",
-    "javascript": "javascript",
-    "ecmascript": "javascript",
-    "yaml": "yaml",
-    "toml": "toml",
+# What is coloured, by the end of the content type; other text is shown as it comes. By pygments'
+# names of languages and of tokens.
+_LANGUAGES = re.compile("json|html|xml|css|javascript|ecmascript|yaml|toml")
+_COLORS = {
+    "": "",
+    "Comment": "brightblack",
+    "Keyword": "magenta",
+    "Name.Tag": "brightblue",
+    "Name.Attribute": "cyan",
+    "Literal.String": "green",
+    "Literal.Number": "cyan",
 }
-
-# Of pygments' tokens, by their names; colours that can be read on any background.
-STYLES = {
-    "Token.Comment": "90",
-    "Token.Keyword": "35",
-    "Token.Name.Tag": "94",
-    "Token.Name.Attribute": "36",
-    "Token.Literal.String": "32",
-    "Token.Literal.Number": "36",
-}
-
 _TEXT_TYPES = re.compile(r"text/|.*[/+](json|xml|yaml|javascript|x-www-form-urlencoded)$")
-
-STATUS_STYLES = {1: "cyan", 2: "green", 3: "cyan", 4: "yellow", 5: "red"}
-
-
-# The head
+_STATUS_STYLES = {1: "cyan", 2: "green", 3: "cyan", 4: "yellow", 5: "red"}
 
 
-def head_lines(response: httpcore.Response) -> list[bytes]:
-    """Return status line and fields, as HTTP/1.1 writes them."""
+def status_line(response: httpcore.Response) -> bytes:
+    """Return the status line as HTTP/1.1 writes it."""
     version = response.extensions["http_version"]
     reason = response.extensions.get("reason_phrase", b"")
-    first = b" ".join(part for part in (version, b"%d" % response.status, reason) if part)
-    return [first, *(b"%b: %b" % field for field in response.headers)]
+    return b" ".join(part for part in (version, b"%d" % response.status, reason) if part)
 
 
 def write_head(terminal: Terminal, response: httpcore.Response) -> None:
     """Write the head to standard output."""
     if not terminal.formats_body:
-        terminal.write(b"\r\n".join([*head_lines(response), b"", b""]))
+        fields = [b"%b: %b" % field for field in response.headers]
+        terminal.write(b"\r\n".join([status_line(response), *fields, b"", b""]))
         return
-    version, *rest = of_bytes(head_lines(response)[0]).split(" ", 1)
+    version, _, rest = of_bytes(status_line(response)).partition(" ")
     text = Text.assemble((version, "bold"), " ")
-    text.append(" ".join(rest), STATUS_STYLES.get(response.status // 100, ""))
+    text.append(rest, _STATUS_STYLES.get(response.status // 100, ""))
     for name, value in response.headers:
-        text.append("\n")
-        text.append(of_bytes(name), "cyan")
-        text.append(f": {of_bytes(value)}")
+        text.append_tokens([("\n", None), (of_bytes(name), "cyan"), (f": {of_bytes(value)}", None)])
     terminal.write_text(text + Text("\n\n"))
-
-
-# The body
 
 
 def write_file(
@@ -97,9 +75,9 @@ def write_file(
     meter = Meter(terminal, path.replace("\\", "/").rpartition("/")[2], total)
     try:
         # Not before there is something to write: a request that fails leaves an old file alone.
-        file = open(path, "ab" if start else "wb")  # noqa: SIM115 - closed below, and its errors told from others
+        file = open(path, "ab" if start else "wb")  # noqa: SIM115 - its errors are told from others
     except (OSError, ValueError) as exc:
-        raise _unwritable(path, exc) from exc
+        raise unwritable(path, exc) from exc
     with meter:
         try:
             meter.at(start)
@@ -107,17 +85,18 @@ def write_file(
                 try:
                     file.write(part)
                 except OSError as exc:
-                    raise _unwritable(path, exc) from exc
+                    raise unwritable(path, exc) from exc
                 meter.add(len(part))
         finally:
             try:
                 file.close()
             except OSError as exc:
-                raise _unwritable(path, exc) from exc
+                raise unwritable(path, exc) from exc
 
 
-def _unwritable(path: str, exc: Exception) -> Problem:
-    reason = exc.strerror if isinstance(exc, OSError) and exc.strerror else exc
+def unwritable(path: str, exc: Exception) -> Problem:
+    """Return that the file at `path` cannot be written."""
+    reason = getattr(exc, "strerror", None) or exc
     return Problem(Exit.WRITE, f"write to {path} failed: {reason}")
 
 
@@ -136,74 +115,43 @@ def read_away(parts: Iterator[bytes]) -> None:
 def write_readable(terminal: Terminal, headers: Headers, parts: Iterator[bytes]) -> None:
     """Show `parts` as text: indented and coloured where we know how."""
     kind, charset = content_type(headers)
-    lexer = LEXERS.get(kind.rpartition("/")[2].rpartition("+")[2])
-    texts = _read(charset, parts)
-    if lexer is None:
-        last = _write_lines(terminal, texts)
-    else:
-        last = _write_formatted(terminal, lexer, texts)
+    # Without the mark that some put before UTF-8: it would be no JSON.
+    decoder = codecs.getincrementaldecoder("utf-8-sig" if charset == "utf-8" else charset)(
+        "replace"
+    )
+    reader = io.IncrementalNewlineDecoder(decoder, translate=True)
+    texts = (reader.decode(part, not part) for part in itertools.chain(parts, [b""]))
+    language = _LANGUAGES.fullmatch(kind.rpartition("/")[2].rpartition("+")[2])
+    last = ""
+    for text in map(lines, texts) if language is None else _formatted(terminal, language[0], texts):
+        if text:
+            last = text
+            terminal.write_text(text)
     if last and not last.endswith("\n"):
         terminal.write_text("\n")  # else the prompt would stand behind it
 
 
-def _write_formatted(terminal: Terminal, lexer: str, texts: Iterator[str]) -> str:
-    """Indent and colour it as a whole, unless it is too long; returns how it ends."""
+def _formatted(terminal: Terminal, language: str, texts: Iterator[str]) -> Iterator[str]:
+    """Yield it indented and coloured as a whole, unless it is too long."""
     whole = ""
     for text in texts:
         whole += text
         if len(whole) > MAX_FORMATTED:
-            break
-    else:
-        shown = lines(indented(whole) if lexer == "json" else whole)
-        terminal.write_text(colored(shown, lexer) if terminal.colors_body else shown)
-        return shown
-    return _write_lines(terminal, itertools.chain([whole], texts))
-
-
-def _write_lines(terminal: Terminal, texts: Iterator[str]) -> str:
-    """Show texts as they come; returns how the last of them ends."""
-    last = ""
-    for text in texts:
-        if text:
-            last = lines(text)
-            terminal.write_text(last)
-    return last
+            yield from map(lines, itertools.chain([whole], texts))
+            return
+    shown = lines(indented(whole) if language == "json" else whole)
+    yield colored(shown, language) if terminal.colors_body else shown
 
 
 def colored(text: str, language: str) -> str:
-    """Return `text` with the colours of its language (ECMA-48 SGR)."""
-    from rich.syntax import Syntax  # brings pygments, for what is coloured only
+    """Return `text` with the colours of its language (ECMA-48 SGR), which can be read on any
+    background."""
+    from pygments import formatters, highlight, lexers, token  # type: ignore[import-untyped]
 
-    lexer = Syntax("", language).lexer
-    assert lexer is not None  # all in LEXERS are there
-    parts: list[str] = []
-    for kind, piece in lexer.get_tokens(text):
-        style = "" if piece.isspace() else _style(str(kind))
-        parts.append(f"\x1b[{style}m{piece}\x1b[0m" if style else piece)
-    shown = "".join(parts)
-    # The lexer adds a line break at the end.
-    return shown if text.endswith("\n") else shown.removesuffix("\n")
-
-
-@functools.cache
-def _style(kind: str) -> str:
-    """Return the style of a kind of token, "Token.Name.Tag", or else of what it is one of."""
-    while kind:
-        if kind in STYLES:
-            return STYLES[kind]
-        kind = kind.rpartition(".")[0]
-    return ""
-
-
-def _read(charset: str, parts: Iterator[bytes]) -> Iterator[str]:
-    """Yield bytes as text, piece by piece, with line breaks of one kind."""
-    # Without the mark that some put before UTF-8: it would be no JSON.
-    name = "utf-8-sig" if charset == "utf-8" else charset
-    decoder = codecs.getincrementaldecoder(name)(errors="replace")
-    reader = io.IncrementalNewlineDecoder(decoder, translate=True)
-    for part in parts:
-        yield reader.decode(part)
-    yield reader.decode(b"", final=True)
+    scheme = {token.string_to_tokentype(kind): (color, color) for kind, color in _COLORS.items()}
+    name = language.replace("ecma", "java")  # its old name, which pygments does not know
+    lexer = lexers.get_lexer_by_name(name, stripnl=False, ensurenl=False)
+    return str(highlight(text, lexer, formatters.TerminalFormatter(colorscheme=scheme)))
 
 
 def content_type(headers: Headers) -> tuple[str, str]:
@@ -262,35 +210,22 @@ def indented(text: str) -> str:
         json.loads(text)
     except (ValueError, RecursionError):
         return text
-    parts: list[str] = []
-    depth = 0
-    pieces = _PIECES.findall(text)
-    for at, piece in enumerate(pieces):
-        before = pieces[at - 1] if at else ""
-        if piece in ("]", "}"):
-            depth -= 1
-            if before not in ("[", "{"):
-                parts.append(_new_line(depth))
-        elif before in ("[", "{", ","):
-            parts.append(_new_line(depth))
-        parts.append(piece)
-        if piece == ":":
-            parts.append(" ")
-        elif piece in ("[", "{"):
-            depth += 1
+    parts, depth, before = [], 0, ""
+    for piece in _PIECES.findall(text):
+        depth -= piece in ("]", "}")
+        # An empty list or object stays on its line.
+        if before == "," or (before in ("[", "{")) != (piece in ("]", "}")):
+            parts.append("\n" + " " * (INDENT * min(depth, DEEPEST)))
+        parts.append(": " if piece == ":" else piece)
+        depth += piece in ("[", "{")
+        before = piece
     return "".join(parts) + "\n"
-
-
-def _new_line(depth: int) -> str:
-    return "\n" + " " * (INDENT * min(depth, DEEPEST))
 
 
 def expected_length(headers: Headers) -> int | None:
     """Return the Content-Length, where there is one that is a number."""
-    for name, value in headers:
-        if name.lower() == b"content-length" and value.isdigit():
-            return int(value)
-    return None
+    value = first_value(headers, b"content-length")
+    return int(value) if value.isdigit() else None
 
 
 def first_value(headers: Headers, wanted: bytes) -> bytes:

@@ -5,20 +5,10 @@ Owns: the bar, and counting what is read from a file. Must not know: what the bo
 
 from __future__ import annotations
 
-import types
 from typing import IO
 
+from rich import progress
 from rich.filesize import decimal
-from rich.progress import (
-    BarColumn,
-    DownloadColumn,
-    Progress,
-    ProgressColumn,
-    Task,
-    TaskID,
-    TextColumn,
-    TimeRemainingColumn,
-)
 from rich.text import Text
 
 from .terminal import Terminal
@@ -42,68 +32,60 @@ class Meter:
     def __init__(self, terminal: Terminal, name: str, total: int | None) -> None:
         self.count = 0
         self._total = total
-        self._progress: Progress | None = None
-        self._task = TaskID(0)
-        self._shared = terminal.bars is not None
-        if terminal.has_progress:
-            self._progress = terminal.bars if self._shared else bars(terminal)
+        self._own = terminal.has_progress and terminal.bars is None
+        self._bars = bars(terminal) if self._own else terminal.bars
+        if self._bars is not None:
             label = Text(line(name))
             label.truncate(NAME_WIDTH, overflow="ellipsis")
-            self._task = self._progress.add_task(label.plain, total=total)
+            self._task = self._bars.add_task(label.plain, total=total)
 
     def __enter__(self) -> Meter:
-        if self._progress is not None and not self._shared:
-            self._progress.start()
+        if self._own:
+            self._bars.start()
         return self
 
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc_value: BaseException | None,
-        traceback: types.TracebackType | None,
-    ) -> None:
-        if self._progress is not None:
-            if exc_value is None and self._total is None:
-                self._progress.update(self._task, total=max(self.count, 1), completed=self.count)
-            if not self._shared:
-                self._progress.stop()
+    def __exit__(self, kind: object, exc: object, traceback: object) -> None:
+        if self._bars is not None and exc is None and self._total is None:
+            self._bars.update(self._task, total=max(self.count, 1), completed=self.count)
+        if self._own:
+            self._bars.stop()
 
     def at(self, count: int) -> None:
         """Note that so many bytes have gone or come in all."""
         self.count = count
-        if self._progress is not None:
-            self._progress.update(self._task, completed=count)
+        if self._bars is not None:
+            self._bars.update(self._task, completed=count)
 
     def add(self, count: int) -> None:
         """Note that so many more have."""
         self.at(self.count + count)
 
 
-def bars(terminal: Terminal) -> Progress:
+def bars(terminal: Terminal) -> progress.Progress:
     """Return what draws the bars on `terminal`."""
-    return Progress(
-        TextColumn("{task.description}", markup=False),
-        BarColumn(bar_width=None),
+    return progress.Progress(
+        progress.TextColumn("{task.description}", markup=False),
+        progress.BarColumn(bar_width=None),
         _Share(),
-        DownloadColumn(),
+        progress.DownloadColumn(),
         _Rate(),
-        TimeRemainingColumn(compact=True, elapsed_when_finished=True),
+        progress.TimeRemainingColumn(compact=True, elapsed_when_finished=True),
         console=terminal.errors,
         expand=True,
     )
 
 
-class _Share(ProgressColumn):
+class _Share(progress.ProgressColumn):
     """How much of all; nothing where nobody knows how much that is."""
 
-    def render(self, task: Task) -> Text:
+    def render(self, task: progress.Task) -> Text:
         return Text("" if task.total is None else f"{task.percentage:>3.0f}%")
 
 
-class _Rate(ProgressColumn):
-    """Bytes a second: of late, and in the end of all."""
+class _Rate(progress.ProgressColumn):
+    """Bytes a second: of late, and in the end of all, which rich's own column leaves out."""
 
-    def render(self, task: Task) -> Text:
+    def render(self, task: progress.Task) -> Text:
         rate = None if task.finished else task.speed
         if rate is None and task.elapsed:
             rate = task.completed / task.elapsed
@@ -114,19 +96,14 @@ class MeteredFile:
     """A file that tells a `Meter` how far it was read. Looks like the file to who sends it."""
 
     def __init__(self, file: IO[bytes], meter: Meter) -> None:
-        self._file = file
-        self._meter = meter
-        self._start = 0
-        if file.seekable():
-            self._start = file.tell()
+        self._file, self._meter = file, meter
+        self._start = file.tell() if file.seekable() else 0
+        self.tell = file.tell
 
     def read(self, size: int = -1) -> bytes:
         data = self._file.read(size)
         self._meter.add(len(data))
         return data
-
-    def tell(self) -> int:
-        return self._file.tell()
 
     def seek(self, offset: int, whence: int = 0) -> int:
         position = self._file.seek(offset, whence)

@@ -192,7 +192,7 @@ class Run:
             response = facts.response = sender.send(leg, extensions)
         finally:
             facts.sent = sender.sent
-        timed.outcome = of_bytes(output.head_lines(response)[0])
+        timed.outcome = of_bytes(output.status_line(response))
         if self._options.include and not self._options.json:
             output.write_head(self._terminal, response)
         return response
@@ -207,7 +207,7 @@ class Run:
     def _deliver(self, leg: Leg, response: httpcore.Response) -> None:
         options, terminal = self._options, self._terminal
         if options.fail and response.status >= 400:
-            status = of_bytes(output.head_lines(response)[0])
+            status = of_bytes(output.status_line(response))
             asked = f"{leg.method} {redact_url(str(leg.url))}"
             raise Problem(Exit.STATUS, f"{asked} was answered {status}")
         if options.head and leg.method != "HEAD":
@@ -251,7 +251,7 @@ class Run:
             if size:
                 self._terminal.note(f"the server sends all of it: {path} begins anew")
             return 0
-        status = of_bytes(output.head_lines(response)[0])
+        status = of_bytes(output.status_line(response))
         if response.status < 400:
             raise Problem(Exit.PROTOCOL, f"{status} is not what is missing of {path}")
         raise Problem(Exit.STATUS, f"{path} is left as it is: the answer was {status}")
@@ -279,7 +279,7 @@ class Run:
         options = self._options
         if not self._terminal.shows_body or options.include or options.verbose:
             return
-        text = f"{of_bytes(output.head_lines(response)[0])}, without a body"
+        text = f"{of_bytes(output.status_line(response))}, without a body"
         place = output.first_value(response.headers, b"location")
         if place:
             hint = "" if options.follow else " (-L follows it)"

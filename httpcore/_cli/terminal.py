@@ -53,12 +53,10 @@ class Terminal:
         self.formats_body = self.shows_body or color == ALWAYS
         on_terminal = sys.stderr.isatty()
         self.has_progress = on_terminal and not silent and os.environ.get("TERM") != "dumb"
-        self.colors_body = _has_colors(color, self.shows_body)
-        self._styles = Console(file=io.StringIO(), **_look(color, self.shows_body), width=1000)
-        self._plain = Console(file=io.StringIO(), **_look(color, on_terminal), width=1000)
-        self.errors = Console(file=sys.stderr, **_look(color, on_terminal))
-        if not on_terminal:
-            self.errors.width = DEFAULT_WIDTH
+        self._styles = _console(color, self.shows_body, file=io.StringIO(), width=1000)
+        self.colors_body = not self._styles.no_color
+        width = None if on_terminal else DEFAULT_WIDTH
+        self.errors = _console(color, on_terminal, file=sys.stderr, width=width)
 
     def writing_to(self, out: object) -> Terminal:
         """Return the same terminal, but for standard output, which is `out`."""
@@ -78,20 +76,21 @@ class Terminal:
             self._out.flush()
             if data and self._mixes:
                 self._within_line = not data.endswith(b"\n")
-        except BrokenPipeError as exc:
-            _give_up_stdout()
-            raise Problem(Exit.PIPE, "") from exc
         except OSError as exc:
             _give_up_stdout()
+            if isinstance(exc, BrokenPipeError):
+                raise Problem(Exit.PIPE, "") from exc
             text = f"write to standard output failed: {exc.strerror or exc}"
             raise Problem(Exit.WRITE, text) from exc
 
     def write_text(self, text: Text | str) -> None:
         """Write text as `write` does bytes: a str as it is, a Text with its colours if standard
         output has any."""
-        encoding = sys.stdout.encoding or "utf-8"
-        shown = text if isinstance(text, str) else _rendered(self._styles, text)
-        self.write(shown.encode(encoding, "backslashreplace"))
+        if isinstance(text, Text):
+            with self._styles.capture() as capture:
+                self._styles.print(text, soft_wrap=True, end="")
+            text = capture.get()
+        self.write(text.encode(sys.stdout.encoding or "utf-8", "backslashreplace"))
 
     # Standard error
 
@@ -103,12 +102,8 @@ class Terminal:
                 self._within_line = False
                 sys.stderr.write("\n")
                 sys.stderr.flush()
-            if self.errors.is_terminal:
-                # Above a progress bar, if there is one.
-                self.errors.print(_as_text(text), soft_wrap=not wrap)
-            else:
-                sys.stderr.write(_rendered(self._plain, text) + "\n")
-                sys.stderr.flush()
+            # Above a progress bar, if there is one.
+            self.errors.print(text, soft_wrap=not (wrap and self.errors.is_terminal))
 
     def note(self, text: str) -> None:
         """Say something that the user may want to know."""
@@ -139,37 +134,24 @@ def _is_one_place() -> bool:
         return False
 
 
-def _has_colors(color: str, on_terminal: bool) -> bool:
-    return color == ALWAYS or (
-        color == AUTO
-        and on_terminal
-        and not os.environ.get("NO_COLOR")
-        and os.environ.get("TERM") != "dumb"
-    )
+class _Console(Console):
+    def on_broken_pipe(self) -> None:
+        """Go on: that nobody reads the notes is no reason to stop, as it is for rich."""
 
 
-def _look(color: str, on_terminal: bool) -> dict[str, Any]:
-    colored = _has_colors(color, on_terminal)
-    return {
-        "force_terminal": on_terminal,
-        "color_system": "standard" if colored else None,
-        "no_color": not colored,
+def _console(color: str, on_terminal: bool, **more: Any) -> Console:
+    wanted = on_terminal and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+    colored = color == ALWAYS or (color == AUTO and wanted)
+    return _Console(
+        force_terminal=on_terminal,
+        color_system="standard" if colored else None,
+        no_color=not colored,
         # What is printed is data, not markup.
-        "markup": False,
-        "highlight": False,
-        "emoji": False,
-    }
-
-
-def _as_text(text: Text | str) -> Text:
-    return Text(text) if isinstance(text, str) else text
-
-
-def _rendered(console: Console, text: Text | str) -> str:
-    """Return `text` with the console's colours."""
-    with console.capture() as capture:
-        console.print(_as_text(text), soft_wrap=True, end="")
-    return capture.get()
+        markup=False,
+        highlight=False,
+        emoji=False,
+        **more,
+    )
 
 
 def _give_up_stdout() -> None:

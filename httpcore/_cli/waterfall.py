@@ -15,16 +15,8 @@ from .._redact import FILTERED, SUSPECT, hide_links
 from .text import line
 from .timings import CONNECT, DNS, PROXY_TLS, RECEIVE, SEND, TLS, TUNNEL, WAIT, Leg, Timeline
 
-STYLES = {
-    DNS: "cyan",
-    CONNECT: "blue",
-    PROXY_TLS: "magenta",
-    TUNNEL: "magenta",
-    TLS: "magenta",
-    SEND: "yellow",
-    WAIT: "green",
-    RECEIVE: "bright_cyan",
-}
+STYLES = {DNS: "cyan", CONNECT: "blue", SEND: "yellow", WAIT: "green", RECEIVE: "bright_cyan"}
+STYLES |= {PROXY_TLS: "magenta", TUNNEL: "magenta", TLS: "magenta", "total": "bold"}
 LABEL_WIDTH = 11  # the longest, and two columns
 TIME_WIDTH = 12  # "123456.7 ms", and one column before it
 # Columns: wider, and the eye loses the line.
@@ -39,31 +31,26 @@ def draw(timeline: Timeline, width: int, blocks: bool = True) -> Text:
     width = min(max(width, NARROWEST), WIDEST)
     bars = width - LABEL_WIDTH - TIME_WIDTH
     total = max(timeline.end - timeline.start, 1e-9)
+
+    def row(name: str, seconds: float, bar: str) -> Text:
+        time = f"{seconds * 1000:.{2 if seconds < 0.01 else 1}f} ms"
+        shown = (f"{bar:<{bars}}", STYLES[name])
+        return Text.assemble(f"{name:<{LABEL_WIDTH}}", shown, f"{time:>{TIME_WIDTH}}")
+
     rows: list[Text] = []
     for leg in timeline.legs:
         rows.append(_title(leg, width))
-        for phase in leg.phases:
-            start = (phase.start - timeline.start) / total
-            end = (phase.end - timeline.start) / total
-            bar = _bar(start, end, bars, blocks)
-            time = milliseconds(phase.end - phase.start)
-            rows.append(_row(phase.name, bar, time, STYLES[phase.name], bars))
-    rows.append(_row("total", "", milliseconds(total), "bold", bars))
-    return Text("\n").join(rows)
+        for name, start, end in leg.phases:
+            scaled = [(moment - timeline.start) / total for moment in (start, end)]
+            rows.append(row(name, end - start, _bar(scaled[0], scaled[1], bars, blocks)))
+    return Text("\n").join([*rows, row("total", total, "")])
 
 
 def _title(leg: Leg, width: int) -> Text:
     outcome = line(leg.outcome)
-    room = width - cell_len(outcome) - 1
     title = Text(line(hide_links(leg.title, SUSPECT, FILTERED)), style="bold")
-    title.truncate(max(room, 10), overflow="ellipsis", pad=True)
+    title.truncate(max(width - cell_len(outcome) - 1, 10), overflow="ellipsis", pad=True)
     return Text.assemble(title, " ", outcome)
-
-
-def _row(name: str, bar: str, time: str, style: str, bars: int) -> Text:
-    return Text.assemble(
-        f"{name:<{LABEL_WIDTH}}", (f"{bar:<{bars}}", style), f"{time:>{TIME_WIDTH}}"
-    )
 
 
 def _bar(start: float, end: float, width: int, blocks: bool) -> str:
@@ -73,10 +60,4 @@ def _bar(start: float, end: float, width: int, blocks: bool) -> str:
         return " " * first + "#" * max(1, min(round((end - start) * width), width - first))
     eighths = max(1, round((end - start) * width * 8))
     whole, rest = divmod(min(eighths, (width - first) * 8), 8)
-    return " " * first + EIGHTHS[8] * whole + (EIGHTHS[rest] if rest else "")
-
-
-def milliseconds(seconds: float) -> str:
-    """Return a duration for people: three digits that matter, in milliseconds."""
-    value = seconds * 1000
-    return f"{value:.2f} ms" if value < 10 else f"{value:.1f} ms"
+    return " " * first + EIGHTHS[8] * whole + EIGHTHS[rest].strip()

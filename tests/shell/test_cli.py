@@ -1553,6 +1553,25 @@ def test_what_is_no_json_stays_as_it_is(text: str) -> None:
     assert output.indented(text) == text
 
 
+@pytest.mark.parametrize(
+    ("language", "text"),
+    [
+        ("json", '{"a": 1}\n'),
+        ("html", "<b>x</b>"),
+        ("xml", "<b/>"),
+        ("css", "a { color: red }"),
+        ("javascript", "var a"),
+        ("ecmascript", "var a"),
+        ("yaml", "a: 1"),
+        ("toml", "a = 1"),
+    ],
+)
+def test_what_has_a_grammar_is_coloured(language: str, text: str) -> None:
+    shown = output.colored(text, language)
+    assert "\x1b[" in shown
+    assert re.sub(r"\x1b\[[0-9;]*m", "", shown) == text
+
+
 def test_deep_json_does_not_grow_without_bound() -> None:
     text = "[" * 500 + "1" + ",1" * 1000 + "]" * 500
     shown = output.indented(text)
