@@ -3,8 +3,8 @@
     session.mount("https://", httpcore_requests.HTTPAdapter(trace=Spans(tracer)))
 
 or ``httpcore.ConnectionPool(trace=Spans(tracer))``. A span is a child of the one that is current
-where the request is made; it begins with the wait for a connection and ends with the body. What a
-hook cannot do is tell the server: ``opentelemetry.propagate.inject`` puts that into the headers.
+where the request is made; it begins with the wait for a connection and ends with the body. A
+hook cannot change the request: ``opentelemetry.propagate.inject`` puts the trace into its headers.
 """
 
 from __future__ import annotations

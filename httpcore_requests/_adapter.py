@@ -116,7 +116,7 @@ class HTTPAdapter(_Base):
             whole contexts only: do not share it with other clients then.
         http2: True offers HTTP/2 to https origins, direct and through tunnels; those that do not
             take it get HTTP/1.1, as do http origins. All threads share a connection
-            then, as far as the server lets them. ``raw.version`` tells: 20 for HTTP/2, which has
+            then, as far as the server lets them. ``raw.version`` is 20 for HTTP/2, which has
             no reason phrases: ``reason`` is the usual one for the status, or empty.
         max_connections: connections open at once over all hosts, or None; more requests wait.
         keepalive_expiry: seconds an idle connection may still be used, or None for ever; 60 if

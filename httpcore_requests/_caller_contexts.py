@@ -215,7 +215,7 @@ class FittedContext:
                 self._explain(exc)
                 raise
             if lent and self._ask.verifies and not is_verifying(self._context):
-                # getpeercert() tells nothing of a certificate where the context verifies none.
+                # getpeercert() says nothing of a certificate where the context verifies none.
                 sock.context = base
             self._check(sock, hostname)
 
@@ -297,7 +297,7 @@ def is_verifying(context: ssl.SSLContext) -> bool:
 
 def _holdings(context: ssl.SSLContext) -> int | None:
     """Return how many certificates it trusts, those of directories not counted; None where it does
-    not tell, as truststore's, whose trust is the system's."""
+    not say, as truststore's, whose trust is the system's."""
     try:
         number: int = context.cert_store_stats()["x509"]
     except (AttributeError, NotImplementedError):

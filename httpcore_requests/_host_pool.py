@@ -9,7 +9,7 @@ for one (scheme, host, port, TLS settings, proxy) or one Unix socket, kept in a 
 keeps its pools, because that is where everybody looks for ``cert_reqs``, ``num_connections`` and
 ``conn_kw``. As in urllib3, the pool for http through a proxy is that of the proxy, for all
 origins, and is given absolute URLs; through an https proxy its scheme is "https", and the target
-alone tells that the origin's is not.
+alone shows that the origin's is not.
 
 Sources: urllib3's `HTTPConnectionPool.urlopen` for the contract, RFC 9110 section 9.2.2 for
 what may be repeated, section 15.4 for redirects.
@@ -160,7 +160,7 @@ class HostPool(PoolShape):
 
     def forwards(self, url: str) -> bool:
         """Return whether a proxy sends the request for `url` on itself: not through a tunnel, not
-        SOCKS. Through an https proxy the target alone tells."""
+        SOCKS. Through an https proxy the target alone shows it."""
         return self.proxy is not None and (self.scheme == FORWARDED or not url.startswith("/"))
 
     def is_same_host(self, url: str) -> bool:

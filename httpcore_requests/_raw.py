@@ -253,7 +253,7 @@ class RawResponse(HTTPResponse):
 
         Parameters:
             amt: the most bytes in a piece. A body of known length comes in pieces of exactly
-                `amt`; one whose length only its end tells (chunked, or until the connection
+                `amt`; one whose length only its end shows (chunked, or until the connection
                 closes) and one that is decoded is handed on as it arrives, so that an event
                 is never held back to fill a piece. None stands for "as it arrives" always.
             decode_content: whether to undo Content-Encoding; None takes `self.decode_content`.

@@ -64,7 +64,7 @@ _models: Any = requests.models
 
 
 class Response(_Base):
-    """A `requests.Response` whose body is read in one go, and that tells how it was made:
+    """A `requests.Response` whose body is read in one go, and that says how it was made:
     ``timings`` and ``connection_info``.
 
     Code that may also meet plain responses (unpickled ones, those of mocks and of other adapters)
@@ -105,7 +105,7 @@ class Response(_Base):
     def connection_info(self) -> httpcore.ConnectionInfo | Any:
         """What it came over: ``protocol``, ``local_address``, ``remote_address``, ``alpn``,
         ``tls_version``, ``cipher``, ``certificate`` (DER). It stays as it is when the connection is
-        closed. None where `raw` is not httpcore's. (``raw.reused`` tells whether it was open.)
+        closed. None where `raw` is not httpcore's. (``raw.reused`` says whether it was open.)
         """
         return self._extension("connection")
 

@@ -107,7 +107,7 @@ def after_failure(
 
     Parameters:
         exc: one of `FAILURES`.
-        body_pos: where `body` stood before it was first sent, if it is a file that could tell.
+        body_pos: where `body` stood before it was first sent, if it is a file that knows it.
         end: by `time.monotonic`, when there is no time for another attempt; None for never.
     """
     error: Any = from_request(exc, Attempt(pool, method, url))
@@ -238,7 +238,7 @@ def after_redirect(
     if isinstance(again, HTTPError):
         raise again
     _put_away(raw)
-    # A file that could not tell its position has one that is no number; `urlopen` says so.
+    # A file that does not know its position has one that is no number; `urlopen` says so.
     if body_pos is None and not is_replayable(body, body_pos):
         raise UnrewindableBodyError(
             f"cannot follow the redirect to {without_query(location)}: "

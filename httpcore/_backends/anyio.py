@@ -1,8 +1,8 @@
-"""The network over anyio: for event loops that do not tell when a socket is ready.
+"""The network over anyio: for event loops that do not say when a socket is ready.
 
 Owns: anyio's streams in the place of ours. Must not know: HTTP, pools, which event loop it is.
 
-asyncio's loop for Windows (Proactor) is the one in common use. Where a loop tells of readiness,
+asyncio's loop for Windows (Proactor) is the one in common use. Where a loop reports it,
 `asyncio` and `trio` of this folder do the same with less, and more: sessions of TLS, files, and
 uploads that listen need a socket of our own.
 
@@ -75,7 +75,7 @@ class AnyIOStream(AsyncNetworkStream):
             self._loop.call_soon(self._shut_down)
 
     def _shut_down(self) -> None:
-        # uvloop's sockets only tell their number. It is the stream's own while the loop's thread
+        # uvloop's sockets have only a number. It is the stream's own while the loop's thread
         # is here, and a copy of it ends what is under way on both.
         number = _fact(self._stream, "socket").fileno()
         if number >= 0:

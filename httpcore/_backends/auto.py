@@ -40,7 +40,7 @@ def _kind_for(native: Any) -> Any:
 
 class AutoBackend(AsyncNetworkBackend):
     """Opens connections in the event loop that runs: of asyncio, uvloop or trio. Where a loop does
-    not tell when a socket is ready, anyio does it.
+    not say when a socket is ready, anyio does it.
 
     Making one loads the modules for the loop that runs (where none runs yet: for asyncio's, and for
     trio's if trio is loaded). So opening the first connection does not hold the loop up.

@@ -1092,7 +1092,7 @@ def _read_block(block: Headers, are_names: Callable[[bytes], object]) -> Headers
 
 
 def body_length(method: bytes, status: int, headers: Headers) -> int | None:
-    """How many bytes of DATA will come, as far as the head tells (RFC 9110 section 8.6)."""
+    """Return how many bytes of DATA will come, as far as the head says (RFC 9110 section 8.6)."""
     length = None
     for name, value in headers:
         if name == b"content-length":

@@ -312,7 +312,7 @@ class UploadScript:
     Parameters:
         prepared: the request.
         lenient: how the answer's head is read, see `ConnectionPool`.
-        deaf: the stream cannot tell that there is something to be read while it is written to.
+        deaf: the stream cannot say that there is something to be read while it is written to.
 
     Attributes:
         deaf: nothing is to be listened for, or there is nothing more to be heard.

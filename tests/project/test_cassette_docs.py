@@ -116,7 +116,7 @@ def test_the_other_blocks_run(
     monkeypatch.chdir(tmp_path)
     space: dict[str, Any] = {}
     count = 0
-    sections = ("Without pytest", "What matches", "Logs", "Scripts")
+    sections = ("Without pytest", "Matching requests", "Logs", "Scripts")
     for block in blocks():
         if block.language == "python" and block.section in sections:
             text = block.text.replace("https://api.example.com", server.url)
