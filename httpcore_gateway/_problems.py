@@ -90,3 +90,14 @@ def encode_problem(problem: Problem, request_id: str) -> tuple[list[tuple[bytes,
         (b"cache-control", b"no-store"),
     ]
     return fields, body
+
+
+def encode_message(problem: Problem, request_id: str) -> bytes:
+    """Return the whole response for `problem`, after which the connection is closed, where no ASGI
+    server writes it."""
+    fields, body = encode_problem(problem, request_id)
+    fields.append((b"connection", b"close"))
+    phrase = HTTPStatus(problem.status).phrase.encode("ascii")
+    lines = [b"HTTP/1.1 %d %s" % (problem.status, phrase)]
+    lines += [name + b": " + value for name, value in fields]
+    return b"\r\n".join([*lines, b"", body])

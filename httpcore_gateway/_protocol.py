@@ -11,25 +11,30 @@ most heads come whole in one read, and cost a comparison.
 httptools takes all that follows a head with Upgrade for another protocol, and gives the request no
 body. Of the protocols only WebSocket is spoken here, and a server ignores an Upgrade that it does
 not know (clients that ask for h2c send bodies with it): such a head is read again without it, then
-the body as any other.
+the body as any other. The same is done with an Upgrade to WebSocket where the request is no handshake:
+its method is not GET, its version not 1.1, or it has a body.
 
-Sources: RFC 9112 section 2.2 and 9.3, RFC 9110 sections 6.5.1 (trailers are no headers), 7.8
+uvicorn forgets the host of a target that is a whole URL, and stumbles over one without a path. The
+head that it sees has the path as its target, and the URL's host as its Host.
+
+Sources: RFC 9112 sections 2.2, 3.2.2 (absolute-form) and 9.3, RFC 9110 sections 6.5.1 (trailers are no headers), 7.8
 (Upgrade) and 15.5.9 (408), RFC 6585 section 5 (431).
 """
 
 from __future__ import annotations
 
 import asyncio
+import re
 import sys
 from collections.abc import Iterable
-from http import HTTPStatus
 from typing import Any
 
 import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from ._asgi import Receive, Scope, Send
-from ._problems import Problem, encode_problem
+from ._fields import BadRequest, check_host
+from ._problems import Problem, encode_message, encode_problem
 from ._record import RequestIds
 from ._writer import MAX_JOINED
 
@@ -44,11 +49,16 @@ TOO_SLOW = Problem(408, "the head of the request did not come in time")
 #: Seconds until another try makes sense: requests end all the time.
 BUSY = Problem(503, "this server has as many connections or requests as it takes", 1.0)
 
+NO_TUNNELS = Problem(501, "tunnels are not opened here")
+
+#: A target that is a whole URL: its host, with a port, and the rest.
+_ABSOLUTE = re.compile(rb"https?://([^/?]+)(.*)", re.IGNORECASE | re.DOTALL)
+
 _ids = RequestIds()
 
 
 class HeadRefused(Exception):
-    """Raised inside the parser to stop it: the head is too long."""
+    """Raised inside the parser to stop it: the head is refused."""
 
 
 class Busy:
@@ -189,11 +199,12 @@ class LimitedProtocol(HttpToolsProtocol):
         if self._read > self._max_head and self._head_size() > self._max_head:
             self._refusal = TOO_LONG
             raise HeadRefused
+        if not self.url.startswith(b"/"):
+            self._read_target()
         upgrades = self.parser.should_upgrade()
         if upgrades and self.parser.get_method() != b"CONNECT" and not self._should_upgrade():
             self._ignored = True
             return
-        self._at = BODY
         self._moved = True
         if self._timer is not None:
             self._stop_timer()
@@ -203,12 +214,46 @@ class LimitedProtocol(HttpToolsProtocol):
             super().on_headers_complete()
         else:
             self._refuse_busy()
+        self._at = BODY  # uvicorn refuses targets: up to here it is the head that is wrong
         if self.pipeline:
             self._follow(before)
         if not upgrades:
             # The scope has the list with the fields of the head. The parser reports trailers in
             # the same way: they are no fields of the head, and nothing is done with them.
             self.headers = []
+
+    def _read_target(self) -> None:
+        """Put path and query in place of a target that is a whole URL, and its host in place of
+        each Host. Raises HeadRefused for what is neither that nor ``*``."""
+        if self.parser.get_method() == b"CONNECT":
+            self._refusal = NO_TUNNELS
+            raise HeadRefused
+        if self.url == b"*":
+            return
+        match = _ABSOLUTE.fullmatch(self.url)
+        if match is None:
+            raise HeadRefused
+        try:
+            host = check_host(match[1])
+        except BadRequest as exc:
+            self._refusal = Problem(exc.status, exc.reason)
+            raise HeadRefused from None
+        self.url = match[2] if match[2].startswith(b"/") else b"/" + match[2]
+        # The scope has this list. How many Hosts there are is looked at later, as with a path.
+        fields = self.headers
+        fields[:] = [(name, host if name == b"host" else value) for name, value in fields]
+
+    def _should_upgrade(self) -> bool:
+        """Return whether this is the handshake of a WebSocket (RFC 6455 section 4.1). uvicorn would
+        lose the body of another request, and wait for it."""
+        if not super()._should_upgrade():
+            return False
+        if self.parser.get_method() != b"GET" or self.parser.get_http_version() != "1.1":
+            return False
+        return not any(
+            name == b"transfer-encoding" or (name == b"content-length" and value != b"0")
+            for name, value in self.headers
+        )
 
     def _is_busy(self, limit: int) -> bool:
         """Return whether there are more connections or requests than allowed; the new connection
@@ -340,13 +385,5 @@ class LimitedProtocol(HttpToolsProtocol):
         else:
             answers = cycle is None or cycle.response_complete
         if answers:
-            fields, body = encode_problem(problem, _ids.make())
-            fields.append((b"connection", b"close"))
-            lines = [b"HTTP/1.1 %d %s" % (problem.status, _phrase(problem.status))]
-            lines += [name + b": " + value for name, value in fields]
-            self.transport.write(b"\r\n".join([*lines, b"", body]))
+            self.transport.write(encode_message(problem, _ids.make()))
         self.transport.close()
-
-
-def _phrase(status: int) -> bytes:
-    return HTTPStatus(status).phrase.encode("ascii")

@@ -34,6 +34,7 @@ from uvicorn.supervisors import Multiprocess
 from ._admin import Admin
 from ._app import Gateway
 from ._config import Config, Server, split_address
+from ._upgrade import AnsweringWebSocket
 
 #: The environment variable with the settings for the processes of several workers, as JSON. Not
 #: their command line, which other users of the machine can read.
@@ -121,7 +122,7 @@ class UvicornConfig(uvicorn.Config):
             interface="asgi3",
             lifespan="on",
             http=choose_protocol(),
-            ws="websockets-sansio",
+            ws=AnsweringWebSocket,
             ws_max_size=config.websocket_max_message,
             h11_max_incomplete_event_size=server.max_head,
             backlog=server.backlog,

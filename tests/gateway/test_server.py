@@ -268,6 +268,110 @@ def test_many_upgrades_in_one_read(small: Here, server: LocalServer) -> None:
         assert read_all(client).count(b"HTTP/1.1 200 OK") == count + 1
 
 
+@pytest.mark.parametrize("before", [b"", b"GET /echo HTTP/1.1\r\nHost: a\r\n\r\n"])
+@pytest.mark.parametrize(
+    ("target", "host", "path"),
+    [
+        (b"http://other/echo?x=1", b"other", b"/echo?x=1"),
+        (b"HTTP://other:8/echo", b"other:8", b"/echo"),
+        (b"https://other", b"other", b"/"),
+        (b"http://other?x=1", b"other", b"/?x=1"),
+    ],
+)
+def test_a_target_that_is_a_whole_url(
+    small: Here, server: LocalServer, target: bytes, host: bytes, path: bytes, before: bytes
+) -> None:
+    """Its host is the one that counts (RFC 9112 section 3.2.2)."""
+    with small.connect() as client:
+        head = b"GET " + target + b" HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
+        client.sendall(before + head)
+        assert read_all(client).count(b"HTTP/1.1 ") == (2 if before else 1)
+    request = server.requests[-1]
+    assert (request.header("Host"), request.target) == (host, path)
+    assert request.header("X-Forwarded-Host") == host
+
+
+@pytest.mark.parametrize(
+    ("line", "status"),
+    [
+        (b"CONNECT a:80", 501),
+        (b"CONNECT http://a/", 501),
+        (b"GET http:///path", 400),
+        (b"GET ftp://a/path", 400),
+        (b"GET http://user:word@a/path", 400),
+        (b"GET a:80", 400),
+    ],
+)
+def test_a_target_that_cannot_be_served(
+    small: Here, line: bytes, status: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    with small.connect() as client:
+        client.sendall(line + b" HTTP/1.1\r\nHost: a\r\n\r\n")
+        assert problem_of(read_all(client))["status"] == status
+    assert not [entry for entry in caplog.records if entry.levelno >= logging.ERROR]
+
+
+@pytest.mark.parametrize("line", [b"CONNECT a:80", b"GET http:///path"])
+def test_a_refused_target_is_no_response_to_another_request(
+    serve_here: ServeHere, waiting: Waiting, line: bytes
+) -> None:
+    running = serve_here(waiting.url)
+    with running.connect() as client:
+        refused = line + b" HTTP/1.1\r\nHost: a\r\n\r\n"
+        client.sendall(b"GET /wait HTTP/1.1\r\nHost: a\r\n\r\n" + refused)
+        assert read_all(client) == b""
+
+
+#: What a client sends to open a WebSocket, besides method, target and version.
+OPENING = (
+    b"Host: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+    b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("line", "framed", "body"),
+    [
+        (b"GET /echo HTTP/1.1", b"Content-Length: 3\r\n\r\nabc", b"abc"),
+        (b"GET /echo HTTP/1.1", b"Transfer-Encoding: chunked\r\n\r\n" + CHUNKS, b"abc"),
+        (b"POST /echo HTTP/1.1", b"Content-Length: 3\r\n\r\nabc", b"abc"),
+        (b"GET /echo HTTP/1.0", b"\r\n", b""),
+    ],
+)
+def test_an_upgrade_to_websocket_that_is_no_handshake_is_ignored(
+    small: Here, server: LocalServer, line: bytes, framed: bytes, body: bytes
+) -> None:
+    with small.connect() as client:
+        client.sendall(line + b"\r\n" + OPENING + framed)
+        reply = read_until(client, b"\r\n\r\n")
+    assert reply.startswith(b"HTTP/1.1 200 OK")
+    [request] = server.requests
+    assert (request.method, request.body) == (line.split()[0], body)
+    assert request.header("Upgrade") is None
+
+
+@pytest.mark.parametrize(
+    ("fields", "status"),
+    [
+        (b"X: " + b"y" * 900 + b"\r\n", 502),  # it is passed on, to no WebSocket
+        (b"X: y\r\n" * 200, 431),
+    ],
+)
+def test_a_handshake_with_many_fields(serve_here: ServeHere, fields: bytes, status: int) -> None:
+    running = serve_here(f"http://127.0.0.1:{closed_port()}", max_head=65536)
+    with running.connect() as client:
+        client.sendall(b"GET / HTTP/1.1\r\n" + OPENING + fields + b"\r\n")
+        assert problem_of(read_all(client))["status"] == status
+
+
+def test_a_handshake_with_a_long_field(serve_here: ServeHere) -> None:
+    running = serve_here(f"http://127.0.0.1:{closed_port()}")
+    with running.connect() as client:
+        cookie = b"Cookie: a=" + b"y" * 9000 + b"\r\n"
+        client.sendall(b"GET / HTTP/1.1\r\n" + OPENING + cookie + b"\r\n")
+        assert problem_of(read_all(client))["status"] == 431
+
+
 def test_trailers_of_a_request_are_no_headers(small: Here, server: LocalServer) -> None:
     body = b"3\r\nabc\r\n0\r\nX-User: admin\r\n\r\n"
     head = b"POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n"

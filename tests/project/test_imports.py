@@ -78,7 +78,7 @@ GATEWAY_ORDER: list[set[str]] = [
     {"_fields", "_hang_up", "_settings"},
     {"_balance", "_client", "_config", "_frames", "_http10", "_writer"},
     {"_record", "_routes"},
-    {"_counters", "_log", "_passage", "_protocol"},
+    {"_counters", "_log", "_passage", "_protocol", "_upgrade"},
     {"_admin", "_exchange", "_websocket"},
     {"_app"},
     {"_server"},

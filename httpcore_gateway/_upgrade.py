@@ -1,0 +1,58 @@
+"""uvicorn's WebSocket connection: a handshake that cannot be read, and pings without end.
+
+Owns: the response to such a handshake, and that no more is read while a client does not take the
+answers to its pings, which would fill the memory otherwise. Must not know: HTTP before the handshake (`_protocol`), upstreams.
+
+`websockets` reads the head a second time, with limits of its own: 128 fields, and 8192 bytes in each
+line. uvicorn does not look at what it has to say about others, so that such a client would wait for
+ever.
+
+Source: RFC 6585 section 5 (431).
+"""
+
+from __future__ import annotations
+
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from websockets.exceptions import SecurityError
+
+from ._problems import Problem, encode_message
+from ._record import RequestIds
+
+TOO_LONG = Problem(
+    431, "the head of the handshake has more or longer fields than a WebSocket's may"
+)
+INVALID = Problem(400, "the request is no valid handshake of a WebSocket")
+
+_ids = RequestIds()
+
+
+class AnsweringWebSocket(WebSocketsSansIOProtocol):
+    """A WebSocket of a client, from the handshake on."""
+
+    _holds = False  # nothing is read until the client has taken something
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        if not self.handshake_initiated and not self.transport.is_closing():
+            exc = self.conn.handshake_exc
+            if exc is not None:
+                self._refuse(exc)
+
+    def handle_ping(self) -> None:
+        super().handle_ping()
+        if not self.writable.is_set():
+            self._holds = True
+            self.transport.pause_reading()
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        if self._holds:
+            self._holds = False
+            if not self.read_paused:  # for a message that the gateway has not taken
+                self.transport.resume_reading()
+
+    def _refuse(self, exc: Exception) -> None:
+        # Some versions have the reason as the cause.
+        too_long = isinstance(exc, SecurityError) or isinstance(exc.__cause__, SecurityError)
+        self.transport.write(encode_message(TOO_LONG if too_long else INVALID, _ids.make()))
+        self.transport.close()
