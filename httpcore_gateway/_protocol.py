@@ -11,14 +11,14 @@ most heads come whole in one read, and cost a comparison.
 httptools takes all that follows a head with Upgrade for another protocol, and gives the request no
 body. Of the protocols only WebSocket is spoken here, and a server ignores an Upgrade that it does
 not know (clients that ask for h2c send bodies with it): such a head is read again without it, then
-the body as any other. The same is done with an Upgrade to WebSocket where the request is no handshake:
-its method is not GET, its version not 1.1, or it has a body.
+the body as any other. The same is done with an Upgrade to WebSocket where the request is no
+handshake: its method is not GET, its version not 1.1, or it has a body.
 
 uvicorn forgets the host of a target that is a whole URL, and stumbles over one without a path. The
 head that it sees has the path as its target, and the URL's host as its Host.
 
-Sources: RFC 9112 sections 2.2, 3.2.2 (absolute-form) and 9.3, RFC 9110 sections 6.5.1 (trailers are no headers), 7.8
-(Upgrade) and 15.5.9 (408), RFC 6585 section 5 (431).
+Sources: RFC 9112 sections 2.2, 3.2.2 (absolute-form) and 9.3, RFC 9110 sections 6.5.1 (trailers
+are no headers), 7.8 (Upgrade) and 15.5.9 (408), RFC 6585 section 5 (431).
 """
 
 from __future__ import annotations

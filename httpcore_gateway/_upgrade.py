@@ -1,11 +1,12 @@
-"""uvicorn's WebSocket connection: a handshake that cannot be read, and pings without end.
+"""uvicorn's WebSocket connection, with what it lacks against clients that mean harm.
 
-Owns: the response to such a handshake, and that no more is read while a client does not take the
-answers to its pings, which would fill the memory otherwise. Must not know: HTTP before the handshake (`_protocol`), upstreams.
+Owns: the response to a handshake that cannot be read; that a message takes no more memory than its
+bytes, and that no more is read while a client does not take the answers to its pings. Must not
+know: HTTP before the handshake (`_protocol`), upstreams.
 
-`websockets` reads the head a second time, with limits of its own: 128 fields, and 8192 bytes in each
-line. uvicorn does not look at what it has to say about others, so that such a client would wait for
-ever.
+`websockets` reads the head a second time, with limits of its own: 128 fields, and 8192 bytes in
+each line. uvicorn does not look at what it has to say about others, so that such a client would
+wait for ever.
 
 Source: RFC 6585 section 5 (431).
 """
@@ -14,6 +15,7 @@ from __future__ import annotations
 
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.exceptions import SecurityError
+from websockets.frames import Frame
 
 from ._problems import Problem, encode_message
 from ._record import RequestIds
@@ -30,6 +32,7 @@ class AnsweringWebSocket(WebSocketsSansIOProtocol):
     """A WebSocket of a client, from the handshake on."""
 
     _holds = False  # nothing is read until the client has taken something
+    _parts = bytearray()  # of a message, from its second frame on
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
@@ -37,6 +40,17 @@ class AnsweringWebSocket(WebSocketsSansIOProtocol):
             exc = self.conn.handshake_exc
             if exc is not None:
                 self._refuse(exc)
+
+    def handle_cont(self, event: Frame) -> None:
+        # uvicorn's list of the pieces takes some 100 bytes for each, and there may be nothing in
+        # them.
+        if self.frames:
+            self._parts = bytearray(self.frames.pop())
+        self._parts += event.data
+        if event.fin:
+            self.frames.append(bytes(self._parts))
+            self._parts = bytearray()
+            self.send_receive_event_to_app()
 
     def handle_ping(self) -> None:
         super().handle_ping()

@@ -1,4 +1,4 @@
-"""The WebSocket connections of clients: pings of one that reads nothing, heads that are no handshake.
+"""The WebSocket connections of clients: pings, fragments, heads that are no handshake.
 
 Owns: when it is read from, with a transport that only writes things down. Must not know: sockets.
 """
@@ -6,6 +6,7 @@ Owns: when it is read from, with a transport that only writes things down. Must 
 from __future__ import annotations
 
 import asyncio
+import tracemalloc
 from collections.abc import Callable
 from typing import Any
 
@@ -111,6 +112,34 @@ def test_a_client_that_sends_no_pings_is_read_from() -> None:
         protocol.data_received(TEXT[:3])
         protocol.resume_writing()
         assert transport.reads
+
+    run(play)
+
+
+@pytest.mark.parametrize("piece", [b"", b"x"])
+@pytest.mark.parametrize(("opcode", "kind"), [(b"\x01", "text"), (b"\x02", "bytes")])
+def test_a_message_of_many_pieces(opcode: bytes, kind: str, piece: bytes) -> None:
+    """It takes no more memory than its bytes."""
+    count = 20_000
+    size = bytes([0x80 | len(piece)])
+    more = b"\x00" + size + bytes(4) + piece
+
+    async def play(protocol: AnsweringWebSocket, transport: RecordingTransport) -> None:
+        await accepted(protocol, transport)
+        tracemalloc.start()
+        try:
+            for _ in range(2):
+                protocol.data_received(opcode + more[1:])
+                for _ in range(count // 100):
+                    protocol.data_received(more * 100)
+                kept = tracemalloc.get_traced_memory()[0]
+                assert kept < 4 * count, kept
+                protocol.data_received(b"\x80" + more[1:])
+                message = await protocol.receive()
+                whole = piece * (count + 2)
+                assert message.get(kind) == (whole.decode() if kind == "text" else whole)
+        finally:
+            tracemalloc.stop()
 
     run(play)
 
