@@ -1226,7 +1226,8 @@ def _repair(block: bytes) -> tuple[bytes, Headers, bool] | None:
     ]
     status_line = b"HTTP/%b %b %b" % (match[1], match[2], (match[3] or b"").strip())
     text = [status_line, *(b"%b: %b" % field for field in others + framing), b"", b""]
-    return b"\r\n".join(text), fields, trusted and plain_framing
+    trusted = trusted and plain_framing and b"\r" not in lines[0]
+    return b"\r\n".join(text), fields, trusted
 
 
 def _repair_fields(lines: list[bytes]) -> tuple[Headers, bool]:
@@ -1261,7 +1262,9 @@ def _repair_fields(lines: list[bytes]) -> tuple[Headers, bool]:
                 fields.append((bare_name, bytearray(cleaned.strip(b" \t"))))
         if kind:
             odd[kind] = None
-            trusted = trusted and _mentions_framing(line) is None
+            # http.client and others take a CR by itself for the end of a line: they see more fields
+            # than are here, or the end of the head.
+            trusted = trusted and b"\r" not in line and _mentions_framing(line) is None
     for kind in odd:
         _logger.warning("malformed response fields: %s", kind)
     return [(name, bytes(value).strip(b" \t")) for name, value in fields], trusted

@@ -1402,7 +1402,8 @@ class TestLenient:
         head, body = read_all(raw, lenient=True)
         assert (head.status, body) == (200, b"hi")
         assert head.headers == [A, *expected, LENGTH, B]
-        assert head.keep_alive is (logged != "without colon" and not line.startswith(b"bad line"))
+        doubtful = logged == "without colon" or line.startswith(b"bad line") or b"\rb" in line
+        assert head.keep_alive is not doubtful
         [record] = [record for record in caplog.records if logged in record.getMessage()]
         assert (record.name, record.levelno) == ("httpcore.http11", logging.WARNING)
 
@@ -1488,6 +1489,26 @@ class TestLenient:
 
     @pytest.mark.parametrize("step", [1, 1000])
     @pytest.mark.parametrize(
+        "head",
+        [
+            b"HTTP/1.1 200 OK\r\nA: 1\rContent-Length: 2\r\n",
+            b"HTTP/1.1 200 OK\r\nA: 1\rB: 2\r\nContent-Length: 2\r\n",
+            b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nA: 1\r\r\n",
+            b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nA: 1\r\n \rb\r\n",
+            b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nA\rB: 1\r\n",
+            b"HTTP/1.1 200 OK\rA: 1\r\nContent-Length: 2\r\n",
+        ],
+    )
+    def test_a_cr_that_ends_a_line_for_others_costs_the_connection(
+        self, head: bytes, step: int
+    ) -> None:
+        """http.client, for one, sees another field there, or the end of the head."""
+        reader = HeadReader(b"GET", lenient=True)
+        found = [head for head in feed_all(reader, head + b"\r\n", step) if head is not None]
+        assert [head.keep_alive for head in found] == [False]
+
+    @pytest.mark.parametrize("step", [1, 1000])
+    @pytest.mark.parametrize(
         "value",
         [
             b"+2",
@@ -1522,9 +1543,17 @@ class TestLenient:
 
     @pytest.mark.parametrize(
         ("trailers", "reusable"),
-        [(b"A: 1\r\n", True), (b"bad: a\0\r\n", True), (b"bad\r\n", False), (b"", True)],
+        [
+            (b"A: 1\r\n", True),
+            (b"bad: a\0\r\n", True),
+            (b"bad\r\n", False),
+            (b"A: 1\rB: 2\r\n", False),
+            (b"", True),
+        ],
     )
-    def test_trailers_without_a_colon_leave_a_doubt(self, trailers: bytes, reusable: bool) -> None:
+    def test_trailers_that_others_may_read_otherwise_leave_a_doubt(
+        self, trailers: bytes, reusable: bool
+    ) -> None:
         reader = ChunkedReader(lenient=True)
         reader.feed(b"2\r\nhi\r\n0\r\n" + trailers + b"\r\n")
         assert reader.done and reader.doubtful is not reusable
