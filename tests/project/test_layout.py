@@ -15,9 +15,9 @@ import pytest
 from tests.support import ROOT
 
 TESTS = ROOT / "tests"
-# Folders that test modules may import from: the shared kit, the runner of others' suites, and the
-# load with faults.
-SHARED = {"support", "downstream", "chaos"}
+# Folders that test modules may import from: the shared kit, the runner of others' suites, the load
+# with faults, and the targets of made-up inputs.
+SHARED = {"support", "downstream", "chaos", "fuzz"}
 
 
 def modules() -> list[Path]:
