@@ -15,6 +15,7 @@ import logging
 import logging.config
 import os
 import runpy
+import select
 import signal
 import socket
 import sys
@@ -29,6 +30,7 @@ import msgspec
 import pytest
 
 import httpcore_gateway
+from httpcore._core import upload
 from httpcore_gateway import Gateway, Route, _command, _server
 from httpcore_gateway.__main__ import main
 from httpcore_gateway._config import Config, Server
@@ -422,6 +424,30 @@ def test_a_client_leaves_that_has_sent_more_requests(
     assert left.wait(WAIT)
     assert behind.wait_for(lambda: not here.server.server_state.tasks, WAIT)
     assert behind.accepted == 1
+
+
+@pytest.mark.skipif(not hasattr(select, "EPOLLRDHUP"), reason="the system does not say so")
+def test_a_client_leaves_that_waits_for_leave_to_send(
+    serve_here: ServeHere, serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The system says so, through our transport; `test_hang_ups` has the other ways."""
+
+    def answer(peer: Peer) -> None:
+        if peer.recv_request_head() is not None:
+            reached.set()
+            peer.wait_closed()
+            left.set()
+
+    monkeypatch.setattr(upload, "CONTINUE_PATIENCE", 2 * WAIT)
+    behind = serve(answer)
+    reached, left = behind.event(), threading.Event()
+    here = serve_here(behind.url)
+    with here.connect() as client:
+        client.sendall(b"POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\n")
+        client.sendall(b"Content-Length: 5\r\n\r\n")
+        assert reached.wait(WAIT)
+    assert left.wait(WAIT)
+    assert behind.wait_for(lambda: not here.server.server_state.connections, WAIT)
 
 
 # --- the end ---
