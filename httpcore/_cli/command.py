@@ -6,9 +6,11 @@ Owns: their names, their help, and which exclude each other. Must not know: what
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import zip_longest
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
@@ -21,6 +23,7 @@ from .options import (
     ALWAYS,
     AUTO,
     FORM,
+    FROM_SIZE,
     NEVER,
     STDIN,
     STDOUT,
@@ -73,12 +76,15 @@ Exit codes are curl's: 0 ok, 2 usage, 6 look-up, 7 connect, 22 status (--fail), 
 """
 
 
-def _flag(*names: str, help: str) -> click.Option:
-    return click.Option(names, is_flag=True, help=help)
-
-
-def _value(*names: str, metavar: str, help: str, **more: Any) -> click.Option:
-    return click.Option(names, metavar=metavar, help=help, **more)
+def _option(spelled: str, help: str, **more: Any) -> click.Option:
+    """Return an option as the help spells it: ``-H, --header LINE...`` takes values, and several;
+    one without a word in capitals takes none."""
+    *names, last = re.split(r",? ", spelled)
+    if last.startswith("-"):
+        return click.Option([*names, last], is_flag=True, help=help, **more)
+    several = last.endswith("...")
+    metavar = last.removesuffix("...")
+    return click.Option(names, metavar=metavar, multiple=several, help=help, **more)
 
 
 def _show_version(context: click.Context, option: click.Parameter, asked: bool) -> None:
@@ -87,120 +93,105 @@ def _show_version(context: click.Context, option: click.Parameter, asked: bool) 
         context.exit()
 
 
+def _check_offset(context: click.Context, option: click.Parameter, text: str | None) -> str | None:
+    if text is None or text == FROM_SIZE or (text.isascii() and text.isdigit()):
+        return text
+    raise click.BadParameter("neither - nor a number of bytes", context, option)
+
+
 REQUEST = [
-    _value("-X", "--method", "--request", metavar="METHOD", help="Default: GET; with a body POST."),
-    _value(
-        *("-H", "--header"),
-        metavar="LINE",
-        multiple=True,
-        help="'Name: value', 'Name;' for an empty value, 'Name:' to leave one out. Repeatable.",
+    _option("-X, --method, --request METHOD", "Default: GET; with a body POST."),
+    _option(
+        "-H, --header LINE...",
+        "'Name: value', 'Name;' for an empty value, 'Name:' to leave one out. Repeatable.",
     ),
-    _value(
-        *("-d", "--data"),
-        metavar="DATA",
-        multiple=True,
-        help="A body: text, @FILE or @- (standard input). Several are joined by '&'. Sent as a "
-        "form unless -H says otherwise.",
+    _option(
+        "-d, --data DATA...",
+        "A body: text, @FILE or @- (standard input). Several are joined by '&'. Sent as a form "
+        "unless -H says otherwise.",
     ),
-    _value("--data-json", metavar="DATA", help="As --data, for JSON, which is checked."),
-    _value(
-        "--data-urlencode",
-        metavar="DATA",
-        multiple=True,
-        help="As --data, percent-encoded: TEXT, NAME=TEXT, @FILE or NAME@FILE.",
+    _option("--data-json DATA", "As --data, for JSON, which is checked."),
+    _option(
+        "--data-urlencode DATA...",
+        "As --data, percent-encoded: TEXT, NAME=TEXT, @FILE or NAME@FILE.",
     ),
-    _flag("-G", "--get", help="Add the data to the URL's query, and send GET."),
-    _value(
-        *("-F", "--form"),
-        metavar="PART",
-        multiple=True,
-        help="A part of a multipart form: NAME=VALUE, NAME=@FILE or NAME=<FILE.",
+    _option("-G, --get", "Add the data to the URL's query, and send GET."),
+    _option(
+        "-F, --form PART...",
+        "A part of a multipart form: NAME=VALUE, NAME=@FILE or NAME=<FILE.",
     ),
-    _value(
-        *("-T", "--upload-file"),
-        metavar="FILE",
-        help="Send a file by PUT, with a progress bar; - is standard input.",
+    _option(
+        "-T, --upload-file FILE",
+        "Send a file by PUT, with a progress bar; - is standard input.",
     ),
-    _value("-A", "--user-agent", metavar="NAME", help="The User-Agent; '' for none."),
-    _value(
-        *("-b", "--cookie"),
-        metavar="DATA",
-        multiple=True,
-        help="Cookies: 'a=1; b=2', or a file of them (Netscape format).",
+    _option("-A, --user-agent NAME", "The User-Agent; '' for none."),
+    _option("-b, --cookie DATA...", "Cookies: 'a=1; b=2', or a file of them (Netscape format)."),
+    _option("-c, --cookie-jar FILE", "Write all cookies there at the end."),
+    _option(
+        "-u, --user NAME[:PASSWORD]",
+        "Basic authentication. The password is asked for if it is left out.",
     ),
-    _value("-c", "--cookie-jar", metavar="FILE", help="Write all cookies there at the end."),
-    _value(
-        *("-u", "--user"),
-        metavar="NAME[:PASSWORD]",
-        help="Basic authentication. The password is asked for if it is left out.",
-    ),
-    _flag("--digest", help="Digest authentication with what -u says."),
-    _value("--bearer", "--oauth2-bearer", metavar="TOKEN", help="Authorization: Bearer TOKEN."),
-    _flag("--compressed", help="Ask for a compressed body, and decode it wherever it goes."),
+    _option("--digest", "Digest authentication with what -u says."),
+    _option("--bearer, --oauth2-bearer TOKEN", "Authorization: Bearer TOKEN."),
+    _option("--compressed", "Ask for a compressed body, and decode it wherever it goes."),
 ]
 
 CONNECTION = [
-    _flag("http1_1", "--http1.1", help="HTTP/1.1 only; the default."),
-    _flag("--http2", help="HTTP/2 where an https server has it."),
-    _flag("--http2-prior-knowledge", help="HTTP/2 only, also over http."),
-    _value(
-        *("-x", "--proxy"),
-        metavar="URL",
-        help="http, https, socks5, socks5h, socks4 or socks4a. '' for none, whatever the "
-        "environment says.",
+    _option("http1_1, --http1.1", "HTTP/1.1 only; the default."),
+    _option("--http2", "HTTP/2 where an https server has it."),
+    _option("--http2-prior-knowledge", "HTTP/2 only, also over http."),
+    _option(
+        "-x, --proxy URL",
+        "http, https, socks5, socks5h, socks4 or socks4a. '' for none, whatever the environment "
+        "says.",
     ),
-    _value("--resolve", metavar="HOST:PORT:ADDR", multiple=True, help="Where to find HOST:PORT."),
-    _value("--unix-socket", metavar="PATH", help="Connect to a Unix socket."),
+    _option("--resolve HOST:PORT:ADDR...", "Where to find HOST:PORT."),
+    _option("--unix-socket PATH", "Connect to a Unix socket."),
 ]
 
 TLS = [
-    _flag("-k", "--insecure", help="Do not verify the server: anybody may answer then."),
-    _value("--cacert", metavar="FILE", help="Trust these authorities: a PEM file or directory."),
-    _value("-E", "--cert", metavar="FILE", help="Client certificate, PEM."),
-    _value("--key", metavar="FILE", help="Its key, if that is in a file of its own."),
+    _option("-k, --insecure", "Do not verify the server: anybody may answer then."),
+    _option("--cacert FILE", "Trust these authorities: a PEM file or directory."),
+    _option("-E, --cert FILE", "Client certificate, PEM."),
+    _option("--key FILE", "Its key, if that is in a file of its own."),
 ]
 
 LIMITS = [
-    _value("-m", "--max-time", metavar="SECONDS", type=_SECONDS, help="For all of it."),
-    _value(
-        "--connect-timeout", metavar="SECONDS", type=_SECONDS, help="For connecting. Default: 60."
-    ),
-    _value(
-        "--retry",
-        metavar="N",
+    _option("-m, --max-time SECONDS", "For all of it.", type=_SECONDS),
+    _option("--connect-timeout SECONDS", "For connecting. Default: 60.", type=_SECONDS),
+    _option(
+        "--retry N",
+        "Try again up to N times, where that is safe: see docs/cli.rst.",
         type=click.IntRange(min=0),
         default=0,
-        help="Try again up to N times, where that is safe: see docs/cli.rst.",
     ),
-    _flag("-L", "--follow", "--location", help="Follow up to 20 redirects."),
+    _option("-L, --follow, --location", "Follow up to 20 redirects."),
 ]
 
 OUTPUT = [
-    _value(
-        *("-o", "--output"),
-        metavar="FILE",
-        help="Write the body there, with a progress bar; - is standard output, even for a binary "
-        "body on a terminal.",
+    _option(
+        "-o, --output FILE...",
+        "Write the body there, with a progress bar; - is standard output, even for a binary body "
+        "on a terminal. Several: one for each URL.",
     ),
-    _flag("-O", "--remote-name", help="Write to a file named as the end of the URL's path."),
-    click.Option(
-        ["-C", "--continue-at"],
-        type=click.Choice(["-"]),
-        help="-: get what is missing of the file of -o or -O.",
+    _option("-O, --remote-name", "Write to a file named as the end of the URL's path."),
+    _option(
+        "-C, --continue-at OFFSET",
+        "-: get what is missing of the file of -o or -O. A number: leave out so many bytes.",
+        callback=_check_offset,
     ),
-    _value(
-        *("-w", "--write-out"),
-        metavar="FORMAT",
-        help="At the end write FORMAT with %{http_code}, %{time_total}...: see docs/cli.rst.",
+    _option(
+        "-w, --write-out FORMAT",
+        "At the end write FORMAT with %{http_code}, %{time_total}...: see docs/cli.rst.",
     ),
-    _flag("-i", "--include", help="Show the response's head, too."),
-    _flag("-I", "--head", help="Ask for the head only (HEAD), and show it."),
-    _flag("-f", "--fail", help="From status 400 on: write no body, and return 22."),
-    _flag("-v", "--verbose", help="Say what is sent and received. Secrets are masked."),
-    _flag("--trace", help="Say each event of the connection, with milliseconds."),
-    _flag("--timing", help="Draw how long each phase took."),
-    _flag("--json", help="In place of the body: one JSON object about the exchange."),
-    _flag("-s", "--silent", help="No progress bars, no notes."),
+    _option("-i, --include", "Show the response's head, too."),
+    _option("-I, --head", "Ask for the head only (HEAD), and show it."),
+    _option("-f, --fail", "From status 400 on: write no body, and return 22."),
+    _option("-v, --verbose", "Say what is sent and received. Secrets are masked."),
+    _option("--trace", "Say each event of the connection, with milliseconds."),
+    _option("--timing", "Draw how long each phase took."),
+    _option("--json", "In place of the body: one JSON object about the exchange."),
+    _option("-s, --silent", "No progress bars, no notes."),
     click.Option(
         ["--color"],
         type=click.Choice([NEVER, AUTO, ALWAYS]),
@@ -210,13 +201,12 @@ OUTPUT = [
 ]
 
 ABOUT = [
-    click.Option(
-        ["-V", "--version"],
-        is_flag=True,
+    _option(
+        "-V, --version",
+        "Show the version.",
         is_eager=True,
         expose_value=False,
         callback=_show_version,
-        help="Show the version.",
     ),
 ]
 
@@ -303,22 +293,17 @@ def read_jobs(arguments: Sequence[str], values: Values) -> list[Options]:
     data += [url_encoded(text) for text in values["data_urlencode"]]
     query = list(items.query)
     if values["get"]:
-        query += [_as_query(each) for each in data]
+        query += [each.decode("utf-8", "surrogateescape") for each in data]
         data = []
     given = _read_options(values, items, _read_body(values, data, items))
     if values["user"] is not None:
         given = replace(given, auth=read_auth(values["user"], _ask_password))
-    return [_for_url(given, text, query, values) for text in items.urls]
-
-
-def _for_url(given: Options, text: str, query: list[str], values: Values) -> Options:
-    url, auth = read_url(text, query)
-    output = file_name(url) if values["remote_name"] else given.output
-    return replace(given, url=url, auth=given.auth or auth, output=output)
-
-
-def _as_query(data: bytes) -> str:
-    return data.decode("utf-8", "surrogateescape")
+    jobs = []
+    for text, output in zip_longest(items.urls, values["output"]):
+        url, auth = read_url(text, query)
+        output = file_name(url) if values["remote_name"] else output
+        jobs.append(replace(given, url=url, auth=given.auth or auth, output=output))
+    return jobs
 
 
 def _read_options(values: Values, items: Items, body: Body | None) -> Options:
@@ -346,7 +331,7 @@ def _read_options(values: Values, items: Items, body: Body | None) -> Options:
         verify=False if values["insecure"] else values["cacert"] or True,
         cert=_cert(values["cert"], values["key"]),
         resolve=read_resolve(values["resolve"]),
-        resume=values["continue_at"] is not None,
+        resume=values["continue_at"],
         include=values["include"] or values["head"],
         **{name: values[name] for name in AS_THEY_ARE},
     )
@@ -400,7 +385,7 @@ def _cookies(values: Values) -> Cookies | None:
 
 # Options whose values need no reading.
 AS_THEY_ARE = (
-    *("unix_socket", "max_time", "connect_timeout", "retry", "follow", "output", "fail"),
+    *("unix_socket", "max_time", "connect_timeout", "retry", "follow", "fail"),
     *("compressed", "verbose", "trace", "timing", "json", "head", "digest", "write_out"),
 )
 
@@ -430,9 +415,10 @@ def _check(values: Values) -> None:
         from .writeout import check
 
         check(values["write_out"])
-    if values["continue_at"] and values["output"] in (None, STDOUT) and not values["remote_name"]:
+    files = values["remote_name"] or (values["output"] and STDOUT not in values["output"])
+    if values["continue_at"] == FROM_SIZE and not files:
         raise usage("-C - needs the file: -O or -o FILE")
-    if values["json"] and values["output"] == STDOUT:
+    if values["json"] and STDOUT in values["output"]:
         raise usage("--json and --output - exclude each other: both are for standard output")
 
 
@@ -441,12 +427,15 @@ def _spelled(name: str) -> str:
 
 
 def _check_urls(urls: Sequence[str], values: Values) -> None:
+    files = values["output"]
+    if len(files) > len(urls):
+        raise usage(f"-o is given {len(files)} times, and there are fewer URLs ({len(urls)})")
     if len(urls) == 1:
         return
     if values["json"] and any(text.lstrip().startswith(("{", "[")) for text in urls):
         raise usage("--json takes no value: it prints a report; --data-json sends JSON")
-    if values["output"] not in (None, STDOUT):
-        raise usage("-o is one file for several URLs; -O names one for each")
+    if len(files) < len(urls) and set(files) - {STDOUT}:
+        raise usage("-o is one file for several URLs; give one -o for each, or -O")
     if values["upload_file"] == STDIN:
         raise usage("standard input is sent to one URL only")
 

@@ -1,18 +1,20 @@
 """Bodies and queries that are put together from several options.
 
 Owns: the parts of a form, ``--data-urlencode``, and HTTPie's items. Must not know: click, where a
-body goes. The multipart encoding is urllib3's, which is loaded when a form is sent.
+body goes. The heads of the parts are urllib3's, which is loaded when a form is sent.
 
 Sources: curl(1) for ``-F`` and ``--data-urlencode``, HTTPie's manual for the items, RFC 7578.
 """
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any, BinaryIO
 from urllib.parse import quote
 
 from .options import JSON, Body, read_data, to_bytes, usage
@@ -96,25 +98,30 @@ def url_encoded(text: str) -> bytes:
 
 
 def multipart(texts: Sequence[str]) -> Body:
-    """Return the form that the values of ``-F`` make, encoded in memory."""
+    """Return the form that the values of ``-F`` make. Files are read when it is sent."""
     parts = [_part(number, text) for number, text in enumerate(texts, 1)]
     try:
         from urllib3.fields import RequestField
-        from urllib3.filepost import encode_multipart_formdata
+        from urllib3.filepost import choose_boundary
     except ModuleNotFoundError as exc:
         raise usage(f"-F needs the package {exc.name!r}: pip install 'httpcore[cli]'") from exc
-    fields = []
-    for name, filename, kind, data in parts:
-        one = RequestField(name, data, filename)
-        one.make_multipart(content_type=kind)
-        fields.append(one)
-    content, content_type = encode_multipart_formdata(fields)
-    return Body(content, content_type=content_type.encode("ascii"))
+    boundary = choose_boundary()
+    found: list[bytes | str] = []
+    for name, filename, kind, content in parts:
+        head = RequestField(name, b"", filename)
+        head.make_multipart(content_type=kind)
+        found += [f"--{boundary}\r\n{head.render_headers()}".encode(), content, b"\r\n"]
+    found.append(f"--{boundary}--\r\n".encode())
+    content_type = f"multipart/form-data; boundary={boundary}".encode()
+    data = [each for each in found if isinstance(each, bytes)]
+    if len(data) == len(found):
+        return Body(b"".join(data), content_type=content_type)
+    return Body(parts=found, content_type=content_type)
 
 
-def _part(number: int, text: str) -> tuple[str, str | None, str | None, bytes]:
+def _part(number: int, text: str) -> tuple[str, str | None, str | None, bytes | str]:
     """Read ``name=value``, ``name=@file`` or ``name=<file``, the latter two with ``;type=`` and
-    ``;filename=``."""
+    ``;filename=``; the last of what is returned is the content, or the path of a file with it."""
     name, equals, value = text.partition("=")
     if not equals or not name:
         # Not shown: the value of a field may be a secret.
@@ -127,11 +134,43 @@ def _part(number: int, text: str) -> tuple[str, str | None, str | None, bytes]:
     told = dict(setting.strip().partition("=")[::2] for setting in settings)
     if not told.keys() <= {"type", "filename"}:
         raise usage(f"-F {name}=@...: after the file, only ;type= and ;filename= can stand")
-    data = read_data(f"@{path}")
+    # What is no file on a disk can be read only once, and its length is not known before.
+    content = path if os.path.isfile(path) else read_data(f"@{path}")
     if value.startswith("<"):
-        return name, told.get("filename"), told.get("type"), data
+        return name, told.get("filename"), told.get("type"), content
     filename = told.get("filename", os.path.basename(path))
     import mimetypes  # takes as long to load as click
 
     guessed = mimetypes.guess_type(filename)[0] or "application/octet-stream"
-    return name, filename, told.get("type", guessed), data
+    return name, filename, told.get("type", guessed), content
+
+
+class Joined(io.RawIOBase):
+    """Several files, read as one."""
+
+    def __init__(self, files: Sequence[BinaryIO]) -> None:
+        self._files = [(file, file.seek(0, os.SEEK_END)) for file in files]
+        self._at = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        size = sum(size for _, size in self._files)
+        self._at = offset + {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: size}[whence]
+        return self._at
+
+    def readinto(self, buffer: Any) -> int:
+        start = 0
+        for file, size in self._files:
+            if self._at < start + size:
+                file.seek(self._at - start)
+                data = file.read(min(len(buffer), start + size - self._at))
+                buffer[: len(data)] = data
+                self._at += len(data)
+                return len(data)
+            start += size
+        return 0

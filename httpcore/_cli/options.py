@@ -10,6 +10,7 @@ Sources: curl(1) for the spellings, RFC 3986 section 3 (URL), RFC 7617 (Basic).
 from __future__ import annotations
 
 import json
+import os
 import re
 import sys
 from base64 import b64encode
@@ -24,7 +25,7 @@ from .text import of_bytes
 
 FORM = b"application/x-www-form-urlencoded"
 JSON = b"application/json"
-STDIN = STDOUT = "-"
+STDIN = STDOUT = FROM_SIZE = "-"
 # When there are colours.
 NEVER, AUTO, ALWAYS = "never", "auto", "always"
 
@@ -39,11 +40,16 @@ Auth = tuple[bytes, bytes]
 
 @dataclass(frozen=True)
 class Body:
-    """What is to be sent: `data`, or else the file at `path` ("-": standard input)."""
+    """What is to be sent: `data`, the file at `path` ("-": standard input), or all of `parts`."""
 
     data: bytes | None = field(default=None, repr=False)
     path: str | None = None
     content_type: bytes | None = None
+    parts: Sequence[bytes | str] = field(default=(), repr=False)  # bytes, and paths of files
+
+    @property
+    def moves_files(self) -> bool:
+        return bool(self.path or self.parts)
 
 
 @dataclass(frozen=True)
@@ -74,7 +80,7 @@ class Options:
     follow: bool = False
     # Output
     output: str | None = None
-    resume: bool = False  # what is missing of the file `output`
+    resume: str | None = None  # the offset to begin at; "-": the size of the file `output`
     write_out: str | None = None
     include: bool = False
     head: bool = False  # show the head of the response, and no more
@@ -84,6 +90,13 @@ class Options:
     trace: bool = False
     timing: bool = False
     json: bool = False
+
+    def offset(self) -> int | None:
+        """Return the offset of the first byte to ask for; None for the whole body."""
+        if self.resume != FROM_SIZE:
+            return None if self.resume is None else int(self.resume)
+        found = self.output is not None and os.path.exists(self.output)
+        return os.path.getsize(str(self.output)) if found else None
 
 
 def usage(text: str) -> Problem:

@@ -7,7 +7,6 @@ of it is done; the modules beside this one do.
 from __future__ import annotations
 
 import contextlib
-import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
@@ -19,7 +18,7 @@ from . import output
 from .decoding import Undecodable, codings, decoded
 from .exits import Exit, Problem, explain
 from .facts import Facts
-from .options import STDOUT, Options
+from .options import FROM_SIZE, STDOUT, Options
 from .sending import MAX_REDIRECTS, Leg, Sender, first_leg, make_pool, next_leg
 from .talk import Trace, Verbose
 from .terminal import Terminal
@@ -59,7 +58,7 @@ def _run_several(jobs: Sequence[Options], terminal: Terminal, cookies: Cookies |
     with contextlib.ExitStack() as stack:
         pool = stack.enter_context(make_pool(jobs[0]))
         body = jobs[0].body
-        moves_files = jobs[0].output is not None or (body is not None and body.path is not None)
+        moves_files = jobs[0].output is not None or (body is not None and body.moves_files)
         if terminal.has_progress and moves_files:
             from .progress import bars
 
@@ -212,10 +211,11 @@ class Run:
             raise Problem(Exit.STATUS, f"{asked} was answered {status}")
         if options.head and leg.method != "HEAD":
             return  # the rest is not even read, as in curl
-        if leg.method == "HEAD":
+        start = self._start(response)
+        if leg.method == "HEAD" or start is None:
             output.read_away(self._received(response))
         elif options.output not in (None, STDOUT):
-            self._save(str(options.output), response)
+            self._save(str(options.output), response, start)
         elif options.json:
             output.read_away(self._received(response))
         elif options.output == STDOUT or not terminal.formats_body:
@@ -225,30 +225,30 @@ class Run:
         if getattr(response.stream, "unclean_tls_eof", False):
             terminal.note("the server ended TLS without a word: the body may have been cut short")
 
-    def _save(self, path: str, response: httpcore.Response) -> None:
+    def _save(self, path: str, response: httpcore.Response, start: int) -> None:
         total = output.expected_length(response.headers)
         if self._options.compressed and codings(response.headers):
             total = None  # it is the length before decoding
-        start = self._resumed(path, response) if self._options.resume else 0
-        if start is None:
-            self._terminal.note(f"{path} is complete already")
-            return
         total = None if total is None else total + start
         output.write_file(self._terminal, path, self._body(response), total, start)
 
-    def _resumed(self, path: str, response: httpcore.Response) -> int | None:
+    def _start(self, response: httpcore.Response) -> int | None:
         """Return behind how many bytes of the file the body goes; None where nothing is missing.
 
-        Raises Problem for a response that is no part of the file.
+        Raises Problem for a response that is not the part that was asked for.
         """
-        size = os.path.getsize(path) if os.path.exists(path) else 0
+        options = self._options
+        if options.resume is None:
+            return 0
+        path, offset = options.output or "standard output", options.offset() or 0
         place = output.content_range(response.headers)
-        if response.status == 206 and place == f"{size}-":
-            return size
-        if response.status == 416 and place == f"*/{size}":
+        if response.status == 206 and place == f"{offset}-":
+            return offset
+        if response.status == 416 and place == f"*/{offset}":
+            self._terminal.note(f"{path} is complete already")
             return None
-        if response.status == 200:
-            if size:
+        if response.status == 200 and (options.resume == FROM_SIZE or not offset):
+            if offset:
                 self._terminal.note(f"the server sends all of it: {path} begins anew")
             return 0
         status = of_bytes(output.status_line(response))

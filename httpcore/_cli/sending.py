@@ -14,14 +14,15 @@ Sources: RFC 9110 section 15.4 (redirects), curl(1) for the proxy variables.
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import re
 import ssl
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from time import monotonic
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
 from urllib.parse import urljoin
 from urllib.request import getproxies_environment
 
@@ -132,8 +133,8 @@ class Sender:
             headers=self._headers(leg),
             extensions={**extensions, "timeout": self._timeout()},
         )
-        if leg.body is not None and leg.body.path is not None:
-            return self._send_file(request, leg.body.path)
+        if leg.body is not None and leg.body.moves_files:
+            return self._send_file(request, leg.body)
         content = None if leg.body is None else leg.body.data
         self.sent = len(content or b"")
         return self._send(request, content)
@@ -164,11 +165,12 @@ class Sender:
             extensions=request.extensions,
         )
 
-    def _send_file(self, request: httpcore.Request, path: str) -> httpcore.Response:
+    def _send_file(self, request: httpcore.Request, body: Body) -> httpcore.Response:
         from .progress import Meter, MeteredFile
 
-        file = self._open(path)
-        name = "standard input" if path == STDIN else os.path.basename(path)
+        path = body.path
+        file = self._open(path) if path else self._join(body.parts)
+        name = "standard input" if path == STDIN else os.path.basename(path or "form")
         meter = Meter(self.terminal, name, content_length(file))
         # Where no bar is drawn, the core gets the file itself, which the system may send.
         draws = self.terminal.has_progress or path == STDIN
@@ -178,7 +180,7 @@ class Sender:
             try:
                 return self._send(request, content)
             except OSError as exc:  # of the file: those of the network are the package's own
-                raise unreadable(path, exc) from exc
+                raise unreadable(path or "a file of -F", exc) from exc
             finally:
                 self.sent = file.tell() - start if file.seekable() else meter.count
                 meter.at(self.sent)
@@ -190,6 +192,14 @@ class Sender:
             return self._files.enter_context(open(path, "rb"))
         except (OSError, ValueError) as exc:
             raise unreadable(path, exc) from exc
+
+    def _join(self, parts: Sequence[bytes | str]) -> BinaryIO:
+        from .forms import Joined
+
+        files = [
+            io.BytesIO(each) if isinstance(each, bytes) else self._open(each) for each in parts
+        ]
+        return cast(BinaryIO, io.BufferedReader(Joined(files)))
 
     def _headers(self, leg: Leg) -> list[tuple[bytes, bytes]]:
         """Return what the command adds, then what was asked for; of the secrets only what may go
@@ -203,8 +213,8 @@ class Sender:
             own[b"Accept-Encoding"] = accepted()
         if self._authorization is not None and leg.trusted:
             own[b"Authorization"] = self._authorization
-        if options.resume and options.output is not None and os.path.exists(options.output):
-            own[b"Range"] = b"bytes=%d-" % os.path.getsize(options.output)
+        if (offset := options.offset()) is not None:
+            own[b"Range"] = b"bytes=%d-" % offset
         if leg.body is not None and leg.body.content_type is not None:
             own[b"Content-Type"] = leg.body.content_type
         asked = [

@@ -5,7 +5,9 @@ Owns: what these options send and write. Must not know: how the command is built
 
 from __future__ import annotations
 
+import hashlib
 import json
+import os
 import re
 import signal
 import sys
@@ -379,3 +381,99 @@ def test_a_challenge_by_another_scheme_is_left(serve: Serve) -> None:
     done = run("-i", "--digest", "-u", "me:secret", serve(answering(head)).url)
     assert b" 401 " in done.out
     assert "secret" not in done.err
+
+
+# --- offsets, and a file for each URL ---
+
+
+def test_an_offset(serve: Serve, tmp_path: Path) -> None:
+    url = serve(partly).url
+    assert run("-C", "4", url) == (0, WHOLE[4:], "")
+    path = tmp_path / "file"
+    path.write_bytes(b"0123")
+    assert run("-C", "4", "-o", path, url).code == 0
+    assert path.read_bytes() == WHOLE
+    assert run("-C", "0", url).out == WHOLE
+    done = run("-C", "10", url)
+    assert (done.code, done.out) == (0, b"") and "complete already" in done.err
+
+
+def test_a_server_that_knows_no_offsets(serve: Serve) -> None:
+    server = serve(answering(plain(WHOLE)))
+    assert run("-C", "0", server.url).out == WHOLE
+    done = run("-C", "4", server.url)
+    assert (done.code, done.out) == (Exit.PROTOCOL, b"")
+    assert "HTTP/1.1 200 OK is not what is missing of standard output" in done.err
+
+
+@pytest.mark.parametrize("offset", ["x", "-1", "²"])
+def test_what_is_no_offset(offset: str) -> None:
+    done = run(f"--continue-at={offset}", "http://h")
+    assert done.code == Exit.USAGE
+    assert "neither - nor a number of bytes" in done.err
+
+
+def test_a_file_for_each_url(server: LocalServer, tmp_path: Path) -> None:
+    one, two = tmp_path / "one", tmp_path / "two"
+    assert run("-o", one, f"{server.url}/bytes/10", "-o", two, f"{server.url}/bytes/20").code == 0
+    assert (one.read_bytes(), two.read_bytes()) == (pattern(10), pattern(20))
+    done = run("-o", one, "-o", two, server.url)
+    assert done.code == Exit.USAGE
+    assert "-o is given 2 times, and there are fewer URLs (1)" in done.err
+
+
+# --- forms ---
+
+
+def test_a_form_is_not_read_into_memory(
+    server: LocalServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "large"
+    path.write_bytes(pattern(3_000_000))
+    monkeypatch.setattr(forms, "read_data", None)  # which does
+    url = f"{server.url}/redirect-to?status=307&url=/upload"
+    told = run("-L", "-F", f"a=@{path};type=x/y", "-F", f"b=<{path}", url).json
+    boundary = (server.requests[1].header("content-type") or b"").partition(b"boundary=")[2]
+    head = b"--%b\r\nContent-Disposition: form-data; name=" % boundary
+    first = head + b'"a"; filename="large"\r\nContent-Type: x/y\r\n\r\n'
+    second = head + b'"b"\r\n\r\n'
+    end = b"--%b--\r\n" % boundary
+    body = b"".join([first, pattern(3_000_000), b"\r\n", second, pattern(3_000_000), b"\r\n", end])
+    digest = hashlib.sha256(body).hexdigest()
+    assert told == {"length": len(body), "sha256": digest, "framing": "length"}
+
+
+def test_a_form_from_standard_input(server: LocalServer) -> None:
+    assert run("-F", "a=@-;filename=b", server.url, stdin=b"typed").code == 0
+    assert b'filename="b"' in server.requests[0].body and b"typed" in server.requests[0].body
+
+
+def test_progress_of_a_form(server: LocalServer, tmp_path: Path, on_screen: Any) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(pattern(3_000_000))
+    code, screen = on_screen("-F", f"a=@{path}", f"{server.url}/upload")
+    assert code == 0
+    assert re.search(r"form +━+.*100%.*3\.0/3\.0 MB", screen.plain)
+    code, screen = on_screen("-F", "a=b", f"{server.url}/upload")
+    assert code == 0 and "form" not in screen.plain
+
+
+def test_a_file_of_a_form_that_is_missing(server: LocalServer, tmp_path: Path) -> None:
+    done = run("-F", f"a=@{tmp_path / 'missing'}", server.url)
+    assert done.code == Exit.READ
+    assert done.err.startswith(f"httpcore: read {tmp_path / 'missing'} failed: ")
+    assert server.requests == []
+
+
+def test_a_file_of_a_form_that_shrinks(serve: Serve, tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(pattern(8_000_000))
+
+    def handler(peer: Peer) -> None:
+        peer.recv_request_head()
+        os.truncate(path, 10)
+        peer.wait_closed()
+
+    done = run("-F", f"a=@{path}", serve(handler).url)
+    assert done.code == Exit.READ
+    assert "the body ended after" in done.err
