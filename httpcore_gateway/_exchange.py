@@ -25,7 +25,7 @@ from ._client import BodyRefused, Client
 from ._date import add_date
 from ._fields import BadRequest, Fields, add_via, count_down, response_fields
 from ._http10 import MAX_COLLECTED, UntilClose, send_until_close
-from ._passage import FAILURES, MAX_STATUS, PIECE, Passage, is_unsent
+from ._passage import FAILURES, MAX_STATUS, Passage, is_unsent
 from ._problems import Problem, Refused, encode_problem
 from ._record import (
     BAD_REQUEST,
@@ -43,6 +43,10 @@ logger = logging.getLogger("httpcore_gateway")
 
 #: Methods of which two have the effect of one (RFC 9110 section 9.2.2).
 IDEMPOTENT = frozenset(("GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"))
+#: Bytes of a response that are passed on at once: the most that the core reads at once. A request
+#: holds two such pieces at most: one in the server's buffer, which waits for the client, and the
+#: next one.
+PIECE = 262144
 #: The extension of ASGI for trailers, and the message that carries them.
 TRAILERS = "http.response.trailers"
 

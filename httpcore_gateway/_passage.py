@@ -48,11 +48,9 @@ from ._routes import RouteState, Target
 
 logger = logging.getLogger("httpcore_gateway")
 
-#: Exceptions of the core that are the fault of an upstream.
-#: Bytes that are passed on at once: what a connection reads.
-PIECE = 65536
 #: Servers have no text for a higher status, and RFC 9110 section 15 no meaning.
 MAX_STATUS = 599
+#: Exceptions of the core that are the fault of an upstream.
 FAILURES = (httpcore.NetworkError, httpcore.TimeoutException, httpcore.RemoteProtocolError)
 #: Versions of HTTP by their names in scopes. granian calls 1.0 by its first number alone; and
 #: servers that take other ones from the request line frame them as they frame 1.1.

@@ -40,13 +40,15 @@ from ._frames import (
     Frames,
     Handshake,
 )
-from ._passage import FAILURES, MAX_STATUS, PIECE, Passage
+from ._passage import FAILURES, MAX_STATUS, Passage
 from ._problems import Problem, encode_problem
 from ._record import BAD_REQUEST, BAD_RESPONSE, BROKEN_RESPONSE, CANCELLED, OTHER
 from ._routes import Target, read_timeouts
 
 logger = logging.getLogger("httpcore_gateway")
 
+#: Bytes that are read from an upstream at once.
+PIECE = 65536
 #: Bytes of answers to pings that wait while an upstream takes nothing. An upstream that sends
 #: pings and does not read is not read from, either.
 MAX_PONGS = 16384

@@ -18,7 +18,7 @@ from .._backends.clock import Deadline
 from .._backends.closing import close_rest, close_stream, unclosed
 from .._backends.huge_pages import use_huge_pages
 from .._core.body_state import BodyState
-from .._core.limits import READ_SIZE
+from .._core.limits import MAX_READ_SIZE, READ_SIZE
 from .._core.prepared import Prepared
 from .._core.scheduler import ACTIVE
 from .._exceptions import NetworkError, RemoteProtocolError, TimeoutException
@@ -76,7 +76,8 @@ class AsyncResponseBody(BodyState):
         if not self.pending:
             if self.complete:
                 return b""
-            self.pending = await self._receive(READ_SIZE)
+            size = READ_SIZE if amt <= READ_SIZE else min(amt, MAX_READ_SIZE)
+            self.pending = await self._receive(size)
         return self.take(amt)
 
     async def readinto(self, buffer: Any) -> int:

@@ -17,7 +17,7 @@ from .._backends.clock import Deadline
 from .._backends.huge_pages import use_huge_pages
 from .._backends.upgraded import UpgradedStream
 from .._core.body_state import BodyState
-from .._core.limits import READ_SIZE
+from .._core.limits import MAX_READ_SIZE, READ_SIZE
 from .._core.prepared import Prepared
 from .._core.scheduler import ACTIVE
 from .._exceptions import NetworkError, RemoteProtocolError, TimeoutException
@@ -75,7 +75,8 @@ class ResponseBody(BodyState):
         if not self.pending:
             if self.complete:
                 return b""
-            self.pending = self._receive(READ_SIZE)
+            size = READ_SIZE if amt <= READ_SIZE else min(amt, MAX_READ_SIZE)
+            self.pending = self._receive(size)
         return self.take(amt)
 
     def readinto(self, buffer: Any) -> int:

@@ -20,6 +20,7 @@ import pytest
 
 import httpcore
 from httpcore import aio
+from httpcore._core.limits import MAX_READ_SIZE
 from httpcore.exceptions import Aborted
 from tests.support import PATIENCE
 from tests.support.servers import LocalServer, Peer, Serve, pattern
@@ -106,6 +107,17 @@ async def test_a_body_in_pieces(server: LocalServer, path: str) -> None:
         assert len(parts) > 1
         with pytest.raises(RuntimeError, match="consumed"):
             response.aiter_stream()
+
+
+async def test_read1_takes_no_more_at_once_than_is_read_at_once(server: LocalServer) -> None:
+    async with httpcore.AsyncConnectionPool() as pool:
+        async with pool.stream("GET", f"{server.url}/bytes/1000000") as response:
+            body: Any = response.stream
+            parts = [await body.read1(10**9)]
+            while parts[-1]:
+                parts.append(await body.read1(10**9))
+        assert b"".join(parts) == pattern(1_000_000)
+        assert max(map(len, parts)) <= MAX_READ_SIZE
 
 
 async def test_other_ways_to_read(server: LocalServer) -> None:

@@ -20,7 +20,7 @@ import httpcore
 from httpcore._backends.huge_pages import HUGE_FROM, use_huge_pages
 from httpcore._core import body_state
 from httpcore._core.body_state import DRAIN_LIMIT
-from httpcore._core.limits import READ_SIZE, WRITE_SIZE
+from httpcore._core.limits import MAX_READ_SIZE, READ_SIZE, WRITE_SIZE
 from httpcore._exceptions import ConflictingLengths, IncompleteBody, ServerDisconnected, explain
 from httpcore._sync import http11, response_body
 from tests.support.servers import pattern
@@ -274,6 +274,15 @@ def test_read1_gives_what_is_there() -> None:
     assert body.read1(1) == b"3"
     assert body.read1() == b"45"
     assert body.read1(100) == b"67890"
+
+
+def test_read1_asks_for_as_much_as_the_caller_takes() -> None:
+    connection, _ = connect(length(b"", 400_000), b"x" * 400_000)
+    body = send(connection).stream
+    assert (len(body.read1(100)), body.buffered) == (100, READ_SIZE - 100)
+    assert len(body.read1(READ_SIZE)) == READ_SIZE - 100
+    assert len(body.read1(READ_SIZE + 1)) == READ_SIZE + 1
+    assert len(body.read1(10**9)) == MAX_READ_SIZE
 
 
 @pytest.mark.parametrize("call", [lambda body: body.read(0), lambda body: body.read1(0)])
