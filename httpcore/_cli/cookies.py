@@ -11,13 +11,13 @@ from __future__ import annotations
 import os
 from email.message import Message
 from http.cookiejar import LoadError, MozillaCookieJar
-from typing import Any, cast
+from types import SimpleNamespace
+from typing import Any
 from urllib.request import Request
 
 import httpcore
 
-from .exits import Exit, Problem
-from .options import unreadable
+from .exits import Exit, Problem, unreadable, unwritable
 from .text import of_bytes
 
 # Only the user may read cookies.
@@ -52,7 +52,12 @@ class Cookies:
 
     def take(self, url: httpcore.URL, response: httpcore.Response) -> None:
         """Keep what a response to a request for `url` sets."""
-        self._jar.extract_cookies(cast(Any, _Fields(response)), _request(url))
+        fields = Message()
+        for name, value in response.headers:
+            if name.lower().startswith(b"set-cookie"):
+                fields[name.decode("latin-1")] = of_bytes(value)
+        shown: Any = SimpleNamespace(info=lambda: fields)  # all that the jar asks for
+        self._jar.extract_cookies(shown, _request(url))
 
     def save(self) -> None:
         """Write the file, if one was asked for."""
@@ -62,22 +67,8 @@ class Cookies:
             os.close(os.open(self._target, os.O_WRONLY | os.O_CREAT, _PRIVATE))
             self._jar.save(self._target, ignore_discard=True)
         except (OSError, ValueError) as exc:
-            reason = getattr(exc, "strerror", None) or exc
-            raise Problem(Exit.WRITE, f"write to {self._target} failed: {reason}") from exc
+            raise unwritable(self._target, exc) from exc
 
 
 def _request(url: httpcore.URL) -> Request:
     return Request(str(url))  # noqa: S310 - opens nothing: the jar reads the URL
-
-
-class _Fields:
-    """The header fields of a response, as the jar reads them."""
-
-    def __init__(self, response: httpcore.Response) -> None:
-        self._fields = Message()
-        for name, value in response.headers:
-            if name.lower().startswith(b"set-cookie"):
-                self._fields[name.decode("latin-1")] = of_bytes(value)
-
-    def info(self) -> Message:
-        return self._fields

@@ -60,16 +60,27 @@ class Problem(Exception):
         self.cause = cause
 
 
+def failed(code: Exit, what: str, exc: Exception) -> Problem:
+    """Return that `what`, such as "write to FILE", failed."""
+    return Problem(code, f"{what} failed: {getattr(exc, 'strerror', None) or exc}")
+
+
+def unwritable(path: str, exc: Exception) -> Problem:
+    return failed(Exit.WRITE, f"write to {path}", exc)
+
+
+def unreadable(path: str, exc: Exception) -> Problem:
+    return failed(Exit.READ, f"read {'standard input' if path == '-' else path}", exc)
+
+
 # What the library says about `verify` means these options here.
+_DO_NOT_VERIFY = "; -k (--insecure) does not verify at all"
 _TRUST_ITS_CA = (
     "; the certificate was not issued by a CA that is trusted here: to trust its CA, "
-    "use --cacert FILE; -k (--insecure) does not verify at all"
+    f"use --cacert FILE{_DO_NOT_VERIFY}"
 )
-
-_DO_NOT_VERIFY = "; -k (--insecure) does not verify at all"
 _OTHER_NAME = (
     "; use a name that the certificate has, with --resolve HOST:PORT:ADDRESS if it leads elsewhere"
-    + _DO_NOT_VERIFY
 )
 # OpenSSL's X509_V_ERR_HOSTNAME_MISMATCH and X509_V_ERR_IP_ADDRESS_MISMATCH.
 _MISMATCHES = (62, 64)
@@ -104,12 +115,9 @@ def explain(exc: BaseException) -> Problem | None:
     code = _refine(code, exc)
     text = exceptions.explain(exc).replace(TRUST_ITS_CA, _TRUST_ITS_CA)
     if code is Exit.CERTIFICATE and _TRUST_ITS_CA not in text:
-        text += _OTHER_NAME if _is_of_another_name(exc.__cause__) else _DO_NOT_VERIFY
+        other = getattr(exc.__cause__, "verify_code", None) in _MISMATCHES
+        text += (_OTHER_NAME if other else "") + _DO_NOT_VERIFY
     return Problem(code, text, exc)
-
-
-def _is_of_another_name(cause: BaseException | None) -> bool:
-    return getattr(cause, "verify_code", None) in _MISMATCHES
 
 
 def _refine(code: Exit, exc: BaseException) -> Exit:

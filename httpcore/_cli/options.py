@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 import httpcore
 
 from .._url import MAX_PORT, read_credentials, split_user_info, to_url
-from .exits import Exit, Problem
+from .exits import Exit, Problem, unreadable
 from .text import of_bytes
 
 FORM = b"application/x-www-form-urlencoded"
@@ -232,12 +232,6 @@ def read_data(text: str) -> bytes:
             return file.read()
     except (OSError, ValueError) as exc:
         raise unreadable(path, exc) from exc
-
-
-def unreadable(path: str, exc: Exception) -> Problem:
-    what = "standard input" if path == STDIN else path
-    reason = exc.strerror if isinstance(exc, OSError) and exc.strerror else exc
-    return Problem(Exit.READ, f"read {what} failed: {reason}")
 
 
 def to_bytes(text: str) -> bytes:

@@ -18,7 +18,7 @@ from rich.text import Text
 import httpcore
 
 from .._core.h1 import Headers
-from .exits import Exit, Problem
+from .exits import unwritable
 from .terminal import Terminal
 from .text import line, lines, of_bytes
 
@@ -92,12 +92,6 @@ def write_file(
                 file.close()
             except OSError as exc:
                 raise unwritable(path, exc) from exc
-
-
-def unwritable(path: str, exc: Exception) -> Problem:
-    """Return that the file at `path` cannot be written."""
-    reason = getattr(exc, "strerror", None) or exc
-    return Problem(Exit.WRITE, f"write to {path} failed: {reason}")
 
 
 def write_raw(terminal: Terminal, parts: Iterator[bytes]) -> None:

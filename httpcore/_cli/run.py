@@ -19,7 +19,7 @@ from .decoding import Undecodable, codings, decoded
 from .exits import Exit, Problem, explain
 from .facts import Facts
 from .options import FROM_SIZE, STDOUT, Options
-from .sending import MAX_REDIRECTS, Leg, Sender, first_leg, make_pool, next_leg
+from .sending import MAX_REDIRECTS, Leg, Sender, make_pool, next_leg
 from .talk import Trace, Verbose
 from .terminal import Terminal
 from .text import lines, of_bytes
@@ -126,7 +126,7 @@ class Run:
     def fetch(self) -> None:
         """Send the request, and those that come of it, and write the last response."""
         informational = None if self._verbose is None else self._verbose.informational
-        leg = first_leg(self._options)
+        leg = Leg(self._options.method, self._options.url, self._options.body)
         with Sender(
             *(self._options, self._terminal, self._trace, informational),
             *(self._cookies, self._pool),

@@ -23,7 +23,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from time import monotonic
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
-from urllib.parse import urljoin
+from urllib.parse import quote, urljoin
 from urllib.request import getproxies_environment
 
 import httpcore
@@ -36,7 +36,7 @@ from .._url import to_url
 from ..rules import HTTP11_ONLY
 from .decoding import accepted
 from .digest import answer, challenge_of
-from .exits import Exit, Problem
+from .exits import Exit, Problem, unreadable
 from .options import (
     STDIN,
     UNREADABLE,
@@ -45,7 +45,6 @@ from .options import (
     basic,
     read_proxy,
     to_bytes,
-    unreadable,
     usage,
 )
 from .terminal import Terminal
@@ -66,7 +65,7 @@ TRANSIENT = frozenset({408, 429, 500, 502, 503, 504})
 ABOUT_BODIES = frozenset({b"content-type", b"content-length", b"content-encoding"})
 
 _AUTHORITY = re.compile(rb"(?:(?:[A-Za-z][A-Za-z0-9+.-]*:)?//[^/?#]*)?")
-_ESCAPED = re.compile(rb"[^!-~]")
+_PRINTABLE = bytes(range(0x21, 0x7F))
 
 Trace = Callable[[str, Details], None]
 
@@ -127,17 +126,23 @@ class Sender:
 
     def send(self, leg: Leg, extensions: dict[str, object]) -> httpcore.Response:
         """Return the response to `leg`, its body unread; `extensions` are those of `prepare`."""
-        request = httpcore.Request(
-            to_bytes(leg.method),
-            leg.url,
-            headers=self._headers(leg),
-            extensions={**extensions, "timeout": self._timeout()},
-        )
-        if leg.body is not None and leg.body.moves_files:
-            return self._send_file(request, leg.body)
-        content = None if leg.body is None else leg.body.data
+        extensions = {**extensions, "timeout": self._timeout()}
+        headers, body = self._headers(leg), leg.body
+
+        def send(content: Any) -> httpcore.Response:
+            return self._pool.request(
+                *(to_bytes(leg.method), leg.url),
+                headers=headers,
+                content=content,
+                stream=True,
+                extensions=extensions,
+            )
+
+        if body is not None and body.moves_files:
+            return self._send_file(send, body)
+        content = None if body is None else body.data
         self.sent = len(content or b"")
-        return self._send(request, content)
+        return send(content)
 
     def answers(self, leg: Leg, response: httpcore.Response) -> bool:
         """Take a server's response; return whether `leg` is to be sent again, with what it
@@ -155,17 +160,7 @@ class Sender:
         _check_body_again(leg, response)
         return True
 
-    def _send(self, request: httpcore.Request, content: Any) -> httpcore.Response:
-        return self._pool.request(
-            request.method,
-            request.url,
-            headers=request.headers,
-            content=content,
-            stream=True,
-            extensions=request.extensions,
-        )
-
-    def _send_file(self, request: httpcore.Request, body: Body) -> httpcore.Response:
+    def _send_file(self, send: Callable[[Any], httpcore.Response], body: Body) -> httpcore.Response:
         from .progress import Meter, MeteredFile
 
         path = body.path
@@ -178,7 +173,7 @@ class Sender:
         start = file.tell() if file.seekable() else 0
         with meter:
             try:
-                return self._send(request, content)
+                return send(content)
             except OSError as exc:  # of the file: those of the network are the package's own
                 raise unreadable(path or "a file of -F", exc) from exc
             finally:
@@ -243,22 +238,17 @@ class Sender:
         return extensions
 
     def _timeout(self) -> dict[str, float | None]:
-        connect = self.options.connect_timeout
-        return {"connect": CONNECT_TIMEOUT if connect is None else connect, "total": self._left()}
-
-    def _left(self) -> float | None:
-        """Return the seconds until the run must be over; its clock begins with the first
-        request."""
-        limit = self.options.max_time
-        if limit is None:
-            return None
-        now = monotonic()
-        if self._end is None:
-            self._end = now + limit
-            return limit
-        if now >= self._end:
-            raise Problem(Exit.TIMEOUT, f"the total of {limit:g} s is over, between two requests")
-        return self._end - now
+        """Return the limits of the next request; the clock of all begins with the first."""
+        connect, limit = self.options.connect_timeout, self.options.max_time
+        left = None
+        if limit is not None:
+            now = monotonic()
+            self._end = now + limit if self._end is None else self._end
+            left = self._end - now
+            if left <= 0:
+                text = f"the total of {limit:g} s is over, between two requests"
+                raise Problem(Exit.TIMEOUT, text)
+        return {"connect": CONNECT_TIMEOUT if connect is None else connect, "total": left}
 
     def _proxy_for(self, url: httpcore.URL) -> httpcore.Proxy | None:
         """Return the proxy to go through: of ``--proxy``, else of the environment."""
@@ -276,11 +266,14 @@ class Sender:
 
 def make_pool(options: Options) -> httpcore.ConnectionPool:
     """Return the pool that the options ask for."""
+    count = options.retry
+    # One command is no storm: the budget of retries need not hold it back.
+    retries = httpcore.RetryConfig(*(count, count, count, count), statuses=TRANSIENT, reserve=count)
     try:
         return httpcore.ConnectionPool(
             http1=options.http1,
             http2=options.http2,
-            retries=_retries(options.retry),
+            retries=retries if count else 0,
             resolve=options.resolve,
         )
     except ValueError as exc:  # an address of --resolve that is none
@@ -293,10 +286,6 @@ def _with_cookies(fields: list[tuple[bytes, bytes]], kept: bytes) -> list[tuple[
     values += [kept] if kept else []
     others = [each for each in fields if each[0].lower() != b"cookie"]
     return [*others, (b"Cookie", b"; ".join(values))] if values else fields
-
-
-def first_leg(options: Options) -> Leg:
-    return Leg(options.method, options.url, options.body)
 
 
 def next_leg(leg: Leg, response: httpcore.Response, first: httpcore.URL) -> Leg | None:
@@ -322,10 +311,6 @@ def _check_body_again(leg: Leg, response: httpcore.Response) -> None:
         raise Problem(Exit.READ, text)
 
 
-def _text_of(url: httpcore.URL) -> str:
-    return bytes(url).decode("ascii")
-
-
 def _escaped(location: bytes) -> str:
     """Return a Location with what may not stand in a request percent-encoded, as curl does it.
 
@@ -335,19 +320,15 @@ def _escaped(location: bytes) -> str:
     match = _AUTHORITY.match(location)
     assert match is not None
     path, mark, query = location[match.end() :].partition(b"?")
-    escaped = _percent_encoded(path) + mark + _percent_encoded(query.replace(b" ", b"+"))
-    return match[0].decode("utf-8", "surrogateescape") + escaped.decode("ascii")
-
-
-def _percent_encoded(text: bytes) -> bytes:
-    return _ESCAPED.sub(lambda match: b"%%%02X" % match[0][0], text)
+    escaped = quote(path + mark + query.replace(b" ", b"+"), safe=_PRINTABLE)
+    return match[0].decode("utf-8", "surrogateescape") + escaped
 
 
 def _place(url: httpcore.URL, location: bytes) -> httpcore.URL:
     shown = of_bytes(location)
     try:
         # RFC 9110 section 10.2.2: relative to what was asked for.
-        found = to_url(urljoin(_text_of(url), _escaped(location.strip())))
+        found = to_url(urljoin(bytes(url).decode("ascii"), _escaped(location.strip())))
     except UNREADABLE as exc:
         raise Problem(Exit.PROTOCOL, f"redirected to {shown!r}, which is no URL: {exc}") from exc
     if found.scheme not in (b"http", b"https"):
@@ -379,16 +360,3 @@ def tls_context(
         raise Problem(Exit.READ, text) from exc
     except OSError as exc:
         raise Problem(Exit.READ, str(exc)) from exc
-
-
-def _retries(count: int) -> int | httpcore.RetryConfig:
-    if not count:
-        return 0
-    return httpcore.RetryConfig(
-        attempts=count,
-        connect=count,
-        read=count,
-        status=count,
-        statuses=TRANSIENT,
-        reserve=count,  # one command is no storm: the budget need not hold it back
-    )

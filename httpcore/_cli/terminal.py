@@ -19,7 +19,7 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from .exits import Exit, Problem
+from .exits import Exit, Problem, unwritable
 from .options import ALWAYS, AUTO
 from .text import line
 
@@ -80,8 +80,7 @@ class Terminal:
             _give_up_stdout()
             if isinstance(exc, BrokenPipeError):
                 raise Problem(Exit.PIPE, "") from exc
-            text = f"write to standard output failed: {exc.strerror or exc}"
-            raise Problem(Exit.WRITE, text) from exc
+            raise unwritable("standard output", exc) from exc
 
     def write_text(self, text: Text | str) -> None:
         """Write text as `write` does bytes: a str as it is, a Text with its colours if standard
