@@ -237,18 +237,20 @@ class Command(click.Command):
 def _main(urls: tuple[str, ...], color: str, silent: bool, **values: Any) -> NoReturn:
     context = click.get_current_context()
     from .run import run_all  # the pool and rich, which --help does not need
+    from .sending import make_pool
     from .terminal import Terminal
 
     terminal = Terminal(color, silent)
     try:
         jobs = read_jobs(urls, values)
-        cookies = _cookies(values)
+        cookies, pool = _cookies(values), make_pool(jobs[0])
     except Problem as problem:
         if problem.code is Exit.USAGE:
             raise click.UsageError(problem.text) from problem
         terminal.error(problem.text)
         context.exit(problem.code)
-    context.exit(run_all(jobs, terminal, cookies))
+    with pool:
+        context.exit(run_all(jobs, terminal, pool, cookies))
 
 
 command = Command(

@@ -19,7 +19,7 @@ from .decoding import Undecodable, codings, decoded
 from .exits import Exit, Problem, explain
 from .facts import Facts
 from .options import FROM_SIZE, STDOUT, Options
-from .sending import MAX_REDIRECTS, Leg, Sender, make_pool, next_leg
+from .sending import MAX_REDIRECTS, Leg, Sender, next_leg
 from .talk import Trace, Verbose
 from .terminal import Terminal
 from .text import lines, of_bytes
@@ -28,63 +28,51 @@ from .waterfall import draw
 
 if TYPE_CHECKING:
     from .cookies import Cookies
+    from .parallel import Fetch
 
 
-def run_all(jobs: Sequence[Options], terminal: Terminal, cookies: Cookies | None = None) -> Exit:
-    """Do what each of `jobs` says, several at the same time over one pool; returns the exit
-    code."""
-    if len(jobs) == 1:
-        code = run(jobs[0], terminal, cookies)
-    else:
-        code = _run_several(jobs, terminal, cookies)
-    problem = None if cookies is None else attempt(cookies.save)
-    if problem is not None:
-        terminal.error(problem.text)
-        return code or problem.code
-    return code
+def run_all(
+    jobs: Sequence[Options],
+    terminal: Terminal,
+    pool: httpcore.ConnectionPool,
+    cookies: Cookies | None,
+) -> Exit:
+    """Do what each of `jobs` says, several at the same time; returns the exit code."""
+
+    def fetch(
+        options: Options, each: Terminal = terminal, cancel: httpcore.CancelToken | None = None
+    ) -> Exit:
+        this = Run(options, each, cookies, pool, cancel)
+        problem = this.explain_redirect(attempt(this.fetch))
+        return _code(attempt(lambda: this.report(problem)) or problem, each)
+
+    code = fetch(jobs[0]) if len(jobs) == 1 else _fetch_several(jobs, terminal, fetch)
+    saved = _code(None if cookies is None else attempt(cookies.save), terminal)
+    return code or saved
 
 
-def _run_several(jobs: Sequence[Options], terminal: Terminal, cookies: Cookies | None) -> Exit:
+def _fetch_several(jobs: Sequence[Options], terminal: Terminal, fetch: Fetch) -> Exit:
     from .parallel import fetch_all
 
     codes: list[Exit] = []
-
-    def fetch(options: Options, each: Terminal, cancel: httpcore.CancelToken) -> Exit:
-        return run(options, each, cookies, pool, cancel)
-
-    def work() -> None:
-        codes.append(fetch_all(jobs, terminal, fetch))
-
     with contextlib.ExitStack() as stack:
-        pool = stack.enter_context(make_pool(jobs[0]))
         body = jobs[0].body
         moves_files = jobs[0].output is not None or (body is not None and body.moves_files)
         if terminal.has_progress and moves_files:
             from .progress import bars
 
             terminal.bars = stack.enter_context(bars(terminal))
-        problem = attempt(work)
-    return codes[0] if problem is None else _told(problem, terminal)
+        problem = attempt(lambda: codes.append(fetch_all(jobs, terminal, fetch)))
+    return _code(problem, terminal) or codes[0]
 
 
-def _told(problem: Problem, terminal: Terminal) -> Exit:
+def _code(problem: Problem | None, terminal: Terminal) -> Exit:
+    """Return the code of `problem`, and say what it was."""
+    if problem is None:
+        return Exit.OK
     if problem.text:
         terminal.error(problem.text)
     return problem.code
-
-
-def run(
-    options: Options,
-    terminal: Terminal,
-    cookies: Cookies | None = None,
-    pool: httpcore.ConnectionPool | None = None,
-    cancel: httpcore.CancelToken | None = None,
-) -> Exit:
-    """Do what `options` says; returns the exit code."""
-    this = Run(options, terminal, cookies, pool, cancel)
-    problem = this.explain_redirect(attempt(this.fetch))
-    problem = attempt(lambda: this.report(problem)) or problem
-    return Exit.OK if problem is None else _told(problem, terminal)
 
 
 def attempt(work: Callable[[], object]) -> Problem | None:
@@ -107,7 +95,7 @@ class Run:
         options: Options,
         terminal: Terminal,
         cookies: Cookies | None,
-        pool: httpcore.ConnectionPool | None,
+        pool: httpcore.ConnectionPool,
         cancel: httpcore.CancelToken | None,
     ) -> None:
         self._cookies, self._pool, self._cancel = cookies, pool, cancel
@@ -128,8 +116,8 @@ class Run:
         informational = None if self._verbose is None else self._verbose.informational
         leg = Leg(self._options.method, self._options.url, self._options.body)
         with Sender(
-            *(self._options, self._terminal, self._trace, informational),
-            *(self._cookies, self._pool),
+            *(self._options, self._terminal, self._pool, self._trace),
+            *(informational, self._cookies),
         ) as sender:
             for _ in range(MAX_REDIRECTS + 1):
                 response = self._send(sender, leg)

@@ -86,22 +86,21 @@ class Leg:
 
 @dataclass
 class Sender:
-    """Sends the legs of one run, over one pool. A context manager.
+    """Sends the legs of one run. A context manager.
 
     Attributes:
         trace: is told each trace event.
         informational: is told each 1xx response; or None.
         cookies: where they come from and are kept; or None.
-        shared: the pool of all runs, where there are several.
         sent: bytes of the last request's body.
     """
 
     options: Options
     terminal: Terminal
+    pool: httpcore.ConnectionPool
     trace: Trace
     informational: Callable[[int, Headers], None] | None
     cookies: Cookies | None = None
-    shared: httpcore.ConnectionPool | None = None
     sent: int = 0
     _authorization: bytes | None = None
     _files: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
@@ -109,7 +108,6 @@ class Sender:
     _challenged: tuple[str, httpcore.URL] | None = None
 
     def __post_init__(self) -> None:
-        self._pool = self.shared or make_pool(self.options)
         options = self.options
         if options.bearer is not None:
             self._authorization = b"Bearer " + options.bearer
@@ -121,8 +119,6 @@ class Sender:
 
     def __exit__(self, *exc_info: object) -> None:
         self._files.close()
-        if self.shared is None:
-            self._pool.close()
 
     def send(self, leg: Leg, extensions: dict[str, object]) -> httpcore.Response:
         """Return the response to `leg`, its body unread; `extensions` are those of `prepare`."""
@@ -130,7 +126,7 @@ class Sender:
         headers, body = self._headers(leg), leg.body
 
         def send(content: Any) -> httpcore.Response:
-            return self._pool.request(
+            return self.pool.request(
                 *(to_bytes(leg.method), leg.url),
                 headers=headers,
                 content=content,

@@ -53,27 +53,21 @@ class Verbose:
         elif what == "start_tls.complete":
             self._say_tls()
         elif what == "send_request_headers.started":
-            self._say_request(details["request"], "HTTP/2" if room == "http2" else "HTTP/1.1")
+            request, version = details["request"], "HTTP/2" if room == "http2" else "HTTP/1.1"
+            first = f"{of_bytes(request.method)} {target(request.url.target)} {version}"
+            self._say_head(">", first, request.headers)
         elif what == "receive_response_headers.complete":
-            self._say_response(*_head(details["return_value"]))
+            self._say_head("<", *_head(details["return_value"]))
 
     def informational(self, status: int, headers: Headers) -> None:
         """Take a 1xx response."""
-        self._say_response(b"", status, b"", headers)
+        self._say_head("<", str(status), headers)
 
     def _do(self, text: str) -> None:
         self._say(Text(f"* {text}", style="dim"))
 
-    def _say_request(self, request: httpcore.Request, version: str) -> None:
-        self._say(f"> {of_bytes(request.method)} {target(request.url.target)} {version}")
-        self._say_fields(">", request.headers)
-
-    def _say_response(self, version: bytes, status: int, reason: bytes, headers: Headers) -> None:
-        parts = [of_bytes(version), str(status), of_bytes(reason)]
-        self._say("< " + " ".join(part for part in parts if part))
-        self._say_fields("<", headers)
-
-    def _say_fields(self, mark: str, headers: Headers) -> None:
+    def _say_head(self, mark: str, first: str, headers: Headers) -> None:
+        self._say(f"{mark} {first}")
         for name, value in masked(headers):
             self._say(f"{mark} {name}: {value}")
         self._say(mark)
@@ -122,8 +116,7 @@ def _describe(event: str, details: Details) -> tuple[str, Headers]:
         return _failure(details), []
     value = details.get("return_value")
     if isinstance(value, tuple):
-        version, status, reason, headers = _head(value)
-        return " ".join(filter(None, (of_bytes(version), str(status), of_bytes(reason)))), headers
+        return _head(value)
     request = details.get("request")
     if isinstance(request, httpcore.Request) and "return_value" not in details:
         stream = f"  stream {details['stream_id']}" if details.get("stream_id") else ""
@@ -151,12 +144,12 @@ def _failure(details: Details) -> str:
     return line(f"{type(exc).__name__}: {text}" if text else type(exc).__name__)
 
 
-def _head(value: Any) -> tuple[bytes, int, bytes, Headers]:
-    """Return version, status, reason and fields; HTTP/2 has no reason, and its events no
-    version."""
-    if len(value) == 2:
-        return b"HTTP/2", value[0], b"", value[1]
-    return value[0], value[1], value[2], value[3]
+def _head(value: Any) -> tuple[str, Headers]:
+    """Return status line and fields; HTTP/2 has no reason, and its events no version."""
+    of_http2 = len(value) == 2
+    version, status, reason, headers = (b"HTTP/2", value[0], b"", value[1]) if of_http2 else value
+    parts = of_bytes(version), str(status), of_bytes(reason)
+    return " ".join(part for part in parts if part), headers
 
 
 def _peer(stream: Any) -> str:

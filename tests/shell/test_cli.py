@@ -236,6 +236,7 @@ def test_urls_as_people_type_them(text: str, url: str) -> None:
         (["--key", "k", "h"], "--key needs --cert"),
         (["--resolve", "h:1", "h"], "--resolve takes HOST:PORT:ADDRESS"),
         (["--resolve", "h:1:secret", "h"], "the address of 'h:1' is none"),
+        (["--resolve", "h:1:secret", "h", "i"], "the address of 'h:1' is none"),
         (["-x", "ftp://p", "h"], "--proxy: the scheme 'ftp' is not supported"),
         (["-x", "http://u:secret@:x", "h"], "--proxy: URL 'http://[secure]@:x' is malformed"),
         (["-m", "0", "h"], "--max-time"),

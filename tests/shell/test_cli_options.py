@@ -173,6 +173,12 @@ def test_files_that_hold_no_cookies(server: LocalServer, tmp_path: Path) -> None
     assert run("-c", tmp_path / "no" / "jar", server.url).code == Exit.WRITE
 
 
+def test_cookies_are_kept_after_a_failure(server: LocalServer, tmp_path: Path) -> None:
+    jar = tmp_path / "jar"
+    assert run("-f", "-c", jar, f"{server.url}/status/404").code == Exit.STATUS
+    assert jar.exists()
+
+
 # --- files ---
 
 
