@@ -36,10 +36,9 @@ class AnsweringWebSocket(WebSocketsSansIOProtocol):
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
-        if not self.handshake_initiated and not self.transport.is_closing():
-            exc = self.conn.handshake_exc
-            if exc is not None:
-                self._refuse(exc)
+        exc = self.conn.handshake_exc
+        if exc is not None and not self.transport.is_closing():  # as after uvicorn's own refusal
+            self._refuse(exc)
 
     def handle_cont(self, event: Frame) -> None:
         # uvicorn's list of the pieces takes some 100 bytes for each, and there may be nothing in

@@ -298,6 +298,8 @@ def test_a_target_that_is_a_whole_url(
     [
         (b"CONNECT a:80", 501),
         (b"CONNECT http://a/", 501),
+        (b"CONNECT /path", 501),
+        (b"GET *", 400),
         (b"GET http:///path", 400),
         (b"GET ftp://a/path", 400),
         (b"GET http://user:word@a/path", 400),
