@@ -32,13 +32,13 @@ class Items:
         urls: further URLs.
         headers: lines as for ``-H``.
         query: what is added to the URL's query, percent-encoded.
-        members: of the JSON object to send.
+        members: of the JSON object to send, the values as JSON.
     """
 
     urls: list[str] = field(default_factory=list)
     headers: list[str] = field(default_factory=list)
     query: list[str] = field(default_factory=list)
-    members: dict[str, object] = field(default_factory=dict)
+    members: dict[str, str] = field(default_factory=dict)
 
 
 def read_items(arguments: Sequence[str]) -> Items:
@@ -66,23 +66,21 @@ def _is_host(name: str, how: str) -> bool:
     return how == ":" and ("." in name or name == "localhost")
 
 
-def _member(name: str, how: str, value: str) -> object:
+def _member(name: str, how: str, value: str) -> str:
     if how.endswith("@"):
         value = read_data(f"@{value}").decode("utf-8", "replace")
     if not how.startswith(":"):
-        return value
+        return json.dumps(value)
     try:
-        return json.loads(value)
-    except ValueError as exc:
+        return json.dumps(json.loads(value))
+    except (ValueError, RecursionError) as exc:
         raise usage(f"{name}:= takes JSON, and its value is none: {exc}") from exc
 
 
-def json_body(members: dict[str, object]) -> Body:
+def json_body(members: dict[str, str]) -> Body:
     """Return the body that HTTPie's items make."""
-    try:
-        return Body(json.dumps(members).encode("ascii"), content_type=JSON)
-    except RecursionError as exc:
-        raise usage("the JSON is too deep") from exc
+    shown = ", ".join(f"{json.dumps(name)}: {value}" for name, value in members.items())
+    return Body(f"{{{shown}}}".encode("ascii"), content_type=JSON)
 
 
 def url_encoded(text: str) -> bytes:

@@ -199,7 +199,7 @@ def read_json(text: str) -> Body:
     content = read_data(text)
     try:
         json.loads(content)
-    except ValueError as exc:
+    except (ValueError, RecursionError) as exc:
         raise usage(f"--data-json is no JSON: {exc}") from exc
     return Body(content, content_type=JSON)
 

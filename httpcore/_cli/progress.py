@@ -86,10 +86,9 @@ class _Rate(progress.ProgressColumn):
     """Bytes a second: of late, and in the end of all, which rich's own column leaves out."""
 
     def render(self, task: progress.Task) -> Text:
-        rate = None if task.finished else task.speed
-        if rate is None and task.elapsed:
-            rate = task.completed / task.elapsed
-        return Text("" if rate is None else f"{decimal(int(rate))}/s", style="progress.data.speed")
+        of_all = task.completed / (task.elapsed or 1)
+        rate = of_all if task.finished else task.speed or of_all
+        return Text(f"{decimal(int(rate))}/s", style="progress.data.speed")
 
 
 class MeteredFile:

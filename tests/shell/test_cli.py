@@ -230,6 +230,8 @@ def test_urls_as_people_type_them(text: str, url: str) -> None:
         (["-w", "%{http_cod}", "h"], "the variable 'http_cod' is not known"),
         (["-b", "a", "-b", "b", "h"], "-b reads one file of cookies"),
         (["--data-json", "{", "h"], "--data-json is no JSON"),
+        (["--data-json", "[" * 100_000, "h"], "--data-json is no JSON"),
+        (["h", "a:=" + "[" * 100_000], "a:= takes JSON"),
         (["--http2", "--http1.1", "h"], "--http1.1 and --http2 exclude each other"),
         (["--json", "-i", "h"], "--json and --include exclude each other"),
         (["--json", "-o", "-", "h"], "both are for standard output"),

@@ -278,6 +278,10 @@ def test_a_terminal_shows_how_an_empty_answer_came(server: LocalServer, on_scree
     shown = " ".join(screen.plain.split())
     assert "HTTP/1.1 302" in shown and "Location: /next" in shown and "-L follows it" in shown
     assert run(f"{server.url}/redirect-to?url=/next").err == ""
+    code, screen = on_screen(f"{server.url}/status/204")
+    assert (code, screen.plain) == (0, "note: HTTP/1.1 204 No Content, without a body\n")
+    code, screen = on_screen("-i", f"{server.url}/status/204")
+    assert code == 0 and "note: " not in screen.plain
 
 
 # --- several URLs ---
