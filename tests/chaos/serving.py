@@ -30,7 +30,7 @@ from .links import port_of, serve
 from .relays import Proxy, Relay
 
 #: Seconds in which the process has to end once its input has.
-END = 10.0
+END = 60.0
 
 
 class Serving:
@@ -113,7 +113,9 @@ async def _run(seed: int, rate: float, folder: Path) -> None:
 
 def main() -> None:
     """Serve until standard input ends."""
-    logging.disable()  # asyncio logs each connection that was lost
+    # asyncio logs each connection that was lost, and what is still open at the end is not ours.
+    logging.disable()
+    sys.unraisablehook = lambda unraisable: None
     seed, rate, folder = sys.argv[1:]
     asyncio.run(_run(int(seed), float(rate), Path(folder)))
 

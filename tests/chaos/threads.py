@@ -18,6 +18,7 @@ import threading
 import time
 import warnings
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import requests
@@ -285,8 +286,59 @@ class Interrupted(BaseException):
     """Raised by a signal handler."""
 
 
+class Striker(threading.Thread):
+    """Sends SIGUSR1 to the main thread, again and again.
+
+    Parameters:
+        every: seconds between two of them, at most.
+    """
+
+    def __init__(self, rng: random.Random, every: float) -> None:
+        super().__init__(daemon=True)
+        self._rng = rng
+        self._every = every
+        self._ended = threading.Event()
+
+    def run(self) -> None:
+        while not self._ended.wait(self._rng.random() * self._every):
+            os.kill(os.getpid(), signal.SIGUSR1)
+
+    def end(self) -> None:
+        """Stop."""
+        self._ended.set()
+        self.join()
+
+
+def with_can_be_trusted() -> bool:
+    """Return whether a signal cannot strike between a lock and its `with` block, as it can in
+    CPython 3.14 (python/cpython#148874): a lock that it leaves taken is nobody's to give back."""
+    done = []
+
+    class Manager:
+        # In C, and some milliseconds, so that the signal comes in it and is seen when it returns.
+        __enter__ = staticmethod(partial(sum, range(3_000_000)))
+
+        def __exit__(self, *exc_info: object) -> None:
+            done.append(True)
+
+    def strike(signum: int, frame: object) -> None:
+        raise Interrupted
+
+    former = signal.signal(signal.SIGVTALRM, strike)
+    try:
+        signal.setitimer(signal.ITIMER_VIRTUAL, 0.001)
+        with Manager():
+            gc.collect()
+    except Interrupted:
+        pass
+    finally:
+        signal.setitimer(signal.ITIMER_VIRTUAL, 0)
+        signal.signal(signal.SIGVTALRM, former)
+    return bool(done)
+
+
 def interrupt_and_fork(load: Load, seed: int, every: float = 0.05) -> None:
-    """Send requests in the main thread that a signal interrupts, and fork between them."""
+    """Send requests in the main thread that signals interrupt, and fork between them."""
     rng, tally = random.Random(seed), Tally()
     armed = False
 
@@ -294,24 +346,26 @@ def interrupt_and_fork(load: Load, seed: int, every: float = 0.05) -> None:
         if armed:
             raise Interrupted
 
-    former = signal.signal(signal.SIGALRM, strike)
+    arms = with_can_be_trusted()
+    former = signal.signal(signal.SIGUSR1, strike)
+    striker = Striker(random.Random(seed + 1), every)
+    striker.start()
     try:
         while load.alive():
-            armed = True
             try:
-                signal.setitimer(signal.ITIMER_REAL, rng.random() * every)
+                armed = arms
                 load.one(rng, tally)
                 armed = False
             except Interrupted:
                 tally.errors["Interrupted"] += 1
             armed = False
-            signal.setitimer(signal.ITIMER_REAL, 0)
             if rng.random() < 0.02:
                 tally.errors["forked"] += 1
                 fork(load, rng, tally)
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, former)
+        armed = False
+        striker.end()
+        signal.signal(signal.SIGUSR1, former)
     load.tally.add(tally)
 
 
@@ -327,7 +381,6 @@ def fork(load: Load, rng: random.Random, tally: Tally) -> None:
         return
     code = 1
     try:
-        signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, signal.SIG_DFL)
         signal.alarm(CHILD)
         code = _be_child(load, rng)

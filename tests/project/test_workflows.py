@@ -37,7 +37,7 @@ def test_workflows_run_scripts_only(path: Path) -> None:
     assert runs
     for run in runs:
         script = run.split()[0]
-        assert re.fullmatch(r"scripts/\w+", script), run
+        assert re.fullmatch(r"scripts/[\w-]+", script), run
         assert os.access(ROOT / script, os.X_OK), f"{script} is missing or cannot be executed"
 
 
