@@ -306,8 +306,9 @@ def _receive(stream: object, request: Request) -> Script[Head]:
 def _read_refusal(stream: object, head: Head) -> Script[bytes]:
     """Return the body of a refusal as far as it comes soon, MAX_REFUSAL bytes at most."""
     reader = head.body
+    body = b""
     try:
-        body = reader.feed(head.rest)
+        body += reader.feed(head.rest)
         for _ in range(MAX_REFUSAL_READS):
             if reader.done or len(body) >= MAX_REFUSAL:
                 break
