@@ -405,13 +405,16 @@ class Proxy:
         *,
         on_challenge: Callable[[ProxyError], HeaderTypes] | None = None,
     ) -> None:
+        info = None
+        if isinstance(url, (str, bytes)):
+            url, info = _split_user_info(url)
         self.url = to_url(url)
         self.headers = to_headers(headers)
         self.ssl_context = ssl_context
         self.on_challenge = on_challenge
         self.auth: tuple[bytes, bytes] | None = None
-        if auth is None and not isinstance(url, URL):
-            auth = _user_info(url)
+        if auth is None and info:
+            auth = read_credentials(info)
         if auth is not None:
             self.auth = (to_bytes(auth[0], "auth"), to_bytes(auth[1], "auth"))
             # RFC 7617: user-id and password joined by a colon, in base64.
@@ -425,11 +428,17 @@ class Proxy:
         return f"<{self.__class__.__name__} [{host}{secret}]>"
 
 
-def _user_info(url: bytes | str) -> tuple[bytes, bytes] | None:
-    """Return user and password as they stand in `url`, percent-decoded; None where there is no
-    user."""
-    _, info = split_user_info(url if isinstance(url, str) else to_text(url))
-    return read_credentials(info) if info else None
+def _split_user_info(url: bytes | str) -> tuple[bytes | str, str | None]:
+    """Return `url` as `to_url` takes it, and the user information that stands in it.
+
+    That goes out of the URL where it has a backslash, which `to_url` refuses: the users of proxies
+    in Windows domains are written ``DOMAIN\\user``, and the host of a proxy is configured, not
+    given by a stranger.
+    """
+    rest, info = split_user_info(url if isinstance(url, str) else to_text(url))
+    if info is not None and "\\" in info and "@" not in info:
+        return rest, info
+    return url, info
 
 
 def build_request(

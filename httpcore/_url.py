@@ -26,7 +26,9 @@ MAX_PORT_DIGITS = 9  # more is no mistake in a port's number, and int() refuses 
 
 _URL = re.compile(
     r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*)://"
-    r"(?:[^/?#@]*@)?"  # user information never leaves the client this way
+    # User information never leaves the client this way. A backslash in it ends the host for urllib3
+    # and browsers, so a program that checks the host with those would check another one.
+    r"(?:[^/?#@\\]*@)?"
     r"(?P<host>\[[^\]/?#]*\]|[^:/?#\[\]]*)"
     r"(?::(?P<port>[0-9]*))?"
     r"(?P<target>[/?][^#]*)?"
@@ -85,7 +87,8 @@ def encode_host(host: str) -> bytes:
                 raise LocalProtocolError(f"URL host {host!r} cannot be encoded: {exc}") from exc
     if "@" in host:  # a password that has one, and everything behind it was read as the host
         raise LocalProtocolError(
-            "URL host has characters that no host may have: an @ in a password is written %40"
+            "URL host has characters that no host may have: an @ in a password is written %40, "
+            "a backslash before the host %5C"
         )
     check_host(encoded)
     if b":" not in encoded:

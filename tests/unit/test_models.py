@@ -110,6 +110,11 @@ def test_text_outside_ascii(url: str, host: bytes, target: bytes) -> None:
         ("http://h:-1/", LocalProtocolError, "malformed"),
         ("http://h:" + "9" * 5000 + "/", LocalProtocolError, "port 99999999... is no port"),
         ("http://a@b@c/", LocalProtocolError, "has characters that no host may have"),
+        # Of a.test for urllib3 and for browsers.
+        ("http://a.test\\@b.test/", LocalProtocolError, "a backslash before the host %5C"),
+        ("http://a.test\\:b@b.test/", LocalProtocolError, "malformed"),
+        ("http://a:b\\@b.test/", LocalProtocolError, "malformed"),
+        ("http://a.test\\b.test/", LocalProtocolError, "has characters that no host may have"),
         ("http://a b/", LocalProtocolError, "has characters that no host may have"),
         ("http://a\r\nb/", LocalProtocolError, "has characters that no host may have"),
         ("http://a\0b/", LocalProtocolError, "has characters that no host may have"),
@@ -609,6 +614,19 @@ def test_proxy() -> None:
     assert repr(proxy) == "<Proxy [proxy:8080]>"
     assert repr(httpcore.Proxy("http://[::1]:8080")) == "<Proxy [[::1]:8080]>"
     assert repr(httpcore.Proxy("socks5://proxy")) == "<Proxy [proxy]>"
+
+
+@pytest.mark.parametrize(
+    "url", ["http://DOMAIN\\user:p\\w@proxy:80", b"http://DOMAIN\\user:p\\w@proxy:80"]
+)
+def test_the_user_of_a_proxy_may_have_a_backslash(url: str | bytes) -> None:
+    proxy = httpcore.Proxy(url)
+    assert (proxy.url.host, proxy.url.port) == (b"proxy", 80)
+    assert proxy.auth == (b"DOMAIN\\user", b"p\\w")
+    assert httpcore.Proxy(url, ("a", "b")).auth == (b"a", b"b")
+    for other in (5, None):
+        with pytest.raises(TypeError):
+            httpcore.Proxy(other)  # type: ignore[arg-type]
 
 
 def test_proxy_with_credentials_hides_them() -> None:
