@@ -220,7 +220,7 @@ def _read_line(line: bytes) -> Event:
 def _check_header(line: bytes, name: str) -> None:
     try:
         header = _read_line(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         header = {}
     if header.get("cassette") != FORMAT:
         what = "the file is empty" if not line else "the first line is not its header"
@@ -317,7 +317,10 @@ class _Builder:
     def _data(self, event: Event) -> bytes:
         if "json" in event:
             style = {name: event.get(name, False) for name in ("spaces", "ascii", "newline")}
-            return _write_json(event["json"], style)
+            try:
+                return _write_json(event["json"], style)
+            except RecursionError:  # it takes more of the stack to write than to read
+                self._refuse("the json is nested too deeply to be written; use text or base64")
         if "text" in event:
             return to_bytes(self._string(event, "text"))
         if "base64" not in event:
@@ -371,9 +374,10 @@ class _Builder:
         if exchange.end not in (COMPLETE, CUT, LEFT, FAILED):
             self._refuse(f"the end is {COMPLETE}, {CUT}, {LEFT} or {FAILED}")
         if exchange.end == FAILED:
-            if event.get("error") not in FAILURES:
+            error = event.get("error")
+            if not isinstance(error, str) or error not in FAILURES:
                 self._refuse(f"the error is one of {', '.join(FAILURES)}")
-            exchange.error = (event["error"], str(event.get("text", "")))
+            exchange.error = (error, str(event.get("text", "")))
         elif exchange.end == COMPLETE and exchange.answer is None and not exchange.raw:
             self._refuse(f"the exchange is {COMPLETE}, but has no response")
         self._goes_on()

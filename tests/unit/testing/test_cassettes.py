@@ -6,6 +6,7 @@ Owns: `httpcore._testing.cassettes`. Must not know: backends; `test_recording` r
 from __future__ import annotations
 
 import base64
+import contextlib
 import gzip
 import itertools
 import json
@@ -252,6 +253,8 @@ END = {"end": "complete"}
         ([REQUEST, {"end": "soon"}], "line 3: the end is complete, cut, left or failed"),
         ([REQUEST, END], "line 3: the exchange is complete, but has no response"),
         ([REQUEST, {"end": "failed", "error": "OSError"}], "line 3: the error is one of ReadError"),
+        ([REQUEST, {"end": "failed", "error": ["x"]}], "line 3: the error is one of ReadError"),
+        ([REQUEST, {"end": "failed", "error": {}}], "line 3: the error is one of ReadError"),
     ],
 )
 def test_broken_cassettes_are_told_by_file_and_line(events: list[Any], text: str) -> None:
@@ -270,6 +273,7 @@ def test_broken_cassettes_are_told_by_file_and_line(events: list[Any], text: str
     [
         (b"", "c.jsonl, line 1: this is no cassette: the file is empty"),
         (b"interactions:\n", "line 1: this is no cassette: the first line is not its header"),
+        (b"[" * 10_000, "line 1: this is no cassette: the first line is not its header"),
         (b"[]\n", "the first line is not its header"),
         (b'{"cassette": "other"}\n', "the first line is not its header"),
         (b'{"cassette": "httpcore", "version": 2}\n', "of version 2 of the format"),
@@ -1357,3 +1361,20 @@ def test_what_was_played_would_be_recorded_again(exchange: Exchange, size: int) 
     if again.answer is not None:  # else h11 refuses a field, and it is kept as it is
         assert again.answer.body == answer.body and again.answer.status == answer.status
         assert again.answer.headers == answer.headers
+
+
+@pytest.mark.parametrize("depth", range(400, 1001, 20))
+def test_json_of_any_depth_is_read_or_refused(depth: int) -> None:
+    """Writing takes more of the stack than reading: some depths are between the two."""
+    data = b'{"request": "GET http://a/"}\n{"json": %b%b}\n' % (b"[" * depth, b"]" * depth)
+    with contextlib.suppress(CassetteError):
+        assert read_contents(HEADER + data, "c.jsonl").torn
+
+
+def test_json_that_cannot_be_written_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    def too_deep(*_: Any) -> bytes:
+        raise RecursionError
+
+    monkeypatch.setattr("httpcore._testing.cassettes.file._write_json", too_deep)
+    with pytest.raises(CassetteError, match="line 3: the json is nested too deeply"):
+        read({"request": "GET http://a/"}, {"json": []})
