@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import logging
 import re
 import resource
 import subprocess
@@ -173,6 +174,7 @@ def _processor_seconds() -> float:
 def main() -> int:
     """Run the command; return the exit status."""
     options = parse(sys.argv[1:])
+    logging.disable(logging.WARNING)  # one line for each odd head
     if options.files:
         return run_files(options.target, options.files)
     if options.child:

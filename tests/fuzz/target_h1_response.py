@@ -41,7 +41,6 @@ from __future__ import annotations
 
 import http.client
 import io
-import logging
 import re
 from typing import Any, NamedTuple
 
@@ -54,8 +53,6 @@ from httpcore._core.h1 import MAX_HEAD, MAX_SECTION, HeadReader
 from .pieces import cut
 
 Fields = list[tuple[bytes, bytes]]
-
-logging.getLogger("httpcore.http11").setLevel(logging.ERROR)  # one line for each odd head
 
 REQUESTS: list[tuple[bytes, Fields]] = [
     (b"GET", []),
