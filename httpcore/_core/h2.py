@@ -729,6 +729,8 @@ class Codec:
         self._window -= size
         if self._window < CONNECTION_REFILL:
             self._refill()
+        if flags & PADDED:  # of whatever stream it is
+            start, stop = self._strip(data, start, stop)
         if stream is None or stream.ended or stream.status is None:
             self._receive_stray_data(stream, size, number, now)
             return
@@ -738,10 +740,8 @@ class Codec:
             raise self._broken(
                 f"more than {stream._size} bytes on stream {number} before any was read"
             )
-        if flags & PADDED:
-            start, stop = self._strip(data, start, stop)
-            stream._owed += size - (stop - start)
         count = stop - start
+        stream._owed += size - count  # the padding, which no reader takes
         if count:
             stream.received += count
             if stream.length is not None and stream.received > stream.length:

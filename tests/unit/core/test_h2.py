@@ -1123,6 +1123,16 @@ def test_padding_longer_than_its_frame(wire: Wire, payload: bytes) -> None:
     assert farewells(wire.raises("padding that is longer", bad)) == [PROTOCOL_ERROR]
 
 
+@pytest.mark.parametrize("gone", [True, False])
+def test_padding_longer_than_its_frame_after_the_end(wire: Wire, gone: bool) -> None:
+    """RFC 9113 section 6.1: it breaks the connection on whatever stream."""
+    stream = wire.open(end=gone)
+    wire.send(wire.head(stream.id, end=True))
+    assert wire.codec.is_open(stream) is not gone
+    bad = frame(Kind.DATA, stream.id, b"\x05abcd", PADDED)
+    assert farewells(wire.raises("padding that is longer", bad)) == [PROTOCOL_ERROR]
+
+
 def test_takes(wire: Wire) -> None:
     stream = wire.open()
     codec = wire.codec
