@@ -826,6 +826,18 @@ def test_a_large_body_takes_no_memory(server: LocalServer, tmp_path: Path) -> No
     assert peaks[1] - peaks[0] < 8192, peaks  # KiB
 
 
+def test_a_plain_request_loads_only_what_it_needs(server: LocalServer) -> None:
+    """Start-up is most of the CPU time of a command, and imports are most of start-up."""
+    code = (
+        "import sys; from httpcore._cli import main; main(sys.argv[1:]); "
+        "rest = {'requests', 'urllib3', 'pygments', 'rich.progress', 'mimetypes', 'asyncio'}; "
+        "print(sorted(rest & sys.modules.keys()))"
+    )
+    line = [sys.executable, "-c", code, server.url]
+    done = subprocess.run(line, capture_output=True, check=True, timeout=30)
+    assert done.stdout == b"hello from the local server\n[]\n"
+
+
 @pytest.mark.parametrize("coding", ["gzip", "deflate"])
 def test_compressed(server: LocalServer, coding: str, tmp_path: Path) -> None:
     url = f"{server.url}/{coding}/100000"
