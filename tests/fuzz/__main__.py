@@ -29,7 +29,7 @@ FOUND = Path(".fuzz")
 #: Seconds that one input may take, and MiB that all of them together may.
 PATIENCE, MEMORY = 20, 1024
 #: Inputs of which hypothesis makes one batch.
-BATCH = 1000
+BATCH = 200
 
 
 class Faults:

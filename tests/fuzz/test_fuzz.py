@@ -17,8 +17,8 @@ from tests.fuzz.__main__ import Faults, fuzz, parse, run_files
 from tests.support import ROOT
 from tests.support.examples import examples
 
-#: Inputs of each target: a second or two.
-FEW = 100
+#: Inputs of each target: a second, in the ordinary run.
+FEW = 400
 
 #: Bytes of all seeds of a target: they are read by people.
 MAX_SEEDS = 16384
