@@ -1,11 +1,13 @@
-"""The table of limits in docs/security.rst is that of the code.
+"""The limits in docs/security.rst are those of the code, and setup.cfg asks for safe versions.
 
-Owns: how the table is read. Each constant has the value shown, and each test named exists.
+Owns: how the table is read, and the first versions without advisories that concern this package.
+Each constant has the value shown, and each test named exists.
 """
 
 from __future__ import annotations
 
 import ast
+import configparser
 import importlib
 import re
 from pathlib import Path
@@ -20,6 +22,32 @@ LIMITS = [
     if (found := re.search(r"- ``([\w.]+)\.(\w+)``\n     - (\d+)\n", row))
 ]
 TESTS = sorted({name for row in ROWS for name in re.findall(r"``(tests/[\w/.:]+)``", row)})
+
+# The first version in which the advisory named is mended.
+SAFE = {
+    "h11": (0, 16),  # CVE-2025-43859, ends of chunks
+    "h2": (4, 3),  # CVE-2025-57804, line ends in fields of requests
+    "idna": (3, 7),  # CVE-2024-3651, time for long names
+    "requests": (2, 32, 4),  # CVE-2024-47081, credentials of .netrc
+    "urllib3": (2, 6),  # CVE-2025-66418 and CVE-2025-66471, decompression without a limit
+}
+
+
+def requirements() -> list[str]:
+    """Return the lines of setup.cfg that ask for a package, of all extras too."""
+    config = configparser.ConfigParser()
+    config.read(ROOT / "setup.cfg", "utf-8")
+    texts = [config["options"]["install_requires"], *config["options.extras_require"].values()]
+    return [line for text in texts for line in text.splitlines()]
+
+
+@pytest.mark.parametrize("name", sorted(SAFE))
+def test_versions_with_known_advisories_are_not_asked_for(name: str) -> None:
+    pattern = re.compile(rf"{name}(?:\[[\w,]+\])?>=([\d.]+)")
+    found = [match[1] for line in requirements() if (match := pattern.match(line))]
+    assert found
+    for version in found:
+        assert tuple(map(int, version.split("."))) >= SAFE[name]
 
 
 def test_each_row_has_a_constant_and_a_test() -> None:
