@@ -50,6 +50,14 @@ def test_versions_with_known_advisories_are_not_asked_for(name: str) -> None:
         assert tuple(map(int, version.split("."))) >= SAFE[name]
 
 
+@pytest.mark.parametrize("name", ["h2", "idna"])
+def test_the_page_about_libraries_names_these_versions(name: str) -> None:
+    page = (ROOT / "docs/libraries.rst").read_text("utf-8")
+    asked = [line for line in requirements() if line.startswith(f"{name}>=")]
+    shown = re.search(rf"``{name}`` \(>= ([\d.]+)", page)
+    assert shown and asked[0].split(">=")[1].split(",")[0] == shown[1]
+
+
 def test_each_row_has_a_constant_and_a_test() -> None:
     assert len(ROWS) == len(LIMITS) > 10
     assert all("``tests/" in row for row in ROWS)
