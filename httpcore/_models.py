@@ -170,7 +170,9 @@ class Request:
             seconds), ``trace``, ``sni_hostname``, ``ssl_context``, ``target``, ``proxy``
             (a `Proxy`, or None for direct, in place of the pool's own), ``uds`` (the path of
             a Unix socket to connect to), ``cancel`` (a `CancelToken`), ``informational``
-            (called with status and headers of each 1xx response).
+            (called with status and headers of each 1xx response), ``early_response`` (True:
+            return the response when it has begun, although the body is still being sent; reading
+            it sends on. By default that holds for responses that refuse the request alone).
 
     Attributes:
         log: whether a pool logs a line about it at INFO. `ConnectionPool.request` and ``stream``

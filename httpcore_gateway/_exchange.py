@@ -237,6 +237,8 @@ class Exchange(Passage):
             timeouts = {**read_timeouts(self._route.settings.timeouts), "total": left}
         if timeouts is not None:
             extensions["timeout"] = timeouts
+        if isinstance(self._body, Upload):
+            extensions["early_response"] = True
         offered = self._scope.get("extensions")
         if offered:
             if "http.response.early_hint" in offered:

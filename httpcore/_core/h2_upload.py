@@ -75,7 +75,7 @@ class BodyUpload:
         self._finished = False
         self._disturbed = self._has_changed  # what else ends SEND_PARTS
         self._step = SEND
-        self._plan = UploadPlan()
+        self._plan = UploadPlan(prepared.wants_early)
 
     # Scripts
 

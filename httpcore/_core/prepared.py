@@ -72,6 +72,12 @@ class Prepared:
         self.deadline: Any = None  # a `Deadline`, which has a clock
 
     @property
+    def wants_early(self) -> bool:
+        """Whether the caller wants the response as soon as it has begun, also while the body is
+        still being sent."""
+        return bool(self.request.extensions.get("early_response"))
+
+    @property
     def is_repeatable(self) -> bool:
         """Whether the body can be sent again: the parts of an iterator are gone."""
         return self.start is not None or self.length == 0

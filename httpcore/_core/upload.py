@@ -21,8 +21,9 @@ A server may answer before it has read the body. Three kinds of them have to be 
 So the body goes on being sent *while the response is read*, until the response is whole or the
 server closes (RFC 9112 section 9.5 asks to stop only then). An answer from 400 on goes to the
 caller at once, and the reads of its body send; the bodies of others are collected first, up to
-EARLY_LIMIT. When the response is whole, an answer that refused the request ends the upload, and any
-other one gets the rest of the body for as long as the server takes something of it.
+EARLY_LIMIT, unless the caller wants those at once, too (a gateway). When the response is whole, an
+answer that refused the request ends the upload, and any other one gets the rest of the body for as
+long as the server takes something of it.
 
 A body may have nothing to give for minutes: an iterable that waits for its own source. It says so
 by an empty part. Then the connection is looked at before the next part is asked for, and so is the
@@ -88,18 +89,23 @@ STOP = "stop"  # send no more
 class UploadPlan:
     """What to do next with the body of one request.
 
+    Parameters:
+        early: the caller wants the response as soon as it has begun, whatever it says.
+
     Attributes:
         status: of the final response; None until its head was there.
         complete: all of the response has arrived.
         held: bytes of the response that have arrived and that the caller does not have.
+        limit: so many may be held.
         handed_over: the caller has the response.
         stopped: no more of the body is to be sent.
     """
 
     __slots__ = ("_closing", "_declined", "_ended", "_listened", "complete", "handed_over", "held",
-                 "status", "stopped")  # fmt: skip
+                 "limit", "status", "stopped")  # fmt: skip
 
-    def __init__(self) -> None:
+    def __init__(self, early: bool = False) -> None:
+        self.limit = 0 if early else EARLY_LIMIT
         self.status: int | None = None
         self.complete = False
         self.held = 0
@@ -164,7 +170,7 @@ class UploadPlan:
         if self._ended:
             return STOP
         if not self.handed_over:
-            return HAND_OVER if self.is_refused or self.held >= EARLY_LIMIT else SEND
+            return HAND_OVER if self.is_refused or self.held >= self.limit else SEND
         may_want_none = self._declined or (self._closing and self.is_refused)
         if may_want_none and not self._listened:
             return LISTEN
@@ -345,7 +351,7 @@ class UploadScript:
         self.framing = Framing(prepared.length)
         self.given = 0
         self.head: Head | None = None
-        self.plan = UploadPlan()
+        self.plan = UploadPlan(prepared.wants_early)
         self.prepared = prepared
         self.reader: HeadReader | None = None
         self.span: FileSpan | None = None
@@ -555,7 +561,7 @@ class UploadScript:
         plan = self.plan
         if self.deaf or not self._begun:
             return False
-        return plan.complete or not (plan.handed_over or plan.held >= EARLY_LIMIT)
+        return plan.complete or not (plan.handed_over or plan.held >= max(plan.limit, 1))
 
     def wants_part(self) -> bool:
         """Return whether the part that is waited for is of use, after `hear` or `break_off`."""

@@ -486,6 +486,32 @@ def test_a_response_that_ends_with_its_connection_and_was_cut_does_not_look_whol
         assert reply.status == (200 if notify else 502)
 
 
+def echo_body(peer: servers.Peer) -> None:
+    """Send each part of the request's body back as it comes."""
+    request = peer.recv_request_head()
+    assert request is not None
+    peer.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+    for part in peer.iter_body(request):
+        peer.send(b"%x\r\n%s\r\n" % (len(part), part))
+    peer.send(b"0\r\n\r\n")
+
+
+def test_a_response_begins_while_the_upload_goes_on(
+    gateway: Gateways, serve: servers.Serve
+) -> None:
+    """Each part is sent when the one before it has come back."""
+    with Caller(gateway(serve(echo_body).url)) as caller:
+        caller.send(b"POST /" + HEAD + b"Transfer-Encoding: chunked\r\n\r\n3\r\none\r\n")
+        reply = caller.head()
+        assert reply.status == 200
+        assert caller.recv_exactly(8) == b"3\r\none\r\n"
+        for part in (b"two", b"3rd"):
+            caller.send(b"3\r\n" + part + b"\r\n")
+            assert caller.recv_exactly(8) == b"3\r\n" + part + b"\r\n"
+        caller.send(b"0\r\n\r\n")
+        assert caller.recv_exactly(5) == b"0\r\n\r\n"
+
+
 #: It gives leave to send the body at once, by itself.
 without_hypercorn = pytest.mark.parametrize("gateway", ["uvicorn", "granian"], indirect=True)
 

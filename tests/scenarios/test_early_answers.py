@@ -106,10 +106,38 @@ def test_the_answer_ends_with_the_request(
     assert server.accepted == 1
 
 
+def test_a_response_that_is_wanted_early_is_given_while_the_body_is_sent(serve: Serve) -> None:
+    """The server sends its part when it has one of the client, and the client the next one when it
+    has one of the server."""
+    come: list[bytes] = []
+
+    def handler(peer: Peer) -> None:
+        while request := start(peer, 200, CHUNKED):
+            for piece in peer.iter_body(request):
+                peer.send(chunk(piece))
+            peer.send(chunk(b""))
+
+    def ask() -> Iterator[bytes]:
+        for number in range(3):
+            yield b"%d" % number
+            while len(come) <= number:
+                yield b""  # it has nothing to give before its answer is there
+
+    with httpcore.ConnectionPool() as pool:
+        extensions = {"timeout": TIMEOUTS, "early_response": True}
+        url = serve(handler).url
+        with pool.stream("POST", url, content=ask(), extensions=extensions) as response:
+            for part in response.iter_stream():
+                come.append(part)
+        assert come == [b"0", b"1", b"2"]
+        assert pool.stats()["idle"] == 1
+
+
+@pytest.mark.parametrize("early", [False, True])
 @pytest.mark.parametrize("status", [200, 413])
 @pytest.mark.parametrize("read", ["read", "parts"])
 def test_an_echo_that_reads_only_what_it_can_send(
-    serve: Serve, body: Callable[[int], Any], status: int, read: str
+    serve: Serve, body: Callable[[int], Any], status: int, read: str, early: bool
 ) -> None:
     """Whoever sends without reading, or reads without sending, waits for ever."""
     size = 24 * MIB
@@ -123,7 +151,7 @@ def test_an_echo_that_reads_only_what_it_can_send(
     server = serve(handler)
     with httpcore.ConnectionPool() as pool:
         for _ in range(2):
-            extensions = {"timeout": TIMEOUTS}
+            extensions = {"timeout": TIMEOUTS, "early_response": early}
             with pool.stream("POST", server.url, content=body(size), extensions=extensions) as got:
                 assert got.status == status
                 if read == "read":
@@ -588,9 +616,14 @@ def test_a_broken_answer_that_is_dropped_gives_its_stream_back(
         assert h2_pool.stats()["active"] == 0
 
 
+@pytest.mark.parametrize("early", [False, True])
 @pytest.mark.parametrize("status", [200, 413])
 def test_an_echo_that_reads_only_what_it_can_send_over_http2(
-    serve_h2: ServeH2, h2_pool: httpcore.ConnectionPool, body: Callable[[int], Any], status: int
+    serve_h2: ServeH2,
+    h2_pool: httpcore.ConnectionPool,
+    body: Callable[[int], Any],
+    status: int,
+    early: bool,
 ) -> None:
     """Its windows are opened only when what it has to send has left it."""
     size = 20 * MIB  # more than our window, too
@@ -618,7 +651,7 @@ def test_an_echo_that_reads_only_what_it_can_send_over_http2(
         grant()
 
     server = serve_h2(lambda link: link.serve(on_head=on_head))
-    response = post(h2_pool, server.url, body(size))
+    response = post(h2_pool, server.url, body(size), early_response=early)
     assert (response.status, len(response.content)) == (status, size)
     assert server.link.open == 0
 

@@ -390,6 +390,10 @@ class Caller:
             raise EOFError
         return data
 
+    def recv_exactly(self, size: int) -> bytes:
+        """Return so many bytes of what follows; fewer at the end."""
+        return self._file.read(size)
+
     def _read_body(self, reply: Reply) -> None:
         length = reply.get("content-length")
         reply.chunked = reply.get("transfer-encoding") == "chunked"

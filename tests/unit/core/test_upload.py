@@ -18,8 +18,8 @@ from httpcore._core.upload import (
 
 
 def plan(status: int | None, closing: bool = False, *, held: int = 0, handed: bool = False,
-         complete: bool = False) -> UploadPlan:  # fmt: skip
-    made = UploadPlan()
+         complete: bool = False, early: bool = False) -> UploadPlan:  # fmt: skip
+    made = UploadPlan(early)
     if status is not None:
         made.answer(status, closing)
     made.held = held
@@ -37,6 +37,10 @@ def plan(status: int | None, closing: bool = False, *, held: int = 0, handed: bo
         (plan(307), SEND),
         (plan(200, held=EARLY_LIMIT), HAND_OVER),
         (plan(200, held=EARLY_LIMIT, handed=True), SEND),
+        (plan(None, early=True), SEND),
+        (plan(200, early=True), HAND_OVER),
+        (plan(200, early=True, handed=True), SEND),
+        (plan(200, early=True, complete=True), FINISH),
         (plan(413), HAND_OVER),
         (plan(307, True), HAND_OVER),
         (plan(413, handed=True), SEND),
