@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import random
 import ssl
+import traceback
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -166,7 +167,9 @@ class AsyncLoad:
                 await perform(self._clients, plan, self.tally)
             except Exception as error:
                 self.tally.fail(plan, error, ALLOWED)
-        if scope.cancelled_caught:
-            self.tally.errors["cancelled"] += 1
-            if plan.cancel is None:
-                self.tally.object_to(f"{plan} hangs")
+            except BaseException as error:
+                if plan.cancel is None:
+                    places = "".join(traceback.format_tb(error.__traceback__)[-4:])
+                    self.tally.object_to(f"{plan} hangs at\n{places}")
+                raise
+        self.tally.errors["cancelled"] += scope.cancelled_caught
