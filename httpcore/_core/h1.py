@@ -1289,7 +1289,8 @@ def _settle_framing(fields: Headers) -> tuple[Headers, bool]:
     if b"chunked" in codings:
         if codings.count(b"chunked") > 1:
             raise _broken("the coding chunked is named twice in Transfer-Encoding")
-        plain = codings == [b"chunked"] and not lengths
+        # An empty member or a second field is nothing to us; others go by the first field alone.
+        plain = [value.lower() for value in values] == [b"chunked"] and not lengths
         return [(b"Transfer-Encoding", b"chunked")], plain
     if not lengths or not all(part.isdigit() for part in lengths):
         for part in lengths:

@@ -1455,6 +1455,9 @@ class TestLenient:
         [
             ([b"Transfer-Encoding: gzip, chunked"], CHUNKED_HI),
             ([b"Transfer-Encoding:"], b"hi"),
+            ([b"Transfer-Encoding:", b"Transfer-Encoding: chunked"], CHUNKED_HI),
+            ([b"Transfer-Encoding: chunked", b"Transfer-Encoding: ,"], CHUNKED_HI),
+            ([b"A: \0", b"Transfer-Encoding: , chunked"], CHUNKED_HI),
             ([b"Transfer-Encoding: ,", b"Content-Length: 2"], b"hi"),
             ([b"Transfer-Encoding : chunked"], CHUNKED_HI),
             ([b"Content-Length: 3", b"Transfer-Encoding: chunked"], CHUNKED_HI),
