@@ -9,7 +9,8 @@ What has to hold
 ----------------
 - The dialogue ends with a tunnel or with ProxyError, which says no password, and after a limited
   number of reads and requests.
-- What is a tunnel for us is one for h11: a 2xx, and nothing behind it that was sent too early.
+- What is a tunnel for h11 is one for us: a 2xx of HTTP/1.x, and nothing behind it that was sent too
+  early. (h11 takes other versions, too, which are refused here.)
 - In one piece and in many it ends alike, but for what is sent too early: where it comes in a
   piece of its own, nobody has seen it yet.
 """
@@ -91,6 +92,7 @@ def is_tunnel(data: bytes) -> bool:
     except h11.RemoteProtocolError:
         return False
     is_granted = isinstance(event, h11.Response) and event.status_code // 100 == 2
+    is_granted = is_granted and event.http_version[:2] == b"1."
     return is_granted and connection.trailing_data[0] == b""
 
 
