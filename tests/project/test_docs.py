@@ -250,9 +250,15 @@ def test_the_blocks_of_a_page_run(page: str, internet: Internet) -> None:
 
 @contextlib.contextmanager
 def fresh_logging() -> Iterator[None]:
-    """As in a program that has just begun: `logging.basicConfig` does something."""
-    root, ours = logging.getLogger(), logging.getLogger("httpcore")
+    """As in a program that has just begun: `logging.basicConfig` does something. What the page sets
+    of the project's loggers does not outlive it."""
+    root = logging.getLogger()
     level, handlers, root.handlers = root.level, root.handlers, []
+    before = [
+        (each, each.level, list(each.handlers), each.propagate, each.disabled)
+        for each in root.manager.loggerDict.values()
+        if isinstance(each, logging.Logger)
+    ]
     try:
         yield
     finally:
@@ -260,7 +266,8 @@ def fresh_logging() -> Iterator[None]:
             handler.close()
         root.handlers = handlers
         root.setLevel(level)
-        ours.setLevel(logging.NOTSET)
+        for each, level, each.handlers, each.propagate, each.disabled in before:
+            each.setLevel(level)
 
 
 def test_few_blocks_are_left_out() -> None:

@@ -1,4 +1,4 @@
-"""Finds threads and sockets that a test left behind.
+"""Finds threads, sockets and changed loggers that a test left behind.
 
 Owns: the comparison before and after. Must not know: which test, or what made them.
 """
@@ -6,6 +6,7 @@ Owns: the comparison before and after. Must not know: which test, or what made t
 from __future__ import annotations
 
 import gc
+import logging
 import os
 import threading
 import time
@@ -35,12 +36,30 @@ def sockets() -> dict[str, int]:
     return found
 
 
+def loggers() -> dict[str, str]:
+    """Return how each of the project's loggers is set, by name: none is set for good."""
+    found = {}
+    for name, logger in list(logging.root.manager.loggerDict.items()):
+        if name.startswith("httpcore") and isinstance(logger, logging.Logger):
+            found[name] = f"level {logger.level}"
+            if logger.disabled:
+                found[name] += ", disabled"
+            if not logger.propagate:
+                found[name] += ", alone"
+            # What it remembers of its level would outlive a change that was broken off.
+            for level, known in list(logger._cache.items()):  # type: ignore[attr-defined]
+                if known != (logger.manager.disable < level >= logger.getEffectiveLevel()):
+                    found[name] += f", remembers {known} for {level}"
+    return found
+
+
 class LeakCheck:
     """Made before a test; `leftovers()` afterwards says what is there now and was not then."""
 
     def __init__(self) -> None:
         self._threads = set(threading.enumerate())
         self._sockets = sockets()
+        self._loggers = loggers()
 
     def leftovers(self) -> list[str]:
         """One line per leak. Waits up to GRACE seconds for threads that are ending."""
@@ -50,7 +69,7 @@ class LeakCheck:
             # A socket in a reference cycle is closed by the collector, which then also warns.
             gc.collect()
             left = self._leftover_sockets()
-        return [f"thread {name}" for name in threads] + left
+        return [f"thread {name}" for name in threads] + left + self._changed_loggers()
 
     def _leftover_threads(self) -> list[str]:
         end = time.monotonic() + GRACE
@@ -69,3 +88,10 @@ class LeakCheck:
 
     def _leftover_sockets(self) -> list[str]:
         return [f"{name} (fd {fd})" for name, fd in sockets().items() if name not in self._sockets]
+
+    def _changed_loggers(self) -> list[str]:
+        return [
+            f"logger {name} ({state})"
+            for name, state in loggers().items()
+            if name in self._loggers and state != self._loggers[name]
+        ]

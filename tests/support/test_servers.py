@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import http.client
+import logging
 import socket
 import ssl
 import threading
@@ -230,6 +231,19 @@ def test_stop_wakes_reads_handshakes_and_events(server_tls_context: ssl.SSLConte
     for sock in clients:
         sock.close()
     assert check.leftovers() == []
+
+
+def test_a_logger_that_was_set_is_left_behind() -> None:
+    logger = logging.getLogger("httpcore.http11")
+    check = LeakCheck()
+    logger.setLevel(logging.WARNING)
+    assert check.leftovers() == ["logger httpcore.http11 (level 30)"]
+    logger.setLevel(logging.NOTSET)
+    assert check.leftovers() == []
+    assert not logger.isEnabledFor(logging.DEBUG)
+    logger._cache[logging.DEBUG] = True  # type: ignore[attr-defined]
+    assert check.leftovers() == ["logger httpcore.http11 (level 0, remembers True for 10)"]
+    logger._cache.clear()  # type: ignore[attr-defined]
 
 
 def test_handler_errors_are_kept() -> None:
