@@ -1,9 +1,7 @@
 """Cookies: those of ``-b``, and the file of ``-c``.
 
-Owns: the jar, which is `http.cookiejar`'s and is kept in Mozilla's file, as curl's. Must not know:
-options, connections. The jar decides which cookie goes where.
-
-Sources: curl(1) for the options, the documentation of `http.cookiejar`.
+Owns: the jar, which is `http.cookiejar`'s, decides which cookie goes where, and is kept in
+Mozilla's file, as curl's. Must not know: options, connections.
 """
 
 from __future__ import annotations
@@ -25,16 +23,11 @@ _PRIVATE = 0o600
 
 
 class Cookies:
-    """The cookies of one run, over all its URLs.
-
-    Parameters:
-        source: the file to read, or None.
-        target: the file to write at the end, or None.
-    """
+    """The cookies of one run, over all its URLs; from the file `source` to the file `target`, if
+    there is one."""
 
     def __init__(self, source: str | None, target: str | None) -> None:
-        self._jar = MozillaCookieJar()
-        self._target = target
+        self._jar, self._target = MozillaCookieJar(), target
         if source is None or (source == target and not os.path.exists(source)):
             return
         try:
@@ -46,7 +39,7 @@ class Cookies:
 
     def field(self, url: httpcore.URL) -> bytes:
         """Return the value of Cookie for a request to `url`; empty for none."""
-        request = _request(url)
+        request = Request(str(url))  # noqa: S310 - opens nothing: the jar reads the URL
         self._jar.add_cookie_header(request)
         return request.get_header("Cookie", "").encode("utf-8")
 
@@ -57,7 +50,7 @@ class Cookies:
             if name.lower().startswith(b"set-cookie"):
                 fields[name.decode("latin-1")] = of_bytes(value)
         shown: Any = SimpleNamespace(info=lambda: fields)  # all that the jar asks for
-        self._jar.extract_cookies(shown, _request(url))
+        self._jar.extract_cookies(shown, Request(str(url)))  # noqa: S310 - as above
 
     def save(self) -> None:
         """Write the file, if one was asked for."""
@@ -68,7 +61,3 @@ class Cookies:
             self._jar.save(self._target, ignore_discard=True)
         except (OSError, ValueError) as exc:
             raise unwritable(self._target, exc) from exc
-
-
-def _request(url: httpcore.URL) -> Request:
-    return Request(str(url))  # noqa: S310 - opens nothing: the jar reads the URL

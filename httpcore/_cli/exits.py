@@ -55,22 +55,20 @@ class Problem(Exception):
 
     def __init__(self, code: Exit, text: str, cause: BaseException | None = None) -> None:
         super().__init__(text)
-        self.code = code
-        self.text = text
-        self.cause = cause
+        self.code, self.text, self.cause = code, text, cause
 
 
-def failed(code: Exit, what: str, exc: Exception) -> Problem:
-    """Return that `what`, such as "write to FILE", failed."""
-    return Problem(code, f"{what} failed: {getattr(exc, 'strerror', None) or exc}")
+def usage(text: str) -> Problem:
+    return Problem(Exit.USAGE, text)
 
 
 def unwritable(path: str, exc: Exception) -> Problem:
-    return failed(Exit.WRITE, f"write to {path}", exc)
+    return Problem(Exit.WRITE, f"write to {path} failed: {getattr(exc, 'strerror', None) or exc}")
 
 
 def unreadable(path: str, exc: Exception) -> Problem:
-    return failed(Exit.READ, f"read {'standard input' if path == '-' else path}", exc)
+    what = "standard input" if path == "-" else path
+    return Problem(Exit.READ, f"read {what} failed: {getattr(exc, 'strerror', None) or exc}")
 
 
 # What the library says about `verify` means these options here.
@@ -112,20 +110,15 @@ def explain(exc: BaseException) -> Problem | None:
     code = next((code for kind, code in _CODES if isinstance(exc, kind)), None)
     if code is None:
         return None
-    code = _refine(code, exc)
+    cause = exc.__cause__
+    if code is Exit.TLS and isinstance(cause, ssl.SSLCertVerificationError):
+        code = Exit.CERTIFICATE
+    elif code in (Exit.SEND, Exit.RECEIVE) and isinstance(cause, ssl.SSLError):
+        code = Exit.TLS  # TLS 1.3: a refused client certificate is told after the handshake
+    elif code is Exit.USAGE and getattr(exc, "phase", NOT_SENT) != NOT_SENT:
+        code = Exit.READ  # a file that changed its length while it was sent
     text = exceptions.explain(exc).replace(TRUST_ITS_CA, _TRUST_ITS_CA)
     if code is Exit.CERTIFICATE and _TRUST_ITS_CA not in text:
-        other = getattr(exc.__cause__, "verify_code", None) in _MISMATCHES
+        other = getattr(cause, "verify_code", None) in _MISMATCHES
         text += (_OTHER_NAME if other else "") + _DO_NOT_VERIFY
     return Problem(code, text, exc)
-
-
-def _refine(code: Exit, exc: BaseException) -> Exit:
-    """Return what only the cause, or how far the request got, can tell."""
-    if code is Exit.TLS and isinstance(exc.__cause__, ssl.SSLCertVerificationError):
-        return Exit.CERTIFICATE
-    if code in (Exit.SEND, Exit.RECEIVE) and isinstance(exc.__cause__, ssl.SSLError):
-        return Exit.TLS  # TLS 1.3: a refused client certificate is told after the handshake
-    if code is Exit.USAGE and getattr(exc, "phase", NOT_SENT) != NOT_SENT:
-        return Exit.READ  # a file that changed its length while it was sent
-    return code

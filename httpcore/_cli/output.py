@@ -20,7 +20,7 @@ import httpcore
 from .._core.h1 import Headers
 from .exits import unwritable
 from .terminal import Terminal
-from .text import line, lines, of_bytes
+from .text import first_value, line, lines, of_bytes
 
 # Characters of a body that are made readable as a whole, which takes up to a second: what is longer
 # nobody reads on a terminal, and is shown as it comes.
@@ -48,7 +48,7 @@ def status_line(response: httpcore.Response) -> bytes:
     """Return the status line as HTTP/1.1 writes it."""
     version = response.extensions["http_version"]
     reason = response.extensions.get("reason_phrase", b"")
-    return b" ".join(part for part in (version, b"%d" % response.status, reason) if part)
+    return b" ".join(each for each in (version, b"%d" % response.status, reason) if each)
 
 
 def write_head(terminal: Terminal, response: httpcore.Response) -> None:
@@ -70,49 +70,27 @@ def write_file(
 ) -> None:
     """Write `parts` to the file at `path`, behind its first `start` bytes. `total` is how many
     bytes it has then, if that is known."""
-    from .progress import Meter  # brings rich.progress, which most runs do not need
-
-    meter = Meter(terminal, path.replace("\\", "/").rpartition("/")[2], total)
     try:
         # Not before there is something to write: a request that fails leaves an old file alone.
-        file = open(path, "ab" if start else "wb")  # noqa: SIM115 - its errors are told from others
-    except (OSError, ValueError) as exc:
-        raise unwritable(path, exc) from exc
-    with meter:
-        try:
-            meter.at(start)
+        with (
+            open(path, "ab" if start else "wb") as file,
+            terminal.bar(path.replace("\\", "/").rpartition("/")[2], total) as moved,
+        ):
+            moved(start)
             for part in parts:
-                try:
-                    file.write(part)
-                except OSError as exc:
-                    raise unwritable(path, exc) from exc
-                meter.add(len(part))
-        finally:
-            try:
-                file.close()
-            except OSError as exc:
-                raise unwritable(path, exc) from exc
-
-
-def write_raw(terminal: Terminal, parts: Iterator[bytes]) -> None:
-    """Write `parts` to standard output as they are."""
-    for part in parts:
-        terminal.write(part)
-
-
-def read_away(parts: Iterator[bytes]) -> None:
-    """Read `parts` and keep nothing."""
-    for _ in parts:
-        pass
+                file.write(part)
+                start += len(part)
+                moved(start)
+    except (OSError, ValueError) as exc:  # of the file: the network's are the package's own
+        raise unwritable(path, exc) from exc
 
 
 def write_readable(terminal: Terminal, headers: Headers, parts: Iterator[bytes]) -> None:
     """Show `parts` as text: indented and coloured where we know how."""
     kind, charset = content_type(headers)
     # Without the mark that some put before UTF-8: it would be no JSON.
-    decoder = codecs.getincrementaldecoder("utf-8-sig" if charset == "utf-8" else charset)(
-        "replace"
-    )
+    charset = "utf-8-sig" if charset == "utf-8" else charset
+    decoder = codecs.getincrementaldecoder(charset)("replace")
     reader = io.IncrementalNewlineDecoder(decoder, translate=True)
     texts = (reader.decode(part, not part) for part in itertools.chain(parts, [b""]))
     language = _LANGUAGES.fullmatch(kind.rpartition("/")[2].rpartition("+")[2])
@@ -152,7 +130,7 @@ def content_type(headers: Headers) -> tuple[str, str]:
     """Return type and charset; UTF-8 where none is given, or one that nobody knows."""
     value = first_value(headers, b"content-type")
     message = Message()
-    message["Content-Type"] = of_bytes(value)
+    message["Content-Type"] = value
     charset = str(message.get_param("charset", "utf-8"))
     kind = message.get_content_type() if value else ""
     try:
@@ -166,12 +144,7 @@ def content_type(headers: Headers) -> tuple[str, str]:
 def peek(parts: Iterator[bytes]) -> tuple[Iterator[bytes], bytes]:
     """Return `parts` unchanged, and how they begin."""
     first = next(parts, b"")
-
-    def again() -> Iterator[bytes]:
-        yield first
-        yield from parts
-
-    return again(), first[:SAMPLE]
+    return itertools.chain([first], parts), first[:SAMPLE]
 
 
 def is_text(headers: Headers, sample: bytes) -> bool:
@@ -219,25 +192,18 @@ def indented(text: str) -> str:
 def expected_length(headers: Headers) -> int | None:
     """Return the Content-Length, where there is one that is a number."""
     value = first_value(headers, b"content-length")
-    return int(value) if value.isdigit() else None
-
-
-def first_value(headers: Headers, wanted: bytes) -> bytes:
-    """Return the value of the first field of that name, in lower case; empty for none."""
-    return next((value for name, value in headers if name.lower() == wanted), b"")
+    return int(value) if value.isascii() and value.isdigit() else None
 
 
 def content_range(headers: Headers) -> str:
     """Return the place in Content-Range: ``first-`` of a part, ``*/size`` of none; else empty."""
     value = first_value(headers, b"content-range")
-    match = re.fullmatch(r"bytes (?:(\d+-)\d+/.*|(\*/\d+))", of_bytes(value), re.ASCII)
+    match = re.fullmatch(r"bytes (?:(\d+-)\d+/.*|(\*/\d+))", value, re.ASCII)
     return "" if match is None else match[1] or match[2]
 
 
 def describe_binary(headers: Headers) -> str:
     """Return size and type in brackets, for the note that it is not shown."""
-    size = expected_length(headers)
-    kind, _ = content_type(headers)
-    parts = [f"{size} bytes" if size is not None else "", line(kind)]
-    known = ", ".join(part for part in parts if part)
+    size, kind = expected_length(headers), line(content_type(headers)[0])
+    known = ", ".join(each for each in ("" if size is None else f"{size} bytes", kind) if each)
     return f" ({known})" if known else ""

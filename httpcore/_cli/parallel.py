@@ -6,23 +6,23 @@ how one URL is fetched; `run` does.
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from threading import Lock
+from types import SimpleNamespace
 
 import httpcore
 
 from .exits import Exit
-from .options import Options
+from .reading import Options
 from .terminal import Terminal
 
 # Requests under way; as many connections as browsers open to one host, so that servers allow it.
 AT_ONCE = 6
 # Bytes of a body that wait in memory for their turn; more of them wait in a temporary file.
 IN_MEMORY = 1024 * 1024
-# Bytes that are copied at a time from there.
-PIECE = 64 * 1024
 
 Fetch = Callable[[Options, Terminal, httpcore.CancelToken], Exit]
 
@@ -34,17 +34,13 @@ class Queued:
     """
 
     def __init__(self, write: Callable[[bytes], object]) -> None:
-        self._write = write
-        self._lock = Lock()
+        self._write, self._lock, self._is_next = write, Lock(), False
         self._waiting = tempfile.SpooledTemporaryFile(max_size=IN_MEMORY)  # noqa: SIM115
-        self._is_next = False
+        self.close = self._waiting.close
 
     def write(self, data: bytes) -> None:
         with self._lock:
-            if self._is_next:
-                self._write(data)
-            else:
-                self._waiting.write(data)
+            (self._write if self._is_next else self._waiting.write)(data)
 
     def flush(self) -> None:
         """Do nothing: what is written is flushed at once."""
@@ -54,11 +50,7 @@ class Queued:
         with self._lock:
             self._is_next = True
             self._waiting.seek(0)
-            while part := self._waiting.read(PIECE):
-                self._write(part)
-
-    def close(self) -> None:
-        self._waiting.close()
+            shutil.copyfileobj(self._waiting, SimpleNamespace(write=self._write))
 
 
 def fetch_all(jobs: Sequence[Options], terminal: Terminal, fetch: Fetch) -> Exit:

@@ -2,68 +2,78 @@
 
 Owns: the order of things, and that whatever happens ends in one exit code. Must not know: how any
 of it is done; the modules beside this one do.
+
+What is secret goes to the origin that it was given for and to no other: not along a redirect to
+another host, port or scheme. That holds for ``-u``, for every header field that may be a secret
+(`_redact.is_secret`), and for the client certificate.
 """
 
 from __future__ import annotations
 
 import contextlib
-import time
+import io
+import os
+import sys
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING
+from time import monotonic
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import httpcore
 
-from .._redact import redact_url
-from . import output
-from .decoding import Undecodable, codings, decoded
-from .exits import Exit, Problem, explain
-from .facts import Facts
-from .options import FROM_SIZE, STDOUT, Options
-from .sending import MAX_REDIRECTS, Leg, Sender, next_leg
+from .._redact import is_secret, redact_url
+from .._settings import read_protocols
+from . import output, report, sending
+from .decoding import Undecodable, accepted, codings, decoded
+from .exits import Exit, Problem, explain, unreadable
+from .reading import FROM_SIZE, STDIN, STDOUT, Body, Fields, Options, to_bytes
+from .report import Details, Facts, Leg
 from .talk import Trace, Verbose
 from .terminal import Terminal
-from .text import lines, of_bytes
-from .timings import Details, Timeline
-from .waterfall import draw
+from .text import first_value, lines, of_bytes
 
 if TYPE_CHECKING:
     from .cookies import Cookies
-    from .parallel import Fetch
+
+# Redirects that are followed at most; as many as browsers.
+MAX_REDIRECTS = 20
+# Seconds between the attempts to open one connection, in all; curl's five minutes outlast people.
+CONNECT_TIMEOUT = 60.0
+# Bytes that are read at a time from a pipe.
+READ_SIZE = 64 * 1024
+
+# Fields that speak of a body, and go where it goes.
+ABOUT_BODIES = frozenset({b"content-type", b"content-length", b"content-encoding"})
 
 
-def run_all(
-    jobs: Sequence[Options],
-    terminal: Terminal,
-    pool: httpcore.ConnectionPool,
-    cookies: Cookies | None,
-) -> Exit:
-    """Do what each of `jobs` says, several at the same time; returns the exit code."""
+def run_all(jobs: Sequence[Options], terminal: Terminal) -> Exit:
+    """Do what each of `jobs` says, several at the same time; returns the exit code.
+
+    Raises Problem where nothing can be begun.
+    """
+    options, cookies = jobs[0], None
+    if options.cookie_file is not None or options.cookie_jar is not None:
+        from .cookies import Cookies
+
+        cookies = Cookies(options.cookie_file, options.cookie_jar)
 
     def fetch(
         options: Options, each: Terminal = terminal, cancel: httpcore.CancelToken | None = None
     ) -> Exit:
-        this = Run(options, each, cookies, pool, cancel)
-        problem = this.explain_redirect(attempt(this.fetch))
-        return _code(attempt(lambda: this.report(problem)) or problem, each)
+        this = Run(options, each, pool, cookies, cancel)
+        problem = this.explain_redirect(_attempt(this.fetch))
+        return _code(_attempt(lambda: this.report(problem)) or problem, each)
 
-    code = fetch(jobs[0]) if len(jobs) == 1 else _fetch_several(jobs, terminal, fetch)
-    saved = _code(None if cookies is None else attempt(cookies.save), terminal)
+    with sending.make_pool(options) as pool:
+        if len(jobs) == 1:
+            code = fetch(options)
+        else:
+            from .parallel import fetch_all
+
+            codes: list[Exit] = []
+            problem = _attempt(lambda: codes.append(fetch_all(jobs, terminal, fetch)))
+            code = _code(problem, terminal) or codes[0]
+    saved = _code(None if cookies is None else _attempt(cookies.save), terminal)
     return code or saved
-
-
-def _fetch_several(jobs: Sequence[Options], terminal: Terminal, fetch: Fetch) -> Exit:
-    from .parallel import fetch_all
-
-    codes: list[Exit] = []
-    with contextlib.ExitStack() as stack:
-        body = jobs[0].body
-        moves_files = jobs[0].output is not None or (body is not None and body.moves_files)
-        if terminal.has_progress and moves_files:
-            from .progress import bars
-
-            terminal.bars = stack.enter_context(bars(terminal))
-        problem = attempt(lambda: codes.append(fetch_all(jobs, terminal, fetch)))
-    return _code(problem, terminal) or codes[0]
 
 
 def _code(problem: Problem | None, terminal: Terminal) -> Exit:
@@ -75,7 +85,7 @@ def _code(problem: Problem | None, terminal: Terminal) -> Exit:
     return problem.code
 
 
-def attempt(work: Callable[[], object]) -> Problem | None:
+def _attempt(work: Callable[[], object]) -> Problem | None:
     """Return what went wrong with `work`; what should not have happened is raised."""
     try:
         work()
@@ -88,52 +98,65 @@ def attempt(work: Callable[[], object]) -> Problem | None:
 
 
 class Run:
-    """What is known while it goes on."""
+    """What is done for one URL."""
 
     def __init__(
         self,
         options: Options,
         terminal: Terminal,
-        cookies: Cookies | None,
         pool: httpcore.ConnectionPool,
+        cookies: Cookies | None,
         cancel: httpcore.CancelToken | None,
     ) -> None:
-        self._cookies, self._pool, self._cancel = cookies, pool, cancel
-        self.timeline = Timeline(time.perf_counter)
-        self._options = options
-        self._terminal = terminal
-        self._facts = Facts(options, self.timeline)
-        self._verbose = Verbose(terminal.say, lambda: self._facts.tls) if options.verbose else None
-        self._listeners = [self.timeline.note, self._facts.note]
+        self._options, self._terminal, self._pool = options, terminal, pool
+        self._cookies, self._cancel = cookies, cancel
+        self._facts = Facts(options)
+        self._verbose = Verbose(terminal.say, self._facts) if options.verbose else None
+        self._listeners: list[Callable[[str, Details], None]] = [self._facts.note]
         if self._verbose is not None:
             self._listeners.append(self._verbose.note)
         if options.trace:
-            self._listeners.append(Trace(terminal.say).note)
+            self._listeners.append(Trace(terminal.say, self._facts.clock).note)
+        self._authorization: bytes | None = options.authorization
+        self._challenged: tuple[str, httpcore.URL] | None = None
+        self._end: float | None = None
+        self._files = contextlib.ExitStack()
         self._target = options.url  # of the last request
 
     def fetch(self) -> None:
         """Send the request, and those that come of it, and write the last response."""
-        informational = None if self._verbose is None else self._verbose.informational
-        leg = Leg(self._options.method, self._options.url, self._options.body)
-        with Sender(
-            *(self._options, self._terminal, self._pool, self._trace),
-            *(informational, self._cookies),
-        ) as sender:
-            for _ in range(MAX_REDIRECTS + 1):
-                response = self._send(sender, leg)
+        options = self._options
+        leg: Leg | None = Leg(options.method, options.url, options.body)
+        with self._files:
+            while leg is not None:
+                self._target = leg.url
+                response = self._send(leg)
                 try:
-                    if sender.answers(leg, response):
-                        continue
                     following = self._following(leg, response)
                     if following is None:
                         self._deliver(leg, response)
-                        return
                 finally:
                     response.close()
-                self._facts.redirects.append((str(leg.url), response.status))
                 leg = following
-                self._target = leg.url
-        text = f"more than {MAX_REDIRECTS} redirects, the last to {redact_url(str(leg.url))}"
+
+    def _following(self, leg: Leg, response: httpcore.Response) -> Leg | None:
+        """Return the request that `response` asks for; None where it is the last."""
+        options, redirects = self._options, self._facts.redirects
+        if self._cookies is not None:
+            self._cookies.take(leg.url, response)
+        asked = (leg.method, leg.url)
+        if options.digest and options.auth and leg.trusted and asked != self._challenged:
+            answer = sending.digest(options.auth, response, *asked)
+            if answer is not None:
+                self._challenged, self._authorization = asked, answer
+                return sending.again(Leg(*asked, leg.body), response)
+        found = sending.next_leg(leg, response, options.url) if options.follow else None
+        if found is None:
+            return None
+        redirects.append(leg)
+        if len(redirects) <= MAX_REDIRECTS:
+            return found
+        text = f"more than {MAX_REDIRECTS} redirects, the last to {redact_url(str(found.url))}"
         raise Problem(Exit.REDIRECTS, text)
 
     def explain_redirect(self, problem: Problem | None) -> Problem | None:
@@ -148,101 +171,203 @@ class Run:
 
     def report(self, problem: Problem | None) -> None:
         """Say what is to be said when all is over."""
-        if self._options.timing:
-            terminal = self._terminal
-            terminal.say(draw(self.timeline, terminal.errors.width, terminal.draws_blocks))
-        if self._options.json:
-            self._terminal.write(self._facts.report(problem).encode("ascii") + b"\n")
-        if self._options.write_out is not None:
-            from .writeout import filled
+        options, terminal = self._options, self._terminal
+        if options.timing:
+            encoding = sys.stderr.encoding or "ascii"
+            terminal.say(report.waterfall(self._facts, terminal.errors.width, encoding))
+        if options.json:
+            terminal.write(report.as_json(self._facts, problem))
+        if options.write_out is not None:
+            terminal.write_text(lines(report.filled(options.write_out, self._facts)))
 
-            self._terminal.write_text(lines(filled(self._options.write_out, self._facts)))
+    # The request
 
     def _trace(self, event: str, details: Details) -> None:
-        now = self.timeline.clock()
         for note in self._listeners:
-            note(now, event, details)
+            note(event, details)
 
-    def _send(self, sender: Sender, leg: Leg) -> httpcore.Response:
-        facts = self._facts
-        facts.response = None
-        extensions = sender.prepare(leg)
+    def _send(self, leg: Leg) -> httpcore.Response:
+        """Return the response to `leg`, its body unread."""
+        options = self._options
+        leg.proxy = sending.proxy_for(leg.url, options)
+        extensions: dict[str, Any] = {"trace": self._trace, "proxy": leg.proxy}
+        if self._verbose is not None:
+            extensions["informational"] = self._verbose.informational
         if self._cancel is not None:
             extensions["cancel"] = self._cancel
-        proxy = extensions["proxy"]
-        facts.proxy = None if proxy is None else str(proxy.url.origin)
-        facts.method = leg.method
-        facts.urls.append(str(leg.url))
-        timed = self.timeline.begin(f"{leg.method} {leg.url}", proxy is not None)
-        timed.outcome = "failed"
-        try:
-            response = facts.response = sender.send(leg, extensions)
-        finally:
-            facts.sent = sender.sent
-        timed.outcome = of_bytes(output.status_line(response))
-        if self._options.include and not self._options.json:
+        if options.unix_socket is not None:
+            extensions["uds"] = options.unix_socket
+        if leg.url.scheme == b"https":
+            cert = options.cert if leg.trusted else None
+            offered = read_protocols(options.http1, options.http2)
+            extensions["ssl_context"] = sending.tls_context(options.verify, cert, offered)
+        self._facts.begin(leg)
+        extensions["timeout"] = self._timeout()
+        headers = self._headers(leg)
+
+        def send(content: Any) -> httpcore.Response:
+            return self._pool.request(
+                *(to_bytes(leg.method), leg.url),
+                headers=headers,
+                content=content,
+                stream=True,
+                extensions=extensions,
+            )
+
+        if leg.body is not None and leg.body.files:
+            response = self._send_files(send, leg, leg.body)
+        else:
+            parts = () if leg.body is None else leg.body.parts
+            content = b"".join(part for part in parts if isinstance(part, bytes))
+            leg.sent = len(content)
+            response = send(None if leg.body is None else content)
+        leg.response = response
+        if options.include and not options.json:
             output.write_head(self._terminal, response)
         return response
 
-    def _following(self, leg: Leg, response: httpcore.Response) -> Leg | None:
-        if not self._options.follow:
-            return None
-        return next_leg(leg, response, self._options.url)
+    def _send_files(
+        self, send: Callable[[Any], httpcore.Response], leg: Leg, body: Body
+    ) -> httpcore.Response:
+        """Return the response to a body that is, or has, files."""
+        path = body.files[0] if len(body.parts) == 1 else "a file of -F"
+        name = "form" if body.parts[1:] else "standard input" if path == STDIN else path
+        files = [self._open(part) for part in body.parts]
+        upload = sending.Upload(files) if files[0].seekable() else None
+        total = None if upload is None else upload.length
+        with self._terminal.bar(os.path.basename(name), total) as moved:
+
+            def note(count: int) -> None:
+                leg.sent = count
+                moved(count)
+
+            content: Any = upload or _parts(files[0], note)
+            if upload is not None:
+                upload.moved = note
+                if len(files) == 1 and self._terminal.bars is None and path != STDIN:
+                    content = files[0]  # which the system may send by itself
+            try:
+                return send(content)
+            except OSError as exc:  # of the file: those of the network are the package's own
+                raise unreadable(path, exc) from exc
+            finally:
+                if content is files[0]:
+                    note(files[0].tell())
+
+    def _open(self, part: bytes | str) -> BinaryIO:
+        """Return a part of a body as a file, which is open until the run is over: a response may
+        begin before the request is sent."""
+        if isinstance(part, bytes):
+            return io.BytesIO(part)
+        if part == STDIN:
+            return sys.stdin.buffer
+        try:
+            return self._files.enter_context(open(part, "rb"))
+        except (OSError, ValueError) as exc:
+            raise unreadable(part, exc) from exc
+
+    def _headers(self, leg: Leg) -> Fields:
+        """Return what the command adds, then what was asked for; of the secrets only what may go
+        there."""
+        options, body = self._options, leg.body
+        own = {
+            b"User-Agent": f"httpcore/{httpcore.__version__}".encode("ascii"),
+            b"Accept": b"*/*",
+        }
+        if options.compressed:
+            own[b"Accept-Encoding"] = accepted()
+        if self._authorization is not None and leg.trusted:
+            own[b"Authorization"] = self._authorization
+        if (offset := self._offset()) is not None:
+            own[b"Range"] = b"bytes=%d-" % offset
+        if body is not None and body.content_type is not None:
+            own[b"Content-Type"] = body.content_type
+        asked = [
+            (name, value)
+            for name, value in options.headers
+            if (leg.trusted or not (is_secret(name) or name.lower() == b"host"))
+            and (body is not None or name.lower() not in ABOUT_BODIES or options.body is None)
+        ]
+        without = options.without | {name.lower() for name, _ in asked}
+        fields = [field for field in own.items() if field[0].lower() not in without] + asked
+        # One Cookie field, of those that were spelled out and those kept.
+        values = [value for name, value in fields if name.lower() == b"cookie"]
+        values += [self._cookies.field(leg.url)] if self._cookies else []
+        cookies = b"; ".join(value for value in values if value)
+        others = [field for field in fields if field[0].lower() != b"cookie"]
+        return [*others, (b"Cookie", cookies)] if cookies else others
+
+    def _offset(self) -> int | None:
+        """Return the offset of the first byte to ask for; None for the whole body."""
+        asked, path = self._options.continue_at, self._options.output
+        if asked != FROM_SIZE:
+            return None if asked is None else int(asked)
+        return os.path.getsize(path) if path is not None and os.path.exists(path) else None
+
+    def _timeout(self) -> dict[str, float | None]:
+        """Return the limits of the next request; the clock of all begins with the first."""
+        connect, limit = self._options.connect_timeout, self._options.max_time
+        left = None
+        if limit is not None:
+            now = monotonic()
+            self._end = now + limit if self._end is None else self._end
+            left = self._end - now
+            if left <= 0:
+                text = f"the total of {limit:g} s is over, between two requests"
+                raise Problem(Exit.TIMEOUT, text)
+        return {"connect": CONNECT_TIMEOUT if connect is None else connect, "total": left}
 
     # The body
 
     def _deliver(self, leg: Leg, response: httpcore.Response) -> None:
         options, terminal = self._options, self._terminal
         if options.fail and response.status >= 400:
-            status = of_bytes(output.status_line(response))
             asked = f"{leg.method} {redact_url(str(leg.url))}"
-            raise Problem(Exit.STATUS, f"{asked} was answered {status}")
+            raise Problem(Exit.STATUS, f"{asked} was answered {_status(response)}")
         if options.head and leg.method != "HEAD":
             return  # the rest is not even read, as in curl
         start = self._start(response)
-        if leg.method == "HEAD" or start is None:
-            output.read_away(self._received(response))
-        elif options.output not in (None, STDOUT):
-            self._save(str(options.output), response, start)
-        elif options.json:
-            output.read_away(self._received(response))
+        to_file = options.output not in (None, STDOUT)
+        if leg.method == "HEAD" or start is None or (options.json and not to_file):
+            for _ in self._received(response):
+                pass
+        elif to_file:
+            total = output.expected_length(response.headers)
+            if options.compressed and codings(response.headers):
+                total = None  # it is the length before decoding
+            total = None if total is None else total + start
+            output.write_file(terminal, options.output, self._body(response), total, start)
         elif options.output == STDOUT or not terminal.formats_body:
-            output.write_raw(terminal, self._body(response))
+            for part in self._body(response):
+                terminal.write(part)
         else:
             self._show(response)
         if getattr(response.stream, "unclean_tls_eof", False):
             terminal.note("the server ended TLS without a word: the body may have been cut short")
-
-    def _save(self, path: str, response: httpcore.Response, start: int) -> None:
-        total = output.expected_length(response.headers)
-        if self._options.compressed and codings(response.headers):
-            total = None  # it is the length before decoding
-        total = None if total is None else total + start
-        output.write_file(self._terminal, path, self._body(response), total, start)
 
     def _start(self, response: httpcore.Response) -> int | None:
         """Return behind how many bytes of the file the body goes; None where nothing is missing.
 
         Raises Problem for a response that is not the part that was asked for.
         """
-        options = self._options
-        if options.resume is None:
+        asked = self._options.continue_at
+        if asked is None:
             return 0
-        path, offset = options.output or "standard output", options.offset() or 0
+        path, offset = self._options.output or "standard output", self._offset() or 0
         place = output.content_range(response.headers)
         if response.status == 206 and place == f"{offset}-":
             return offset
         if response.status == 416 and place == f"*/{offset}":
             self._terminal.note(f"{path} is complete already")
             return None
-        if response.status == 200 and (options.resume == FROM_SIZE or not offset):
+        if response.status == 200 and (asked == FROM_SIZE or not offset):
             if offset:
                 self._terminal.note(f"the server sends all of it: {path} begins anew")
             return 0
-        status = of_bytes(output.status_line(response))
         if response.status < 400:
-            raise Problem(Exit.PROTOCOL, f"{status} is not what is missing of {path}")
-        raise Problem(Exit.STATUS, f"{path} is left as it is: the answer was {status}")
+            raise Problem(Exit.PROTOCOL, f"{_status(response)} is not what is missing of {path}")
+        text = f"{path} is left as it is: the answer was {_status(response)}"
+        raise Problem(Exit.STATUS, text)
 
     def _show(self, response: httpcore.Response) -> None:
         """Show the body, on a terminal or as if it were one."""
@@ -253,38 +378,36 @@ class Run:
         if output.is_text(response.headers, sample):
             output.write_readable(terminal, response.headers, self._written(parts))
         elif not terminal.shows_body:
-            output.write_raw(terminal, self._written(parts))
+            for part in self._written(parts):
+                terminal.write(part)
         else:
             what = output.describe_binary(response.headers)
             terminal.note(
                 f"the body is binary{what} and not shown: -o FILE saves it, -o - shows it"
             )
             if self._options.timing:
-                output.read_away(parts)  # how long that takes was asked for
+                for _ in parts:  # how long that takes was asked for
+                    pass
 
     def _say_status(self, response: httpcore.Response) -> None:
         """Say on a terminal how the server answered, as the body says nothing."""
         options = self._options
         if not self._terminal.shows_body or options.include or options.verbose:
             return
-        text = f"{of_bytes(output.status_line(response))}, without a body"
-        place = output.first_value(response.headers, b"location")
+        text = f"{_status(response)}, without a body"
+        place = first_value(response.headers, b"location")
         if place:
-            hint = "" if options.follow else " (-L follows it)"
-            text += f"; Location: {redact_url(of_bytes(place))}{hint}"
+            text += f"; Location: {redact_url(place)}{'' if options.follow else ' (-L follows it)'}"
         self._terminal.note(text)
 
     def _body(self, response: httpcore.Response) -> Iterator[bytes]:
         """Return the body's pieces as they are to be written."""
         parts = self._received(response)
-        if self._options.compressed:
-            parts = self._decoded(parts, response)
-        return self._written(parts)
+        return self._written(self._decoded(parts, response) if self._options.compressed else parts)
 
     def _decoded(self, parts: Iterator[bytes], response: httpcore.Response) -> Iterator[bytes]:
-        names = codings(response.headers)
         try:
-            return decoded(parts, names)
+            return decoded(parts, codings(response.headers))
         except Undecodable as exc:
             self._terminal.note(f"{exc}: the body is left as it came")
             return parts
@@ -298,3 +421,16 @@ class Run:
         for part in parts:
             yield part
             self._facts.written += len(part)
+
+
+def _status(response: httpcore.Response) -> str:
+    return of_bytes(output.status_line(response))
+
+
+def _parts(pipe: BinaryIO, moved: Callable[[int], None]) -> Iterator[bytes]:
+    """Yield what is in `pipe`; `moved` is called with how many bytes that are."""
+    count = 0
+    while part := pipe.read(READ_SIZE):
+        count += len(part)
+        moved(count)
+        yield part

@@ -16,8 +16,8 @@ import httpcore
 
 from .._core.h1 import Headers
 from .._exceptions import explain
-from .text import line, masked, of_bytes, target
-from .timings import Details
+from .report import Details, Facts
+from .text import hidden, line, masked, of_bytes
 
 Say = Callable[[Text | str], None]
 
@@ -28,18 +28,13 @@ _WIDTH = 80
 
 
 class Verbose:
-    """Says what curl's ``-v`` does: ``*`` what we do, ``>`` what we send, ``<`` what comes.
+    """Says, to `say`, what curl's ``-v`` does: ``*`` what we do, ``>`` what we send, ``<`` what
+    comes."""
 
-    Parameters:
-        say: takes a line.
-        tls: gives what is known about the TLS connection once there is one.
-    """
+    def __init__(self, say: Say, facts: Facts) -> None:
+        self._say, self._facts = say, facts
 
-    def __init__(self, say: Say, tls: Callable[[], dict[str, Any] | None]) -> None:
-        self._say = say
-        self._tls = tls
-
-    def note(self, now: float, event: str, details: Details) -> None:
+    def note(self, event: str, details: Details) -> None:
         """Take a trace event."""
         room, _, what = event.partition(".")
         if "exception" in details:
@@ -50,12 +45,11 @@ class Verbose:
             self._do(f"connected to {_peer(details['return_value'])}")
         elif what == "connect_unix_socket.complete":
             self._do("connected to the Unix socket")
-        elif what == "start_tls.complete":
-            self._say_tls()
+        elif what == "start_tls.complete" and self._facts.tls is not None:
+            self._say_tls(self._facts.tls)
         elif what == "send_request_headers.started":
             request, version = details["request"], "HTTP/2" if room == "http2" else "HTTP/1.1"
-            first = f"{of_bytes(request.method)} {target(request.url.target)} {version}"
-            self._say_head(">", first, request.headers)
+            self._say_head(">", f"{_request(request)} {version}", request.headers)
         elif what == "receive_response_headers.complete":
             self._say_head("<", *_head(details["return_value"]))
 
@@ -67,14 +61,10 @@ class Verbose:
         self._say(Text(f"* {text}", style="dim"))
 
     def _say_head(self, mark: str, first: str, headers: Headers) -> None:
-        self._say(f"{mark} {first}")
-        for name, value in masked(headers):
-            self._say(f"{mark} {name}: {value}")
-        self._say(mark)
+        for each in [first, *masked(headers), ""]:
+            self._say(f"{mark} {each}" if each else mark)
 
-    def _say_tls(self) -> None:
-        tls = self._tls()
-        assert tls is not None
+    def _say_tls(self, tls: dict[str, Any]) -> None:
         alpn = f", ALPN {line(tls['alpn'])}" if tls["alpn"] else ""
         self._do(f"{tls['version']}, {tls['cipher']}{alpn}")
         if tls["verified"]:
@@ -85,29 +75,23 @@ class Verbose:
 
 
 class Trace:
-    """Says each trace event, with the milliseconds since the first.
+    """Says, to `say`, each trace event, with the milliseconds since the first."""
 
-    Parameters: `say`: takes a line.
-    """
-
-    def __init__(self, say: Say) -> None:
-        self._say = say
+    def __init__(self, say: Say, clock: Callable[[], float]) -> None:
+        self._say, self._clock = say, clock
         self._start: float | None = None
 
-    def note(self, now: float, event: str, details: Details) -> None:
+    def note(self, event: str, details: Details) -> None:
         """Take a trace event."""
-        if self._start is None:
-            self._start = now
+        now = self._clock()
+        self._start = now if self._start is None else self._start
         shown, headers = _describe(event, details)
         time = f"{(now - self._start) * 1000:.3f} ms"
         head = f"{time:>14}  {line(event)}"
-        if len(head) + 2 + len(shown) <= _WIDTH:
-            self._say(f"{head}  {shown}".rstrip())
-        else:
-            self._say(head)
-            self._say(f"{_INDENT}{shown}")
-        for name, value in masked(headers):
-            self._say(f"{_INDENT}{name}: {value}")
+        fits = len(head) + 2 + len(shown) <= _WIDTH
+        first = [f"{head}  {shown}".rstrip()] if fits else [head, _INDENT + shown]
+        for each in [*first, *(_INDENT + field for field in masked(headers))]:
+            self._say(each)
 
 
 def _describe(event: str, details: Details) -> tuple[str, Headers]:
@@ -120,8 +104,8 @@ def _describe(event: str, details: Details) -> tuple[str, Headers]:
     request = details.get("request")
     if isinstance(request, httpcore.Request) and "return_value" not in details:
         stream = f"  stream {details['stream_id']}" if details.get("stream_id") else ""
-        what = f"{of_bytes(request.method)} {target(request.url.target)}{stream}"
-        return what, request.headers if event.endswith("send_request_headers.started") else []
+        fields = request.headers if event.endswith("send_request_headers.started") else []
+        return _request(request) + stream, fields
     if set(details) == {"return_value"}:
         return "" if value is None else line(str(value)), []
     shown = [
@@ -136,6 +120,10 @@ def _show(value: object) -> str:
     if isinstance(value, ssl.SSLContext):
         return type(value).__name__  # its repr says no more
     return line(f"{value:g}" if isinstance(value, float) else str(value))
+
+
+def _request(request: httpcore.Request) -> str:
+    return f"{of_bytes(request.method)} {hidden(of_bytes(request.url.target))}"
 
 
 def _failure(details: Details) -> str:

@@ -1,7 +1,7 @@
 """Where the command writes: the body to standard output, everything else to standard error.
 
-Owns: both streams, whether they are terminals, whether there are colours. Must not know: what is
-written.
+Owns: both streams, whether they are terminals, whether there are colours, progress bars. Must not
+know: what is written.
 
 Colours are the sixteen of the terminal's own theme, so that they can be read on any background.
 Sources: no-color.org.
@@ -14,57 +14,57 @@ import copy
 import io
 import os
 import sys
+from collections.abc import Callable, Iterator
+from threading import Lock
 from typing import Any
 
 from rich.console import Console
 from rich.text import Text
 
 from .exits import Exit, Problem, unwritable
-from .options import ALWAYS, AUTO
 from .text import line
 
 # Columns where there is no terminal to ask.
 DEFAULT_WIDTH = 80
+# Columns for the name beside a progress bar, so that in 80 the bar is still one.
+NAME_WIDTH = 20
 
 
 class Terminal:
     """The two streams of the process.
 
     Parameters:
-        color: NEVER, AUTO or ALWAYS.
+        color: "never", "auto" (on terminals) or "always".
         silent: no progress and no notes; errors are said all the same.
 
     Attributes:
         shows_body: standard output is a terminal.
         formats_body: the body is made readable: on a terminal, or where colours were asked for.
         colors_body: it has colours.
-        has_progress: progress bars are drawn.
-        errors: standard error, for what draws on it itself.
-        bars: the progress bars of all URLs, where there are several; or None.
+        errors: standard error.
+        bars: draws progress bars; None where there are none.
     """
 
-    def __init__(self, color: str = AUTO, silent: bool = False) -> None:
+    def __init__(self, color: str = "auto", silent: bool = False) -> None:
         self._out: Any = sys.stdout.buffer
-        self.bars: Any = None
         self._silent = silent
         self._within_line = False  # of standard output, which ends up where the errors do
         self._mixes = _is_one_place()
         self.shows_body = sys.stdout.isatty()
-        self.formats_body = self.shows_body or color == ALWAYS
-        on_terminal = sys.stderr.isatty()
-        self.has_progress = on_terminal and not silent and os.environ.get("TERM") != "dumb"
+        self.formats_body = self.shows_body or color == "always"
         self._styles = _console(color, self.shows_body, file=io.StringIO(), width=1000)
         self.colors_body = not self._styles.no_color
+        on_terminal = sys.stderr.isatty()
         width = None if on_terminal else DEFAULT_WIDTH
         self.errors = _console(color, on_terminal, file=sys.stderr, width=width)
+        draws = on_terminal and not silent and os.environ.get("TERM") != "dumb"
+        self.bars = Bars(self.errors) if draws else None
 
     def writing_to(self, out: object) -> Terminal:
         """Return the same terminal, but for standard output, which is `out`."""
         other = copy.copy(self)
         other._out = out
         return other
-
-    # Standard output
 
     def write(self, data: bytes) -> None:
         """Write to standard output, at once: who reads it may be waiting.
@@ -91,8 +91,6 @@ class Terminal:
             text = capture.get()
         self.write(text.encode(sys.stdout.encoding or "utf-8", "backslashreplace"))
 
-    # Standard error
-
     def say(self, text: Text | str, wrap: bool = False) -> None:
         """Write one line, or several, to standard error; `wrap`: on a terminal, between words."""
         # Where nobody listens any more, that is no reason to stop.
@@ -113,14 +111,62 @@ class Terminal:
         """Say why the command ends."""
         self.say(Text.assemble(("httpcore: ", "bold red"), line(text)), wrap=True)
 
-    @property
-    def draws_blocks(self) -> bool:
-        """Return whether standard error can show block characters."""
+    @contextlib.contextmanager
+    def bar(self, name: str, total: int | None) -> Iterator[Callable[[int], None]]:
+        """Draw a bar for something of `total` bytes, None where nobody knows; give what is to be
+        called with how many of them have been moved."""
+        if self.bars is None:
+            yield lambda count: None
+        else:
+            with self.bars.bar(name, total) as moved:
+                yield moved
+
+
+class Bars:
+    """The progress bars of all URLs, drawn while there are any."""
+
+    def __init__(self, console: Console) -> None:
+        self._console, self._lock, self._count = console, Lock(), 0
+
+    @contextlib.contextmanager
+    def bar(self, name: str, total: int | None) -> Iterator[Callable[[int], None]]:
+        """Draw one; see `Terminal.bar`."""
+        from rich import progress  # most runs do not need it
+
+        with self._lock:
+            if not self._count:
+                self._progress = progress.Progress(
+                    progress.TextColumn("{task.description}", markup=False),
+                    progress.BarColumn(bar_width=None),
+                    progress.TaskProgressColumn(),
+                    progress.DownloadColumn(),
+                    progress.TransferSpeedColumn(),
+                    progress.TimeRemainingColumn(compact=True, elapsed_when_finished=True),
+                    console=self._console,
+                    expand=True,
+                )
+                self._progress.start()
+            self._count += 1
+            drawn = self._progress
+        label = Text(line(name))
+        label.truncate(NAME_WIDTH, overflow="ellipsis")
+        task = drawn.add_task(label.plain, total=total)
+        moved = 0
+
+        def move(count: int) -> None:
+            nonlocal moved
+            moved = count
+            drawn.update(task, completed=count)
+
         try:
-            "▏█".encode(sys.stderr.encoding or "ascii")
-        except UnicodeEncodeError:
-            return False
-        return True
+            yield move
+            if total is None:
+                drawn.update(task, total=max(moved, 1), completed=moved)
+        finally:
+            with self._lock:
+                self._count -= 1
+                if not self._count:
+                    drawn.stop()
 
 
 def _is_one_place() -> bool:
@@ -140,7 +186,7 @@ class _Console(Console):
 
 def _console(color: str, on_terminal: bool, **more: Any) -> Console:
     wanted = on_terminal and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
-    colored = color == ALWAYS or (color == AUTO and wanted)
+    colored = color == "always" or (color == "auto" and wanted)
     return _Console(
         force_terminal=on_terminal,
         color_system="standard" if colored else None,

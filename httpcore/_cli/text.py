@@ -1,10 +1,8 @@
 """What may be shown: no control characters, no secrets.
 
-Owns: how text of a server is made harmless for a terminal. Must not know: where it is shown, and
-what is secret (`_redact` does).
-
-A terminal obeys what it is given: a server could recolour, overwrite, or in some terminals type on
-the user's behalf. So what a server says is shown with its control characters written out.
+Owns: how text of a server is made harmless for a terminal, which would obey it: recolour,
+overwrite, in some terminals type on the user's behalf. Must not know: where it is shown, and what
+is secret (`_redact` does).
 
 Sources: ECMA-48 (C0 and C1 control functions), Unicode TR 36 section 2.6 (bidirectional text).
 """
@@ -51,19 +49,25 @@ def of_bytes(data: bytes) -> str:
         return line(data.decode("latin-1"))
 
 
-def target(data: bytes) -> str:
-    """Return a request target as it may be shown in a log: without values whose names sound
-    secret."""
-    return hide_links(of_bytes(data), SUSPECT, FILTERED)
+def hidden(text: str) -> str:
+    """Return a URL, or text with some, as it may be shown in a log: without values whose names
+    sound secret."""
+    return hide_links(text, SUSPECT, FILTERED)
 
 
-def masked(headers: Headers) -> list[tuple[str, str]]:
+def masked(headers: Headers) -> list[str]:
     """Return header fields as they may be shown in a log."""
-    return [(of_bytes(name), _masked_value(name, value)) for name, value in headers]
+    return [
+        f"{of_bytes(name)}: {_masked(name.lower(), of_bytes(value))}" for name, value in headers
+    ]
 
 
-def _masked_value(name: bytes, value: bytes) -> str:
-    text, name = of_bytes(value), name.lower()
+def _masked(name: bytes, value: str) -> str:
     if name in SECRET_FIELDS:
-        return hide_field(name, text, FILTERED)
-    return FILTERED if is_secret(name) else hide_links(text, SUSPECT, FILTERED)
+        return hide_field(name, value, FILTERED)
+    return FILTERED if is_secret(name) else hidden(value)
+
+
+def first_value(headers: Headers, wanted: bytes) -> str:
+    """Return the value of the first field of that name, in lower case; empty for none."""
+    return next((of_bytes(value) for name, value in headers if name.lower() == wanted), "")

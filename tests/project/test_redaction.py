@@ -29,8 +29,8 @@ FILES = sorted(path for root in ROOTS for path in root.rglob("*.py"))
 # The exceptions, by file and what is found: they read what they find, and hide nothing.
 ALLOWED = {
     ("httpcore/_url.py", "pattern with @"): "what is a URL, and where its user information is",
-    ("httpcore/_cli/forms.py", "pattern with @"): "the marks of items: @ is before a file's name",
-    ("httpcore/_cli/options.py", "cut at '?'"): "a file's name is the end of the path",
+    ("httpcore/_cli/reading.py", "pattern with @"): "the marks of items: @ is before a file's name",
+    ("httpcore/_cli/reading.py", "cut at '?'"): "a file's name is the end of the path",
     ("httpcore/_cli/sending.py", "cut at '?'"): "a blank is escaped differently in a query",
     (
         "httpcore/_core/h2_request.py",

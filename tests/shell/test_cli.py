@@ -33,7 +33,8 @@ import pytest
 from click.testing import CliRunner
 
 import httpcore
-from httpcore._cli import command, decoding, facts, main, output, sending, talk, timings, waterfall
+from httpcore._cli import command, decoding, main, output, reading, report, talk
+from httpcore._cli import run as running
 from httpcore._cli import text as cli_text
 from httpcore._cli.exits import Exit, Problem, explain
 from httpcore._cli.terminal import Terminal
@@ -201,7 +202,7 @@ def test_ctrl_c_while_a_password_is_asked_for(monkeypatch: pytest.MonkeyPatch) -
     ],
 )
 def test_urls_as_people_type_them(text: str, url: str) -> None:
-    assert str(command.read_url(text)[0]) == url
+    assert str(reading.read_url(text)[0]) == url
 
 
 @pytest.mark.parametrize(
@@ -684,7 +685,7 @@ def test_usage_is_only_said_when_nothing_was_sent(
 def test_one_time_limit_for_all_redirects(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
     """The second request has what the first has left: here nothing."""
     clock = iter([0.0, 10.0])
-    monkeypatch.setattr(sending, "monotonic", lambda: next(clock))
+    monkeypatch.setattr(running, "monotonic", lambda: next(clock))
     answer = b"HTTP/1.1 302 Found\r\nLocation: /\r\nContent-Length: 0\r\n\r\n"
     done = run("-L", "-m", "10", serve(answering(answer)).url)
     assert done.code == Exit.TIMEOUT
@@ -695,7 +696,7 @@ def test_what_is_left_for_the_second_request(
     server: LocalServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock = iter([0.0, 1.0])
-    monkeypatch.setattr(sending, "monotonic", lambda: next(clock))
+    monkeypatch.setattr(running, "monotonic", lambda: next(clock))
     assert run("-L", "-m", "10", f"{server.url}/redirect/1").code == 0
 
 
@@ -1136,7 +1137,7 @@ def test_what_should_not_happen_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -
     def broken(*arguments: Any) -> Any:
         raise RuntimeError("a bug")
 
-    monkeypatch.setattr(sending.Sender, "send", broken)
+    monkeypatch.setattr(running.Run, "_send", broken)
     with pytest.raises(RuntimeError, match="a bug"):
         run("http://127.0.0.1")
 
@@ -1208,7 +1209,7 @@ def test_ctrl_c(serve: Serve) -> None:
 def test_without_the_extra_in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
     for missing, code in (("click", Exit.OTHER), ("json", None)):
         with monkeypatch.context() as patch:
-            for name in ("command", "options", "report", "output"):
+            for name in ("command", "reading", "report", "output"):
                 patch.delitem(sys.modules, f"httpcore._cli.{name}", raising=False)
             patch.setitem(sys.modules, missing, None)
             if code is None:
@@ -1222,7 +1223,7 @@ def test_an_interruption_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupted(*arguments: Any) -> Any:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(sending.Sender, "send", interrupted)
+    monkeypatch.setattr(running.Run, "_send", interrupted)
     done = run("--timing", "http://127.0.0.1")
     assert done.code == Exit.INTERRUPTED
     assert done.err.splitlines()[-1] == "httpcore: interrupted"
@@ -1620,64 +1621,62 @@ def test_harmless_text() -> None:
     ],
 )
 def test_bars(start_at: float, end: float, bar: str) -> None:
-    assert waterfall._bar(start_at, end, 10, True) == bar
-    assert set(waterfall._bar(start_at, end, 10, False)) <= {" ", "#"}
-    assert len(waterfall._bar(start_at, end, 10, False)) <= 10
+    assert report._bar(start_at, end, 10, True) == bar
+    assert set(report._bar(start_at, end, 10, False)) <= {" ", "#"}
+    assert len(report._bar(start_at, end, 10, False)) <= 10
+
+
+def facts_of(*clock: float) -> report.Facts:
+    url = httpcore.URL("http://" + "example.test/" * 20)
+    options = reading.Options(url=url, method="GET", output=None)
+    return report.Facts(options, iter(clock).__next__)
 
 
 def test_the_waterfall_fits_any_terminal() -> None:
-    clock = iter([0.0, 0.0, 0.0])
-    timeline = timings.Timeline(lambda: next(clock))
-    leg = timeline.begin("GET http://" + "example.test/" * 20)
-    leg.outcome = "HTTP/1.1 200 OK"
-    leg.phases = [timings.Phase(timings.WAIT, 0.0, 1.0)]
-    timeline.end = 2.0
+    facts = facts_of(0.0, 0.0)
+    leg = report.Leg("GET", facts.options.url)
+    facts.begin(leg)
+    leg.phases = [report.Phase(report.WAIT, 0.0, 1.0)]
+    facts.end = 2.0
     for asked, width in ((20, 40), (80, 80), (300, 100)):
-        drawn = waterfall.draw(timeline, asked, blocks=False).plain.splitlines()
+        drawn = report.waterfall(facts, asked, "ascii").plain.splitlines()
         assert {len(line) for line in drawn} == {width}
-        assert "…" in drawn[0]
+        assert "…" in drawn[0] and drawn[0].endswith(" failed")
         assert drawn[1].count("#") == pytest.approx((width - 23) / 2, abs=1)
-
-
-def test_blocks_are_drawn_only_where_they_can_be(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "stderr", io.TextIOWrapper(io.BytesIO(), encoding="ascii"))
-    terminal = Terminal()
-    monkeypatch.undo()
-    assert terminal.draws_blocks  # pytest's own standard error
-    with CliRunner(charset="ascii").isolation():
-        assert not Terminal().draws_blocks
+    assert "█" in report.waterfall(facts, 80, "utf-8").plain
 
 
 def test_names_in_certificates() -> None:
     common, organisation = (("commonName", "a\nb"),), (("organizationName", "o"),)
-    assert facts._name((organisation, common)) == "a\\x0ab"
-    assert facts._name((organisation,)) == "o"
-    assert facts._name(((("countryName", "DE"),), (("stateOrProvinceName", "B"),))) == "DE, B"
-    assert facts._name(None) == ""
-    assert facts._date("Jan  5 09:34:43 2068 GMT") == "2068-01-05T09:34:43Z"
+    assert report._name((organisation, common)) == "a\\x0ab"
+    assert report._name((organisation,)) == "o"
+    assert report._name(((("countryName", "DE"),), (("stateOrProvinceName", "B"),))) == "DE, B"
+    assert report._name(None) == ""
+    assert report._date("Jan  5 09:34:43 2068 GMT") == "2068-01-05T09:34:43Z"
 
 
 def test_events_that_are_no_phases() -> None:
-    timeline = timings.Timeline(iter([0.0, 1.0, 1.0]).__next__)
-    timeline.note(0.5, "connection.connect_tcp.started", {})  # before anything was asked for
-    leg = timeline.begin("GET")
-    timeline.note(2.0, "connection.retry.started", {"seconds": 1})
-    timeline.note(3.0, "pool.assign", {})
+    facts = facts_of(0.0, 1.0, 2.0, 4.0, 5.0)
+    facts.note("connection.connect_tcp.started", {})  # before anything was asked for
+    leg = facts.last
+    facts.begin(leg)
+    facts.note("connection.retry.started", {"seconds": 1})
+    facts.note("pool.assign", {})
     stream = httpcore.MockStream([])
-    timeline.note(4.0, "connection.connect_tcp.started", {"host": "name"})
-    timeline.note(5.0, "connection.connect_tcp.complete", {"return_value": stream})
-    assert leg.phases == [timings.Phase("connect", 4.0, 5.0)]
-    assert timeline.end == 5.0
+    facts.note("connection.connect_tcp.started", {"host": "name"})
+    facts.note("connection.connect_tcp.complete", {"return_value": stream})
+    assert leg.phases == [report.Phase("connect", 4.0, 5.0)]
+    assert facts.end == 5.0
 
 
 def test_addresses() -> None:
-    assert facts.address(("::1", 80, 0, 0)) == "[::1]:80"
-    assert facts.address(None) is None
+    assert report.address(("::1", 80, 0, 0)) == "[::1]:80"
+    assert report.address(None) is None
 
 
 def test_trace_of_a_stream_with_a_number() -> None:
     said: list[Any] = []
-    trace = talk.Trace(said.append)
+    trace = talk.Trace(said.append, lambda: 0.0)
     request = httpcore.Request("GET", "http://h/")
-    trace.note(0.0, "http2.receive_response_headers.started", {"request": request, "stream_id": 3})
+    trace.note("http2.receive_response_headers.started", {"request": request, "stream_id": 3})
     assert said == ["      0.000 ms  http2.receive_response_headers.started  GET /  stream 3"]

@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from httpcore._cli import forms, writeout
+from httpcore._cli import reading, report
 from httpcore._cli.exits import Exit
 from tests.support.command import answering, on_screen, other_server, plain, run, start
 from tests.support.servers import LocalServer, Peer, Serve, pattern
@@ -80,8 +80,8 @@ def test_a_query_alone_is_a_get(server: LocalServer) -> None:
 
 def test_which_arguments_are_urls() -> None:
     urls = ["a", "http://b/?x=1", "example.com:80", "localhost:1", ":8080/x", "b/?y=2", "[::1]:1"]
-    assert forms.read_items([*urls, "X-Id:5"]).urls == urls
-    assert forms.read_items(["a=b"]).urls == ["a=b"]  # the first is always one
+    assert reading.read_items([*urls, "X-Id:5"]).urls == urls
+    assert reading.read_items(["a=b"]).urls == ["a=b"]  # the first is always one
 
 
 def test_data_in_the_query(server: LocalServer, tmp_path: Path) -> None:
@@ -265,9 +265,11 @@ def test_write_out(server: LocalServer, closed_port: int) -> None:
 
 def test_every_variable_is_documented_and_works(server: LocalServer) -> None:
     page = (Path(__file__).parents[2] / "docs" / "cli.rst").read_text()
-    for name in writeout.VARIABLES:
+    blank = reading.Options(url="", method="", output=None)
+    variables = report.variables(report.Facts(blank))
+    for name in variables:
         assert f"``{name}``" in page, name
-    template = "".join(f"{name}=%{{{name}}}\\n" for name in writeout.VARIABLES)
+    template = "".join(f"{name}=%{{{name}}}\\n" for name in variables)
     assert run("-w", template, server.url).code == 0
     assert run("-w", template, "http://127.0.0.1:1/").code == Exit.CONNECT
 
@@ -440,7 +442,7 @@ def test_a_form_is_not_read_into_memory(
 ) -> None:
     path = tmp_path / "large"
     path.write_bytes(pattern(3_000_000))
-    monkeypatch.setattr(forms, "read_data", None)  # which does
+    monkeypatch.setattr(reading, "read_data", None)  # which does
     url = f"{server.url}/redirect-to?status=307&url=/upload"
     told = run("-L", "-F", f"a=@{path};type=x/y", "-F", f"b=<{path}", url).json
     boundary = (server.requests[1].header("content-type") or b"").partition(b"boundary=")[2]

@@ -1,0 +1,297 @@
+"""What the texts of the command line mean: a URL, header fields, a body, credentials.
+
+Owns: reading and checking each. Must not know: click, terminals, connections. What it finds wrong
+is a `Problem` with `Exit.USAGE`, or `Exit.READ` for a file.
+
+Sources: curl(1) for the spellings, ``-F`` and ``--data-urlencode``; HTTPie's manual for the items;
+RFC 3986 section 3 (URL), RFC 7578 (forms), RFC 7617 (Basic).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import sys
+from base64 import b64encode
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import NamedTuple
+from urllib.parse import quote
+
+import httpcore
+
+from .._url import MAX_PORT, read_credentials, split_user_info, to_url
+from .exits import unreadable, usage
+from .text import of_bytes
+
+# The options for one URL: each as click has read it, or as what its text means.
+Options = SimpleNamespace
+
+FORM = b"application/x-www-form-urlencoded"
+JSON = b"application/json"
+STDIN = STDOUT = FROM_SIZE = "-"
+PROXY_SCHEMES = (b"http", b"https", b"socks5", b"socks5h", b"socks4", b"socks4a")
+
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
+_RESOLVE = re.compile(r"(?P<host>\[[^\]]*\]|[^:]+):(?P<port>[0-9]+):(?P<address>.+)", re.DOTALL)
+# An item is a name, one of these, and a value; the first that occurs counts, the longest of those
+# at one place.
+_ITEM = re.compile(r"(?P<name>[^:=@]+)(?P<how>:=@|=@|:=|==|=|:(?!//)|;$)(?P<value>.*)", re.DOTALL)
+
+# What the package raises for a URL that is none.
+UNREADABLE = (httpcore.LocalProtocolError, httpcore.UnsupportedProtocol, TypeError, ValueError)
+
+Auth = tuple[bytes, bytes]
+Fields = list[tuple[bytes, bytes]]
+
+
+@dataclass(frozen=True)
+class Body:
+    """What is to be sent: all of `parts`, bytes and paths of files ("-": standard input)."""
+
+    parts: Sequence[bytes | str] = field(repr=False)
+    content_type: bytes | None = None
+
+    @property
+    def files(self) -> list[str]:
+        return [part for part in self.parts if isinstance(part, str)]
+
+
+def to_bytes(text: str) -> bytes:
+    """Return the bytes that were typed (Python decodes them, and what is no UTF-8 as
+    surrogates)."""
+    return text.encode("utf-8", "surrogateescape")
+
+
+def read_data(text: str) -> bytes:
+    """Return the text itself, or for ``@file`` and ``@-`` what is in it."""
+    if not text.startswith("@"):
+        return to_bytes(text)
+    path = text[1:]
+    try:
+        if path == STDIN:
+            return sys.stdin.buffer.read()
+        with open(path, "rb") as file:
+            return file.read()
+    except (OSError, ValueError) as exc:
+        raise unreadable(path, exc) from exc
+
+
+# URLs
+
+
+def read_url(text: str, query: Sequence[str] = ()) -> tuple[httpcore.URL, Auth | None]:
+    """Read a URL as people type it, and the credentials in it.
+
+    Without a scheme it is http, as for curl and HTTPie; ``:8080/path`` is on this machine, as for
+    HTTPie. `query` is added to its query.
+    """
+    if text.startswith(":"):
+        port, slash, path = text[1:].partition("/")
+        text = f"localhost{':' + port if port else ''}{slash}{path}"
+    if not _SCHEME.match(text):
+        text = f"http://{text}"
+    text, info = split_user_info(text)
+    if query:
+        text, hash, fragment = text.partition("#")
+        text += ("&" if "?" in text else "?") + "&".join(query) + hash + fragment
+    auth = None if info is None else read_credentials(info)
+    try:
+        url = to_url(text)
+    except UNREADABLE as exc:
+        raise usage(str(exc)) from exc
+    if url.scheme not in (b"http", b"https"):
+        raise usage(f"the URL scheme {url.scheme.decode()!r} is not supported; use http or https")
+    if url.port is not None and url.port > MAX_PORT:
+        raise usage(f"the port {url.port} is above {MAX_PORT}")
+    return url, auth
+
+
+def read_proxy(text: str, what: str = "--proxy") -> httpcore.Proxy:
+    """Read a proxy's URL, http where it has no scheme; `what` names it where it cannot be."""
+    try:
+        proxy = httpcore.Proxy(text if _SCHEME.match(text) else f"http://{text}")
+    except UNREADABLE as exc:
+        raise usage(f"{what}: {exc}") from exc
+    if proxy.url.scheme not in PROXY_SCHEMES:
+        known = ", ".join(scheme.decode() for scheme in PROXY_SCHEMES)
+        name = proxy.url.scheme.decode()
+        raise usage(f"{what}: the scheme {name!r} is not supported; {known} are")
+    return proxy
+
+
+def read_resolve(texts: Sequence[str]) -> dict[str, str]:
+    """Read ``HOST:PORT:ADDRESS`` each, as ``{"HOST:PORT": "ADDRESS"}``."""
+    found = {}
+    for text in texts:
+        match = _RESOLVE.fullmatch(text)
+        if match is None:
+            raise usage(f"--resolve takes HOST:PORT:ADDRESS, not {text!r}")
+        found[f"{match['host']}:{match['port']}"] = match["address"]
+    return found
+
+
+def file_name(url: httpcore.URL) -> str:
+    """Return the name of a file for ``-O``: the last part of the URL's path, as it is there."""
+    name = of_bytes(bytes(url.target)).partition("?")[0].replace("\\", "/").rpartition("/")[2]
+    if name in ("", ".", ".."):
+        raise usage(f"-O needs a file name at the end of the URL's path; -o FILE gives one ({url})")
+    return name
+
+
+# Header fields
+
+
+def read_headers(texts: Sequence[str]) -> tuple[Fields, set[bytes]]:
+    """Read the fields of ``-H``, and the names of those that are not to be sent.
+
+    ``Name: value``; ``Name;`` for an empty value; ``Name:`` takes away what would be sent, as curl.
+    """
+    fields: Fields = []
+    without = set()
+    for number, text in enumerate(texts, 1):
+        data = to_bytes(text)
+        name, colon, value = data.partition(b":")
+        if colon and value.strip(b" \t"):
+            fields.append((name, value.strip(b" \t")))
+        elif colon:
+            without.add(name.lower())
+        elif data.endswith(b";"):
+            fields.append((data[:-1], b""))
+        else:
+            # Not shown: who forgets the colon may have typed a secret.
+            raise usage(f"header number {number} is neither 'Name: value' nor 'Name;' nor 'Name:'")
+    return fields, without
+
+
+def read_auth(text: str, ask: Callable[[str], str]) -> Auth:
+    """Read ``user:password``; without a colon, `ask(user)` is called for the password."""
+    user, colon, password = text.partition(":")
+    return to_bytes(user), to_bytes(password if colon else ask(user))
+
+
+def basic(auth: Auth) -> bytes:
+    """Return the value of Authorization for `auth`."""
+    return b"Basic " + b64encode(b":".join(auth))
+
+
+# Bodies
+
+
+class Items(NamedTuple):
+    """What the arguments ask for: URLs, lines as for ``-H``, what is added to the query, and the
+    members of the JSON object to send, each as JSON."""
+
+    urls: list[str]
+    headers: list[str]
+    query: list[str]
+    members: dict[str, str]
+
+
+def read_items(arguments: Sequence[str]) -> Items:
+    """Read the arguments; the first is a URL, and of the others those that are no items."""
+    found = Items(list(arguments[:1]), [], [], {})
+    for text in arguments[1:]:
+        match = _ITEM.fullmatch(text)
+        if match is None or _is_host(match["name"], match["how"]):
+            found.urls.append(text)
+            continue
+        name, how, value = match["name"], match["how"], match["value"]
+        if how in (":", ";"):
+            found.headers.append(text)
+        elif how == "==":
+            found.query.append("=".join(quote(to_bytes(part), "") for part in (name, value)))
+        else:
+            found.members[name] = _member(name, how, value)
+    return found
+
+
+def _is_host(name: str, how: str) -> bool:
+    """Return whether what looks like an item is a URL without a scheme."""
+    if any(mark in name for mark in "/?["):
+        return True
+    return how == ":" and ("." in name or name == "localhost")
+
+
+def _member(name: str, how: str, value: str) -> str:
+    if how.endswith("@"):
+        value = read_data(f"@{value}").decode("utf-8", "replace")
+    if not how.startswith(":"):
+        return json.dumps(value)
+    try:
+        return json.dumps(json.loads(value))
+    except (ValueError, RecursionError) as exc:
+        raise usage(f"{name}:= takes JSON, and its value is none: {exc}") from exc
+
+
+def json_of(members: dict[str, str]) -> Body:
+    """Return the body that HTTPie's items make."""
+    shown = ", ".join(f"{json.dumps(name)}: {value}" for name, value in members.items())
+    return Body([f"{{{shown}}}".encode("ascii")], JSON)
+
+
+def read_json(text: str) -> Body:
+    """Read a body of JSON, which is checked."""
+    content = read_data(text)
+    try:
+        json.loads(content)
+    except (ValueError, RecursionError) as exc:
+        raise usage(f"--data-json is no JSON: {exc}") from exc
+    return Body([content], JSON)
+
+
+def url_encoded(text: str) -> bytes:
+    """Read a value of ``--data-urlencode``: ``content``, ``=content``, ``name=content``, ``@file``
+    or ``name@file``; what is the content is percent-encoded."""
+    match = re.match("([^=@]*)([=@])", text)
+    name, mark = match.groups() if match else ("", "")
+    content = text[match.end() :] if match else text
+    data = read_data(f"@{content}") if mark == "@" else to_bytes(content)
+    return to_bytes(f"{name}=" if name else "") + quote(data, "").encode("ascii")
+
+
+def multipart(texts: Sequence[str]) -> Body:
+    """Return the form that the values of ``-F`` make. Files are read when it is sent; urllib3's
+    own encoder would have them in memory."""
+    parts = [_part(number, text) for number, text in enumerate(texts, 1)]
+    try:
+        from urllib3.fields import RequestField
+        from urllib3.filepost import choose_boundary
+    except ModuleNotFoundError as exc:
+        raise usage(f"-F needs the package {exc.name!r}: pip install 'httpcore[cli]'") from exc
+    boundary = choose_boundary()
+    found: list[bytes | str] = []
+    for name, filename, kind, content in parts:
+        head = RequestField(name, b"", filename)
+        head.make_multipart(content_type=kind)
+        found += [f"--{boundary}\r\n{head.render_headers()}".encode(), content, b"\r\n"]
+    found.append(f"--{boundary}--\r\n".encode())
+    return Body(found, f"multipart/form-data; boundary={boundary}".encode())
+
+
+def _part(number: int, text: str) -> tuple[str, str | None, str | None, bytes | str]:
+    """Read ``name=value``, ``name=@file`` or ``name=<file``, the latter two with ``;type=`` and
+    ``;filename=``; the last of what is returned is the content, or the path of a file with it."""
+    name, equals, value = text.partition("=")
+    if not equals or not name:
+        # Not shown: the value of a field may be a secret.
+        raise usage(
+            f"-F number {number} is neither NAME=VALUE nor NAME=@FILE; -T FILE sends a file"
+        )
+    if not value.startswith(("@", "<")):
+        return name, None, None, to_bytes(value)
+    path, *settings = value[1:].split(";")
+    told = dict(setting.strip().partition("=")[::2] for setting in settings)
+    if not told.keys() <= {"type", "filename"}:
+        raise usage(f"-F {name}=@...: after the file, only ;type= and ;filename= can stand")
+    # What is no file on a disk can be read only once, and its length is not known before.
+    content = path if os.path.isfile(path) else read_data(f"@{path}")
+    if value.startswith("<"):
+        return name, told.get("filename"), told.get("type"), content
+    filename = told.get("filename", os.path.basename(path))
+    import mimetypes  # takes as long to load as click
+
+    guessed = mimetypes.guess_type(filename)[0] or "application/octet-stream"
+    return name, filename, told.get("type", guessed), content
