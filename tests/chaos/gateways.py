@@ -14,10 +14,11 @@ import sys
 import time
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
+from ..support import guarded
 from ..support.servers import closed_port
 from .plans import Tally
 
@@ -66,7 +67,7 @@ class GatewayProcess:
         config = folder / f"{name}.toml"
         config.write_text(SETTINGS.format(port=self.port, upstreams=", ".join(tables)))
         self._output = (folder / f"{name}.txt").open("w+")
-        self._process = subprocess.Popen(
+        self._process = guarded.start(
             [sys.executable, "-m", "httpcore_gateway", "--config", str(config)],
             stdout=self._output,
             stderr=subprocess.STDOUT,
@@ -81,7 +82,7 @@ class GatewayProcess:
                 return
             except OSError:
                 if time.monotonic() > end:
-                    self._process.kill()
+                    self.kill()
                     raise
                 time.sleep(0.05)
 
@@ -116,19 +117,27 @@ class GatewayProcess:
         status = self._process.wait(PATIENCE)
         self._output.seek(0)
         printed = self._output.read()
-        self._output.close()
         if status not in (0, -signal.SIGTERM) or "Traceback" in printed:
             found = printed.find("Traceback")
             text = printed[max(found - 500, 0) : found + 3000]
             tally.object_to(f"{self.name} ended with status {status}: {text}")
 
+    def kill(self) -> None:
+        """End it if it has not ended, and let go of it."""
+        self._process.kill()
+        self._process.wait()
+        guarded.release(self._process)
+        self._output.close()
+
 
 @contextmanager
 def gateways(ports: dict[str, int], folder: Path, tally: Tally) -> Iterator[dict[str, int]]:
     """Run both meanwhile; yield their ports by name. What is wrong at the end goes to `tally`."""
-    running = [GatewayProcess(name, ports, folder) for name in UPSTREAMS]
-    try:
+    with ExitStack() as stack:
+        running = []
+        for name in UPSTREAMS:
+            running.append(GatewayProcess(name, ports, folder))
+            stack.callback(running[-1].kill)
         yield {each.name: each.port for each in running}
-    finally:
         for each in running:
             each.end(tally)

@@ -56,7 +56,10 @@ class Serving:
 
     def end(self) -> None:
         """End the process."""
-        out, _ = self._process.communicate(timeout=END)
+        try:
+            out, _ = self._process.communicate(timeout=END)
+        finally:
+            self._process.kill()
         self.mistakes = json.loads(out)
 
 

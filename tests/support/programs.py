@@ -22,6 +22,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from tests.support import guarded
 from tests.support.servers import closed_port
 
 # Seconds until a program that does not listen is given up: a slow machine importing much Python.
@@ -115,14 +116,12 @@ class Program:
     def _start(self) -> None:
         # A file, not a pipe: a program that prints much would block on a pipe that nobody reads.
         with self.output.open("wb") as output:
-            self._process = subprocess.Popen(
+            self._process = guarded.start(
                 self._command(self.ports),
                 cwd=self._folder,
                 env={**os.environ, "HOME": str(self._folder), "PYTHONUNBUFFERED": "1"},
-                stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                start_new_session=True,  # a group of its own, so that its children end with it
             )
 
     def _listens(self, port: int) -> bool:
@@ -156,6 +155,7 @@ class Program:
         except ProcessLookupError:
             pass
         process.wait()
+        guarded.release(process)
 
 
 def proxy_py(
