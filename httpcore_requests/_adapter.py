@@ -153,6 +153,10 @@ class HTTPAdapter(_Base):
         max_decoded: bytes that a body with a Content-Encoding may decode to; one that goes past it
             is a `requests.exceptions.ContentDecodingError`, and decoding stops there. None, the
             default, is requests' own: no limit. Bodies that are not compressed are not counted.
+        raise_on_truncated: True makes a compressed body that ends before its coding does, although
+            its framing is whole, a `requests.exceptions.ChunkedEncodingError`, as a body is that
+            ends before its Content-Length. False, the default, is requests' own: what there is, is
+            taken for all of it.
 
     What is left out is as `install` was told, if it was called.
 

@@ -519,6 +519,25 @@ def decoded_too_large(
     return make_error(DecodedTooLarge, complete(text, name_request(method, url)), RESPONSE_STARTED)
 
 
+def coding_cut_short(
+    codings: str, received: int, decoded: int, pool: PoolShape | None, method: str, url: str
+) -> Exception:
+    """Return the error for a body that ended before its coding did.
+
+    Parameters:
+        codings: its Content-Encoding.
+        received: bytes that came.
+        decoded: bytes that they were decoded to.
+    """
+    peer = "the server" if pool is None else pool.peer
+    shown = ", ".join(plain_start(each.strip()) for each in codings.split(","))
+    text = (
+        f"the body from {peer} ended after {received} bytes, decoded to {decoded}, in the middle "
+        f"of its coding ({shown}): ask for it again, or without one (Accept-Encoding: identity)"
+    )
+    return from_body(finer.IncompleteBody(text, received), pool, name_request(method, url))
+
+
 def _incomplete(exc: finer.IncompleteBody, request: str) -> ProtocolError:
     missing = 0 if exc.expected is None else exc.expected - exc.received
     behind = make_error(

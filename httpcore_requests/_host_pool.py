@@ -247,7 +247,9 @@ class HostPool(PoolShape):
                 retries = after_failure(exc, self, retries, method, url, body, body_pos, end)
                 continue
             raw = RawResponse(self, response, method, url, retries, decode_content, enforce)
-            raw.max_decoded = self._transports.settings.max_decoded
+            settings = self._transports.settings
+            raw.max_decoded = settings.max_decoded
+            raw.raise_on_truncated = settings.raise_on_truncated
             if redirect and raw.get_redirect_location():
                 raw = self._follow(
                     raw, method, url, body, headers, retries, assert_same_host,

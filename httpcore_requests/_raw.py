@@ -26,8 +26,9 @@ from urllib3.response import BytesQueueBuffer
 
 from httpcore.rules import BODYLESS
 
+from ._decoded_end import EndCheckingDecoder
 from ._decoded_limit import LimitedDecoder
-from ._errors import decoded_too_large
+from ._errors import coding_cut_short, decoded_too_large
 from ._wire import (
     HTTP2,
     HTTP11,
@@ -61,9 +62,9 @@ class RawResponse(HTTPResponse):
         enforce: whether a body shorter than its Content-Length is an error.
 
     Beside urllib3's attributes: ``max_decoded`` (bytes that the body may decode to, or None),
-    ``reused`` (did the request find an open connection),
-    ``network_stream`` (httpcore's), ``trailers`` (list of byte pairs, filled at the end of the
-    body), ``fields`` (the header lines as pairs of str).
+    ``raise_on_truncated`` (whether a body that ends before its coding is an error), ``reused`` (did
+    the request find an open connection), ``network_stream`` (httpcore's), ``trailers`` (list of
+    byte pairs, filled at the end of the body), ``fields`` (the header lines as pairs of str).
 
     Not thread-safe, like every file: one thread reads it at a time.
     """
@@ -81,6 +82,7 @@ class RawResponse(HTTPResponse):
     _connection_gone = False
     _was_closed = False
     max_decoded: int | None = None
+    raise_on_truncated = False
 
     def __init__(
         self,
@@ -205,23 +207,54 @@ class RawResponse(HTTPResponse):
         return self._decoder is not None
 
     def _init_decoder(self) -> None:
-        """Make the decoder, where the body needs one, with the limit on what it may give."""
-        fresh = not self._decoder_initialized
+        """Make the decoder, where the body needs one, with what watches over it."""
+        if self._decoder_initialized:
+            return
+        given: Any = self._decoder  # somebody's own, which is left as it is
         super()._init_decoder()
         decoder: Any = self._decoder
-        if fresh and decoder is not None and self.max_decoded is not None:
-            made: Any = LimitedDecoder(decoder, self.max_decoded, self._too_large)
-            self._decoder = made
+        if decoder is not given and self.raise_on_truncated:
+            decoder = EndCheckingDecoder(decoder, self._has_ended, self._cut_short)
+        if decoder is not None and self.max_decoded is not None:
+            decoder = LimitedDecoder(decoder, self.max_decoded, self._too_large)
+        self._decoder = decoder
+
+    def _has_ended(self, flushed: bool = False) -> bool:
+        """Return whether all of the body was read. What replaced `_fp` may not say so; then urllib3
+        knows, and has the decoder `flushed`."""
+        wire = self.wire
+        if self._fp is wire:
+            return wire.closed and not wire.given_up and not wire.broken
+        return flushed or bool(getattr(self._fp, "closed", False))
+
+    def _cut_short(self, decoded: int) -> Exception:
+        """Return the error for a body that ended before its coding, after `decoded` bytes."""
+        self._forget_decoded()
+        wire, pool = self.wire, cast("PoolShape | None", self._pool)
+        codings = self.folded.get("content-encoding", ("", ""))[1]
+        return coding_cut_short(codings, self.tell(), decoded, pool, wire.method, wire.url)
 
     def _too_large(self) -> Exception:
         """Let go of the response, and return the error for a body that grew past its limit."""
         wire, pool = self.wire, cast("PoolShape | None", self._pool)
         self.close()
-        # What was decoded is not handed out after the error, as if it were the rest of the body.
+        self._forget_decoded()
+        return decoded_too_large(self.max_decoded, pool, wire.method, wire.url)
+
+    def _forget_decoded(self) -> None:
+        """Hand nothing out after an error, as if it were the rest of the body."""
         self.__dict__.pop("_decoded_buffer", None)
         # requests reads the rest of a redirect that it cannot decode as it is: there is none.
         self._has_decoded_content = False
-        return decoded_too_large(self.max_decoded, pool, wire.method, wire.url)
+
+    def read1(self, amt: int | None = None, decode_content: bool | None = None) -> bytes:
+        """Read what has arrived, at least one byte before the end, at most `amt`."""
+        held = len(self._decoded_buffer)
+        if held and self.raise_on_truncated and self._has_ended():
+            # The decoder, which urllib3's code asks first, may have nothing but an error left.
+            if self.decode_content if decode_content is None else decode_content:
+                return self._decoded_buffer.get(held if amt is None or amt < 0 else min(amt, held))
+        return super().read1(amt, decode_content)
 
     def preload(self) -> None:
         """Read the whole body, and keep it for ``data``."""

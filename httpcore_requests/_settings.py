@@ -69,6 +69,7 @@ class ConnectionOptions(TypedDict, total=False):
     ping_interval: float | None
     ping_timeout: float
     max_decoded: int | None
+    raise_on_truncated: bool
 
 
 class AdapterOptions(ConnectionOptions, total=False):
@@ -149,6 +150,7 @@ class Settings:
     ping_interval: float | None = None
     ping_timeout: float = 15.0
     max_decoded: int | None = None
+    raise_on_truncated: bool = False
 
     def __init__(self, **given: object) -> None:
         for name in given.keys() - Settings.__annotations__.keys():

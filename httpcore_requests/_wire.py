@@ -67,6 +67,7 @@ class BodyFile:
         left: bytes still to be read where Content-Length says so, else None.
         closed: True once everything was read, or after close().
         given_up: True when it was closed before everything was read.
+        broken: True when reading it failed.
         enforce: False forgives a body that ends before its Content-Length.
         fields: the header lines.
         method, url: of the request.
@@ -76,6 +77,7 @@ class BodyFile:
         "__weakref__",
         "_pool",
         "body",
+        "broken",
         "closed",
         "enforce",
         "fields",
@@ -100,7 +102,7 @@ class BodyFile:
         self.body: Any = response.stream
         self.left = left
         self.enforce = enforce
-        self.closed = self.given_up = False
+        self.closed = self.given_up = self.broken = False
         self.fields = fields
         self.method = method
         self.url = url
@@ -186,7 +188,7 @@ class BodyFile:
 
     def failed(self, exc: Exception) -> Exception:
         """Return the exception to raise for `exc`; nothing more can be read."""
-        self.closed = True
+        self.closed = self.broken = True
         return from_body(exc, self._pool, f"{self.method} {without_query(self.url)}")
 
     def close(self) -> None:

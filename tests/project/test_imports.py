@@ -50,6 +50,7 @@ ORDER: list[set[str]] = [
 # The same for the files of the adapter.
 ADAPTER_ORDER: list[set[str]] = [
     {
+        "_decoded_end",
         "_decoded_limit",
         "_fork",
         "_pool_shape",

@@ -14,6 +14,7 @@ same in a process that a page starts, by the variable `VARIABLE`.
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import re
@@ -168,6 +169,7 @@ class Site(LocalServer):
     ``/busy``             503 with ``Retry-After: 0`` every other time
     ``/events``           a line every 10 ms, for ever
     ``/news``             a text that may be kept for a minute
+    ``/cut.gz``           the first 60 bytes of something in gzip, said to be all of it
     ``/archive.zip``      100,000 bytes with an ETag; ``Range`` is honoured, and ``If-Range``
     ``/attach``           101; then a prompt, and "bye" to whatever is typed
     ====================  =====================================================================
@@ -196,6 +198,9 @@ class Site(LocalServer):
         elif path == "/news":
             now = formatdate(usegmt=True)
             answer.send(200, b"Nothing new.", [("Date", now), ("Cache-Control", "max-age=60")])
+        elif path == "/cut.gz":
+            part = gzip.compress(pattern(1000))[:60]
+            answer.send(200, part, [("Content-Encoding", "gzip")])
         elif path == "/archive.zip":
             _send_part(answer)
         elif path == "/events":

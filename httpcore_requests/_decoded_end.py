@@ -1,0 +1,152 @@
+"""The end of a compressed body: `raise_on_truncated` of `HTTPAdapter`.
+
+Owns: whether a body may end where it does, as its codings see it. Must not know: responses, pools,
+where the bytes come from.
+
+The framing of a body may be whole and its coding not: a server, or something on the way, was cut
+off while it compressed, and sent what it had as if it were all. urllib3's decoders give what there
+is and say nothing. Each of them keeps a decompressor that knows, and these are asked here.
+
+Sources: urllib3's decoders; RFC 1950 to 1952 (zlib, deflate, gzip), RFC 7932 (brotli), RFC 8878
+(zstd); RFC 9110 section 8.4 (content codings).
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable
+from typing import Any
+
+from urllib3.response import ContentDecoder, GzipDecoder, GzipDecoderState, MultiDecoder
+
+# zlib's `wbits` for gzip: the largest window, and 16 more.
+_GZIP_WINDOW = 16 + zlib.MAX_WBITS
+# The second byte of a gzip member (RFC 1952 section 2.3.1).
+_GZIP_SECOND = b"\x8b"
+
+
+class EndCheckingDecoder(ContentDecoder):
+    """A decoder of urllib3's that raises where a body ends before its coding does.
+
+    All that can be decoded is given first. The error then stands in the place of the end, and
+    comes again with each call.
+
+    Parameters:
+        decoder: one of urllib3's; the decoders in a `MultiDecoder` are wrapped.
+        has_ended: returns whether all of the body was passed to `decompress`. It is asked with
+            True where urllib3 takes it for the end.
+        fail: makes the exception. It is given the number of bytes that were decoded.
+    """
+
+    def __init__(
+        self, decoder: Any, has_ended: Callable[[bool], bool], fail: Callable[[int], Exception]
+    ) -> None:
+        self._decoder = decoder
+        self._links = [_Link(decoder)]
+        if isinstance(decoder, MultiDecoder):
+            made: Any = decoder
+            made._decoders = self._links = [_Link(each) for each in made._decoders]
+        else:
+            self._decoder = self._links[0]
+        self._has_ended = has_ended
+        self._fail = fail
+        self._given = 0
+
+    def decompress(self, data: bytes, max_length: int = -1) -> bytes:
+        """Return what `data` decodes to: all of it, or about `max_length` bytes."""
+        piece: bytes = self._decoder.decompress(data, max_length=max_length)
+        if not piece and not data and max_length != 0 and self._is_cut_short():
+            piece = self._last_bytes()
+        self._given += len(piece)
+        return piece
+
+    def flush(self) -> bytes:
+        """Return what is left in the decoder. It is called at the end of the body."""
+        short = self._is_cut_short(flushed=True)
+        rest: bytes = self._last_bytes(flushed=True) if short else self._decoder.flush()
+        self._given += len(rest)
+        return rest
+
+    @property
+    def has_unconsumed_tail(self) -> bool:
+        """Return whether there is more to decode without further data, or an error to raise."""
+        return bool(self._decoder.has_unconsumed_tail) or self._is_cut_short()
+
+    def _is_cut_short(self, flushed: bool = False) -> bool:
+        return self._has_ended(flushed) and not all(link.is_complete for link in self._links)
+
+    def _last_bytes(self, flushed: bool = False) -> bytes:
+        """Return what zlib still holds though it was given all there is, which it may where the
+        number of bytes was limited; raise if there is nothing."""
+        piece = b""
+        for link in reversed(self._links):
+            piece = link.last_bytes(piece)
+        if not piece and self._is_cut_short(flushed):
+            raise self._fail(self._given)
+        return piece
+
+
+class _Link(ContentDecoder):
+    """One of urllib3's decoders, and whether its coding has ended."""
+
+    def __init__(self, decoder: Any) -> None:
+        self._decoder = decoder
+        self._begun = False
+
+    def decompress(self, data: bytes, max_length: int = -1) -> bytes:
+        self._begun = self._begun or bool(data)
+        if isinstance(self._decoder, GzipDecoder):
+            _begin_member(self._decoder)
+        piece: bytes = self._decoder.decompress(data, max_length=max_length)
+        return piece
+
+    def last_bytes(self, data: bytes) -> bytes:
+        piece = self.decompress(data)
+        if hasattr(self._decoder._obj, "unconsumed_tail"):  # zlib's
+            piece += self._decoder.flush()
+        return piece
+
+    def flush(self) -> bytes:
+        if not self._begun:
+            return b""  # urllib3's decoder of zstd takes no bytes at all for too few
+        rest: bytes = self._decoder.flush()
+        return rest
+
+    @property
+    def has_unconsumed_tail(self) -> bool:
+        return bool(self._decoder.has_unconsumed_tail)
+
+    @property
+    def is_complete(self) -> bool:
+        """Return whether the body may end here. An empty one may, whatever it is said to be."""
+        if not self._begun:
+            return True
+        inner = self._decoder._obj
+        if hasattr(inner, "is_finished"):  # brotli
+            return bool(inner.is_finished())
+        return inner.eof or (
+            isinstance(self._decoder, GzipDecoder) and _is_garbage(self._decoder, inner)
+        )
+
+
+def _begin_member(decoder: Any) -> None:
+    """Have a further gzip member read anew.
+
+    Where a read ended with a member, urllib3 (2.8) asks that member's decompressor once more, which
+    then holds the next one twice.
+    """
+    if decoder._obj.eof and decoder._unconsumed_tail:
+        decoder._obj = zlib.decompressobj(_GZIP_WINDOW)
+        decoder._state = GzipDecoderState.OTHER_MEMBERS
+
+
+def _is_garbage(decoder: Any, inner: Any) -> bool:
+    """Return whether what came after a whole gzip member is no further one, but padding."""
+    if decoder._state != GzipDecoderState.OTHER_MEMBERS:
+        return bool(decoder._state == GzipDecoderState.SWALLOW_DATA)
+    # zlib looks at the first byte when it has the second.
+    try:
+        inner.copy().decompress(_GZIP_SECOND)
+    except zlib.error as error:
+        return "header check" in str(error)
+    return False
