@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import sys
+from base64 import b64encode
 from collections.abc import Sequence
 from itertools import zip_longest
 from typing import Any, NoReturn
@@ -102,21 +103,7 @@ Output
 -s, --silent  No progress bars, no notes.
 --color [never|auto|always]  auto: on a terminal, unless NO_COLOR is set. always: format the body,
     too.
-About
--V, --version  Show the version.
 """
-
-
-def _show_version(context: click.Context, option: click.Parameter, asked: bool) -> None:
-    if asked:
-        click.echo(f"httpcore {httpcore.__version__}")
-        context.exit()
-
-
-def _check_offset(context: click.Context, option: click.Parameter, text: str | None) -> str | None:
-    if text is None or text == FROM_SIZE or (text.isascii() and text.isdigit()):
-        return text
-    raise click.BadParameter("neither - nor a number of bytes", context, option)
 
 
 # What click is to know of some of them beyond that, by name.
@@ -125,9 +112,7 @@ MORE: dict[str, dict[str, Any]] = {
     "max_time": _SECONDS,
     "connect_timeout": _SECONDS,
     "retry": {"type": click.IntRange(min=0), "default": 0},
-    "continue_at": {"callback": _check_offset},
     "color": {"type": click.Choice(["never", "auto", "always"]), "default": "auto"},
-    "version": {"is_eager": True, "expose_value": False, "callback": _show_version},
 }
 
 # Pairs of options of which one makes the other pointless; told rather than ignored.
@@ -152,8 +137,8 @@ def _named(spelled: str) -> str:
     return re.sub(r"\W", "_", spelled.lstrip("-"))
 
 
-def _read_sections(text: str) -> dict[str, list[click.Option]]:
-    sections: dict[str, list[click.Option]] = {}
+def _read_sections(text: str) -> dict[str, list[click.Parameter]]:
+    sections: dict[str, list[click.Parameter]] = {}
     for row in text.replace("\n    ", " ").strip().splitlines():
         spelled, _, help = row.partition("  ")
         if not help:
@@ -177,11 +162,11 @@ class Command(click.Command):
     """One that shows its options in sections."""
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        help_option = self.get_help_option(ctx)
-        for name, options in SECTIONS.items():
-            shown = [*options, help_option] if name == "About" else options
+        known = [option for options in SECTIONS.values() for option in options]
+        others = [each for each in self.get_params(ctx)[1:] if each not in known]
+        for name, options in {**SECTIONS, "About": others}.items():
             with formatter.section(name):
-                records = [option.get_help_record(ctx) for option in shown if option is not None]
+                records = [option.get_help_record(ctx) for option in options]
                 formatter.write_dl([record for record in records if record is not None])
 
 
@@ -213,6 +198,12 @@ command = Command(
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 80},
     no_args_is_help=True,
 )
+click.version_option(
+    httpcore.__version__,
+    *("-V", "--version"),
+    message="httpcore %(version)s",
+    help="Show the version.",
+)(command)
 
 
 def run_command(arguments: Sequence[str] | None) -> int:
@@ -235,12 +226,8 @@ def read_jobs(arguments: Sequence[str], values: dict[str, Any]) -> list[Options]
 
     Raises Problem where they mean nothing.
     """
-    items = reading.read_items(arguments)
-    if not items.urls:
-        raise usage("the URL is missing")
-    given = Options(**values)
-    _check(values)
-    _check_urls(items.urls, given)
+    items, given = reading.read_items(arguments), Options(**values)
+    _check(items.urls, values)
     data = [reading.read_data(text) for text in given.data]
     data += [reading.url_encoded(text) for text in given.data_urlencode]
     if given.get:
@@ -249,14 +236,14 @@ def read_jobs(arguments: Sequence[str], values: dict[str, Any]) -> list[Options]
     given.body = _read_body(given, data, items.members)
     _read_request(given, items.headers)
     _read_connection(given)
-    auth = None if given.user is None else reading.read_auth(given.user, _ask_password)
+    auth = None if given.user is None else _read_user(given.user)
     jobs = []
     for text, output in zip_longest(items.urls, given.output):
         job = Options(**vars(given))
         job.url, inside = reading.read_url(text, items.query)
         job.auth = auth or inside
         if job.auth and not job.bearer and not job.digest:
-            job.authorization = reading.basic(job.auth)
+            job.authorization = b"Basic " + b64encode(b":".join(job.auth))
         job.output = reading.file_name(job.url) if job.remote_name else output
         jobs.append(job)
     return jobs
@@ -292,9 +279,9 @@ def _read_connection(given: Options) -> None:
             raise usage("--key needs --cert")
         given.cert = given.cert, given.key
     if given.write_out is not None:
-        from .report import check_template
+        from .report import Facts, filled
 
-        check_template(given.write_out)
+        filled(given.write_out, Facts(Options(url="", method="", output=None)))  # raises early
 
 
 def _read_body(given: Options, data: list[bytes], members: dict[str, str]) -> Body | None:
@@ -320,36 +307,41 @@ def _read_body(given: Options, data: list[bytes], members: dict[str, str]) -> Bo
     return Body([given.upload_file]) if given.upload_file else None
 
 
-def _check(values: dict[str, Any]) -> None:
+def _check(urls: Sequence[str], values: dict[str, Any]) -> None:
+    """Raise Problem for what cannot be asked for together."""
+    if not urls:
+        raise usage("the URL is missing")
     for one, other in EXCLUSIVE:
         if values[_named(one)] and values[_named(other)]:
             raise usage(f"{one} and {other} exclude each other")
-    files = values["remote_name"] or (values["output"] and STDOUT not in values["output"])
-    if values["continue_at"] == FROM_SIZE and not files:
+    offset, files, as_json = values["continue_at"], values["output"], values["json"]
+    if offset == FROM_SIZE and (STDOUT in files if files else not values["remote_name"]):
         raise usage("-C - needs the file: -O or -o FILE")
-    if values["json"] and STDOUT in values["output"]:
+    if offset not in (None, FROM_SIZE) and not re.fullmatch("[0-9]+", offset):
+        raise usage(f"--continue-at is {offset!r}, neither - nor a number of bytes")
+    if as_json and STDOUT in files:
         raise usage("--json and --output - exclude each other: both are for standard output")
-
-
-def _check_urls(urls: Sequence[str], given: Options) -> None:
-    files = given.output
     if len(files) > len(urls):
         raise usage(f"-o is given {len(files)} times, and there are fewer URLs ({len(urls)})")
     if len(urls) == 1:
         return
-    if given.json and any(text.lstrip().startswith(("{", "[")) for text in urls):
+    if as_json and any(text.lstrip().startswith(("{", "[")) for text in urls):
         raise usage("--json takes no value: it prints a report; --data-json sends JSON")
     if len(files) < len(urls) and set(files) - {STDOUT}:
         raise usage("-o is one file for several URLs; give one -o for each, or -O")
-    if given.upload_file == STDIN:
+    if values["upload_file"] == STDIN:
         raise usage("standard input is sent to one URL only")
 
 
-def _ask_password(user: str) -> str:
-    if not _has_keyboard():
-        raise usage("--user has no password, and there is no terminal to ask for one")
-    asked = f"Password for {user}"
-    return str(click.prompt(asked, hide_input=True, default="", show_default=False, err=True))
+def _read_user(text: str) -> reading.Auth:
+    """Read ``user:password``; without a colon, the password is asked for."""
+    user, colon, password = text.partition(":")
+    if not colon:
+        if not _has_keyboard():
+            raise usage("--user has no password, and there is no terminal to ask for one")
+        asked = f"Password for {user}"
+        password = click.prompt(asked, hide_input=True, default="", show_default=False, err=True)
+    return reading.to_bytes(user), reading.to_bytes(password)
 
 
 def _has_keyboard() -> bool:

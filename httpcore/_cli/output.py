@@ -44,20 +44,24 @@ _TEXT_TYPES = re.compile(r"text/|.*[/+](json|xml|yaml|javascript|x-www-form-urle
 _STATUS_STYLES = {1: "cyan", 2: "green", 3: "cyan", 4: "yellow", 5: "red"}
 
 
-def status_line(response: httpcore.Response) -> bytes:
+def status_bytes(response: httpcore.Response) -> bytes:
     """Return the status line as HTTP/1.1 writes it."""
     version = response.extensions["http_version"]
     reason = response.extensions.get("reason_phrase", b"")
     return b" ".join(each for each in (version, b"%d" % response.status, reason) if each)
 
 
+def status_line(response: httpcore.Response) -> str:
+    return of_bytes(status_bytes(response))
+
+
 def write_head(terminal: Terminal, response: httpcore.Response) -> None:
     """Write the head to standard output."""
     if not terminal.formats_body:
         fields = [b"%b: %b" % field for field in response.headers]
-        terminal.write(b"\r\n".join([status_line(response), *fields, b"", b""]))
+        terminal.write(b"\r\n".join([status_bytes(response), *fields, b"", b""]))
         return
-    version, _, rest = of_bytes(status_line(response)).partition(" ")
+    version, _, rest = status_line(response).partition(" ")
     text = Text.assemble((version, "bold"), " ")
     text.append(rest, _STATUS_STYLES.get(response.status // 100, ""))
     for name, value in response.headers:
@@ -74,7 +78,7 @@ def write_file(
         # Not before there is something to write: a request that fails leaves an old file alone.
         with (
             open(path, "ab" if start else "wb") as file,
-            terminal.bar(path.replace("\\", "/").rpartition("/")[2], total) as moved,
+            terminal.bars.bar(path.replace("\\", "/").rpartition("/")[2], total) as moved,
         ):
             moved(start)
             for part in parts:

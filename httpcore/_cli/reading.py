@@ -13,11 +13,9 @@ import json
 import os
 import re
 import sys
-from base64 import b64encode
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from types import SimpleNamespace
-from typing import NamedTuple
 from urllib.parse import quote
 
 import httpcore
@@ -166,33 +164,16 @@ def read_headers(texts: Sequence[str]) -> tuple[Fields, set[bytes]]:
     return fields, without
 
 
-def read_auth(text: str, ask: Callable[[str], str]) -> Auth:
-    """Read ``user:password``; without a colon, `ask(user)` is called for the password."""
-    user, colon, password = text.partition(":")
-    return to_bytes(user), to_bytes(password if colon else ask(user))
-
-
-def basic(auth: Auth) -> bytes:
-    """Return the value of Authorization for `auth`."""
-    return b"Basic " + b64encode(b":".join(auth))
-
-
 # Bodies
 
 
-class Items(NamedTuple):
-    """What the arguments ask for: URLs, lines as for ``-H``, what is added to the query, and the
-    members of the JSON object to send, each as JSON."""
+def read_items(arguments: Sequence[str]) -> Options:
+    """Return what the arguments ask for: `urls`, `headers` as for ``-H``, what is added to the
+    `query`, and `members` of the JSON object to send, each as JSON.
 
-    urls: list[str]
-    headers: list[str]
-    query: list[str]
-    members: dict[str, str]
-
-
-def read_items(arguments: Sequence[str]) -> Items:
-    """Read the arguments; the first is a URL, and of the others those that are no items."""
-    found = Items(list(arguments[:1]), [], [], {})
+    The first argument is a URL, and of the others those that are no items.
+    """
+    found = Options(urls=list(arguments[:1]), headers=[], query=[], members={})
     for text in arguments[1:]:
         match = _ITEM.fullmatch(text)
         if match is None or _is_host(match["name"], match["how"]):
@@ -218,12 +199,17 @@ def _is_host(name: str, how: str) -> bool:
 def _member(name: str, how: str, value: str) -> str:
     if how.endswith("@"):
         value = read_data(f"@{value}").decode("utf-8", "replace")
-    if not how.startswith(":"):
-        return json.dumps(value)
+    if how.startswith(":"):
+        return _checked_json(value, f"{name}:= takes JSON, and its value is none")
+    return json.dumps(value)
+
+
+def _checked_json(text: str | bytes, otherwise: str) -> str:
+    """Return JSON in ASCII; Problem, which says `otherwise`, for what is none."""
     try:
-        return json.dumps(json.loads(value))
+        return json.dumps(json.loads(text))
     except (ValueError, RecursionError) as exc:
-        raise usage(f"{name}:= takes JSON, and its value is none: {exc}") from exc
+        raise usage(f"{otherwise}: {exc}") from exc
 
 
 def json_of(members: dict[str, str]) -> Body:
@@ -235,10 +221,7 @@ def json_of(members: dict[str, str]) -> Body:
 def read_json(text: str) -> Body:
     """Read a body of JSON, which is checked."""
     content = read_data(text)
-    try:
-        json.loads(content)
-    except (ValueError, RecursionError) as exc:
-        raise usage(f"--data-json is no JSON: {exc}") from exc
+    _checked_json(content, "--data-json is no JSON")
     return Body([content], JSON)
 
 

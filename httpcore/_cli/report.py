@@ -14,7 +14,6 @@ Sources: curl(1), "--write-out".
 
 from __future__ import annotations
 
-import ipaddress
 import json
 import re
 import ssl
@@ -120,7 +119,7 @@ class Facts:
         self.start = self.end = clock()
         self._open: tuple[str, float] | None = None  # the phase that is under way
         self._tunnels = False  # what is sent is a CONNECT
-        self._looks_up = False  # what is connected to has a name
+        self._host: object = None  # what is connected to
 
     @property
     def last(self) -> Leg:
@@ -146,31 +145,31 @@ class Facts:
             self._note_exchange(now, what, details)
         elif state == "failed":
             self.last.attempts += 1
-            if self._open is not None and isinstance(details["exception"], NameResolutionError):
-                self._open = (DNS, self._open[1])
+            if isinstance(details["exception"], NameResolutionError):
+                self._rename(DNS)
             self._switch(None, now)
-        elif step in _OPENING or step.startswith("setup_socks"):
-            self._note_opening(now, room, step, state, details)
-
-    def _note_opening(self, now: float, room: str, step: str, state: str, details: Details) -> None:
-        stream: Any = details.get("return_value")
-        if state == "started":
-            self._looks_up = "host" in details and not _is_address(details["host"])
+        elif state == "started" and (step in _OPENING or step.startswith("setup_socks")):
+            self._host = details.get("host")
             name = _OPENING.get(step, TUNNEL)
             by_proxy = name == TLS and room == "connection" and self.last.proxy is not None
             self._switch(PROXY_TLS if by_proxy else name, now)
-            return
+        else:
+            self._note_stream(step, details.get("return_value"))
+            self._switch(None, now)
+
+    def _note_stream(self, step: str, stream: Any) -> None:
+        """Take what a step of opening a connection, which is over, came to."""
         if step == "start_tls":
             self.tls = read_tls(stream.get_extra_info("ssl_object"))
         elif step in _OPENING:
+            peer = stream.get_extra_info("server_addr")
             self.connects, self.tls = self.connects + 1, None
-            self.remote = address(stream.get_extra_info("server_addr"))
-            self.local = address(stream.get_extra_info("client_addr"))
-            looked_up = stream.get_extra_info("lookup_time") if self._looks_up else None
-            if looked_up is not None and self._open is not None:
-                self._open = (DNS, self._open[1])
+            self.remote, self.local = address(peer), address(stream.get_extra_info("client_addr"))
+            looked_up = stream.get_extra_info("lookup_time")
+            # What is an address already is looked up in no time, but that is no phase.
+            if looked_up is not None and self._open is not None and peer[0] != self._host:
+                self._rename(DNS)
                 self._switch(CONNECT, self._open[1] + looked_up)
-        self._switch(None, now)
 
     def _note_exchange(self, now: float, what: str, details: Details) -> None:
         if what == "send_request_headers.started":
@@ -183,6 +182,9 @@ class Facts:
         elif what in _EXCHANGE:
             self._switch(_EXCHANGE[what], now)
 
+    def _rename(self, name: str) -> None:
+        self._open = None if self._open is None else (name, self._open[1])
+
     def _switch(self, name: str | None, now: float) -> None:
         """End the phase that is open and begin `name`, unless that is what is open."""
         if self._open is not None:
@@ -190,14 +192,6 @@ class Facts:
                 return
             self.last.phases.append(Phase(*self._open, now))
         self._open = None if name is None else (name, now)
-
-
-def _is_address(host: str) -> bool:
-    try:
-        ipaddress.ip_address(host.partition("%")[0])
-    except ValueError:
-        return False
-    return True
 
 
 def address(value: object) -> str | None:
@@ -243,11 +237,15 @@ def _name(parts: Any) -> str:
 
 def as_json(facts: Facts, problem: Problem | None) -> bytes:
     """Return the report: one line, ASCII, no control characters."""
-    leg = facts.last
+    leg, response = facts.last, facts.last.response
     found = {
         "url": str(leg.url),
         "method": leg.method,
-        **_read_response(leg.response),
+        "status": None if response is None else response.status,
+        "reason": _extension(response, "reason_phrase"),
+        "http_version": _extension(response, "http_version"),
+        "headers": [] if response is None else _pairs(response.headers),
+        "trailers": [] if response is None else _pairs(response.trailers),
         "redirects": [
             {"url": str(each.url), "status": each.response and each.response.status}
             for each in facts.redirects
@@ -264,23 +262,23 @@ def as_json(facts: Facts, problem: Problem | None) -> bytes:
             "output": facts.written,
         },
         "output": facts.options.output,
-        "error": _read_problem(problem),
+        "error": None,
     }
+    if problem is not None and problem.code is not Exit.OK:
+        kind = None if problem.cause is None else type(problem.cause).__name__
+        found["error"] = {
+            "exit_code": int(problem.code),
+            "message": problem.text,
+            "type": kind,
+            "phase": getattr(problem.cause, "phase", None),
+        }
     # DEL is the one control character that JSON leaves as it is.
     return json.dumps(found).replace("\x7f", "\\u007f").encode("ascii") + b"\n"
 
 
-def _read_response(response: httpcore.Response | None) -> dict[str, object]:
-    if response is None:
-        return {"status": None, "reason": None, "http_version": None, "headers": [], "trailers": []}
-    reason = response.extensions.get("reason_phrase")
-    return {
-        "status": response.status,
-        "reason": None if reason is None else of_bytes(reason),
-        "http_version": of_bytes(response.extensions["http_version"]),
-        "headers": _pairs(response.headers),
-        "trailers": _pairs(response.trailers),
-    }
+def _extension(response: httpcore.Response | None, name: str) -> str | None:
+    value = None if response is None else response.extensions.get(name)
+    return None if value is None else of_bytes(value)
 
 
 def _pairs(headers: Iterable[tuple[bytes, bytes]]) -> list[list[str]]:
@@ -295,18 +293,6 @@ def _durations(leg: Leg) -> dict[str, float | None]:
         if last.keys() & set(parts)
         else None
         for name, parts in _DURATIONS.items()
-    }
-
-
-def _read_problem(problem: Problem | None) -> dict[str, object] | None:
-    if problem is None or problem.code is Exit.OK:
-        return None
-    cause = problem.cause
-    return {
-        "exit_code": int(problem.code),
-        "message": problem.text,
-        "type": None if cause is None else type(cause).__name__,
-        "phase": getattr(cause, "phase", None),
     }
 
 
@@ -340,7 +326,7 @@ def waterfall(facts: Facts, width: int, encoding: str) -> Text:
 
     rows: list[Text] = []
     for leg in facts.legs:
-        outcome = "failed" if leg.response is None else of_bytes(status_line(leg.response))
+        outcome = "failed" if leg.response is None else status_line(leg.response)
         title = Text(line(hidden(f"{leg.method} {leg.url}")), style="bold")
         title.truncate(max(width - cell_len(outcome) - 1, 10), overflow="ellipsis", pad=True)
         rows.append(Text.assemble(title, " ", outcome))
@@ -370,7 +356,7 @@ def variables(facts: Facts) -> dict[str, object]:
     """Return curl's variables, by name."""
     leg, response = facts.last, facts.last.response
     headers = [] if response is None else response.headers
-    version = b"" if response is None else response.extensions["http_version"]
+    version = _extension(response, "http_version") or ""
     status = f"{0 if response is None else response.status:03d}"
     remote, local = ((each or "").rpartition(":") for each in (facts.remote, facts.local))
     seconds = facts.end - facts.start
@@ -386,7 +372,7 @@ def variables(facts: Facts) -> dict[str, object]:
         "content_type": first_value(headers, b"content-type"),
         "filename_effective": facts.options.output or "",
         "http_code": status,
-        "http_version": of_bytes(version).partition("/")[2] or "0",
+        "http_version": version.partition("/")[2] or "0",
         "local_ip": local[0].strip("[]"),
         "local_port": local[2] if local[0] else "",
         "method": leg.method if facts.legs else "",
@@ -412,21 +398,15 @@ def variables(facts: Facts) -> dict[str, object]:
     }
 
 
-def check_template(template: str) -> None:
-    """Raise Problem for a name that is not known, before anything is sent."""
-    known = variables(Facts(Options(url="", method="", output=None)))
-    for match in _VARIABLE.finditer(template):
-        if match[1] is not None and match[1] not in known:
-            raise usage(f"-w: the variable {match[1]!r} is not known; docs/cli.rst has them")
-
-
 def filled(template: str, facts: Facts) -> str:
-    """Return `template` with what its variables stand for."""
+    """Return `template` with what its variables stand for; Problem for one that is not known."""
     values = variables(facts)
 
     def value(match: re.Match[str]) -> str:
-        if match[1] is not None:
-            return str(values[match[1]])
-        return _ESCAPES[match[2]] if match[2] else "%"
+        if match[1] is None:
+            return _ESCAPES[match[2]] if match[2] else "%"
+        if match[1] not in values:
+            raise usage(f"-w: the variable {match[1]!r} is not known; docs/cli.rst has them")
+        return str(values[match[1]])
 
     return _VARIABLE.sub(value, template)

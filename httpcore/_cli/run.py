@@ -13,10 +13,13 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import shutil
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from threading import Lock
 from time import monotonic
-from typing import TYPE_CHECKING, Any, BinaryIO
+from types import SimpleNamespace
+from typing import Any, BinaryIO
 
 import httpcore
 
@@ -25,14 +28,12 @@ from .._settings import read_protocols
 from . import output, report, sending
 from .decoding import Undecodable, accepted, codings, decoded
 from .exits import Exit, Problem, explain, unreadable
+from .output import status_line
 from .reading import FROM_SIZE, STDIN, STDOUT, Body, Fields, Options, to_bytes
-from .report import Details, Facts, Leg
-from .talk import Trace, Verbose
+from .report import Facts, Leg
+from .talk import Talk
 from .terminal import Terminal
-from .text import first_value, lines, of_bytes
-
-if TYPE_CHECKING:
-    from .cookies import Cookies
+from .text import first_value, lines
 
 # Redirects that are followed at most; as many as browsers.
 MAX_REDIRECTS = 20
@@ -40,6 +41,10 @@ MAX_REDIRECTS = 20
 CONNECT_TIMEOUT = 60.0
 # Bytes that are read at a time from a pipe.
 READ_SIZE = 64 * 1024
+# Requests under way; as many connections as browsers open to one host, so that servers allow it.
+AT_ONCE = 6
+# Bytes of a body that wait in memory for their turn; more of them wait in a temporary file.
+IN_MEMORY = 1024 * 1024
 
 # Fields that speak of a body, and go where it goes.
 ABOUT_BODIES = frozenset({b"content-type", b"content-length", b"content-encoding"})
@@ -52,9 +57,7 @@ def run_all(jobs: Sequence[Options], terminal: Terminal) -> Exit:
     """
     options, cookies = jobs[0], None
     if options.cookie_file is not None or options.cookie_jar is not None:
-        from .cookies import Cookies
-
-        cookies = Cookies(options.cookie_file, options.cookie_jar)
+        cookies = sending.Cookies(options.cookie_file, options.cookie_jar)
 
     def fetch(
         options: Options, each: Terminal = terminal, cancel: httpcore.CancelToken | None = None
@@ -67,13 +70,64 @@ def run_all(jobs: Sequence[Options], terminal: Terminal) -> Exit:
         if len(jobs) == 1:
             code = fetch(options)
         else:
-            from .parallel import fetch_all
-
             codes: list[Exit] = []
-            problem = _attempt(lambda: codes.append(fetch_all(jobs, terminal, fetch)))
-            code = _code(problem, terminal) or codes[0]
+            problem = _attempt(lambda: codes.extend(_fetch_several(jobs, terminal, fetch)))
+            code = _code(problem, terminal) or next(filter(None, codes), Exit.OK)
     saved = _code(None if cookies is None else _attempt(cookies.save), terminal)
     return code or saved
+
+
+def _fetch_several(
+    jobs: Sequence[Options],
+    terminal: Terminal,
+    fetch: Callable[[Options, Terminal, httpcore.CancelToken], Exit],
+) -> list[Exit]:
+    """Fetch all of `jobs` at the same time; return their codes."""
+    from concurrent.futures import ThreadPoolExecutor  # a single URL needs none
+
+    cancel = httpcore.CancelToken()
+    with contextlib.ExitStack() as stack:
+        queues = [stack.enter_context(contextlib.closing(Queued(terminal.write))) for _ in jobs]
+        threads = stack.enter_context(ThreadPoolExecutor(AT_ONCE))
+        stack.callback(threads.shutdown, cancel_futures=True)
+        stack.callback(cancel.cancel)  # those that still run, if this is an interruption
+        futures = [
+            threads.submit(fetch, job, terminal.writing_to(queue), cancel)
+            for job, queue in zip(jobs, queues, strict=True)
+        ]
+        codes = []
+        for future, queue in zip(futures, queues, strict=True):
+            queue.begin()
+            codes.append(future.result())
+    return codes
+
+
+class Queued:
+    """Standard output for one URL: what is written waits until those before it are done.
+
+    Parameters: `write`: writes to the real standard output.
+    """
+
+    def __init__(self, write: Callable[[bytes], object]) -> None:
+        import tempfile
+
+        self._write, self._lock, self._is_next = write, Lock(), False
+        self._waiting = tempfile.SpooledTemporaryFile(max_size=IN_MEMORY)  # noqa: SIM115
+        self.close = self._waiting.close
+
+    def write(self, data: bytes) -> None:
+        with self._lock:
+            (self._write if self._is_next else self._waiting.write)(data)
+
+    def flush(self) -> None:
+        """Do nothing: what is written is flushed at once."""
+
+    def begin(self) -> None:
+        """Write what waits, and from now on without waiting."""
+        with self._lock:
+            self._is_next = True
+            self._waiting.seek(0)
+            shutil.copyfileobj(self._waiting, SimpleNamespace(write=self._write))
 
 
 def _code(problem: Problem | None, terminal: Terminal) -> Exit:
@@ -105,18 +159,13 @@ class Run:
         options: Options,
         terminal: Terminal,
         pool: httpcore.ConnectionPool,
-        cookies: Cookies | None,
+        cookies: sending.Cookies | None,
         cancel: httpcore.CancelToken | None,
     ) -> None:
         self._options, self._terminal, self._pool = options, terminal, pool
         self._cookies, self._cancel = cookies, cancel
         self._facts = Facts(options)
-        self._verbose = Verbose(terminal.say, self._facts) if options.verbose else None
-        self._listeners: list[Callable[[str, Details], None]] = [self._facts.note]
-        if self._verbose is not None:
-            self._listeners.append(self._verbose.note)
-        if options.trace:
-            self._listeners.append(Trace(terminal.say, self._facts.clock).note)
+        self._talk = Talk(terminal.say, self._facts, options)
         self._authorization: bytes | None = options.authorization
         self._challenged: tuple[str, httpcore.URL] | None = None
         self._end: float | None = None
@@ -182,17 +231,13 @@ class Run:
 
     # The request
 
-    def _trace(self, event: str, details: Details) -> None:
-        for note in self._listeners:
-            note(event, details)
-
     def _send(self, leg: Leg) -> httpcore.Response:
         """Return the response to `leg`, its body unread."""
         options = self._options
         leg.proxy = sending.proxy_for(leg.url, options)
-        extensions: dict[str, Any] = {"trace": self._trace, "proxy": leg.proxy}
-        if self._verbose is not None:
-            extensions["informational"] = self._verbose.informational
+        extensions: dict[str, Any] = {"trace": self._talk.note, "proxy": leg.proxy}
+        if options.verbose:
+            extensions["informational"] = self._talk.informational
         if self._cancel is not None:
             extensions["cancel"] = self._cancel
         if options.unix_socket is not None:
@@ -235,7 +280,7 @@ class Run:
         files = [self._open(part) for part in body.parts]
         upload = sending.Upload(files) if files[0].seekable() else None
         total = None if upload is None else upload.length
-        with self._terminal.bar(os.path.basename(name), total) as moved:
+        with self._terminal.bars.bar(os.path.basename(name), total) as moved:
 
             def note(count: int) -> None:
                 leg.sent = count
@@ -244,7 +289,7 @@ class Run:
             content: Any = upload or _parts(files[0], note)
             if upload is not None:
                 upload.moved = note
-                if len(files) == 1 and self._terminal.bars is None and path != STDIN:
+                if len(files) == 1 and self._terminal.bars.console is None and path != STDIN:
                     content = files[0]  # which the system may send by itself
             try:
                 return send(content)
@@ -323,7 +368,7 @@ class Run:
         options, terminal = self._options, self._terminal
         if options.fail and response.status >= 400:
             asked = f"{leg.method} {redact_url(str(leg.url))}"
-            raise Problem(Exit.STATUS, f"{asked} was answered {_status(response)}")
+            raise Problem(Exit.STATUS, f"{asked} was answered {status_line(response)}")
         if options.head and leg.method != "HEAD":
             return  # the rest is not even read, as in curl
         start = self._start(response)
@@ -365,8 +410,10 @@ class Run:
                 self._terminal.note(f"the server sends all of it: {path} begins anew")
             return 0
         if response.status < 400:
-            raise Problem(Exit.PROTOCOL, f"{_status(response)} is not what is missing of {path}")
-        text = f"{path} is left as it is: the answer was {_status(response)}"
+            raise Problem(
+                Exit.PROTOCOL, f"{status_line(response)} is not what is missing of {path}"
+            )
+        text = f"{path} is left as it is: the answer was {status_line(response)}"
         raise Problem(Exit.STATUS, text)
 
     def _show(self, response: httpcore.Response) -> None:
@@ -394,7 +441,7 @@ class Run:
         options = self._options
         if not self._terminal.shows_body or options.include or options.verbose:
             return
-        text = f"{_status(response)}, without a body"
+        text = f"{status_line(response)}, without a body"
         place = first_value(response.headers, b"location")
         if place:
             text += f"; Location: {redact_url(place)}{'' if options.follow else ' (-L follows it)'}"
@@ -421,10 +468,6 @@ class Run:
         for part in parts:
             yield part
             self._facts.written += len(part)
-
-
-def _status(response: httpcore.Response) -> str:
-    return of_bytes(output.status_line(response))
 
 
 def _parts(pipe: BinaryIO, moved: Callable[[int], None]) -> Iterator[bytes]:

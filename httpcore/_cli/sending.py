@@ -1,7 +1,7 @@
 """What a request needs before it can be sent, and which request follows a response.
 
-Owns: the pool, TLS contexts, proxies, files as bodies, the rules of redirects, Digest. Must not
-know: what is shown of any of it, and in which order things happen; `run` does.
+Owns: the pool, TLS contexts, proxies, files as bodies, cookies, Digest, the rules of redirects.
+Must not know: what is shown of any of it, and in which order things happen; `run` does.
 
 Sources: RFC 9110 section 15.4 (redirects), RFC 7616 (Digest), curl(1) for the proxy variables.
 """
@@ -12,15 +12,17 @@ import os
 import re
 import ssl
 from collections.abc import Callable, Sequence
-from typing import BinaryIO
+from email.message import Message
+from types import SimpleNamespace
+from typing import Any, BinaryIO
 from urllib.parse import quote, urljoin
-from urllib.request import getproxies_environment
+from urllib.request import Request, getproxies_environment
 
 import httpcore
 
 from .._url import to_url
 from ..rules import HTTP11_ONLY
-from .exits import Exit, Problem, usage
+from .exits import Exit, Problem, unreadable, unwritable, usage
 from .reading import STDIN, UNREADABLE, Auth, Options, read_proxy
 from .report import Leg
 from .text import of_bytes
@@ -28,7 +30,8 @@ from .text import of_bytes
 # Statuses that a second request may not get, as for curl's --retry.
 TRANSIENT = frozenset({408, 429, 500, 502, 503, 504})
 
-_AUTHORITY = re.compile(rb"(?:(?:[A-Za-z][A-Za-z0-9+.-]*:)?//[^/?#]*)?")
+# Scheme and host, where there are any, and the rest.
+_LOCATION: Any = re.compile(rb"((?:(?:[A-Za-z][A-Za-z0-9+.-]*:)?//[^/?#]*)?)(?s:(.*))").match
 _PRINTABLE = bytes(range(0x21, 0x7F))
 
 
@@ -54,35 +57,24 @@ def tls_context(
     """Return the context for these settings; Problem for files that cannot be used."""
     try:
         return httpcore.create_ssl_context(verify, cert, protocols=protocols)
-    except ssl.SSLError as exc:
-        files = [verify] if isinstance(verify, str) else []
-        files += [cert] if isinstance(cert, str) else list(cert or ())
-        text = f"the certificates cannot be used ({', '.join(files)}): {exc}"
-        raise Problem(Exit.READ, text) from exc
-    except OSError as exc:
+    except OSError as exc:  # `ssl.SSLError` is one; both name the file
         raise Problem(Exit.READ, str(exc)) from exc
 
 
 def proxy_for(url: httpcore.URL, options: Options) -> httpcore.Proxy | None:
-    """Return the proxy to go through: of ``--proxy``, else of the environment."""
-    if options.unix_socket is not None:
-        return None
-    proxy = environment_proxy(url) if options.by_environment else options.proxy
+    """Return the proxy to go through: of ``--proxy``, else of ``http_proxy``, ``https_proxy``,
+    ``all_proxy`` and ``no_proxy`` in the environment, as for curl."""
+    proxy: httpcore.Proxy | None = options.proxy
+    if options.unix_socket is None and options.by_environment:
+        found, origin = getproxies_environment(), url.origin
+        text = found.get(url.scheme.decode("ascii")) or found.get("all")
+        names, host = found.get("no", ""), origin.host.decode("ascii")
+        if text and not httpcore.bypasses_proxy(names, host, origin.port):
+            proxy = read_proxy(text, "the environment's proxy")
     if proxy is not None and proxy.url.scheme == b"https" and proxy.ssl_context is None:
         trusted = options.verify if isinstance(options.verify, str) else True
         proxy.ssl_context = tls_context(trusted, None, HTTP11_ONLY)
     return proxy
-
-
-def environment_proxy(url: httpcore.URL) -> httpcore.Proxy | None:
-    """Return what ``http_proxy``, ``https_proxy``, ``all_proxy`` and ``no_proxy`` say, as for
-    curl."""
-    found = getproxies_environment()
-    origin = url.origin
-    if httpcore.bypasses_proxy(found.get("no", ""), origin.host.decode("ascii"), origin.port):
-        return None
-    text = found.get(url.scheme.decode("ascii")) or found.get("all")
-    return read_proxy(text, "the environment's proxy") if text else None
 
 
 class Upload:
@@ -121,6 +113,49 @@ class Upload:
                 return data
             start += size
         return b""
+
+
+class Cookies:
+    """The cookies of one run, over all its URLs; from the file `source` to the file `target`, if
+    there is one. Which cookie goes where, the jar decides."""
+
+    def __init__(self, source: str | None, target: str | None) -> None:
+        from http.cookiejar import LoadError, MozillaCookieJar  # few runs need it
+
+        self._jar, self._target = MozillaCookieJar(), target
+        if source is None or (source == target and not os.path.exists(source)):
+            return
+        try:
+            self._jar.load(source, ignore_discard=True)
+        except LoadError as exc:
+            raise Problem(Exit.READ, f"{source} is no file of cookies (Netscape format)") from exc
+        except (OSError, ValueError) as exc:
+            raise unreadable(source, exc) from exc
+
+    def field(self, url: httpcore.URL) -> bytes:
+        """Return the value of Cookie for a request to `url`; empty for none."""
+        request = Request(str(url))  # noqa: S310 - opens nothing: the jar reads the URL
+        self._jar.add_cookie_header(request)
+        return request.get_header("Cookie", "").encode("utf-8")
+
+    def take(self, url: httpcore.URL, response: httpcore.Response) -> None:
+        """Keep what a response to a request for `url` sets."""
+        fields = Message()
+        for name, value in response.headers:
+            if name.lower().startswith(b"set-cookie"):
+                fields[name.decode("latin-1")] = of_bytes(value)
+        shown: Any = SimpleNamespace(info=lambda: fields)  # all that the jar asks for
+        self._jar.extract_cookies(shown, Request(str(url)))  # noqa: S310 - as above
+
+    def save(self) -> None:
+        """Write the file, if one was asked for, so that only the user may read it."""
+        if self._target is None:
+            return
+        try:
+            os.close(os.open(self._target, os.O_WRONLY | os.O_CREAT, 0o600))
+            self._jar.save(self._target, ignore_discard=True)
+        except (OSError, ValueError) as exc:
+            raise unwritable(self._target, exc) from exc
 
 
 def digest(auth: Auth, response: httpcore.Response, method: str, url: httpcore.URL) -> bytes | None:
@@ -182,25 +217,21 @@ def again(leg: Leg, response: httpcore.Response) -> Leg:
 
 
 def _place(url: httpcore.URL, location: bytes) -> httpcore.URL:
-    shown = of_bytes(location)
+    """Return where a Location leads to.
+
+    What may not stand in a request is percent-encoded, as curl does it: in what follows the host,
+    that is blanks (``+`` in a query), control characters and bytes outside of ASCII, whatever their
+    encoding; a host outside of ASCII goes through IDNA.
+    """
+    shown, (front, rest) = of_bytes(location), _LOCATION(location.strip()).groups()
+    path, mark, query = rest.partition(b"?")
+    rest = quote(path + mark + query.replace(b" ", b"+"), safe=_PRINTABLE)
     try:
         # RFC 9110 section 10.2.2: relative to what was asked for.
-        found = to_url(urljoin(bytes(url).decode("ascii"), _escaped(location.strip())))
+        place = urljoin(bytes(url).decode("ascii"), front.decode("utf-8", "surrogateescape") + rest)
+        found = to_url(place)
     except UNREADABLE as exc:
         raise Problem(Exit.PROTOCOL, f"redirected to {shown!r}, which is no URL: {exc}") from exc
     if found.scheme not in (b"http", b"https"):
         raise Problem(Exit.PROTOCOL, f"redirected to {shown!r}, which is not http or https")
     return found
-
-
-def _escaped(location: bytes) -> str:
-    """Return a Location with what may not stand in a request percent-encoded, as curl does it.
-
-    In what follows the host, that is blanks (``+`` in a query), control characters and bytes
-    outside of ASCII, whatever their encoding; a host outside of ASCII goes through IDNA.
-    """
-    match = _AUTHORITY.match(location)
-    assert match is not None
-    path, mark, query = location[match.end() :].partition(b"?")
-    escaped = quote(path + mark + query.replace(b" ", b"+"), safe=_PRINTABLE)
-    return match[0].decode("utf-8", "surrogateescape") + escaped

@@ -16,6 +16,7 @@ import httpcore
 
 from .._core.h1 import Headers
 from .._exceptions import explain
+from .reading import Options
 from .report import Details, Facts
 from .text import hidden, line, masked, of_bytes
 
@@ -27,15 +28,27 @@ _INDENT = " " * 16
 _WIDTH = 80
 
 
-class Verbose:
-    """Says, to `say`, what curl's ``-v`` does: ``*`` what we do, ``>`` what we send, ``<`` what
-    comes."""
+class Talk:
+    """Takes the trace events of a run for its facts, and says to `say` what the options ask for."""
 
-    def __init__(self, say: Say, facts: Facts) -> None:
-        self._say, self._facts = say, facts
+    def __init__(self, say: Say, facts: Facts, options: Options) -> None:
+        self._say, self._facts, self._options = say, facts, options
+        self._start: float | None = None
 
     def note(self, event: str, details: Details) -> None:
         """Take a trace event."""
+        self._facts.note(event, details)
+        if self._options.verbose:
+            self._explain(event, details)
+        if self._options.trace:
+            self._log(event, details)
+
+    def informational(self, status: int, headers: Headers) -> None:
+        """Take a 1xx response."""
+        self._say_head("<", str(status), headers)
+
+    def _explain(self, event: str, details: Details) -> None:
+        """Say what curl's ``-v`` does: ``*`` what we do, ``>`` what we send, ``<`` what comes."""
         room, _, what = event.partition(".")
         if "exception" in details:
             self._do(f"{what.replace('.', ' ').replace('_', ' ')}: {_failure(details)}")
@@ -53,10 +66,6 @@ class Verbose:
         elif what == "receive_response_headers.complete":
             self._say_head("<", *_head(details["return_value"]))
 
-    def informational(self, status: int, headers: Headers) -> None:
-        """Take a 1xx response."""
-        self._say_head("<", str(status), headers)
-
     def _do(self, text: str) -> None:
         self._say(Text(f"* {text}", style="dim"))
 
@@ -73,17 +82,9 @@ class Verbose:
         else:
             self._do("the certificate was NOT verified")
 
-
-class Trace:
-    """Says, to `say`, each trace event, with the milliseconds since the first."""
-
-    def __init__(self, say: Say, clock: Callable[[], float]) -> None:
-        self._say, self._clock = say, clock
-        self._start: float | None = None
-
-    def note(self, event: str, details: Details) -> None:
-        """Take a trace event."""
-        now = self._clock()
+    def _log(self, event: str, details: Details) -> None:
+        """Say the event, with the milliseconds since the first."""
+        now = self._facts.end
         self._start = now if self._start is None else self._start
         shown, headers = _describe(event, details)
         time = f"{(now - self._start) * 1000:.3f} ms"

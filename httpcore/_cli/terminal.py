@@ -42,7 +42,7 @@ class Terminal:
         formats_body: the body is made readable: on a terminal, or where colours were asked for.
         colors_body: it has colours.
         errors: standard error.
-        bars: draws progress bars; None where there are none.
+        bars: the progress bars.
     """
 
     def __init__(self, color: str = "auto", silent: bool = False) -> None:
@@ -58,7 +58,7 @@ class Terminal:
         width = None if on_terminal else DEFAULT_WIDTH
         self.errors = _console(color, on_terminal, file=sys.stderr, width=width)
         draws = on_terminal and not silent and os.environ.get("TERM") != "dumb"
-        self.bars = Bars(self.errors) if draws else None
+        self.bars = Bars(self.errors if draws else None)
 
     def writing_to(self, out: object) -> Terminal:
         """Return the same terminal, but for standard output, which is `out`."""
@@ -111,26 +111,20 @@ class Terminal:
         """Say why the command ends."""
         self.say(Text.assemble(("httpcore: ", "bold red"), line(text)), wrap=True)
 
+
+class Bars:
+    """The progress bars of all URLs, on `console`, while there are any; none where it is None."""
+
+    def __init__(self, console: Console | None) -> None:
+        self.console, self._lock, self._count = console, Lock(), 0
+
     @contextlib.contextmanager
     def bar(self, name: str, total: int | None) -> Iterator[Callable[[int], None]]:
         """Draw a bar for something of `total` bytes, None where nobody knows; give what is to be
         called with how many of them have been moved."""
-        if self.bars is None:
+        if self.console is None:
             yield lambda count: None
-        else:
-            with self.bars.bar(name, total) as moved:
-                yield moved
-
-
-class Bars:
-    """The progress bars of all URLs, drawn while there are any."""
-
-    def __init__(self, console: Console) -> None:
-        self._console, self._lock, self._count = console, Lock(), 0
-
-    @contextlib.contextmanager
-    def bar(self, name: str, total: int | None) -> Iterator[Callable[[int], None]]:
-        """Draw one; see `Terminal.bar`."""
+            return
         from rich import progress  # most runs do not need it
 
         with self._lock:
@@ -142,7 +136,7 @@ class Bars:
                     progress.DownloadColumn(),
                     progress.TransferSpeedColumn(),
                     progress.TimeRemainingColumn(compact=True, elapsed_when_finished=True),
-                    console=self._console,
+                    console=self.console,
                     expand=True,
                 )
                 self._progress.start()

@@ -277,7 +277,7 @@ def test_help_and_version() -> None:
     assert shown.code == 0
     text = shown.out.decode()
     assert max(map(len, text.splitlines())) <= 80
-    for section in command.SECTIONS:
+    for section in [*command.SECTIONS, "About"]:
         assert f"\n{section}:\n" in text
     assert run("--version") == (0, f"httpcore {httpcore.__version__}\n".encode(), "")
     bare = run()
@@ -1676,7 +1676,8 @@ def test_addresses() -> None:
 
 def test_trace_of_a_stream_with_a_number() -> None:
     said: list[Any] = []
-    trace = talk.Trace(said.append, lambda: 0.0)
+    options = reading.Options(verbose=False, trace=True)
+    trace = talk.Talk(said.append, facts_of(0.0), options)
     request = httpcore.Request("GET", "http://h/")
     trace.note("http2.receive_response_headers.started", {"request": request, "stream_id": 3})
     assert said == ["      0.000 ms  http2.receive_response_headers.started  GET /  stream 3"]
