@@ -11,6 +11,7 @@ Sources: RFC 9110 section 8.4.1 (codings), RFC 1950 to 1952 (zlib, deflate, gzip
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import zlib
 from collections.abc import Callable, Iterator
@@ -54,11 +55,9 @@ def accepted() -> bytes:
     """Return what can be asked for: the value of Accept-Encoding."""
     names = []
     for name in ("gzip", "deflate", "br", "zstd"):
-        try:
+        with contextlib.suppress(Undecodable):
             _decoder(name)
-        except Undecodable:
-            continue
-        names.append(name)
+            names.append(name)
     return ", ".join(names).encode("ascii")
 
 

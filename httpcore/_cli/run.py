@@ -13,12 +13,9 @@ from __future__ import annotations
 import contextlib
 import io
 import os
-import shutil
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from threading import Lock
 from time import monotonic
-from types import SimpleNamespace
 from typing import Any, BinaryIO
 
 import httpcore
@@ -83,51 +80,25 @@ def _fetch_several(
     fetch: Callable[[Options, Terminal, httpcore.CancelToken], Exit],
 ) -> list[Exit]:
     """Fetch all of `jobs` at the same time; return their codes."""
-    from concurrent.futures import ThreadPoolExecutor  # a single URL needs none
+    from concurrent.futures import ThreadPoolExecutor  # a single URL needs neither
+    from tempfile import SpooledTemporaryFile
 
     cancel = httpcore.CancelToken()
     with contextlib.ExitStack() as stack:
-        queues = [stack.enter_context(contextlib.closing(Queued(terminal.write))) for _ in jobs]
+        kept = [stack.enter_context(SpooledTemporaryFile(max_size=IN_MEMORY)) for _ in jobs]
         threads = stack.enter_context(ThreadPoolExecutor(AT_ONCE))
         stack.callback(threads.shutdown, cancel_futures=True)
         stack.callback(cancel.cancel)  # those that still run, if this is an interruption
+        terminals = [terminal.keeping(each) for each in kept]
         futures = [
-            threads.submit(fetch, job, terminal.writing_to(queue), cancel)
-            for job, queue in zip(jobs, queues, strict=True)
+            threads.submit(fetch, job, each, cancel)
+            for job, each in zip(jobs, terminals, strict=True)
         ]
         codes = []
-        for future, queue in zip(futures, queues, strict=True):
-            queue.begin()
+        for future, each in zip(futures, terminals, strict=True):
+            each.release()
             codes.append(future.result())
     return codes
-
-
-class Queued:
-    """Standard output for one URL: what is written waits until those before it are done.
-
-    Parameters: `write`: writes to the real standard output.
-    """
-
-    def __init__(self, write: Callable[[bytes], object]) -> None:
-        import tempfile
-
-        self._write, self._lock, self._is_next = write, Lock(), False
-        self._waiting = tempfile.SpooledTemporaryFile(max_size=IN_MEMORY)  # noqa: SIM115
-        self.close = self._waiting.close
-
-    def write(self, data: bytes) -> None:
-        with self._lock:
-            (self._write if self._is_next else self._waiting.write)(data)
-
-    def flush(self) -> None:
-        """Do nothing: what is written is flushed at once."""
-
-    def begin(self) -> None:
-        """Write what waits, and from now on without waiting."""
-        with self._lock:
-            self._is_next = True
-            self._waiting.seek(0)
-            shutil.copyfileobj(self._waiting, SimpleNamespace(write=self._write))
 
 
 def _code(problem: Problem | None, terminal: Terminal) -> Exit:
@@ -336,11 +307,11 @@ class Run:
         without = options.without | {name.lower() for name, _ in asked}
         fields = [field for field in own.items() if field[0].lower() not in without] + asked
         # One Cookie field, of those that were spelled out and those kept.
+        kept = self._cookies.field(leg.url) if self._cookies else b""
         values = [value for name, value in fields if name.lower() == b"cookie"]
-        values += [self._cookies.field(leg.url)] if self._cookies else []
-        cookies = b"; ".join(value for value in values if value)
+        values += [kept] if kept else []
         others = [field for field in fields if field[0].lower() != b"cookie"]
-        return [*others, (b"Cookie", cookies)] if cookies else others
+        return [*others, (b"Cookie", b"; ".join(values))] if values else others
 
     def _offset(self) -> int | None:
         """Return the offset of the first byte to ask for; None for the whole body."""

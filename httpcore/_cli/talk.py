@@ -55,7 +55,10 @@ class Talk:
         elif what == "connect_tcp.started":
             self._do(f"connecting to {line(details['host'])} port {details['port']}")
         elif what == "connect_tcp.complete":
-            self._do(f"connected to {_peer(details['return_value'])}")
+            stream = details["return_value"]
+            peer, own = (stream.get_extra_info(f"{side}_addr") for side in ("server", "client"))
+            place = f"{peer[0]} port {peer[1]}, from port {own[1]}" if peer and own else "it"
+            self._do(f"connected to {place}")
         elif what == "connect_unix_socket.complete":
             self._do("connected to the Unix socket")
         elif what == "start_tls.complete" and self._facts.tls is not None:
@@ -139,9 +142,3 @@ def _head(value: Any) -> tuple[str, Headers]:
     version, status, reason, headers = (b"HTTP/2", value[0], b"", value[1]) if of_http2 else value
     parts = of_bytes(version), str(status), of_bytes(reason)
     return " ".join(part for part in parts if part), headers
-
-
-def _peer(stream: Any) -> str:
-    peer = stream.get_extra_info("server_addr")
-    own = stream.get_extra_info("client_addr")
-    return f"{peer[0]} port {peer[1]}, from port {own[1]}" if peer and own else "it"

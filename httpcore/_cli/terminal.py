@@ -13,9 +13,10 @@ import contextlib
 import copy
 import io
 import os
+import shutil
 import sys
 from collections.abc import Callable, Iterator
-from threading import Lock
+from threading import Lock, RLock
 from typing import Any
 
 from rich.console import Console
@@ -47,6 +48,8 @@ class Terminal:
 
     def __init__(self, color: str = "auto", silent: bool = False) -> None:
         self._out: Any = sys.stdout.buffer
+        self._stdout = self._out  # also while something is kept
+        self._lock = RLock()
         self._silent = silent
         self._within_line = False  # of standard output, which ends up where the errors do
         self._mixes = _is_one_place()
@@ -60,11 +63,19 @@ class Terminal:
         draws = on_terminal and not silent and os.environ.get("TERM") != "dumb"
         self.bars = Bars(self.errors if draws else None)
 
-    def writing_to(self, out: object) -> Terminal:
-        """Return the same terminal, but for standard output, which is `out`."""
+    def keeping(self, file: Any) -> Terminal:
+        """Return the same terminal, which keeps in `file` what is for standard output until
+        `release`."""
         other = copy.copy(self)
-        other._out = out
+        other._out, other._lock = file, RLock()
         return other
+
+    def release(self) -> None:
+        """Write what was kept, and from now on without waiting."""
+        with self._lock:
+            kept, self._out = self._out, self._stdout
+            kept.seek(0)
+            shutil.copyfileobj(kept, self)
 
     def write(self, data: bytes) -> None:
         """Write to standard output, at once: who reads it may be waiting.
@@ -72,8 +83,9 @@ class Terminal:
         Raises Problem where that fails.
         """
         try:
-            self._out.write(data)
-            self._out.flush()
+            with self._lock:
+                self._out.write(data)
+                self._out.flush()
             if data and self._mixes:
                 self._within_line = not data.endswith(b"\n")
         except OSError as exc:

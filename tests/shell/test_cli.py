@@ -150,6 +150,20 @@ def test_standard_input_is_streamed(server: LocalServer) -> None:
     assert (told["length"], told["framing"]) == (50_000, "chunked")
 
 
+def test_standard_input_in_this_process(
+    server: LocalServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reader, writer = os.pipe()
+    os.write(writer, b"typed")
+    os.close(writer)
+    with CliRunner().isolation() as streams, open(reader, encoding="ascii") as pipe:
+        monkeypatch.setattr(sys, "stdin", pipe)
+        assert main(["-T", "-", "--json", f"{server.url}/upload"]) == 0
+        told = json.loads(streams[0].getvalue())
+    monkeypatch.undo()
+    assert told["sizes"]["request_body"] == len(b"typed")
+
+
 @pytest.mark.parametrize("place", ["option", "url", "both"])
 def test_basic_authentication(server: LocalServer, place: str) -> None:
     url = server.url + "/basic-auth/us%20er/p:w"
