@@ -15,10 +15,10 @@ Two readers stand behind each other:
   request. The fast reader may decline; it may never differ.
 
 Where this file is stricter than h11, it is on purpose: a head longer than MAX_HEAD is refused
-however it arrives, a version other than HTTP/1.x is refused, bytes that cannot begin a status line
-and a chunk line with a bare LF are refused without waiting for more, a request never has both
-Content-Length and Transfer-Encoding, and a response that has both never leaves a reusable
-connection.
+however it arrives, and so are more than MAX_FIELDS fields, a version other than HTTP/1.x is
+refused, bytes that cannot begin a status line and a chunk line with a bare LF are refused without
+waiting for more, a request never has both Content-Length and Transfer-Encoding, and a response that
+has both never leaves a reusable connection.
 
 `HeadReader(lenient=True)` and `ChunkedReader(lenient=True)` are the places that read what h11
 refuses; see `_repair`, `HeadReader.feed_eof` for heads that end with the connection, and
@@ -49,6 +49,7 @@ from .._exceptions import (
 from .._redact import is_secret_field, redact_target, shown_name
 from ..rules import BODYLESS
 from .greetings import explain_start
+from .limits import MAX_FIELDS
 
 if TYPE_CHECKING:
     # Loaded with the first message that is not plain: many programs never meet one.
@@ -770,7 +771,8 @@ def read_head(data: bytes, method: bytes, lenient: bool = False) -> Head | None:
         return None
     fields: Headers = _find_fields(data, match.end(), end)
     head = data[:end]
-    if end - len(head.translate(None, _CONTROLS)) != 2 * len(fields) + 4:
+    count = len(fields)
+    if end - len(head.translate(None, _CONTROLS)) != 2 * count + 4 or count > MAX_FIELDS:
         return None
     version, status_digits, reason = match.groups()
 
@@ -867,9 +869,9 @@ class HeadReader:
 
         Raises:
             RemoteProtocolError: this is not an HTTP/1.x response head, or it is longer than
-                MAX_HEAD, or more than MAX_INFORMATIONAL interim responses came. It is raised with
-                the first byte that cannot be part of a status line: a server of another
-                protocol may wait for us while we would wait for it.
+                MAX_HEAD, or has more than MAX_FIELDS lines, or more than MAX_INFORMATIONAL interim
+                responses came. It is raised with the first byte that cannot be part of a status
+                line: a server of another protocol may wait for us while we would wait for it.
             ConflictingLengths: two different Content-Lengths.
         """
         while True:
@@ -949,6 +951,7 @@ class HeadReader:
 
     def _read_block(self, block: bytes) -> Head | None:
         """Read one complete head; None when it is an interim one."""
+        _check_count("response head", block.count(b"\n") - 2)  # its first line, and the blank one
         if self._plain:
             head = read_head(block, self._method, self._lenient)
             if head is not None:
@@ -1103,6 +1106,15 @@ def _broken(reason: str) -> RemoteProtocolError:
     return error
 
 
+def _check_count(what: str, lines: int) -> None:
+    """Refuse too many fields, in each way of reading. Folded lines count, too."""
+    if lines > MAX_FIELDS:
+        raise _broken(
+            f"{what} with {lines} header lines, and no more than {MAX_FIELDS} are read: does the "
+            "server, or a proxy before it, repeat a field without end?"
+        )
+
+
 def _incomplete_chunk(received: int) -> IncompleteBody:
     return IncompleteBody(
         f"server closed after {received} body bytes, chunk incomplete", received, None
@@ -1162,6 +1174,7 @@ def _read_trailers(block: bytes, lenient: bool) -> tuple[Headers, bool]:
     them leaves the framing certain."""
     if block in (b"\r\n", b"\n"):
         return [], True
+    _check_count("trailer section", block.count(b"\n") - 1)
     import h11
 
     connection = _h11_connection(b"GET", [])

@@ -71,6 +71,7 @@ from ..rules import BODYLESS
 from .greetings import explain_start
 from .h2_request import CONNECTION_SPECIFIC, NAMES, Headers, HeadWriter, RequestHead, join_values
 from .hpack import CODERS, ENGINE, HeaderDecoder, KnownBlock
+from .limits import MAX_FIELDS
 
 _HeadersEvent = (
     h2.events.ResponseReceived
@@ -1077,6 +1078,11 @@ def read_fields(block: Headers) -> Headers:
 
 
 def _read_block(block: Headers, are_names: Callable[[bytes], object]) -> Headers:
+    if len(block) > MAX_FIELDS + 1:  # the first one is :status, or stands for it
+        raise RemoteProtocolError(
+            f"{len(block) - 1} header fields, and no more than {MAX_FIELDS} are read: does the "
+            "server, or a proxy before it, repeat one without end?"
+        )
     names, values = zip(*block, strict=True)
     lines = b"\n".join(names)
     if are_names(lines) is None or lines.count(b"\n") != len(names) - 1:

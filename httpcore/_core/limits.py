@@ -25,3 +25,7 @@ retransmission timeout of RFC 6298, so that two packets may get lost."""
 CONTINUE_PATIENCE = 1.0
 """Seconds that a server has to say "100 Continue" before the body is sent all the same: many do not
 know it. RFC 9110 section 10.1.1 forbids to wait for ever; curl waits as long."""
+
+MAX_FIELDS = 1000
+"""Fields in one head, header block or trailer section. Responses have some dozens, and http.client
+refuses more than 100; each costs a hundred times the six bytes that it may have on the wire."""

@@ -28,6 +28,7 @@ from httpcore._core.h1 import (
     encode_request,
     read_head,
 )
+from httpcore._core.limits import MAX_FIELDS
 from httpcore._exceptions import (
     ConflictingLengths,
     IncompleteBody,
@@ -1072,6 +1073,38 @@ class TestHeads:
         with pytest.raises(RemoteProtocolError, match=f"response head longer than {MAX_HEAD}"):
             feed_all(reader, longer, step)
 
+    @pytest.mark.parametrize("lines", [b"A: b\r\n", b"A: b\n", b"A:b\r\n", b"A: b\r\n c\r\n"])
+    @pytest.mark.parametrize("lenient", [False, True])
+    def test_the_number_of_fields_is_limited(self, lines: bytes, lenient: bool) -> None:
+        # Folded lines count, too.
+        fits = MAX_FIELDS // lines.count(b"\n")
+        for count in (fits, fits + 1):
+            head = b"HTTP/1.1 200 OK\r\n" + lines * count + b"\r\n"
+            for step in (1000, len(head)):
+                reader = HeadReader(b"GET", lenient=lenient)
+                if count == fits:
+                    assert len(feed_all(reader, head, step)[-1].headers) == fits
+                    continue
+                said = (
+                    f"response head with {lines.count(10) * count} header lines, and no more than"
+                )
+                with pytest.raises(RemoteProtocolError, match=said) as caught:
+                    feed_all(reader, head, step)
+                assert caught.value.phase == "response_started"
+            if lines == b"A: b\r\n":
+                assert (read_head(head, b"GET") is None) == (count > fits)
+
+    def test_the_fields_of_interim_and_unfinished_heads_are_limited(self) -> None:
+        fields = b"A: b\r\n" * (MAX_FIELDS + 1)
+        for lenient in (False, True):
+            reader = HeadReader(b"GET", lenient=lenient)
+            with pytest.raises(RemoteProtocolError, match="no more than 1000"):
+                reader.feed(b"HTTP/1.1 103 Early Hints\r\n" + fields + b"\r\n")
+        reader = HeadReader(b"GET", lenient=True)
+        assert reader.feed(b"HTTP/1.1 200 OK\r\n" + fields) is None
+        with pytest.raises(RemoteProtocolError, match="no more than 1000"):
+            reader.feed_eof()
+
     # What begins an answer, how many bytes of it are enough to refuse it, and what is said.
     FOREIGN = {
         "lf-text": (b"hello\n", 1, r"begins with b'h"),
@@ -1239,6 +1272,21 @@ class TestBodies:
         assert body.feed(b"!") == b""
         assert body.excess == b"next!"
         body.feed_eof()
+
+    @pytest.mark.parametrize("line", [b"A: b\r\n", b"A: b\n", b"odd\r\n", b" odd\r\n"])
+    def test_the_number_of_trailers_is_limited(self, line: bytes) -> None:
+        for count in (MAX_FIELDS, MAX_FIELDS + 1):
+            for lenient in (False, True):
+                body = ChunkedReader(lenient)
+                section = b"0\r\n" + line * count + b"\r\n"
+                if count > MAX_FIELDS:
+                    with pytest.raises(
+                        RemoteProtocolError, match="trailer section with 1001 header"
+                    ):
+                        body.feed(section)
+                elif lenient or line.startswith(b"A"):
+                    body.feed(section)
+                    assert len(body.trailers) == (count if line.startswith(b"A") else 0)
 
     def test_trailers(self) -> None:
         body = ChunkedReader()

@@ -44,6 +44,7 @@ from httpcore._core.h2 import (
     Stream,
 )
 from httpcore._core.h2_request import request_fields
+from httpcore._core.limits import MAX_FIELDS
 from httpcore._exceptions import (
     MAYBE_PROCESSED,
     NOT_SENT,
@@ -1834,11 +1835,31 @@ def test_many_fields_of_no_size(wire: Wire) -> None:
     """Each counts 32 bytes, whatever is in it."""
     stream = wire.open()
     block = b"\x88" + b"\0\x01a\0" * ((MAX_HEADER_LIST - 42) // 33)
-    wire.send(*_in_frames(stream.id, block))
-    assert len(stream.headers) == (MAX_HEADER_LIST - 42) // 33
+    wire.send(*_in_frames(stream.id, block))  # read, and too many
+    assert "no more than 1000" in str(stream.failure)
     stream = wire.open()
     last = wire.raises("header", *_in_frames(stream.id, block + b"\0\x01a\0"))
     assert len(farewells(last)) == 1
+
+
+@pytest.mark.parametrize("kind", ["head", "interim", "trailers"])
+def test_the_number_of_fields_is_limited(engine: str, road: Road, kind: str) -> None:
+    status = {"head": [(b":status", b"200")], "interim": [(b":status", b"103")], "trailers": []}
+    for count in (MAX_FIELDS, MAX_FIELDS + 1):
+        wire = Wire(engine)
+        bad, other = wire.open(path=b"/bad", end=False), wire.open()
+        if kind == "trailers":
+            wire.send(wire.head(bad.id))
+        fields = [(b"a", b"b")] * count
+        wire.send(road(wire, bad.id, [*status[kind], *fields], kind == "trailers"))
+        if count == MAX_FIELDS:
+            found = {"head": bad.headers, "trailers": bad.trailers}
+            assert found.get(kind) == fields or bad.informational == [(103, fields)]
+            assert bad.failure is None
+            continue
+        assert "/bad" in str(bad.failure)
+        assert f"{count} header fields, and no more than {MAX_FIELDS}" in str(bad.failure)
+        _check_that_others_go_on(wire, bad, other)
 
 
 def test_a_flood_of_continuations(wire: Wire) -> None:
