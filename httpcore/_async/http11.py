@@ -166,7 +166,7 @@ class AsyncHTTP11Connection(H1State, AsyncConnectionInterface):
         else:
             data = await self.network.read(READ_SIZE, prepared.timeouts.read)
         if not prepared.special:
-            head = read_head(data, prepared.request.method, self.lenient)
+            head = read_head(data, prepared.request.method, self.lenient, self.origin)
         return await self._run(self.read_unusual(prepared, data)) if head is None else head
 
     async def _run(self, script: Script[T]) -> T:

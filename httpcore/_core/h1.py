@@ -30,7 +30,6 @@ Nothing here is thread-safe: one message is read by one thread at a time.
 from __future__ import annotations
 
 import contextlib
-import logging
 import re
 from collections.abc import Callable, Iterable
 from functools import lru_cache
@@ -50,6 +49,7 @@ from .._redact import is_secret_field, redact_target, shown_name
 from ..rules import BODYLESS
 from .greetings import explain_start
 from .limits import MAX_FIELDS
+from .oddities import report
 
 if TYPE_CHECKING:
     # Loaded with the first message that is not plain: many programs never meet one.
@@ -84,8 +84,6 @@ distinguished from something else, and few enough to look at again with each byt
 
 _MAX_LENGTH_DIGITS = 20
 """Digits of a Content-Length, as h11 limits it: enough for 2**64, and int() stays cheap."""
-
-_logger = logging.getLogger("httpcore.http11")
 
 # ---------------------------------------------------------------------------------------------
 # The grammar
@@ -526,6 +524,10 @@ class ChunkedReader:
     come), before a chunk line (`_partial` holds the part of it that came), or after the last
     chunk line (`_section` collects the trailers).
 
+    Args:
+        lenient: see there.
+        peer: the origin that sends it, for the log.
+
     Attributes:
         lenient: end of connection after the last chunk line is a legal end, malformed
             trailer lines are skipped, and lines may end in a bare LF, as for http.client.
@@ -542,6 +544,7 @@ class ChunkedReader:
         "_left",
         "_match_line",
         "_partial",
+        "_peer",
         "_section",
         "done",
         "doubtful",
@@ -551,8 +554,9 @@ class ChunkedReader:
         "trailers",
     )
 
-    def __init__(self, lenient: bool = False) -> None:
+    def __init__(self, lenient: bool = False, peer: object = None) -> None:
         self.lenient = lenient
+        self._peer = peer
         self.doubtful = False
         self.received = 0
         self.done = False
@@ -641,7 +645,7 @@ class ChunkedReader:
             return False
         if not first and rest[:1] == b"\n" and self._ends_in_cr:
             return False  # CR LF, one byte too late: the chunk is longer than what was meant
-        _logger.warning("malformed chunked body: a chunk line or a chunk ends in a bare LF")
+        report(self._peer, "malformed chunked body: a chunk line or a chunk ends in a bare LF")
         self.doubtful = True
         self._match_line = match_line
         return True
@@ -676,7 +680,7 @@ class ChunkedReader:
         assert self._section is not None
         block = self._section.feed(data)
         if block is not None:
-            self.trailers, trusted = _read_trailers(block, self.lenient)
+            self.trailers, trusted = _read_trailers(block, self.lenient, self._peer)
             self.doubtful = self.doubtful or not trusted
             self.excess = self._section.rest()
             self.done = True
@@ -753,14 +757,16 @@ class Head:
         self.rest = rest
 
 
-def read_head(data: bytes, method: bytes, lenient: bool = False) -> Head | None:
+def read_head(
+    data: bytes, method: bytes, lenient: bool = False, peer: object = None
+) -> Head | None:
     """Read a plain final head at the start of `data`, or decline.
 
     Args:
         data: everything received since the request was sent.
         method: the request's method; it decides whether there is a body. The answer to a
             request that `encode_request` calls special is for a `HeadReader`.
-        lenient: passed on to a chunked body; heads are read the same either way.
+        lenient, peer: passed on to a chunked body; heads are read the same either way.
 
     Returns:
         The head, or None when it is incomplete or not plain. Nothing is consumed then.
@@ -802,7 +808,7 @@ def read_head(data: bytes, method: bytes, lenient: bool = False) -> Head | None:
     if method == b"HEAD" or status in BODYLESS:
         body = LengthReader(0)
     elif coding is not None:
-        body = ChunkedReader(lenient)
+        body = ChunkedReader(lenient, peer)
     elif length is not None:
         body = LengthReader(length)
     else:
@@ -821,6 +827,7 @@ class HeadReader:
         lenient: read malformed heads as http.client and urllib3 do; see `_repair` and
             `feed_eof`. A 101 is accepted although the request asked for no upgrade.
         informational: called with status and fields of each interim (1xx) response.
+        peer: the origin that answers, for the log: each oddity is logged once for each.
     """
 
     def __init__(
@@ -830,9 +837,11 @@ class HeadReader:
         *,
         lenient: bool = False,
         informational: Callable[[int, Headers], None] | None = None,
+        peer: object = None,
     ) -> None:
         self._method = method
         self._lenient = lenient
+        self._peer = peer
         self._informational = informational
         self._passed = [
             field for field in headers if field[0].lower() in (b"connection", b"upgrade")
@@ -905,7 +914,7 @@ class HeadReader:
         if not held and not self._interim:
             raise ServerDisconnected(DISCONNECTED)
         if not held and self._last is not None:
-            _logger.warning("interim response %d taken for the final one", self._last.status)
+            report(self._peer, f"interim response {self._last.status} taken for the final one")
             return self._last
         head = self._read_cut() if self._lenient else None
         if head is not None:
@@ -927,7 +936,7 @@ class HeadReader:
         head = self._read_block(block.removesuffix(b"\r") + b"\r\n")
         if head is None or head.switched:
             return None
-        _logger.warning("malformed response head: ended by the end of the connection")
+        report(self._peer, "malformed response head: ended by the end of the connection")
         head.keep_alive = False
         return head
 
@@ -953,7 +962,7 @@ class HeadReader:
         """Read one complete head; None when it is an interim one."""
         _check_count("response head", block.count(b"\n") - 2)  # its first line, and the blank one
         if self._plain:
-            head = read_head(block, self._method, self._lenient)
+            head = read_head(block, self._method, self._lenient, self._peer)
             if head is not None:
                 head.keep_alive = head.keep_alive and self._keep_alive
                 return head
@@ -962,11 +971,13 @@ class HeadReader:
             # h11 drops a repeated length and changes the case of a coding; a lenient reader
             # shows what the server said, as http.client does.
             fields: Headers = (
-                _repair_fields(_lines(block)[1:])[0] if self._lenient else event.headers.raw_items()
+                _repair_fields(_lines(block)[1:], self._peer)[0]
+                if self._lenient
+                else event.headers.raw_items()
             )
             trusted = True
         except RemoteProtocolError:
-            repaired = _repair(block) if self._lenient else None
+            repaired = _repair(block, self._peer) if self._lenient else None
             if repaired is None:
                 raise
             block, fields, trusted = repaired
@@ -1021,7 +1032,7 @@ class HeadReader:
         if switched or self._method == b"HEAD" or status in BODYLESS:
             body = LengthReader(0)
         elif coding is not None:
-            body = ChunkedReader(self._lenient)
+            body = ChunkedReader(self._lenient, self._peer)
         elif length is not None:
             body = LengthReader(length)
         else:
@@ -1169,7 +1180,7 @@ def _without_quotation(text: str) -> str:
     return re.sub(r"[:,]?\s*(?:bytearray\()?b(['\"]).*\1\)?", "", text, flags=re.DOTALL)
 
 
-def _read_trailers(block: bytes, lenient: bool) -> tuple[Headers, bool]:
+def _read_trailers(block: bytes, lenient: bool, peer: object) -> tuple[Headers, bool]:
     """Return the fields of a trailer section, blank line included, and whether what is odd about
     them leaves the framing certain."""
     if block in (b"\r\n", b"\n"):
@@ -1185,7 +1196,7 @@ def _read_trailers(block: bytes, lenient: bool) -> tuple[Headers, bool]:
         if not lenient:
             raise
         # http.client throws trailers away unread, so they must not break the body here.
-        return _repair_fields(_lines(block))
+        return _repair_fields(_lines(block), peer)
     assert isinstance(event, h11.EndOfMessage)
     return event.headers.raw_items(), True
 
@@ -1208,7 +1219,7 @@ def _lines(block: bytes) -> list[bytes]:
     return [line[:-1] if line.endswith(b"\r") else line for line in block.split(b"\n")][:-2]
 
 
-def _repair(block: bytes) -> tuple[bytes, Headers, bool] | None:
+def _repair(block: bytes, peer: object) -> tuple[bytes, Headers, bool] | None:
     """Rewrite a head that h11 refuses into one that means what http.client reads in it.
 
     RFC 9112 sections 5.1 and 5.2 and RFC 9110 section 5.5 describe most of the repairs. What
@@ -1229,8 +1240,8 @@ def _repair(block: bytes) -> tuple[bytes, Headers, bool] | None:
     match = _match_loose_status(lines[0].translate(_CONTROLS_TO_SPACES)) if lines else None
     if match is None:
         return None
-    fields, trusted = _repair_fields(lines[1:])
-    framing, plain_framing = _settle_framing(fields)
+    fields, trusted = _repair_fields(lines[1:], peer)
+    framing, plain_framing = _settle_framing(fields, peer)
     others = [
         field
         for field in fields
@@ -1243,9 +1254,9 @@ def _repair(block: bytes) -> tuple[bytes, Headers, bool] | None:
     return b"\r\n".join(text), fields, trusted
 
 
-def _repair_fields(lines: list[bytes]) -> tuple[Headers, bool]:
+def _repair_fields(lines: list[bytes], peer: object) -> tuple[Headers, bool]:
     """Return the fields that can be read in these lines, and whether the odd ones leave the framing
-    certain. Each kind of oddness is logged once, without values: they may be secrets."""
+    certain. Each kind of oddness is logged, without values: they may be secrets."""
     fields: list[tuple[bytes, bytearray]] = []
     odd: dict[str, None] = {}
     trusted = True
@@ -1279,11 +1290,11 @@ def _repair_fields(lines: list[bytes]) -> tuple[Headers, bool]:
             # than are here, or the end of the head.
             trusted = trusted and b"\r" not in line and _mentions_framing(line) is None
     for kind in odd:
-        _logger.warning("malformed response fields: %s", kind)
+        report(peer, f"malformed response fields: {kind}")
     return [(name, bytes(value).strip(b" \t")) for name, value in fields], trusted
 
 
-def _settle_framing(fields: Headers) -> tuple[Headers, bool]:
+def _settle_framing(fields: Headers, peer: object) -> tuple[Headers, bool]:
     """Return the one framing field, or none, that http.client and urllib3 would go by.
 
     Chunked wins over a length, as in RFC 9112 section 6.3 rule 3; other codings are passed
@@ -1310,7 +1321,7 @@ def _settle_framing(fields: Headers) -> tuple[Headers, bool]:
             if not part.isdigit() and _is_number_to_python(part):
                 raise _broken(f"Content-Length is {_shown_length(part)}, which is not digits alone")
         if lengths:
-            _logger.warning("malformed response fields: Content-Length that is no number ignored")
+            report(peer, "malformed response fields: Content-Length that is no number ignored")
         return [], not values and not lengths
     if len({int(part) for part in lengths}) > 1:
         raise _broken(_CONFLICTING)

@@ -272,6 +272,7 @@ class H1State:
             request.headers,
             lenient=self.lenient,
             informational=request.extensions.get("informational"),
+            peer=self.origin,
         )
         return (yield from read_on(reader, prepared.timeouts.read, data))
 

@@ -293,7 +293,7 @@ def _send(stream: object, data: bytes) -> Script[None]:
 
 def _receive(stream: object, request: Request) -> Script[Head]:
     # Leniently: a proxy that writes a field badly has refused or agreed all the same.
-    reader = HeadReader(request.method, request.headers, lenient=True)
+    reader = HeadReader(request.method, request.headers, lenient=True, peer=request.url.origin)
     while True:
         data = yield Read(stream, READ_SIZE)
         if not data:

@@ -581,7 +581,11 @@ class UploadScript:
         if self.reader is None:
             request = self.prepared.request
             self.reader = HeadReader(
-                request.method, request.headers, lenient=self._lenient, informational=self._informed
+                request.method,
+                request.headers,
+                lenient=self._lenient,
+                informational=self._informed,
+                peer=request.url.origin,
             )
         head = self.head = self.reader.feed(data)
         if head is None:

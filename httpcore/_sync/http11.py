@@ -171,7 +171,7 @@ class HTTP11Connection(H1State, ConnectionInterface):
         else:
             data = self.network.read(READ_SIZE, prepared.timeouts.read)
         if not prepared.special:
-            head = read_head(data, prepared.request.method, self.lenient)
+            head = read_head(data, prepared.request.method, self.lenient, self.origin)
         return self._run(self.read_unusual(prepared, data)) if head is None else head
 
     def _run(self, script: Script[T]) -> T:
