@@ -57,6 +57,9 @@ MAX_LENGTH_DIGITS = 18
 MAX_HOPS = 9999
 #: How often the gateway's own name may stand in Via before that is a loop: each passage adds one.
 MAX_PASSAGES = 8
+#: Fields of a request: as many as httpcore reads in a response. Browsers send a few dozen; each
+#: costs a hundred times the four bytes that it may have.
+MAX_FIELDS = 1000
 #: Field names whose lower case is remembered: real servers send a few dozen.
 MAX_NAMES = 1000
 #: Clients, with the host that they ask for, of which the fields for upstreams are remembered; and
@@ -104,7 +107,8 @@ def read_fields(headers: Iterable[tuple[bytes, bytes]], name: bytes) -> Received
     Parameters:
         name: the gateway's in Via.
 
-    Raises BadRequest for framing that two servers could read differently, and for a loop.
+    Raises BadRequest for framing that two servers could read differently, for a loop, and for too
+    many fields.
     """
     received = ReceivedFields()
     passed = received.passed
@@ -119,6 +123,8 @@ def read_fields(headers: Iterable[tuple[bytes, bytes]], name: bytes) -> Received
             _pass_underscored(passed, field)
         else:
             passed.append(field)
+    if len(passed) > MAX_FIELDS:
+        raise BadRequest(431, f"the request has more than {MAX_FIELDS} header fields")
     if dropped and not dropped <= _USUAL_LISTED:
         received.passed = [field for field in passed if field[0] not in dropped]
     if received.length is not None and received.chunked:

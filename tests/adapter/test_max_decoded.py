@@ -130,6 +130,17 @@ def test_what_is_not_decoded_is_not_counted(serve: Serve) -> None:
             assert response.raw.read(decode_content=False) == data
 
 
+def test_codings_over_each_other_are_limited(serve: Serve) -> None:
+    for count in (5, 6):
+        server = serve(answer(", ".join(["gzip"] * count), [BODY]))
+        with Session() as session:
+            if count == 5:
+                assert session.get(server.url).content == BODY
+                continue
+            with pytest.raises(requests.exceptions.ContentDecodingError, match="Too many content"):
+                session.get(server.url)
+
+
 def test_the_error_pickles(serve: Serve) -> None:
     server = serve(answer("gzip", BOMB))
     with Session(max_decoded=LIMIT) as session:

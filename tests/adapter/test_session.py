@@ -36,7 +36,7 @@ import requests.utils
 import httpcore_requests
 from httpcore_requests import _session, _session_cookies, _session_environment, _session_genuine
 from httpcore_requests._session_prepare import split_url
-from tests.support.servers import LocalServer
+from tests.support.servers import LocalServer, Peer, Serve
 from tests.support.sessions import NOW, Program, Runner, frozen, keep
 
 STOCK = requests.Session
@@ -807,3 +807,19 @@ def test_what_is_wrong_with_parameters_is_found_after_all_is_merged(
         session.hooks = {}
         with pytest.raises(ValueError, match="not enough values to unpack"):
             session.get("http://127.0.0.1:9/", params=["a"])  # type: ignore[arg-type]
+
+
+def test_redirects_without_end(serve: Serve) -> None:
+    seen: list[bytes] = []
+
+    def handler(peer: Peer) -> None:
+        while (request := peer.recv_request()) is not None:
+            seen.append(request.target)
+            peer.respond(302, b"", [("Location", "/again")])
+
+    server = serve(handler)
+    with httpcore_requests.Session() as session:
+        assert session.max_redirects == requests.models.DEFAULT_REDIRECT_LIMIT == 30
+        with pytest.raises(requests.TooManyRedirects, match="Exceeded 30 redirects"):
+            session.get(server.url)
+    assert len(seen) == 31

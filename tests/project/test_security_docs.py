@@ -12,16 +12,19 @@ import importlib
 import re
 from pathlib import Path
 
+import msgspec
 import pytest
 
 ROOT = Path(__file__).parents[2]
-ROWS = (ROOT / "docs/security.rst").read_text("utf-8").split("   * - ")[2:]
+PAGE = (ROOT / "docs/security.rst").read_text("utf-8")
+# Two tables: what has a constant, and what is bounded without one. The first row is the heading.
+ROWS, OTHERS = (table.split("   * - ")[2:] for table in PAGE.split(".. list-table::")[1:])
 LIMITS = [
-    (found[1], found[2], int(found[3]))
+    (found[1], None if found[2] == "none" else int(found[2]))
     for row in ROWS
-    if (found := re.search(r"- ``([\w.]+)\.(\w+)``\n     - (\d+)\n", row))
+    if (found := re.search(r"- ``([\w.]+)``\n     - (\d+|none)\n", row))
 ]
-TESTS = sorted({name for row in ROWS for name in re.findall(r"``(tests/[\w/.:]+)``", row)})
+TESTS = sorted({name for row in ROWS + OTHERS for name in re.findall(r"``(tests/[\w/.:]+)``", row)})
 
 # The first version in which the advisory named is mended.
 SAFE = {
@@ -60,12 +63,28 @@ def test_the_page_about_libraries_names_these_versions(name: str) -> None:
 
 def test_each_row_has_a_constant_and_a_test() -> None:
     assert len(ROWS) == len(LIMITS) > 10
-    assert all("``tests/" in row for row in ROWS)
+    assert all("``tests/" in row for row in ROWS + OTHERS)
 
 
-@pytest.mark.parametrize(("module", "name", "value"), LIMITS)
-def test_the_value_shown_is_the_constant(module: str, name: str, value: int) -> None:
-    assert getattr(importlib.import_module(module), name) == value
+def found_at(path: str) -> object:
+    """Return a constant of a module or of a class in one; of a setting, its default."""
+    owner, _, name = path.rpartition(".")
+    module, _, kind = owner.rpartition(".")
+    if not kind[0].isupper():
+        return getattr(importlib.import_module(owner), name)
+    settings = getattr(importlib.import_module(module), kind)
+    if hasattr(settings, "__struct_fields__"):
+        return {field.name: field.default for field in msgspec.structs.fields(settings)}[name]
+    return getattr(settings, name)
+
+
+@pytest.mark.parametrize(("path", "value"), LIMITS)
+def test_the_value_shown_is_the_constant(path: str, value: int | None) -> None:
+    assert found_at(path) == value
+
+
+def test_the_policy_leads_to_the_page() -> None:
+    assert "(docs/security.rst)" in (ROOT / "SECURITY.md").read_text("utf-8")
 
 
 @pytest.mark.parametrize("test", TESTS)

@@ -67,13 +67,14 @@ def written(steps: list[Any]) -> bytes:
 FROM_V4 = b"\x05\x00\x00\x01\x7f\x00\x00\x01\x00\x50"
 FROM_V6 = b"\x05\x00\x00\x04" + bytes(15) + b"\x01\x00\x50"
 FROM_NAME = b"\x05\x00\x00\x03\x04here\x00\x50"
+FROM_LONGEST_NAME = b"\x05\x00\x00\x03\xff" + b"x" * 255 + b"\x00\x50"  # no answer is longer
 FROM_EMPTY_NAME = b"\x05\x00\x00\x03\x00\x00\x50"
 
 
 # --- SOCKS 5 ---
 
 
-@pytest.mark.parametrize("reply", [FROM_V4, FROM_V6, FROM_NAME, FROM_EMPTY_NAME])
+@pytest.mark.parametrize("reply", [FROM_V4, FROM_V6, FROM_NAME, FROM_EMPTY_NAME, FROM_LONGEST_NAME])
 @pytest.mark.parametrize(
     ("host", "sent"),
     [

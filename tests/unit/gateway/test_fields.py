@@ -13,6 +13,7 @@ from httpcore_gateway import _fields
 from httpcore_gateway._fields import (
     FORWARDED,
     HOP_BY_HOP,
+    MAX_FIELDS,
     MAX_KNOWN_CLIENTS,
     MAX_KNOWN_HOST,
     MAX_PASSAGES,
@@ -91,6 +92,7 @@ def test_connection_cannot_take_out_what_the_gateway_needs() -> None:
         ([(b"host", b"\xe9")], 400),
         ([(b"host", b'a"b')], 400),
         ([(b"expect", b"something")], 417),
+        ([(b"x", b"y")] * (MAX_FIELDS + 1), 431),
         ([(b"via", b", ".join([b"1.1 gateway"] * (MAX_PASSAGES + 1)))], 508),
     ],
 )
@@ -99,6 +101,11 @@ def test_what_is_refused(headers: Fields, status: int) -> None:
         read_fields(headers, NAME)
     assert info.value.status == status
     assert str(info.value) == info.value.reason
+
+
+def test_as_many_fields_as_are_passed() -> None:
+    fields = [(b"x", b"y")] * MAX_FIELDS
+    assert read_fields([(b"host", b"a"), *fields], NAME).passed == fields
 
 
 @pytest.mark.parametrize("host", [b"a", b"a.example:80", b"[::1]:8080", b"a_b", b"%61", b"1.2.3.4"])
