@@ -16,6 +16,7 @@ import select
 import socket
 import ssl
 import time
+from _thread import RLock
 from collections.abc import Callable, Iterable
 from functools import partial
 
@@ -39,10 +40,12 @@ MAX_POLL = 20 * 86400
 class SyncStream(SocketStream, NetworkStream):
     """A connected socket, plain or TLS. Parameters and attributes: see `SocketStream`."""
 
-    __slots__ = ("_waiting", "_woken")
+    __slots__ = ("_closing", "_waiting", "_woken")
 
     def __init__(self, sock: socket.socket, peer: str) -> None:
         super().__init__(sock, peer)
+        # May be taken again by its own thread, which a signal handler or a destructor interrupts.
+        self._closing = RLock()
         self._waiting: WakeablePoll | None = None  # once it is waited on without blocking
         self._woken = False  # `wake` was called, maybe before there was a poll to end
 
@@ -210,7 +213,10 @@ class SyncStream(SocketStream, NetworkStream):
                 raise self._write_failure(exc, sent, len(buffer), timeout) from exc
 
     def close(self) -> None:
-        self._sock.close()
+        # Without the GIL, two threads that close a socket at the same time may close its descriptor
+        # twice, and the second time it may be another file's.
+        with self._closing:
+            self._sock.close()
         self._waiting = None
 
     def start_tls(

@@ -26,7 +26,6 @@ from __future__ import annotations
 
 import _thread
 import contextlib
-from collections import deque
 from collections.abc import Callable
 from typing import ClassVar
 
@@ -40,8 +39,10 @@ class OwnedLock(_thread.RLock):  # type: ignore[misc]  # final in the stubs only
     is_owned: ClassVar[Callable[[OwnedLock], bool]] = _thread.RLock._is_owned  # type: ignore[attr-defined]
 
 
-class Deferred(deque[Callable[[], object]]):
-    """A queue of changes. Each operation on it is a single step of Python's."""
+class Deferred(list[Callable[[], object]]):
+    """A queue of changes. Each operation on it is a single step of Python's, without the GIL too:
+    `list(queue)`, which goes through an iterator, is not, nor is a deque's `copy` in a class
+    derived from it."""
 
     __slots__ = ()
 
@@ -49,7 +50,7 @@ class Deferred(deque[Callable[[], object]]):
         """Make the changes, the oldest first, until there are none. The lock is not this
         thread's."""
         while self:
-            for change in list(self):
+            for change in self.copy():
                 try:
                     change()
                 except Exception:
