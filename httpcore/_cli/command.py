@@ -181,8 +181,7 @@ def _main(urls: tuple[str, ...], **values: Any) -> NoReturn:
     except Problem as problem:
         if problem.code is Exit.USAGE:
             raise click.UsageError(problem.text) from problem
-        terminal.error(problem.text)
-        code = problem.code
+        code = terminal.error(problem)
     context.exit(code)
 
 

@@ -145,12 +145,6 @@ def content_type(headers: Headers) -> tuple[str, str]:
     return kind, codecs.lookup(charset).name
 
 
-def peek(parts: Iterator[bytes]) -> tuple[Iterator[bytes], bytes]:
-    """Return `parts` unchanged, and how they begin."""
-    first = next(parts, b"")
-    return itertools.chain([first], parts), first[:SAMPLE]
-
-
 def is_text(headers: Headers, sample: bytes) -> bool:
     """Return whether a body that begins with `sample` is text."""
     kind, charset = content_type(headers)

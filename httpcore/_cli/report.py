@@ -56,15 +56,6 @@ _EXCHANGE = {
     "receive_response_body.failed": None,
     "response_closed.started": None,
 }
-# The members of ``timings``, by the names of ``extensions["timings"]``.
-_DURATIONS = {
-    "dns": (DNS,),
-    "connect": (CONNECT, TUNNEL),
-    "tls": (PROXY_TLS, TLS),
-    "send": (SEND,),
-    "first_byte": (WAIT,),
-    "last_byte": (RECEIVE,),
-}
 
 
 class Phase(NamedTuple):
@@ -255,7 +246,7 @@ def as_json(facts: Facts, problem: Problem | None) -> bytes:
         "remote_address": facts.remote,
         "local_address": facts.local,
         "tls": facts.tls,
-        "timings": {**_durations(leg), "total": round(facts.end - facts.start, 6)},
+        "timings": _timings(facts),
         "sizes": {
             "request_body": leg.sent,
             "response_body": facts.received,
@@ -285,14 +276,23 @@ def _pairs(headers: Iterable[tuple[bytes, bytes]]) -> list[list[str]]:
     return [[of_bytes(name), of_bytes(value)] for name, value in headers]
 
 
-def _durations(leg: Leg) -> dict[str, float | None]:
-    """Return the seconds of the phases of the last attempt; None for what there was not."""
-    last = {phase.name: phase.end - phase.start for phase in leg.phases}
+def _timings(facts: Facts) -> dict[str, float | None]:
+    """Return the seconds of the phases of the last attempt, by the names of
+    ``extensions["timings"]``; None for what there was not."""
+    last = {phase.name: phase.end - phase.start for phase in facts.last.phases}
+
+    def took(*names: str) -> float | None:
+        found = [last[name] for name in names if name in last]
+        return round(sum(found), 6) if found else None
+
     return {
-        name: round(sum(last.get(part, 0.0) for part in parts), 6)
-        if last.keys() & set(parts)
-        else None
-        for name, parts in _DURATIONS.items()
+        "dns": took(DNS),
+        "connect": took(CONNECT, TUNNEL),
+        "tls": took(PROXY_TLS, TLS),
+        "send": took(SEND),
+        "first_byte": took(WAIT),
+        "last_byte": took(RECEIVE),
+        "total": round(facts.end - facts.start, 6),
     }
 
 

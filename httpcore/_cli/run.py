@@ -12,10 +12,12 @@ from __future__ import annotations
 
 import contextlib
 import io
+import itertools
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from time import monotonic
+from types import SimpleNamespace
 from typing import Any, BinaryIO
 
 import httpcore
@@ -36,8 +38,6 @@ from .text import first_value, lines
 MAX_REDIRECTS = 20
 # Seconds between the attempts to open one connection, in all; curl's five minutes outlast people.
 CONNECT_TIMEOUT = 60.0
-# Bytes that are read at a time from a pipe.
-READ_SIZE = 64 * 1024
 # Requests under way; as many connections as browsers open to one host, so that servers allow it.
 AT_ONCE = 6
 # Bytes of a body that wait in memory for their turn; more of them wait in a temporary file.
@@ -61,7 +61,7 @@ def run_all(jobs: Sequence[Options], terminal: Terminal) -> Exit:
     ) -> Exit:
         this = Run(options, each, pool, cookies, cancel)
         problem = this.explain_redirect(_attempt(this.fetch))
-        return _code(_attempt(lambda: this.report(problem)) or problem, each)
+        return each.error(_attempt(lambda: this.report(problem)) or problem)
 
     with sending.make_pool(options) as pool:
         if len(jobs) == 1:
@@ -69,8 +69,8 @@ def run_all(jobs: Sequence[Options], terminal: Terminal) -> Exit:
         else:
             codes: list[Exit] = []
             problem = _attempt(lambda: codes.extend(_fetch_several(jobs, terminal, fetch)))
-            code = _code(problem, terminal) or next(filter(None, codes), Exit.OK)
-    saved = _code(None if cookies is None else _attempt(cookies.save), terminal)
+            code = terminal.error(problem) or next(filter(None, codes), Exit.OK)
+    saved = terminal.error(None if cookies is None else _attempt(cookies.save))
     return code or saved
 
 
@@ -99,15 +99,6 @@ def _fetch_several(
             each.release()
             codes.append(future.result())
     return codes
-
-
-def _code(problem: Problem | None, terminal: Terminal) -> Exit:
-    """Return the code of `problem`, and say what it was."""
-    if problem is None:
-        return Exit.OK
-    if problem.text:
-        terminal.error(problem.text)
-    return problem.code
 
 
 def _attempt(work: Callable[[], object]) -> Problem | None:
@@ -164,20 +155,22 @@ class Run:
         options, redirects = self._options, self._facts.redirects
         if self._cookies is not None:
             self._cookies.take(leg.url, response)
-        asked = (leg.method, leg.url)
+        asked, found = (leg.method, leg.url), None
         if options.digest and options.auth and leg.trusted and asked != self._challenged:
             answer = sending.digest(options.auth, response, *asked)
             if answer is not None:
                 self._challenged, self._authorization = asked, answer
-                return sending.again(Leg(*asked, leg.body), response)
-        found = sending.next_leg(leg, response, options.url) if options.follow else None
-        if found is None:
-            return None
-        redirects.append(leg)
-        if len(redirects) <= MAX_REDIRECTS:
-            return found
-        text = f"more than {MAX_REDIRECTS} redirects, the last to {redact_url(str(found.url))}"
-        raise Problem(Exit.REDIRECTS, text)
+                found = Leg(*asked, leg.body)
+        if found is None and options.follow:
+            found = sending.next_leg(leg, response, options.url)
+            redirects += [] if found is None else [leg]
+        if found is not None and len(redirects) > MAX_REDIRECTS:
+            text = f"more than {MAX_REDIRECTS} redirects, the last to {redact_url(str(found.url))}"
+            raise Problem(Exit.REDIRECTS, text)
+        if found is not None and found.body is not None and STDIN in found.body.files:
+            again = f"{response.status} asks for the body again"
+            raise Problem(Exit.READ, f"{again}, but standard input is read only once")
+        return found
 
     def explain_redirect(self, problem: Problem | None) -> Problem | None:
         """Return `problem`, but `Exit.USAGE` says that nothing was sent: after a redirect it
@@ -257,9 +250,14 @@ class Run:
                 leg.sent = count
                 moved(count)
 
-            content: Any = upload or _parts(files[0], note)
+            def read(size: int) -> bytes:
+                data = files[0].read(size)
+                note(leg.sent + len(data))
+                return data
+
+            content: Any = SimpleNamespace(read=read)
             if upload is not None:
-                upload.moved = note
+                content, upload.moved = upload, note
                 if len(files) == 1 and self._terminal.bars.console is None and path != STDIN:
                     content = files[0]  # which the system may send by itself
             try:
@@ -286,10 +284,7 @@ class Run:
         """Return what the command adds, then what was asked for; of the secrets only what may go
         there."""
         options, body = self._options, leg.body
-        own = {
-            b"User-Agent": f"httpcore/{httpcore.__version__}".encode("ascii"),
-            b"Accept": b"*/*",
-        }
+        own = {b"User-Agent": f"httpcore/{httpcore.__version__}".encode("ascii"), b"Accept": b"*/*"}
         if options.compressed:
             own[b"Accept-Encoding"] = accepted()
         if self._authorization is not None and leg.trusted:
@@ -390,10 +385,12 @@ class Run:
     def _show(self, response: httpcore.Response) -> None:
         """Show the body, on a terminal or as if it were one."""
         terminal = self._terminal
-        parts, sample = output.peek(self._decoded(self._received(response), response))
-        if not sample:
+        parts = self._decoded(self._received(response), response)
+        first = next(parts, b"")
+        parts = itertools.chain([first], parts)
+        if not first:
             self._say_status(response)
-        if output.is_text(response.headers, sample):
+        if output.is_text(response.headers, first[: output.SAMPLE]):
             output.write_readable(terminal, response.headers, self._written(parts))
         elif not terminal.shows_body:
             for part in self._written(parts):
@@ -439,12 +436,3 @@ class Run:
         for part in parts:
             yield part
             self._facts.written += len(part)
-
-
-def _parts(pipe: BinaryIO, moved: Callable[[int], None]) -> Iterator[bytes]:
-    """Yield what is in `pipe`; `moved` is called with how many bytes that are."""
-    count = 0
-    while part := pipe.read(READ_SIZE):
-        count += len(part)
-        moved(count)
-        yield part

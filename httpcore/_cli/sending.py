@@ -23,7 +23,7 @@ import httpcore
 from .._url import to_url
 from ..rules import HTTP11_ONLY
 from .exits import Exit, Problem, unreadable, unwritable, usage
-from .reading import STDIN, UNREADABLE, Auth, Options, read_proxy
+from .reading import UNREADABLE, Auth, Options, read_proxy
 from .report import Leg
 from .text import of_bytes
 
@@ -195,7 +195,7 @@ def digest(auth: Auth, response: httpcore.Response, method: str, url: httpcore.U
 def next_leg(leg: Leg, response: httpcore.Response, first: httpcore.URL) -> Leg | None:
     """Return what the server asks for in place of `leg`; None where it does not.
 
-    Raises Problem for a place that cannot be gone to, or a body that cannot be sent again.
+    Raises Problem for a place that cannot be gone to.
     """
     places = [value for name, value in response.headers if name.lower() == b"location"]
     if response.status not in (301, 302, 303, 307, 308) or not places or not places[0].strip():
@@ -205,15 +205,7 @@ def next_leg(leg: Leg, response: httpcore.Response, first: httpcore.URL) -> Leg 
     becomes_get = response.status == 303 or (response.status < 303 and leg.method == "POST")
     if becomes_get and leg.method != "HEAD":
         return Leg("GET", url, None, trusted)
-    return again(Leg(leg.method, url, leg.body, trusted), response)
-
-
-def again(leg: Leg, response: httpcore.Response) -> Leg:
-    """Return `leg`, to be sent after `response`. Raises Problem where its body cannot be."""
-    if leg.body is not None and STDIN in leg.body.files:
-        text = f"{response.status} asks for the body again, but standard input is read only once"
-        raise Problem(Exit.READ, text)
-    return leg
+    return Leg(leg.method, url, leg.body, trusted)
 
 
 def _place(url: httpcore.URL, location: bytes) -> httpcore.URL:

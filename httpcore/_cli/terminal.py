@@ -119,9 +119,11 @@ class Terminal:
         if not self._silent:
             self.say(Text.assemble(("note: ", "yellow"), line(text)), wrap=True)
 
-    def error(self, text: str) -> None:
-        """Say why the command ends."""
-        self.say(Text.assemble(("httpcore: ", "bold red"), line(text)), wrap=True)
+    def error(self, problem: Problem | None) -> Exit:
+        """Say what went wrong, if anything did; return the exit code."""
+        if problem is not None and problem.text:
+            self.say(Text.assemble(("httpcore: ", "bold red"), line(problem.text)), wrap=True)
+        return Exit.OK if problem is None else problem.code
 
 
 class Bars:
@@ -157,17 +159,10 @@ class Bars:
         label = Text(line(name))
         label.truncate(NAME_WIDTH, overflow="ellipsis")
         task = drawn.add_task(label.plain, total=total)
-        moved = 0
-
-        def move(count: int) -> None:
-            nonlocal moved
-            moved = count
-            drawn.update(task, completed=count)
-
         try:
-            yield move
+            yield lambda count: drawn.update(task, completed=count)
             if total is None:
-                drawn.update(task, total=max(moved, 1), completed=moved)
+                drawn.update(task, total=max(drawn.tasks[task].completed, 1))
         finally:
             with self._lock:
                 self._count -= 1
@@ -177,8 +172,6 @@ class Bars:
 
 def _is_one_place() -> bool:
     """Return whether both streams go to one terminal, file or pipe."""
-    if sys.stdout.isatty() and sys.stderr.isatty():
-        return True
     try:
         return os.path.sameopenfile(sys.stdout.fileno(), sys.stderr.fileno())
     except (OSError, ValueError):  # not a file at all
