@@ -172,8 +172,8 @@ class Command(click.Command):
 
 def _main(urls: tuple[str, ...], **values: Any) -> NoReturn:
     context = click.get_current_context()
-    from .run import run_all  # the pool and rich, which --help does not need
-    from .terminal import Terminal
+    from .output import Terminal  # rich and the pool, which --help does not need
+    from .run import run_all
 
     terminal = Terminal(values["color"], values["silent"])
     try:
@@ -244,6 +244,7 @@ def read_jobs(arguments: Sequence[str], values: dict[str, Any]) -> list[Options]
         if job.auth and not job.bearer and not job.digest:
             job.authorization = b"Basic " + b64encode(b":".join(job.auth))
         job.output = reading.file_name(job.url) if job.remote_name else output
+        job.offset = reading.read_offset(job.continue_at, job.output)
         jobs.append(job)
     return jobs
 
@@ -269,8 +270,7 @@ def _read_connection(given: Options) -> None:
     """Read what says how to connect, and what is checked without a URL."""
     given.http1 = not given.http2_prior_knowledge
     given.http2 = given.http2 or given.http2_prior_knowledge
-    given.by_environment = given.proxy is None
-    given.proxy = reading.read_proxy(given.proxy) if given.proxy else None
+    given.proxy = given.proxy and reading.read_proxy(given.proxy)  # '' for none, None: to be found
     given.resolve = reading.read_resolve(given.resolve)
     given.verify = False if given.insecure else given.cacert or True
     if given.key is not None:
@@ -316,8 +316,6 @@ def _check(urls: Sequence[str], values: dict[str, Any]) -> None:
     offset, files, as_json = values["continue_at"], values["output"], values["json"]
     if offset == FROM_SIZE and (STDOUT in files if files else not values["remote_name"]):
         raise usage("-C - needs the file: -O or -o FILE")
-    if offset not in (None, FROM_SIZE) and not re.fullmatch("[0-9]+", offset):
-        raise usage(f"--continue-at is {offset!r}, neither - nor a number of bytes")
     if as_json and STDOUT in files:
         raise usage("--json and --output - exclude each other: both are for standard output")
     if len(files) > len(urls):

@@ -131,6 +131,16 @@ def read_resolve(texts: Sequence[str]) -> dict[str, str]:
     return found
 
 
+def read_offset(text: str | None, path: str | None) -> int | None:
+    """Read ``-C``: the offset of the first byte to ask for, None for the whole body; "-" is the
+    size of the file at `path`."""
+    if text == FROM_SIZE:
+        return os.path.getsize(path) if path is not None and os.path.exists(path) else None
+    if text is not None and not re.fullmatch("[0-9]+", text):
+        raise usage(f"--continue-at is {text!r}, neither - nor a number of bytes")
+    return None if text is None else int(text)
+
+
 def file_name(url: httpcore.URL) -> str:
     """Return the name of a file for ``-O``: the last part of the URL's path, as it is there."""
     name = of_bytes(bytes(url.target)).partition("?")[0].replace("\\", "/").rpartition("/")[2]

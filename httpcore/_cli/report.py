@@ -311,17 +311,14 @@ EIGHTHS = " ▏▎▍▌▋▊▉█"
 
 def waterfall(facts: Facts, width: int, encoding: str) -> Text:
     """Draw all phases, in `width` columns; in ASCII where `encoding` has no blocks."""
-    try:
-        blocks = bool(EIGHTHS.encode(encoding))
-    except UnicodeEncodeError:
-        blocks = False
+    draws = EIGHTHS.encode(encoding, "ignore").decode(encoding) == EIGHTHS
     width = min(max(width, NARROWEST), WIDEST)
     bars = width - LABEL_WIDTH - TIME_WIDTH
     total = max(facts.end - facts.start, 1e-9)
 
     def row(name: str, seconds: float, bar: str) -> Text:
         time = f"{seconds * 1000:.{2 if seconds < 0.01 else 1}f} ms"
-        shown = (f"{bar:<{bars}}", STYLES[name])
+        shown = (f"{bar if draws else re.sub(r'[^ ]', '#', bar):<{bars}}", STYLES[name])
         return Text.assemble(f"{name:<{LABEL_WIDTH}}", shown, f"{time:>{TIME_WIDTH}}")
 
     rows: list[Text] = []
@@ -331,16 +328,14 @@ def waterfall(facts: Facts, width: int, encoding: str) -> Text:
         title.truncate(max(width - cell_len(outcome) - 1, 10), overflow="ellipsis", pad=True)
         rows.append(Text.assemble(title, " ", outcome))
         for name, start, end in leg.phases:
-            scaled = [(moment - facts.start) / total for moment in (start, end)]
-            rows.append(row(name, end - start, _bar(scaled[0], scaled[1], bars, blocks)))
+            begins, ends = ((moment - facts.start) / total for moment in (start, end))
+            rows.append(row(name, end - start, _bar(begins, ends, bars)))
     return Text("\n").join([*rows, row("total", total, "")])
 
 
-def _bar(start: float, end: float, width: int, blocks: bool) -> str:
+def _bar(start: float, end: float, width: int) -> str:
     """Draw a bar from `start` to `end`, both from 0.0 to 1.0, in `width` columns."""
     first = min(int(start * width), width - 1)
-    if not blocks:
-        return " " * first + "#" * max(1, min(round((end - start) * width), width - first))
     eighths = max(1, round((end - start) * width * 8))
     whole, rest = divmod(min(eighths, (width - first) * 8), 8)
     return " " * first + EIGHTHS[8] * whole + EIGHTHS[rest].strip()

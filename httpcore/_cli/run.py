@@ -27,11 +27,10 @@ from .._settings import read_protocols
 from . import output, report, sending
 from .decoding import Undecodable, accepted, codings, decoded
 from .exits import Exit, Problem, explain, unreadable
-from .output import status_line
+from .output import Terminal, status_line
 from .reading import FROM_SIZE, STDIN, STDOUT, Body, Fields, Options, to_bytes
 from .report import Facts, Leg
 from .talk import Talk
-from .terminal import Terminal
 from .text import first_value, lines
 
 # Redirects that are followed at most; as many as browsers.
@@ -289,8 +288,8 @@ class Run:
             own[b"Accept-Encoding"] = accepted()
         if self._authorization is not None and leg.trusted:
             own[b"Authorization"] = self._authorization
-        if (offset := self._offset()) is not None:
-            own[b"Range"] = b"bytes=%d-" % offset
+        if options.offset is not None:
+            own[b"Range"] = b"bytes=%d-" % options.offset
         if body is not None and body.content_type is not None:
             own[b"Content-Type"] = body.content_type
         asked = [
@@ -307,13 +306,6 @@ class Run:
         values += [kept] if kept else []
         others = [field for field in fields if field[0].lower() != b"cookie"]
         return [*others, (b"Cookie", b"; ".join(values))] if values else others
-
-    def _offset(self) -> int | None:
-        """Return the offset of the first byte to ask for; None for the whole body."""
-        asked, path = self._options.continue_at, self._options.output
-        if asked != FROM_SIZE:
-            return None if asked is None else int(asked)
-        return os.path.getsize(path) if path is not None and os.path.exists(path) else None
 
     def _timeout(self) -> dict[str, float | None]:
         """Return the limits of the next request; the clock of all begins with the first."""
@@ -364,7 +356,7 @@ class Run:
         asked = self._options.continue_at
         if asked is None:
             return 0
-        path, offset = self._options.output or "standard output", self._offset() or 0
+        path, offset = self._options.output or "standard output", self._options.offset or 0
         place = output.content_range(response.headers)
         if response.status == 206 and place == f"{offset}-":
             return offset

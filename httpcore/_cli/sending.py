@@ -64,8 +64,8 @@ def tls_context(
 def proxy_for(url: httpcore.URL, options: Options) -> httpcore.Proxy | None:
     """Return the proxy to go through: of ``--proxy``, else of ``http_proxy``, ``https_proxy``,
     ``all_proxy`` and ``no_proxy`` in the environment, as for curl."""
-    proxy: httpcore.Proxy | None = options.proxy
-    if options.unix_socket is None and options.by_environment:
+    proxy: httpcore.Proxy | None = options.proxy or None
+    if options.proxy is None and options.unix_socket is None:
         found, origin = getproxies_environment(), url.origin
         text = found.get(url.scheme.decode("ascii")) or found.get("all")
         names, host = found.get("no", ""), origin.host.decode("ascii")
