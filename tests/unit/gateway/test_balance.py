@@ -73,7 +73,8 @@ class Machine(RuleBasedStateMachine):
             assert member.failures == 0
         elif end == "fails":
             member.fail(self.now)
-            if number and before <= self.now:
+            # Where another one has succeeded meanwhile, this failure is the first one again.
+            if number and 0 < before <= self.now:
                 assert member.state(self.now) == OPEN
         else:
             assert member.opened_until == before
