@@ -1,7 +1,7 @@
-"""The end of a compressed body: `raise_on_truncated` of `HTTPAdapter`.
+"""The end of a compressed body: `raise_on_truncated` of `HTTPAdapter`, and gzip's members.
 
-Owns: whether a body may end where it does, as its codings see it. Must not know: responses, pools,
-where the bytes come from.
+Owns: whether a body may end where it does, as its codings see it; where a member of gzip ends. Must
+not know: responses, pools, where the bytes come from.
 
 The framing of a body may be whole and its coding not: a server, or something on the way, was cut
 off while it compressed, and sent what it had as if it were all. urllib3's decoders give what there
@@ -23,6 +23,31 @@ from urllib3.response import ContentDecoder, GzipDecoder, GzipDecoderState, Mult
 _GZIP_WINDOW = 16 + zlib.MAX_WBITS
 # The second byte of a gzip member (RFC 1952 section 2.3.1).
 _GZIP_SECOND = b"\x8b"
+
+
+class MemberDecoder(GzipDecoder):
+    """urllib3's decoder of gzip, which gives a further member as often as it is there.
+
+    Where a read ended with a member, urllib3 (2.8) gives the bytes behind it to that member's
+    decompressor, which has them already, and so decodes them twice.
+    """
+
+    def decompress(self, data: bytes, max_length: int = -1) -> bytes:
+        """Return what `data` decodes to: all of it, or `max_length` bytes."""
+        if self._unconsumed_tail and self._obj.eof:
+            self._obj = zlib.decompressobj(_GZIP_WINDOW)
+            self._state = GzipDecoderState.OTHER_MEMBERS
+        return super().decompress(data, max_length=max_length)
+
+
+def with_whole_members(decoder: Any) -> Any:
+    """Return urllib3's `decoder` with a `MemberDecoder` for each of gzip in it."""
+    if type(decoder) is GzipDecoder:
+        return MemberDecoder()
+    if type(decoder) is MultiDecoder:
+        made: Any = decoder
+        made._decoders = [with_whole_members(each) for each in made._decoders]
+    return decoder
 
 
 class EndCheckingDecoder(ContentDecoder):
@@ -95,8 +120,6 @@ class _Link(ContentDecoder):
 
     def decompress(self, data: bytes, max_length: int = -1) -> bytes:
         self._begun = self._begun or bool(data)
-        if isinstance(self._decoder, GzipDecoder):
-            _begin_member(self._decoder)
         piece: bytes = self._decoder.decompress(data, max_length=max_length)
         return piece
 
@@ -127,17 +150,6 @@ class _Link(ContentDecoder):
         return inner.eof or (
             isinstance(self._decoder, GzipDecoder) and _is_garbage(self._decoder, inner)
         )
-
-
-def _begin_member(decoder: Any) -> None:
-    """Have a further gzip member read anew.
-
-    Where a read ended with a member, urllib3 (2.8) asks that member's decompressor once more, which
-    then holds the next one twice.
-    """
-    if decoder._obj.eof and decoder._unconsumed_tail:
-        decoder._obj = zlib.decompressobj(_GZIP_WINDOW)
-        decoder._state = GzipDecoderState.OTHER_MEMBERS
 
 
 def _is_garbage(decoder: Any, inner: Any) -> bool:

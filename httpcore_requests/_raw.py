@@ -26,7 +26,7 @@ from urllib3.response import BytesQueueBuffer
 
 from httpcore.rules import BODYLESS
 
-from ._decoded_end import EndCheckingDecoder
+from ._decoded_end import EndCheckingDecoder, with_whole_members
 from ._decoded_limit import LimitedDecoder
 from ._errors import coding_cut_short, decoded_too_large
 from ._wire import (
@@ -213,8 +213,10 @@ class RawResponse(HTTPResponse):
         given: Any = self._decoder  # somebody's own, which is left as it is
         super()._init_decoder()
         decoder: Any = self._decoder
-        if decoder is not given and self.raise_on_truncated:
-            decoder = EndCheckingDecoder(decoder, self._has_ended, self._cut_short)
+        if decoder is not given:
+            decoder = with_whole_members(decoder)
+            if self.raise_on_truncated:
+                decoder = EndCheckingDecoder(decoder, self._has_ended, self._cut_short)
         if decoder is not None and self.max_decoded is not None:
             decoder = LimitedDecoder(decoder, self.max_decoded, self._too_large)
         self._decoder = decoder

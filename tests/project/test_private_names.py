@@ -37,12 +37,8 @@ _STORE = "filling requests' dict of headers by its methods costs three calls for
 _RETRY = "urllib3's urlopen asks the policy the same, and subclasses override it"
 _JAR = "making a jar by its constructor, and asking it cookie by cookie, takes as long as the rest"
 _PREPARED = "its constructor makes what is replaced at once"
-_DECODER = "only the decompressor in urllib3's decoder knows whether it has ended"
 ALLOWED_IN_ADAPTER = {
-    ("_decoded_end.py", "_decoders"): (2, "each coding has its own end"),
-    ("_decoded_end.py", "_obj"): (4, _DECODER),
-    ("_decoded_end.py", "_state"): (3, _DECODER),
-    ("_decoded_end.py", "_unconsumed_tail"): (1, "what urllib3 would decode twice"),
+    ("_decoded_end.py", "_decoders"): (4, "each coding has its own end, and may be gzip"),
     ("_host_pool.py", "_validate_conn"): (1, "its line number, which is where warnings come from"),
     ("_request.py", "_connect"): (1, "the property subtracts the time since start_connect()"),
     ("_request.py", "_read"): (1, "the property subtracts the time since start_connect()"),
