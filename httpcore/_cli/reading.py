@@ -24,9 +24,6 @@ from .._url import MAX_PORT, read_credentials, split_user_info, to_url
 from .exits import unreadable, usage
 from .text import of_bytes
 
-# The options for one URL: each as click has read it, or as what its text means.
-Options = SimpleNamespace
-
 FORM = b"application/x-www-form-urlencoded"
 JSON = b"application/json"
 STDIN = STDOUT = FROM_SIZE = "-"
@@ -43,6 +40,12 @@ UNREADABLE = (httpcore.LocalProtocolError, httpcore.UnsupportedProtocol, TypeErr
 
 Auth = tuple[bytes, bytes]
 Fields = list[tuple[bytes, bytes]]
+
+
+class Options(SimpleNamespace):
+    """The options for one URL: each as click has read it, or as what its text means."""
+
+    __repr__ = object.__repr__  # some are secret
 
 
 @dataclass(frozen=True)
@@ -248,7 +251,6 @@ def url_encoded(text: str) -> bytes:
 def multipart(texts: Sequence[str]) -> Body:
     """Return the form that the values of ``-F`` make. Files are read when it is sent; urllib3's
     own encoder would have them in memory."""
-    parts = [_part(number, text) for number, text in enumerate(texts, 1)]
     try:
         from urllib3.fields import RequestField
         from urllib3.filepost import choose_boundary
@@ -256,7 +258,8 @@ def multipart(texts: Sequence[str]) -> Body:
         raise usage(f"-F needs the package {exc.name!r}: pip install 'httpcore[cli]'") from exc
     boundary = choose_boundary()
     found: list[bytes | str] = []
-    for name, filename, kind, content in parts:
+    for number, text in enumerate(texts, 1):
+        name, filename, kind, content = _part(number, text)
         head = RequestField(name, b"", filename)
         head.make_multipart(content_type=kind)
         found += [f"--{boundary}\r\n{head.render_headers()}".encode(), content, b"\r\n"]

@@ -58,9 +58,7 @@ def run_all(jobs: Sequence[Options], terminal: Terminal) -> Exit:
     def fetch(
         options: Options, each: Terminal = terminal, cancel: httpcore.CancelToken | None = None
     ) -> Exit:
-        this = Run(options, each, pool, cookies, cancel)
-        problem = this.explain_redirect(_attempt(this.fetch))
-        return each.error(_attempt(lambda: this.report(problem)) or problem)
+        return Run(options, each, pool, cookies, cancel).run()
 
     with sending.make_pool(options) as pool:
         if len(jobs) == 1:
@@ -133,7 +131,18 @@ class Run:
         self._files = contextlib.ExitStack()
         self._target = options.url  # of the last request
 
-    def fetch(self) -> None:
+    def run(self) -> Exit:
+        """Do all that is asked for; return the exit code."""
+        problem = _attempt(self._fetch)
+        if problem is not None and problem.code is Exit.USAGE and self._facts.redirects:
+            # That says that nothing was sent. Without a cause it is not the request that cannot
+            # be, but a proxy for it.
+            code = Exit.PROXY if problem.cause is None else Exit.PROTOCOL
+            text = f"cannot follow the redirect to {self._target}: {problem.text}"
+            problem = Problem(code, text, problem.cause)
+        return self._terminal.error(_attempt(lambda: self._report(problem)) or problem)
+
+    def _fetch(self) -> None:
         """Send the request, and those that come of it, and write the last response."""
         options = self._options
         leg: Leg | None = Leg(options.method, options.url, options.body)
@@ -171,17 +180,7 @@ class Run:
             raise Problem(Exit.READ, f"{again}, but standard input is read only once")
         return found
 
-    def explain_redirect(self, problem: Problem | None) -> Problem | None:
-        """Return `problem`, but `Exit.USAGE` says that nothing was sent: after a redirect it
-        was."""
-        if problem is None or problem.code is not Exit.USAGE or not self._facts.redirects:
-            return problem
-        # Without a cause it is not the request that cannot be, but a proxy for it.
-        code = Exit.PROXY if problem.cause is None else Exit.PROTOCOL
-        text = f"cannot follow the redirect to {self._target}: {problem.text}"
-        return Problem(code, text, problem.cause)
-
-    def report(self, problem: Problem | None) -> None:
+    def _report(self, problem: Problem | None) -> None:
         """Say what is to be said when all is over."""
         options, terminal = self._options, self._terminal
         if options.timing:

@@ -1658,6 +1658,10 @@ def test_the_waterfall_fits_any_terminal() -> None:
     assert "█" in report.waterfall(facts, 80, "utf-8").plain
 
 
+def test_options_do_not_show_their_secrets() -> None:
+    assert "secret" not in repr(reading.Options(bearer="secret"))
+
+
 def test_names_in_certificates() -> None:
     common, organisation = (("commonName", "a\nb"),), (("organizationName", "o"),)
     assert report._name((organisation, common)) == "a\\x0ab"
