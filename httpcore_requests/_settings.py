@@ -154,7 +154,7 @@ class Settings:
 
     def __init__(self, **given: object) -> None:
         for name in given.keys() - Settings.__annotations__.keys():
-            raise TypeError(f"HTTPAdapter() got an unexpected keyword argument {name!r}")
+            raise _unknown_option(name)
         self.__dict__.update(given)
         if "timeout" in given:
             self.__dict__["timeout"] = default_timeout(given["timeout"])
@@ -185,6 +185,16 @@ class Settings:
                 "an overridden init_poolmanager(), which every copy calls anew"
             )
         return self.__dict__
+
+
+def _unknown_option(name: str) -> TypeError:
+    """Return the error for an option that no adapter has, with the one that was meant."""
+    import difflib  # only where something is wrong
+
+    known = sorted((*_OF_REQUESTS, *Settings.__annotations__))
+    alike = difflib.get_close_matches(name, known, 1)
+    hint = f"; did you mean {alike[0]!r}?" if alike else ""
+    return TypeError(f"HTTPAdapter() got an unexpected keyword argument {name!r}{hint}")
 
 
 def check_context(context: object) -> None:

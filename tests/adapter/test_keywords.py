@@ -25,7 +25,7 @@ from urllib3.connectionpool import HTTPSConnectionPool
 from urllib3.poolmanager import PoolKey
 from urllib3.util.retry import Retry
 
-from httpcore_requests import HTTPAdapter
+from httpcore_requests import HTTPAdapter, Session, install
 from tests.support.clients import STOCK
 from tests.support.servers import LocalServer, Peer, Serve
 from tests.support.tls import ClientCert
@@ -395,6 +395,24 @@ def test_a_context_that_is_none(build: Build, tls_server: LocalServer, value: An
 def test_unknown_arguments_of_the_adapter(word: str) -> None:
     with pytest.raises(TypeError, match=word):
         HTTPAdapter(**{word: 5})
+
+
+@pytest.mark.parametrize("make", [HTTPAdapter, Session, install])
+@pytest.mark.parametrize(
+    ("word", "end"),
+    [
+        ("tiemout", "'tiemout'; did you mean 'timeout'?"),
+        ("pool_conections", "'pool_conections'; did you mean 'pool_connections'?"),
+        ("http3", "'http3'; did you mean 'http2'?"),
+        ("proxies", "'proxies'"),
+    ],
+)
+def test_the_option_that_was_meant_is_named(
+    make: Callable[..., object], word: str, end: str
+) -> None:
+    with pytest.raises(TypeError) as caught:
+        make(**{word: 5})
+    assert str(caught.value).endswith(f"got an unexpected keyword argument {end}")
 
 
 # --- prefixes that cannot be mounted
