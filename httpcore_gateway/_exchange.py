@@ -23,7 +23,14 @@ import httpcore
 from ._asgi import Message, Receive, Scope, Send
 from ._client import BodyRefused, Client
 from ._date import add_date
-from ._fields import BadRequest, Fields, add_via, count_down, response_fields
+from ._fields import (
+    BadRequest,
+    Fields,
+    add_via,
+    are_well_formed,
+    count_down,
+    response_fields,
+)
 from ._http10 import MAX_COLLECTED, UntilClose, send_until_close
 from ._passage import FAILURES, MAX_STATUS, Passage, is_unsent
 from ._problems import Problem, Refused, encode_problem
@@ -269,7 +276,11 @@ class Exchange(Passage):
 
     def _take_interim(self, status: int, headers: Fields) -> None:
         """Pass on a 103; nothing else that comes before the response is of use to a client."""
-        links = [value for name, value in headers if name.lower() == b"link"]
+        links = [
+            value
+            for name, value in headers
+            if name.lower() == b"link" and are_well_formed((), [value])
+        ]
         if status == 103 and links:
             self._links.append(links)
             if self._hints is None:
@@ -295,6 +306,11 @@ class Exchange(Passage):
         trailers = self._announce_trailers(start)
         if not trailers and self._write_whole(response, status, start["headers"]):
             return None
+        if not are_well_formed(*zip(*fields, strict=True)):
+            self.record.fail(BAD_RESPONSE, "a field has a control character")
+            return Problem(
+                502, "the answer of the server behind has a control character in a field"
+            )
         try:
             if self._version < "1.1" and self._has_no_length(start):
                 problem = await self._collect(response, start)
@@ -417,7 +433,8 @@ class Exchange(Passage):
         client.taken = record.sent
         await self._end(part)
         if trailers:
-            fields, _ = response_fields(response.trailers, 200)
+            found, _ = response_fields(response.trailers, 200)
+            fields = [(name, value) for name, value in found if are_well_formed([name], [value])]
             self._complete = False
             await send({"type": TRAILERS, "headers": fields, "more_trailers": False})
             self._complete = True

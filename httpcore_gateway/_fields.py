@@ -9,6 +9,7 @@ and 10.1.4 (TE); RFC 9112 sections 6.1 to 6.3 (framing); RFC 7239 (Forwarded).
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
 from functools import lru_cache
 from typing import NamedTuple
@@ -16,6 +17,10 @@ from typing import NamedTuple
 from ._problems import Refused
 
 Fields = list[tuple[bytes, bytes]]
+
+#: What cannot stand in a name (a token, RFC 9110 section 5.6.2), and in a value, where a tab can.
+_NOT_IN_NAMES = re.compile(rb"[^!#$%&'*+\-.^_`|~0-9a-z]")
+_NOT_IN_VALUES = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 
 #: Fields that concern one connection and are never passed on. Those of a proxy's credentials are
 #: for the next proxy only, which the gateway is.
@@ -381,3 +386,9 @@ def response_fields(headers: Iterable[tuple[bytes, bytes]], status: int) -> tupl
     if length and not chunked:
         fields.append((b"content-length", length))
     return fields, via
+
+
+def are_well_formed(names: Iterable[bytes], values: Iterable[bytes]) -> bool:
+    """Return whether fields, their names in lower case, can be passed on: servers refuse control
+    characters, which httpcore leaves in values."""
+    return not (_NOT_IN_NAMES.search(b"".join(names)) or _NOT_IN_VALUES.search(b"\t".join(values)))

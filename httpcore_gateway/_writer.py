@@ -14,22 +14,18 @@ Source: uvicorn, `protocols.http.httptools_impl`, class RequestResponseCycle.
 
 from __future__ import annotations
 
-import re
 from functools import lru_cache
 from http import HTTPStatus
 from typing import Any
 
 from ._asgi import Send
-from ._fields import Fields
+from ._fields import Fields, are_well_formed
 
 #: Bytes of a piece of a body that are copied to be sent with the head: a large one costs less in a
 #: write of its own.
 MAX_JOINED = 16384
 #: Fields that decide how the connection goes on.
 _OF_THE_CONNECTION = frozenset((b"connection", b"transfer-encoding"))
-#: What cannot stand in a name (a token, RFC 9110 section 5.6.2), and in a value, where a tab can.
-_NOT_IN_NAMES = re.compile(rb"[^!#$%&'*+\-.^_`|~0-9a-z]")
-_NOT_IN_VALUES = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 
 
 def write_response(send: Send, status: int, fields: Fields, body: bytes) -> bool:
@@ -50,7 +46,7 @@ def write_response(send: Send, status: int, fields: Fields, body: bytes) -> bool
         return False
     if values[names.index(b"content-length")] != b"%d" % len(body):
         return False
-    if _NOT_IN_NAMES.search(b"".join(names)) or _NOT_IN_VALUES.search(b"\t".join(values)):
+    if not are_well_formed(names, values):
         return False
     lines = [b"%b: %b\r\n" % field for field in fields]
     write(b"".join((_status_line(status), *lines, b"\r\n", body)))

@@ -392,6 +392,26 @@ def test_equal_lengths_of_a_response_become_one(gateway: Gateways, serve: server
         assert reply.whole
 
 
+@pytest.mark.parametrize("value", [b"a\x01b", b"a\x7f", b"\x1b[31m"])
+@pytest.mark.parametrize("framing", [b"Content-Length: 5\r\n\r\nhello", b"\r\nhello"])
+def test_a_control_character_in_a_response(
+    gateway: Gateways, serve: servers.Serve, caplog: Any, framing: bytes, value: bytes
+) -> None:
+    """No server sends it on: it is an answer of the upstream that is wrong, and no error here."""
+
+    def answer(peer: servers.Peer) -> None:
+        while peer.recv_request() is not None:
+            peer.send(b"HTTP/1.1 200 OK\r\nX-Odd: " + value + b"\r\n" + framing)
+            if b"Content-Length" not in framing:
+                return
+
+    with Caller(gateway(serve(answer).url)) as caller:
+        for _ in range(2):
+            reply = caller.ask(GET)
+            assert (reply.status, reply.whole) == (502, True)
+    assert not [record for record in caplog.records if record.exc_info]
+
+
 # --- HTTP/1.0 ---
 
 
