@@ -18,7 +18,7 @@ _UNSET: Any = object()
 
 @dataclass(frozen=True)
 class SSLConfig:
-    """How to verify servers and who we are to them.
+    """The verification of servers, and the client's certificate.
 
     Parameters:
         cert: client certificate: path, ``(cert, key)`` or ``(cert, key, password)``.
@@ -88,7 +88,7 @@ class TimeoutConfig:
 
 @dataclass(frozen=True)
 class PoolLimits:
-    """How many connections. 2019 had two spellings; both work.
+    """The numbers of connections. 2019 had two spellings; both work.
 
     Parameters:
         max_hosts, conns_per_host: how many hosts, and connections to each; their product

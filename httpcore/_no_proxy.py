@@ -1,4 +1,4 @@
-"""Which hosts are reached without a proxy: the rules of the variable ``no_proxy``.
+"""The hosts that are reached without a proxy: the rules of the variable ``no_proxy``.
 
 Owns: reading and matching them. Must not know: where they stand, proxies. The command line and the
 adapter for requests both ask here.

@@ -1,4 +1,4 @@
-"""What is secret, and how it is kept out of every text.
+"""Keeps what is secret out of every text.
 
 Owns: every rule about it: header fields, user information in URLs, parameters of queries, the parts
 of Authorization and Set-Cookie. Must not know: which code shows a text or writes a file. Errors,

@@ -33,7 +33,8 @@ PING_TIMEOUT = 15.0
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ConnectionSettings:
-    """What holds for all connections of a pool. Frozen; equal to itself only, and so hashable.
+    """The settings that hold for all connections of a pool. Frozen; equal to itself only, and so
+    hashable.
 
     Raises TypeError or ValueError, naming the argument, for a value that cannot be.
 

@@ -84,7 +84,8 @@ AnyContext = TypeVar("AnyContext")
 
 
 class _Offer:
-    """What one context offers since we last set it: None before, () while that is being done."""
+    """The protocols that one context offers since we last set them: None before, () while that is
+    being done."""
 
     __slots__ = ("lock", "protocols")
 

@@ -1,4 +1,4 @@
-"""What is known about a request afterwards: how long each phase took, and over which connection.
+"""The facts of a request afterwards: how long each phase took, and over which connection.
 
 Owns: `Timings` and `ConnectionInfo`. Must not know: a clock, sockets.
 
@@ -19,7 +19,7 @@ class _Stream(Protocol):
 
 
 class Opening:
-    """How long it took to open a connection, in seconds.
+    """The time that it took to open a connection, in seconds.
 
     Attributes:
         dns: the look-up; None where there was none, or it was not measured.
@@ -36,7 +36,8 @@ class Opening:
 
 
 class Timings:
-    """How long each phase of a request took, in seconds; in ``response.extensions["timings"]``.
+    """The time that each phase of a request took, in seconds; in
+    ``response.extensions["timings"]``.
 
     They follow one another; None for a phase that the request did not have (a reused connection is
     not opened) or that is not over (the body is not read). Of a request that was sent more than
@@ -128,8 +129,8 @@ def _between(start: float | None, end: float | None) -> float | None:
 
 
 class ConnectionInfo:
-    """What a response came over; in ``response.extensions["connection"]``. It stays true after the
-    connection was closed.
+    """The connection that a response came over; in ``response.extensions["connection"]``. It stays
+    true after the connection was closed.
 
     Attributes:
         protocol: ``"HTTP/1.1"`` or ``"HTTP/2"``.

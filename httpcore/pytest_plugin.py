@@ -137,7 +137,7 @@ def _shorten(missed: list[str], cassette: Cassette, item: pytest.Item) -> str:
 
 
 class Cassette:
-    """What a test has of its cassette.
+    """The cassette of a test.
 
     Attributes:
         path: the file.
@@ -217,7 +217,7 @@ def _read_mark(args: tuple[object, ...], keywords: Settings) -> tuple[Any, Any, 
 
 
 def _file_of(item: pytest.Item) -> Path:
-    """Where a test's cassette is, relative to the test's file."""
+    """Return where a test's cassette is, relative to the test's file."""
     module, *names = item.nodeid.split("::")
     name = re.sub(r"[^\w.\[\]=,+-]+", "-", ".".join(names))
     if len(name) > MAX_NAME:

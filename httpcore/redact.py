@@ -1,4 +1,4 @@
-"""How a library on top of this one keeps secrets out of its texts.
+"""The functions by which a library on top of this one keeps secrets out of its texts.
 
 Owns: the public names. Must not know: any rule; all of them stand in `_redact`.
 """

@@ -1,4 +1,4 @@
-"""Where settings come from: the command line, the environment, one TOML file, and the defaults.
+"""The sources of the settings: the command line, the environment, one TOML file, and the defaults.
 
 Owns: the settings of the server that runs the gateway, how the sources are put together, and the
 place of each setting for the text of an error. Must not know: how options are declared
@@ -31,7 +31,7 @@ WholeSeconds = Annotated[int, msgspec.Meta(ge=1, le=10**9)]
 
 
 class Server(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How the gateway is reached, and what it lets clients do to it.
+    """The addresses of the gateway, and the limits for its clients.
 
     Parameters:
         host: the name or address to listen on; ``0.0.0.0`` for all of IPv4, ``::`` for all of

@@ -51,7 +51,7 @@ class BadHandshake(Exception):
 
 
 class Close(NamedTuple):
-    """How a WebSocket is closed.
+    """The end of a WebSocket.
 
     Parameters:
         code: NO_CODE for a Close frame without one, LOST for none at all.

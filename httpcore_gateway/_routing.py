@@ -1,4 +1,4 @@
-"""Which route a request takes.
+"""Finds the route of a request.
 
 Owns: the match of host and path. Must not know: upstreams, connections, ASGI.
 

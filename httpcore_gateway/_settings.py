@@ -44,7 +44,7 @@ class _Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Timeouts(_Part, frozen=True, kw_only=True):
-    """How long each step of a request may take, in seconds. None stands for no limit.
+    """The time that each step of a request may take, in seconds. None stands for no limit.
 
     Parameters:
         connect: to open a connection to the upstream, TLS included.
@@ -66,7 +66,7 @@ class Timeouts(_Part, frozen=True, kw_only=True):
 
 
 class Breaker(_Part, frozen=True, kw_only=True):
-    """When an upstream that fails is left out, and for how long.
+    """The rules by which an upstream that fails is left out, and for how long.
 
     Parameters:
         failures: how many in a row open the breaker: connections that could not be opened or
@@ -107,7 +107,7 @@ class Upstream(_Part, frozen=True):
 
 
 class Route(_Part, frozen=True, kw_only=True):
-    """Which requests go to which upstreams.
+    """The requests that go to certain upstreams.
 
     Parameters:
         upstreams: each a URL or an `Upstream`.

@@ -77,7 +77,7 @@ Cert = str | tuple[str, str] | tuple[str, str, str] | None
 
 
 class TLSRequirements(NamedTuple):
-    """What a request asks of its connection's context.
+    """The requirements of a request for its connection's context.
 
     Attributes:
         verifies: whether the server's certificate is to be verified.
@@ -360,7 +360,7 @@ def _set_up(copy: ssl.SSLContext, given: ssl.SSLContext, ask: TLSRequirements) -
 
 
 class _SharedContext:
-    """What has become of a context that came in by urllib3's door.
+    """The state of a context that came in by urllib3's API.
 
     Attributes:
         empty: it held no certificate when it came.

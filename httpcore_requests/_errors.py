@@ -1,4 +1,4 @@
-"""What went wrong below, told in urllib3's classes, which is what requests catches.
+"""Turns failures of the core into urllib3's exceptions, which requests catches.
 
 Owns: the translation of httpcore's exceptions and the classes it answers with. Must not know:
 adapters, retries, sockets.
@@ -56,7 +56,7 @@ _NOT_PICKLED = ("pool", "conn", "response")
 
 
 class Attempt(NamedTuple):
-    """What failed: a request of this method and URL, as `HostPool.urlopen` was given them."""
+    """The request that failed: of this method and URL, as `HostPool.urlopen` was given them."""
 
     pool: PoolShape
     method: str

@@ -1,4 +1,4 @@
-"""Where requests' `send` expects a urllib3 pool.
+"""The pool in the place where requests' `send` expects a urllib3 pool.
 
 Owns: the pool-shaped object that runs one request under a urllib3 `Retry` policy. Must not know:
 requests' sessions and responses, HTTP framing, what the policy is asked (that is `_retry_policy`),

@@ -90,7 +90,7 @@ def adopt(
 
 
 class _Classes(dict[str, Any]):
-    """What makes a manager's pools, by scheme."""
+    """The makers of a manager's pools, by scheme."""
 
     def __init__(self, transports: Transports, through: httpcore.Proxy | None) -> None:
         for scheme in (*DEFAULT_PORTS, _unix.SCHEME):

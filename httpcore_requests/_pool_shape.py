@@ -1,4 +1,4 @@
-"""What the rest of the adapter asks of the object where requests expects a urllib3 pool.
+"""The part of the object where requests expects a urllib3 pool that the rest of the adapter uses.
 
 Owns: the names that errors, responses and the retry policy use. Must not know: how a request is
 sent; `HostPool` does that.

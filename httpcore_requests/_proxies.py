@@ -1,4 +1,4 @@
-"""Which proxy a request goes through, and what of it the proxy may see.
+"""The proxy that a request goes through, and what of the request the proxy may see.
 
 Owns: the reading of proxy URLs, where `no_proxy` stands, and whose `Proxy-Authorization` is whose.
 Must not know: pools, connections, what is sent to a proxy (httpcore knows that).
@@ -113,7 +113,8 @@ def shown(url: Url) -> str:
 
 
 class Challenged(NamedTuple):
-    """What answers the 407s of one proxy. Equal ones are: connections are found by it."""
+    """A function that answers the 407s of one proxy. Equal functions are equal: connections are
+    found by it."""
 
     hook: Callable[[httpcore.ProxyError, str], Any]
     proxy: str

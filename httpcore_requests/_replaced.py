@@ -1,4 +1,4 @@
-"""When somebody has put a function of theirs in the place of urllib3's `urlopen`.
+"""Functions that a program has put in the place of urllib3's `urlopen`.
 
 Owns: noticing it, and sending the request through that function. Must not know: how a request is
 sent, what is retried.
@@ -55,7 +55,8 @@ class Delegated(Retry):
 
 
 class NoConnection:
-    """What urllib3's `urlopen` holds while the request is made: our connections are not here."""
+    """The connection that urllib3's `urlopen` holds while the request is made: our connections are
+    not here."""
 
     proxy = None
     is_closed = False

@@ -1,4 +1,4 @@
-"""That there is a requests, and none that is too old.
+"""Checks that there is a requests, and none that is too old.
 
 Owns: the oldest version of requests, and the sentence about it. Must not know: anything else of
 the package. Importing it is the check.

@@ -95,15 +95,14 @@ class Response(_Base):
 
     @property
     def timings(self) -> httpcore.Timings | Any:
-        """How long each phase took, in seconds: ``queue``, ``dns``, ``connect``, ``tls``, ``send``,
-        ``first_byte``, ``last_byte``, ``total``; None for what there was not. Each response of a
-        redirect or a retry has its own. None where `raw` is not httpcore's.
-        """
+        """Return how long each phase took, in seconds: ``queue``, ``dns``, ``connect``, ``tls``,
+        ``send``, ``first_byte``, ``last_byte``, ``total``; None for what there was not. Each
+        response of a redirect or a retry has its own. None where `raw` is not httpcore's."""
         return self._extension("timings")
 
     @property
     def connection_info(self) -> httpcore.ConnectionInfo | Any:
-        """What it came over: ``protocol``, ``local_address``, ``remote_address``, ``alpn``,
+        """Return what it came over: ``protocol``, ``local_address``, ``remote_address``, ``alpn``,
         ``tls_version``, ``cipher``, ``certificate`` (DER). It stays as it is when the connection is
         closed. None where `raw` is not httpcore's. (``raw.reused`` says whether it was open.)
         """

@@ -1,4 +1,4 @@
-"""What comes after an attempt: the policy for another one, or the error that is reported.
+"""The step after an attempt: the policy for another one, or the error that is reported.
 
 Owns: how a urllib3 `Retry` policy is asked, how far what it counts got, and what of a body may be
 sent again. Must not know: how a request is sent, connections, requests.

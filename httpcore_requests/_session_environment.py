@@ -1,4 +1,4 @@
-"""What the environment says about a request: proxies, CA bundle, netrc.
+"""The environment's settings for a request: proxies, CA bundle, netrc.
 
 Owns: a snapshot of the environment and what follows from it. Must not know: how requests are
 prepared or sent.
@@ -45,7 +45,7 @@ _MAX_HOSTS = 1024
 
 
 class Environment:
-    """What follows from one state of the environment.
+    """The settings that follow from one state of the environment.
 
     Thread-safe: nothing of it changes but the notes on hosts, whose entries do not depend on
     who makes them.

@@ -1,4 +1,4 @@
-"""Which functions of requests the fast session leaves out, and whether they still are its own.
+"""The functions of requests that the fast session leaves out, and whether they still are its own.
 
 Owns: the list of what is left out, and noticing that some of it was replaced. Must not know: what
 is done in its place.

@@ -89,7 +89,7 @@ class KnownHeaders(NamedTuple):
 
 
 class Arguments(NamedTuple):
-    """What a `requests.Request` holds, beside method, URL and cookies."""
+    """The contents of a `requests.Request`, beside method, URL and cookies."""
 
     headers: Any
     files: object

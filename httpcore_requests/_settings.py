@@ -1,4 +1,4 @@
-"""What an adapter and its pools were told, checked, and the httpcore pools that follow from it.
+"""The settings of an adapter and its pools, checked, and the httpcore pools that follow from them.
 
 Owns: the adapter's own settings, which of urllib3's keywords are known, and the httpcore pools of
 one adapter. Must not know: requests, retries, single requests.
@@ -126,7 +126,7 @@ def _named_as_in_requests(given: AdapterOptions) -> AdapterOptions:
 
 
 class Settings:
-    """What an adapter was told about its connections; see `HTTPAdapter`. Not changed later.
+    """The settings of an adapter's connections; see `HTTPAdapter`. Not changed later.
 
     It is no dataclass, because importing `dataclasses` takes a third of the time that importing
     the adapter does. A pickle of an earlier version has fewer settings: the others are the
@@ -241,7 +241,8 @@ def _refuse_unknown(keywords: Mapping[str, object], known: frozenset[str]) -> No
 
 
 class PoolOptions(NamedTuple):
-    """What differs between the httpcore pools of one adapter; nearly always there is one."""
+    """The settings in which the httpcore pools of one adapter differ; nearly always there is
+    one."""
 
     max_per_host: int | None = None
     local_address: str | None = None

@@ -24,8 +24,8 @@ TimeoutGiven = float | tuple[float | None, float | None] | urllib3.Timeout | Non
 if TYPE_CHECKING:
 
     class _Base(urllib3.Timeout, float):
-        """What type checkers believe in: to requests' own types a timeout is a number or a tuple,
-        though requests takes a `urllib3.Timeout` and passes it on. So ``requests.get(url,
+        """The class that type checkers see: to requests' own types a timeout is a number or a
+        tuple, though requests takes a `urllib3.Timeout` and passes it on. So ``requests.get(url,
         timeout=Timeout(10))`` is accepted; no number it is, all the same."""
 
         def __new__(cls, *args: Any, **kwargs: Any) -> Self: ...

@@ -59,7 +59,7 @@ class TLSSettings(NamedTuple):
 
 
 class TLSPlan(NamedTuple):
-    """What `TLSSettings` come down to.
+    """The result of `TLSSettings`.
 
     Attributes:
         settings: what it was made from.

@@ -1,4 +1,5 @@
-"""What libraries find under `response.raw`: `_fp`, `_original_response`, `connection.sock`.
+"""The attributes that libraries find under `response.raw`: `_fp`, `_original_response`,
+`connection.sock`.
 
 Owns: the file that gives the body, and the faces of http.client and the socket behind it.
 Must not know: decoding, how pieces are handed on, retries.
@@ -308,8 +309,8 @@ def _do_nothing(*args: object, **kwargs: object) -> None:
 
 
 class Connection:
-    """Where ``raw.connection.sock`` and ``raw._connection.sock`` are found until the body was
-    read."""
+    """The object in which ``raw.connection.sock`` and ``raw._connection.sock`` are found until the
+    body was read."""
 
     def __init__(self, wire: BodyFile, pool: PoolShape) -> None:
         self._wire = wire
@@ -340,7 +341,7 @@ class Connection:
 
 
 class SocketFile(socket.SocketIO):
-    """What is found at ``raw._fp.fp`` and at ``raw._fp.fp.raw``.
+    """The object at ``raw._fp.fp`` and at ``raw._fp.fp.raw``.
 
     Reads what http.client's would: the body, without its chunk framing, or after an upgrade
     what the other protocol sends. Closing it ends the response; dropping it does not.
@@ -379,7 +380,8 @@ class SocketFile(socket.SocketIO):
 
 
 class OriginalResponse:
-    """What libraries look for in ``raw._original_response``, an `http.client.HTTPResponse`.
+    """The part of ``raw._original_response`` that libraries look for, an
+    `http.client.HTTPResponse`.
 
     Parameters:
         wire: the body, and what is known of its head.

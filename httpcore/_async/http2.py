@@ -254,7 +254,7 @@ class AsyncHTTP2Connection(Session, AsyncConnectionInterface):
             raise
 
     def _on_readable(self) -> None:
-        """What the event loop calls: something has arrived."""
+        """Take the event loop's call: something has arrived."""
         with self.lock:
             pinged = self.liveness.pinged
             self.take_in()
@@ -266,7 +266,7 @@ class AsyncHTTP2Connection(Session, AsyncConnectionInterface):
             self.finish_deferred()
 
     def _on_room(self) -> None:
-        """What the event loop calls: there is room to write."""
+        """Take the event loop's call: there is room to write."""
         with self.lock:
             self.flush()
             self.dispatch()

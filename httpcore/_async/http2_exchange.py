@@ -37,7 +37,7 @@ U = TypeVar("U")
 
 
 class SharedConnection(Protocol):
-    """What a request needs of the connection that it shares, beyond its `Session`.
+    """The connection that a request shares, as far as it needs more than its `Session`.
 
     Attributes:
         lock: around the session, the codec and every call of the stream.

@@ -203,7 +203,7 @@ class AsyncioStream(AsyncSocketStream):
         return count
 
     def _on_readable(self) -> None:
-        """What the loop calls: something has arrived."""
+        """Take the loop's call: something has arrived."""
         reader = self._reader
         if self._place is not None:
             if not self._filled:  # else the task that waits was woken before
@@ -343,7 +343,7 @@ class AsyncioStream(AsyncSocketStream):
                 self._loop.remove_writer(self._number)
 
     def _on_writable(self) -> None:
-        """What the loop calls: there is room."""
+        """Take the loop's call: there is room."""
         writer = self._writer
         if writer is not None and not writer.done():
             writer.set_result(True)
@@ -388,7 +388,7 @@ class AsyncioStream(AsyncSocketStream):
             self._loop.remove_reader(self._number)
 
     def _on_forgotten(self, _: object) -> None:
-        """What is called when the loop lets go of the callback that it was given.
+        """Note that the loop has let go of the callback that it was given.
 
         uvloop does, unasked, where a socket is readable and has failed: it calls once, closes its
         handle, and does not say so. One call may take in what came before the failure and not get

@@ -1,4 +1,4 @@
-"""What a network layer looks like, so that it can be swapped.
+"""The interfaces of a network layer, so that it can be swapped.
 
 Owns: the interfaces of streams and backends, sync and async, as in httpcore 1.0.9. Must not
 know: HTTP. A subclass of these is all that logging, record/replay or a mock needs.

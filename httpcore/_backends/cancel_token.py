@@ -23,7 +23,7 @@ class Body(Protocol):
 
 
 class Bell(Protocol):
-    """What a thread, or a task, sleeps on."""
+    """An object that a thread, or a task, sleeps on."""
 
     def release(self) -> None:
         """Wake it. Raises RuntimeError where there is nothing to wake."""

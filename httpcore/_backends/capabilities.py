@@ -1,4 +1,4 @@
-"""What a stream may offer beyond `NetworkStream`.
+"""The methods that a stream may offer beyond `NetworkStream`.
 
 Owns: the list of abilities, as Protocols, and which methods of `NetworkStream` each stands in for.
 Must not know: which streams have them, which code uses them.

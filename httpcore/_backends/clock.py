@@ -13,7 +13,7 @@ from .._exceptions import TimeoutException
 
 
 class Deadline(DeadlineMath):
-    """When a request is over: `total` seconds from now, by `time.monotonic`."""
+    """The end of a request's time: `total` seconds from now, by `time.monotonic`."""
 
     __slots__ = ()
 

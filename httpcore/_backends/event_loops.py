@@ -1,4 +1,4 @@
-"""Which event loop runs, and what the asynchronous shell asks of one.
+"""The event loops: which one runs, and the calls that the asynchronous shell makes to one.
 
 Owns: the list of what is asked (`EventLoop`), and finding the loop that runs this code. Must not
 know: how a loop does it (`asyncio_loop`), sockets, pools, HTTP.
@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 
 class Waker(Protocol):
-    """What one task sleeps on. Like a `threading.Lock` that is held, and that another may
+    """An object that one task sleeps on. Like a `threading.Lock` that is held, and that another may
     release; asynchronous code waits for it."""
 
     def release(self) -> None:
@@ -27,7 +27,7 @@ class Waker(Protocol):
 
 
 class Watch(Protocol):
-    """What a task keeps in view while it waits for something that is not ours, such as the next
+    """The watch that a task keeps while it waits for something that is not ours, such as the next
     part of a body.
 
     Attributes:
@@ -50,7 +50,7 @@ class Watch(Protocol):
 
 
 class EventLoop(Protocol):
-    """What is asked of a loop beside reading and writing."""
+    """The calls to a loop beside reading and writing."""
 
     def make_waker(self) -> Waker:
         """Return a `Waker` for a task of this loop."""

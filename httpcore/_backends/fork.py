@@ -1,4 +1,4 @@
-"""What the child of a fork does with what it inherited.
+"""Clears up in the child of a fork what it inherited.
 
 Owns: the sockets that a child must close, the objects that it must renew, and the one hook that
 does both. Must not know: pools, HTTP.

@@ -74,7 +74,7 @@ def _seconds(timeout: float | None) -> str:
 
 
 class _MockStream:
-    """What both kinds of streams have.
+    """The part that both kinds of streams have.
 
     Attributes:
         written: what was written, an item for each call.
@@ -207,7 +207,7 @@ class MockStream(_MockStream, NetworkStream):
 
 
 class _MockBackend:
-    """What both kinds of backends have."""
+    """The part that both kinds of backends have."""
 
     def __init__(
         self,

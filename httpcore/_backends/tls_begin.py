@@ -152,7 +152,7 @@ def _is_complete(wrapped: object) -> bool:
 
 
 class ForeignSocket:
-    """What another make of TLS gives for a socket, completed to what a stream needs of one.
+    """A socket of another make of TLS, completed to all that a stream needs of one.
 
     Parameters:
         wrapped: it can do at least what urllib3 asks of it; its handshake is over.

@@ -1,4 +1,4 @@
-"""How the command ends: its exit codes, and which failure has which.
+"""The exit codes of the command, and which failure has which.
 
 Owns: the codes and the one line that is said about a failure. Must not know: options, terminals.
 
@@ -19,7 +19,7 @@ from .._ssl import TRUST_ITS_CA
 
 
 class Exit(IntEnum):
-    """What the command returns."""
+    """The exit codes of the command."""
 
     OK = 0
     OTHER = 1  # something that has no code of its own

@@ -1,4 +1,4 @@
-"""Where the command writes: the body to a file or standard output, all else to standard error.
+"""The output of the command: the body to a file or standard output, all else to standard error.
 
 Owns: both streams, whether they are terminals, whether there are colours, progress bars; the head
 and the body of a response as they are written: to a file, to a pipe as they are, or to a terminal

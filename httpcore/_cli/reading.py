@@ -1,4 +1,4 @@
-"""What the texts of the command line mean: a URL, header fields, a body, credentials.
+"""Reads the texts of the command line: a URL, header fields, a body, credentials.
 
 Owns: reading and checking each. Must not know: click, terminals, connections. What it finds wrong
 is a `Problem` with `Exit.USAGE`, or `Exit.READ` for a file.
@@ -50,7 +50,7 @@ class Options(SimpleNamespace):
 
 @dataclass(frozen=True)
 class Body:
-    """What is to be sent: all of `parts`, bytes and paths of files ("-": standard input)."""
+    """The body to be sent: all of `parts`, bytes and paths of files ("-": standard input)."""
 
     parts: Sequence[bytes | str] = field(repr=False)
     content_type: bytes | None = None

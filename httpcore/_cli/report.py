@@ -1,4 +1,4 @@
-"""What is known about one run, and how it is told: ``--json``, ``--timing`` and ``-w``.
+"""The facts of one run, and their texts: ``--json``, ``--timing`` and ``-w``.
 
 Owns: reading addresses and TLS from the streams, while those are open; from which event to which a
 phase lasts; the members of the report and the variables of ``-w``, which docs/cli.rst describes and
@@ -89,7 +89,7 @@ class Leg:
 
 
 class Facts:
-    """What is known about one run. Addresses and TLS are those of the last connection.
+    """The facts of one run. Addresses and TLS are those of the last connection.
 
     Attributes:
         legs: the requests, in their order.

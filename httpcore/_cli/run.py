@@ -111,7 +111,7 @@ def _attempt(work: Callable[[], object]) -> Problem | None:
 
 
 class Run:
-    """What is done for one URL."""
+    """The requests for one URL."""
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""What a request needs before it can be sent, and which request follows a response.
+"""The parts of a request before it is sent, and the request that follows a response.
 
 Owns: the pool, TLS contexts, proxies, files as bodies, cookies, Digest, the rules of redirects.
 Must not know: what is shown of any of it, and in which order things happen; `run` does.

@@ -1,4 +1,4 @@
-"""What ``--verbose`` and ``--trace`` say while a request is under way.
+"""The lines of ``--verbose`` and ``--trace`` while a request is under way.
 
 Owns: the lines for each trace event. Must not know: what is done with the response. Secrets are
 masked, and what a server says is shown without its control characters (`text`).

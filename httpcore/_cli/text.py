@@ -1,4 +1,4 @@
-"""What may be shown: no control characters, no secrets.
+"""Makes texts fit to be shown: no control characters, no secrets.
 
 Owns: how text of a server is made harmless for a terminal, which would obey it: recolour,
 overwrite, in some terminals type on the user's behalf. Must not know: where it is shown, and what

@@ -1,4 +1,4 @@
-"""What comes after a request has failed, or was answered with a status: is it sent again?
+"""Decides whether a request that failed, or was answered with a status, is sent again.
 
 Owns: the rules for replaying a request at once (`Replays`) and after a pause (`Repeats`). Must not
 know: locks, sleeping, the clock, random numbers (they are passed in), how a request is sent.
@@ -53,7 +53,7 @@ class Opened(Protocol):
 
 
 class Replays:
-    """What has happened to one request so far. Made when something fails for the first time.
+    """The failures of one request so far. Made when something fails for the first time.
 
     Attributes:
         fresh: only a connection that nobody has used will do.
@@ -116,7 +116,7 @@ class Replays:
 
 
 class Repeats:
-    """How often one request of a pool with a `RetryConfig` was repeated, and whether it may be
+    """The repeats of one request of a pool with a `RetryConfig`, and whether it may be repeated
     once more. The pool's budget is asked after this.
 
     Attributes:

@@ -1,4 +1,4 @@
-"""What is known of a response's body, and what follows from it.
+"""The state of a response's body, and what follows from it.
 
 Owns: the payload that has arrived and was not read yet, and the decisions at the end of a body:
 whether the connection can be used again, whether a rest is worth reading away, what a failure

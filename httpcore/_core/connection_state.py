@@ -1,4 +1,4 @@
-"""What a connection is, and how it gets to its origin, before and after it is open.
+"""The state of a connection, and its way to its origin, before and after it is open.
 
 Owns: the plan for the dial script, the choice between HTTP/1.1 and HTTP/2, what becomes of a failed
 attempt, and what a connection says about itself. Must not know: sockets, locks, clocks, pools. The
@@ -41,7 +41,7 @@ Backend = TypeVar("Backend")  # what opens sockets; each shell has its own
 
 
 class OpenConnection(Protocol):
-    """What a connection says that is open, of whichever protocol."""
+    """The facts of a connection that is open, of whichever protocol."""
 
     @property
     def max_streams(self) -> int: ...
@@ -61,7 +61,7 @@ class OpenConnection(Protocol):
 
 
 class ConnectionFacts:
-    """What every connection says about itself, open or not yet."""
+    """The facts of each connection, open or not yet."""
 
     def info(self) -> str:
         """Protocol, state and request count, for people."""
@@ -281,12 +281,12 @@ class ConnectionState:
 
     @property
     def max_streams(self) -> int:
-        """How many requests it can carry at once: 1 over HTTP/1.1, and until it is open."""
+        """Return how many requests it can carry at once: 1 over HTTP/1.1, and until it is open."""
         return 1 if self.opened is None else self.opened.max_streams
 
     @property
     def open_streams(self) -> int:
-        """How many requests are under way on it."""
+        """Return how many requests are under way on it."""
         return 0 if self.opened is None else self.opened.open_streams
 
     def info(self) -> str:

@@ -25,7 +25,7 @@ _LIMIT = re.compile(r" (?:within|after) [0-9.e+-]+ s\b")
 
 
 class DeadlineMath:
-    """When a request is over; the subclass in `_backends.clock` reads the clock.
+    """The end of a request's time; the subclass in `_backends.clock` reads the clock.
 
     Attributes:
         at: that moment, by the clock that `now` is a reading of.

@@ -61,7 +61,7 @@ Script = Generator[Step, Any, T]  # each step has a result of its own type
 
 
 class Plan(NamedTuple):
-    """What to open: everything the script needs, decided beforehand."""
+    """The connection to open: everything the script needs, decided beforehand."""
 
     host: bytes
     port: int

@@ -24,7 +24,7 @@ OPENING = (OpenTCP, OpenUnix, StartTLS)
 
 
 class Call(NamedTuple):
-    """What a shell has to do next.
+    """The next step of a shell.
 
     Attributes:
         stream: whose method it is; None for the backend's.

@@ -1,4 +1,4 @@
-"""What the first bytes of a peer say about it, where they are not those that were expected.
+"""Explains the first bytes of a peer where they are not those that were expected.
 
 Owns: the text about such bytes. Must not know: sockets, the codecs that found the bytes.
 Sources: RFC 8446 section 5.1 (TLS records), RFC 9113 section 3.4 (HTTP/2 preface).

@@ -1,4 +1,4 @@
-"""What one connection of HTTP/1.1 knows of itself, and what it decides while it carries a request.
+"""The state of one connection of HTTP/1.1, and its decisions while it carries a request.
 
 Owns: the states of a connection, what is read next and how long it may take, and what a failure of
 writing or reading means. Must not know: sockets, clocks, locks; how HTTP is framed (that is `h1`);
@@ -93,7 +93,7 @@ class H1State:
 
     @property
     def open_streams(self) -> int:
-        """How many requests are under way on it."""
+        """Return how many requests are under way on it."""
         return 0 if self.serving is None else 1
 
     def is_available(self) -> bool:
@@ -296,7 +296,7 @@ def read_on(reader: HeadReader, timeout: float | None, data: bytes = b"") -> Scr
 
 
 def _read_after_unknown(timeout: float | None) -> Script[bytes]:
-    """What follows an interim response of unknown status; empty when nothing does."""
+    """Return what follows an interim response of unknown status; empty when nothing does."""
     patience = UNKNOWN_INTERIM_PATIENCE
     if timeout is not None:
         patience = min(patience, timeout)

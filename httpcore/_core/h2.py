@@ -370,7 +370,7 @@ class Codec:
 
     @property
     def open_streams(self) -> int:
-        """How many streams are not at their end."""
+        """Return how many streams are not at their end."""
         return len(self._streams)
 
     @property
@@ -603,8 +603,8 @@ class Codec:
     # Receiving
 
     def take_rest(self) -> bytes:
-        """What `receive` was given that is not a whole frame. Who joins pieces anyhow puts it in
-        front of them, and so saves `receive` a copy."""
+        """Return what `receive` was given that is no whole frame. A caller that joins pieces puts
+        it in front of them, and so saves `receive` a copy."""
         rest, self._rest = self._rest, b""
         return rest
 
@@ -781,7 +781,7 @@ class Codec:
             raise self._broken(f"{what} on stream {number}, which was never opened")
 
     def _strip(self, data: bytes, start: int, stop: int) -> tuple[int, int]:
-        """Where the payload of a padded frame is."""
+        """Return where the payload of a padded frame is."""
         if start == stop or data[start] > stop - start - 1:
             self._terminate(h2.errors.ErrorCodes.PROTOCOL_ERROR)
             raise self._broken("padding that is longer than its frame")

@@ -1,4 +1,4 @@
-"""Which of the threads that share a connection reads from it, for all of them.
+"""Decides which of the threads that share a connection reads from it, for all of them.
 
 Owns: who is the reader. Must not know: threads and locks themselves, what is read.
 

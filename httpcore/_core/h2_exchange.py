@@ -41,7 +41,7 @@ ALL_SENT = "all sent"
 
 
 class Upload(Protocol):
-    """What an exchange knows of its upload (see `h2_upload.BodyUpload`)."""
+    """The upload, as far as an exchange knows it (see `h2_upload.BodyUpload`)."""
 
     def continue_by_reading(self) -> bool:
         """Let reads of the response send from now on; False when there is nothing more to send."""

@@ -28,7 +28,7 @@ NOT_ANSWERED = "not answered"  # the path is dead: a PING was not answered
 
 
 class Liveness:
-    """When the peer was last heard of, and what is due from it.
+    """The signs of life of the peer: when the last one came, and which one is due.
 
     Parameters:
         interval: seconds of silence, while a response is waited for, after which a PING is sent;

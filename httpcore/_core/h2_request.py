@@ -1,4 +1,4 @@
-"""What a request looks like in HTTP/2: its fields, and the header block that says them.
+"""The form of a request in HTTP/2: its fields, and the header block that says them.
 
 Owns: which fields of an HTTP/1.1 request HTTP/2 has, what must not be sent, which fields may be
 compressed, and what is remembered of the blocks. Must not know: frames, streams, sockets.

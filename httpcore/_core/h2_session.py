@@ -47,7 +47,7 @@ PING_DATA = b"httpcore"
 
 
 class Bell(Protocol):
-    """What a shell wakes a request by: a lock that the request waits to take."""
+    """The object that a shell wakes a request by: a lock that the request waits to take."""
 
     def release(self) -> None: ...
 
@@ -320,15 +320,15 @@ class Session:
 
     @property
     def max_streams(self) -> int:
-        """How many requests may be under way at once, now: what the server allows, and none while
-        it owes us the answer to a PING."""
+        """Return how many requests may be under way at once, now: what the server allows, and none
+        while it owes us the answer to a PING."""
         if not self.is_available():
             return 0
         return self.codec.max_streams if self.codec.settled else ASSUMED_STREAMS
 
     @property
     def open_streams(self) -> int:
-        """How many requests are under way."""
+        """Return how many requests are under way."""
         return self.codec.open_streams
 
     @property
@@ -345,7 +345,7 @@ class Session:
 
     @property
     def since(self) -> float | None:
-        """When that one got its stream."""
+        """Return when that one got its stream."""
         for exchange in list(self.exchanges):
             return exchange.since
         return None

@@ -1,4 +1,4 @@
-"""What a request on an HTTP/2 connection sends after its head, as scripts.
+"""The body of a request on an HTTP/2 connection, as scripts.
 
 Owns: in which order the parts of the body are sent, waited for and given up (by the rules of
 `upload`). Must not know: locks, sockets, clocks, where the body comes from.

@@ -1,4 +1,4 @@
-"""Which of a host's addresses to try, and when: Happy Eyeballs.
+"""Decides which of a host's addresses to try, and when: Happy Eyeballs.
 
 Owns: the order of the addresses and the moment each attempt begins. Must not know: sockets,
 clocks (`now` is passed in), names.

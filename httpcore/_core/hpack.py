@@ -45,7 +45,7 @@ _LONGEST_KNOWN = 1024  # bytes of a block that is kept
 
 
 class HeaderEncoder(Protocol):
-    """What writes header blocks."""
+    """A writer of header blocks."""
 
     header_table_size: int
 
@@ -53,7 +53,7 @@ class HeaderEncoder(Protocol):
 
 
 class HeaderDecoder(Protocol):
-    """What reads header blocks."""
+    """A reader of header blocks."""
 
     max_header_list_size: int
 

@@ -1,4 +1,4 @@
-"""How a request goes through a proxy: forwarded, or in a tunnel.
+"""The ways of a request through a proxy: forwarded, or in a tunnel.
 
 Owns: what is written to a proxy and how its answer is read. Must not know: sockets, locks,
 clocks, and what happens before and after (that is `_core.dial`). `connect` is a generator that

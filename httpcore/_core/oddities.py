@@ -1,4 +1,4 @@
-"""What is odd in responses that are read leniently: logged once for each peer and kind.
+"""The oddities of responses that are read leniently: logged once for each peer and kind.
 
 Owns: the log of it, and which were logged. Must not know: what is odd, and how it is read.
 

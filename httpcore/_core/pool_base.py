@@ -1,4 +1,4 @@
-"""What a pool is made of, before any request: its arguments, checked, and what follows from them.
+"""The parts of a pool, before any request: its arguments, checked, and what follows from them.
 
 Owns: the signatures of the pools (`ConnectionPool`, `HTTPProxy`, `SOCKSProxy`, `PoolManager`), and
 the way that a new connection has to take. Must not know: locks, network backends, how a request is

@@ -1,4 +1,4 @@
-"""What a pool says about itself: its figures, its repr, and the text of a PoolTimeout.
+"""The report of a pool about itself: its figures, its repr, and the text of a PoolTimeout.
 
 Owns: which figures there are, how holders and waiters are described, and what is left out because
 it is secret. Must not know: locks, sleeping, the clock (`now` is passed in).

@@ -146,7 +146,7 @@ def check_body(stream: object, asynchronous: bool) -> None:
 
 
 def _position(stream: Any) -> int | None:
-    """Where a file body stands, so that it can be sent again from there; else None."""
+    """Return where a file body stands, so that it can be sent again from there; else None."""
     if hasattr(stream, "__aiter__"):
         return None  # its methods have to be awaited
     try:
@@ -168,7 +168,7 @@ def expects_continue(prepared: Prepared) -> bool:
 
 
 class Framing:
-    """How the parts of a body are put on the wire of HTTP/1.1, and that they are as long as was
+    """The framing of a body's parts in HTTP/1.1, and the check that they are as long as was
     announced.
 
     Attributes:

@@ -1,4 +1,4 @@
-"""When to send a request again: decided on how far it got.
+"""Decides when to send a request again, by how far it got.
 
 Owns: `RetryConfig`, what it says about a failure or a status, how long to wait, and the budget.
 Must not know: connections, clocks, sleeping, random numbers (they are passed in).
@@ -47,7 +47,7 @@ BUSY = frozenset({429, 503})
 
 @dataclass(frozen=True)
 class RetryConfig:
-    """How often, and when, a pool sends a request again by itself.
+    """The number and the kinds of requests that a pool sends again by itself.
 
     Parameters:
         attempts: how often at the most, over all reasons together.
@@ -107,7 +107,7 @@ class RetryConfig:
 
 
 class RetryBudget:
-    """What a pool has left for retries. Not thread-safe: call it under a lock."""
+    """The retries that a pool has left. Not thread-safe: call it under a lock."""
 
     def __init__(self, config: RetryConfig) -> None:
         self._earned = config.budget
@@ -127,7 +127,7 @@ class RetryBudget:
 
 
 class Retries:
-    """How often one request was sent again, and whether it may be once more."""
+    """The retries of one request, and whether there may be one more."""
 
     def __init__(self, config: RetryConfig, method: bytes) -> None:
         self._config = config

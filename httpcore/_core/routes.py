@@ -1,4 +1,4 @@
-"""Where a request goes: from its URL, its extensions and the pool's settings to a `Route`.
+"""The way of a request: from its URL, its extensions and the pool's settings to a `Route`.
 
 Owns: which of these decides, what makes two requests fit for one connection, and the names of
 routes in texts. Must not know: slots, connections, sockets.

@@ -1,4 +1,4 @@
-"""Which request gets which connection, decided in one place.
+"""Decides, in one place, which request gets which connection.
 
 Owns: the state of every slot of a pool, its shares, the queue for them, and the limits.
 Must not know: sockets, locks, the time of day, and what a connection is. The caller passes
@@ -201,7 +201,7 @@ class Slot:
 
 
 class Share:
-    """What an owner holds of a slot that several use at once: one stream of its connection.
+    """The part of an owner in a slot that several use at once: one stream of its connection.
 
     Attributes:
         slot: The slot. It stays the same as long as the connection is part of the pool.

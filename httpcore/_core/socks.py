@@ -1,4 +1,4 @@
-"""How a SOCKS proxy is asked for a connection.
+"""Asks a SOCKS proxy for a connection.
 
 Owns: the messages of SOCKS 4, 4A and 5, their order, and what a refusal means. Must not know:
 sockets, locks, clocks, how a name is resolved.
@@ -69,7 +69,7 @@ class _Broken(Exception):
 
 
 class Answers:
-    """What the proxy says, message by message."""
+    """The answers of the proxy, message by message."""
 
     def __init__(self, stream: object) -> None:
         self._stream = stream

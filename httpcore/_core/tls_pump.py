@@ -23,7 +23,7 @@ RECORD_SIZE = RECORD_PAYLOAD + 256 + 5
 
 
 class MemoryBIO(Protocol):
-    """What is used of an `ssl.MemoryBIO`."""
+    """The part of `ssl.MemoryBIO` that is used."""
 
     @property
     def pending(self) -> int: ...
@@ -36,7 +36,7 @@ class MemoryBIO(Protocol):
 
 
 class TLSObject(Protocol):
-    """What is used of an `ssl.SSLObject`."""
+    """The part of `ssl.SSLObject` that is used."""
 
     def pending(self) -> int: ...
 

@@ -87,7 +87,7 @@ STOP = "stop"  # send no more
 
 
 class UploadPlan:
-    """What to do next with the body of one request.
+    """The next step with the body of one request.
 
     Parameters:
         early: the caller wants the response as soon as it has begun, whatever it says.

@@ -1,1 +1,2 @@
-"""What the synchronous and the asynchronous shell share: locks, and no waiting for the network."""
+"""The part that the synchronous and the asynchronous shell share: locks, and no waiting for the
+network."""

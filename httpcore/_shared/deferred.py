@@ -1,4 +1,4 @@
-"""What cannot be done at once because this thread holds the lock already.
+"""The changes that cannot be made at once because this thread holds the lock already.
 
 Owns: a queue of changes, and that none gets lost. Must not know: what they change.
 

@@ -1,4 +1,4 @@
-"""What a pool does without waiting, in either shell.
+"""The actions of a pool that do not wait, in either shell.
 
 Owns: the pool's own trace events, what is noted when a request is sent once more and when a
 connection was opened, and what a pool says about itself. Must not know: waiting, the network, how a
@@ -103,8 +103,8 @@ class PoolActions(PoolBase[Backend], Generic[Backend, Connection]):
         return [connection for connection in found if connection is not None]
 
     def stats(self) -> dict[str, Any]:
-        """What the pool is doing. A snapshot that costs some microseconds and nothing in between;
-        thread-safe.
+        """Return what the pool is doing. A snapshot that costs some microseconds and nothing in
+        between; thread-safe.
 
         Keys:
             connections, active, idle, dialing: how many there are, in which state.

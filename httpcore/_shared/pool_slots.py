@@ -240,8 +240,8 @@ class PoolSlots:
         wake_all(self.scheduler.woken)
 
     def _report_eviction(self, connection: Any) -> None:
-        """What the hook raises here would meet a request that has nothing to do with it, and might
-        keep the connection open."""
+        """Call the hook, and report what it raises: that would meet a request that has nothing to
+        do with it, and might keep the connection open."""
         try:
             if self.hook is not None:
                 self.hook("pool.evict", {"connection": connection})

@@ -1,4 +1,4 @@
-"""What everything that takes requests has in common.
+"""The methods that everything that takes requests has in common.
 
 Owns: `request` and `stream`, written once over `handle_request`. Must not know: pools,
 sockets. Sources: httpcore 1.0.9 (names), the 2019 front door (``body=``, ``stream=True``).

@@ -1,4 +1,4 @@
-"""What goes out: carries out the steps of an upload, with calls that wait.
+"""Carries out the steps of an upload, with calls that wait.
 
 Owns: which call each step of `_core.upload` and `_core.h1_exchange` is. Must not know: the order of
 steps, how HTTP is framed, how a connection is chosen.

@@ -69,7 +69,8 @@ class ResponseBody(BodyState):
         return b"".join(parts)
 
     def read1(self, amt: int = READ_SIZE) -> bytes:
-        """What is there, waiting for at least one byte: 1 to `amt` bytes, ``b""`` at the end."""
+        """Return what is there, waiting for at least one byte: 1 to `amt` bytes, ``b""`` at the
+        end."""
         if amt <= 0:
             return b""
         if not self.pending:

@@ -45,7 +45,7 @@ _TEXT = frozenset(range(0x20, 0x7F)) | frozenset(b"\t\r\n")
 
 
 class Preview:
-    """How the bytes of one direction are shown.
+    """The text that the bytes of one direction are shown as.
 
     Parameters:
         filters: what is secret.
@@ -100,7 +100,7 @@ class Preview:
 
 
 class LoggedStream:
-    """What is logged of a stream, whether or not it has to be awaited.
+    """The log of a stream, whether or not it has to be awaited.
 
     Attributes:
         quiet: no bytes are shown.

@@ -1,4 +1,4 @@
-"""What recording and replaying have in common, whether or not the network is awaited.
+"""The parts that recording and replaying have in common, whether or not the network is awaited.
 
 Owns: the cassette of a backend, and what its streams write down and answer. Must not know: the file
 (`cassette_file`), what a cassette holds and what matches (`_testing.cassettes`), waiting:
@@ -198,7 +198,7 @@ class ReplayTLS:
 
 
 class PlayedStream:
-    """What a cassette answers, whether or not it is awaited."""
+    """A stream of a cassette's answers, whether or not it is awaited."""
 
     def _begin_play(self, player: Player, cassette_file: CassetteFile) -> None:
         self._player = player
@@ -248,7 +248,7 @@ class PlayedStream:
 
 
 class SplicedParts(PlayedStream):
-    """What a cassette answers, and what it has to ask the network for.
+    """A stream of a cassette's answers, and of the network's where it has none.
 
     Attributes:
         _live: the connection to the network, a `RecordedStream`, once it was needed.

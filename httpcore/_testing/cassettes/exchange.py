@@ -1,4 +1,4 @@
-"""What a cassette holds: requests and what came of them.
+"""The contents of a cassette: requests and their outcomes.
 
 Owns: the nouns, the two errors, and what can be asked of a message's header fields. Must not know:
 how any of it is written, found or played.

@@ -156,7 +156,7 @@ _match_field = re.compile(r"([!-9;-~]+):[ \t]*([^\r\n]*)").fullmatch
 
 @dataclass
 class Contents:
-    """What was read from a file.
+    """The contents of a file.
 
     Attributes:
         sound: bytes to keep when more is written: all, or those before an exchange without end.

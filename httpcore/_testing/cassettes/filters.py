@@ -1,4 +1,4 @@
-"""What is taken out of an exchange before it is written.
+"""The parts of an exchange that are taken out before it is written.
 
 Owns: which rules there are, and where each of them looks. Must not know: what is secret in a
 header field or a URL (`_redact` does), the shapes of bodies (`bodies`), where exchanges come from
@@ -39,7 +39,7 @@ _URL_FIELDS = (b"location", b"content-location", b"referer")
 
 
 class Filters:
-    """What is taken out of an exchange before anything is written.
+    """The parts that are taken out of an exchange before anything is written.
 
     Always: the values of Authorization, Proxy-Authorization, Cookie and Set-Cookie (the names of
     cookies and of the scheme stay), and user names and passwords in URLs.

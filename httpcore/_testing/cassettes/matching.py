@@ -1,4 +1,4 @@
-"""Which recorded exchange is the answer to a request.
+"""Finds the recorded exchange that answers a request.
 
 Owns: what "the same request" means, and the error when there is none. Must not know: how
 exchanges are read, or played.
@@ -141,7 +141,7 @@ def read_match(names: Iterable[str]) -> dict[str, Matcher]:
 
 
 class Answers(Protocol):
-    """Where a `Player` finds its answers: a `Cassette`, or an object with a lock around one."""
+    """The source of a `Player`'s answers: a `Cassette`, or an object with a lock around one."""
 
     def find(self, asked: Asked, partial: bool = False) -> Exchange | None: ...
 

@@ -31,7 +31,7 @@ from .requests import SOCKS, Place, RequestReader, Written, looks_like_request
 
 
 class Live:
-    """What `Player.next` gives when the answer has to come from the network."""
+    """The result of `Player.next` when the answer has to come from the network."""
 
 
 LIVE = Live()

@@ -25,7 +25,7 @@ SOCKS = (b"\x04", b"\x05")  # how a connection to a SOCKS proxy begins; no metho
 
 
 class Place:
-    """Where a connection leads, and so what the URLs of its requests are.
+    """The place that a connection leads to, and so the URLs of its requests.
 
     Args:
         authority: host and port, for requests without a Host.
