@@ -18,7 +18,7 @@ import click
 import httpcore
 
 from . import reading
-from .exits import Exit, Problem, usage
+from .exits import Exit, Problem, stdout_failed, usage
 from .reading import FROM_SIZE, STDIN, STDOUT, Body, Options
 
 SHORT = """\
@@ -161,6 +161,16 @@ SECTIONS = _read_sections(OPTIONS)
 class Command(click.Command):
     """One that shows its options in sections."""
 
+    def make_context(self, *args: Any, **more: Any) -> click.Context:
+        """Read the arguments; ``--help`` and ``--version`` are answered here."""
+        try:
+            return super().make_context(*args, **more)
+        except OSError as exc:
+            problem = stdout_failed(exc)
+            if problem.text:
+                click.echo(f"httpcore: {problem.text}", err=True)
+            raise click.exceptions.Exit(problem.code) from exc
+
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         known = [option for options in SECTIONS.values() for option in options]
         others = [each for each in self.get_params(ctx)[1:] if each not in known]
@@ -243,6 +253,8 @@ def read_jobs(arguments: Sequence[str], values: dict[str, Any]) -> list[Options]
         job.auth = auth or inside
         if job.auth and not job.bearer and not job.digest:
             job.authorization = b"Basic " + b64encode(b":".join(job.auth))
+        if job.auth and job.digest:
+            reading.check_digest(job.auth)
         job.output = reading.file_name(job.url) if job.remote_name else output
         job.offset = reading.read_offset(job.continue_at, job.output)
         jobs.append(job)

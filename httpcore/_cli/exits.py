@@ -8,7 +8,10 @@ scripts need not learn new ones.
 
 from __future__ import annotations
 
+import contextlib
+import os
 import ssl
+import sys
 from enum import IntEnum
 
 import httpcore
@@ -64,6 +67,15 @@ def usage(text: str) -> Problem:
 
 def unwritable(path: str, exc: Exception) -> Problem:
     return Problem(Exit.WRITE, f"write to {path} failed: {getattr(exc, 'strerror', None) or exc}")
+
+
+def stdout_failed(exc: OSError) -> Problem:
+    """Return what to say about it, and write nothing more there: Python tries again at its end."""
+    with contextlib.suppress(OSError, ValueError), open(os.devnull, "wb") as nowhere:
+        os.dup2(nowhere.fileno(), sys.stdout.fileno())
+    if isinstance(exc, BrokenPipeError):
+        return Problem(Exit.PIPE, "")
+    return unwritable("standard output", exc)
 
 
 def unreadable(path: str, exc: Exception) -> Problem:

@@ -31,7 +31,7 @@ from rich.text import Text
 import httpcore
 
 from .._core.h1 import Headers
-from .exits import Exit, Problem, unwritable
+from .exits import Exit, Problem, stdout_failed, unwritable
 from .text import first_value, line, lines, of_bytes
 
 # Characters of a body that are made readable as a whole, which takes up to a second: what is longer
@@ -118,12 +118,7 @@ class Terminal:
             if data and self._mixes:
                 self._within_line = not data.endswith(b"\n")
         except OSError as exc:
-            # Nothing more goes there: else Python would try again at its end.
-            with contextlib.suppress(OSError, ValueError), open(os.devnull, "wb") as nowhere:
-                os.dup2(nowhere.fileno(), sys.stdout.fileno())
-            if isinstance(exc, BrokenPipeError):
-                raise Problem(Exit.PIPE, "") from exc
-            raise unwritable("standard output", exc) from exc
+            raise stdout_failed(exc) from exc
 
     def write_text(self, text: Text | str) -> None:
         """Write text as `write` does bytes: a str as it is, a Text with its colours if standard

@@ -110,6 +110,14 @@ def read_url(text: str, query: Sequence[str] = ()) -> tuple[httpcore.URL, Auth |
     return url, auth
 
 
+def check_digest(auth: Auth) -> None:
+    """Refuse credentials that Digest cannot hash; it is defined for UTF-8 (RFC 7616 section 4)."""
+    try:
+        b":".join(auth).decode("utf-8")
+    except UnicodeDecodeError as exc:
+        raise usage("--digest needs a user name and a password in UTF-8") from exc
+
+
 def read_proxy(text: str, what: str = "--proxy") -> httpcore.Proxy:
     """Read a proxy's URL, http where it has no scheme; `what` names it where it cannot be."""
     try:
@@ -262,7 +270,7 @@ def multipart(texts: Sequence[str]) -> Body:
         name, filename, kind, content = _part(number, text)
         head = RequestField(name, b"", filename)
         head.make_multipart(content_type=kind)
-        found += [f"--{boundary}\r\n{head.render_headers()}".encode(), content, b"\r\n"]
+        found += [to_bytes(f"--{boundary}\r\n{head.render_headers()}"), content, b"\r\n"]
     found.append(f"--{boundary}--\r\n".encode())
     return Body(found, f"multipart/form-data; boundary={boundary}".encode())
 

@@ -140,7 +140,10 @@ class Run:
             code = Exit.PROXY if problem.cause is None else Exit.PROTOCOL
             text = f"cannot follow the redirect to {self._target}: {problem.text}"
             problem = Problem(code, text, problem.cause)
-        return self._terminal.error(_attempt(lambda: self._report(problem)) or problem)
+        problem = _attempt(lambda: self._report(problem)) or problem
+        if self._cancel is not None and self._cancel.cancelled:
+            return Exit.INTERRUPTED  # which is said once for all
+        return self._terminal.error(problem)
 
     def _fetch(self) -> None:
         """Send the request, and those that come of it, and write the last response."""

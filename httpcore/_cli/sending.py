@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import re
 import ssl
+import warnings
 from collections.abc import Callable, Sequence
 from email.message import Message
 from types import SimpleNamespace
@@ -126,7 +127,9 @@ class Cookies:
         if source is None or (source == target and not os.path.exists(source)):
             return
         try:
-            self._jar.load(source, ignore_discard=True)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # the jar warns, with a traceback, before it raises
+                self._jar.load(source, ignore_discard=True)
         except LoadError as exc:
             raise Problem(Exit.READ, f"{source} is no file of cookies (Netscape format)") from exc
         except (OSError, ValueError) as exc:
@@ -177,19 +180,18 @@ def digest(auth: Auth, response: httpcore.Response, method: str, url: httpcore.U
         def answer(self) -> str | None:
             self.init_per_thread_state()
             parts = parse_dict_header(challenge)  # type: ignore[no-untyped-call]
+            if parts.get("realm") is None or parts.get("nonce") is None:
+                return None  # missing, or a name without a value
             self._thread_local.chal = parts  # type: ignore[attr-defined]
             made: str | None = self.build_digest_header(  # type: ignore[no-untyped-call]
                 method, str(url)
             )
             return made
 
-    try:
-        made = Challenged(*(part.decode("utf-8", "surrogateescape") for part in auth)).answer()
-    except KeyError:  # without a realm or a nonce
-        made = None
+    made = Challenged(*(part.decode("utf-8") for part in auth)).answer()
     if made is None:
         raise httpcore.RemoteProtocolError("the server's Digest challenge cannot be answered")
-    return made.encode("utf-8", "surrogateescape")
+    return made.encode("utf-8")
 
 
 def next_leg(leg: Leg, response: httpcore.Response, first: httpcore.URL) -> Leg | None:

@@ -40,6 +40,7 @@ from httpcore._cli.exits import Exit, Problem, explain
 from httpcore._cli.output import Terminal
 from tests.support import ROOT, http2
 from tests.support.command import (
+    Done,
     answering,
     needs_pty,
     on_screen,
@@ -769,6 +770,61 @@ def test_a_full_disk(server: LocalServer, size: int) -> None:
         done = run_apart(f"{server.url}/bytes/{size}", stdout=full)
     assert done.code == Exit.WRITE
     assert done.err == "httpcore: write to standard output failed: No space left on device\n"
+
+
+def run_without(closed: str, *arguments: object) -> Done:
+    """Return what comes of a run whose shell closed some of its streams."""
+    words = [sys.executable, "-m", "httpcore", *map(str, arguments)]
+    shell = ["sh", "-c", f'exec "$@" {closed}', "sh", *words]
+    found = subprocess.run(shell, stdin=subprocess.DEVNULL, capture_output=True, timeout=30)
+    return Done(found.returncode, found.stdout, found.stderr.decode())
+
+
+UNWRITABLE = "httpcore: write to standard output failed: Bad file descriptor\n"
+UNREADABLE = "httpcore: read standard input failed: Bad file descriptor\n"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no sh")
+@pytest.mark.parametrize(
+    ("closed", "options", "code", "said"),
+    [
+        (">&-", [], Exit.WRITE, UNWRITABLE),
+        (">&-", ["--json"], Exit.WRITE, UNWRITABLE),
+        (">&-", ["--help"], Exit.WRITE, UNWRITABLE),
+        (">&-", ["-o", "{path}"], Exit.OK, ""),
+        ("2>&-", ["-v", "-o", "{path}"], Exit.OK, ""),
+        ("<&-", [], Exit.OK, ""),
+        ("<&-", ["-T", "-"], Exit.READ, UNREADABLE),
+        ("<&-", ["-d", "@-"], Exit.READ, UNREADABLE),
+        ("<&-", ["-F", "x=@-"], Exit.READ, UNREADABLE),
+        ("<&- >&- 2>&-", ["{url}"], Exit.WRITE, ""),
+    ],
+)
+def test_streams_that_are_closed(
+    server: LocalServer, tmp_path: Path, closed: str, options: list[str], code: Exit, said: str
+) -> None:
+    path = tmp_path / "body"
+    words = [each.format(path=path, url=server.url) for each in options]
+    done = run_without(closed, f"{server.url}/bytes/10", *words)
+    assert (done.code, done.err) == (code, said)
+    assert not path.exists() or path.stat().st_size == 10
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="this system has no /dev/full")
+@pytest.mark.parametrize("option", ["--help", "--version"])
+def test_help_on_a_full_disk(option: str) -> None:
+    with open("/dev/full", "wb") as full:
+        done = run_apart(option, stdout=full)
+    assert done.code == Exit.WRITE
+    assert done.err == "httpcore: write to standard output failed: No space left on device\n"
+
+
+def test_ctrl_c_while_the_modules_are_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(arguments: object) -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(command, "run_command", interrupt)
+    assert main([]) == Exit.INTERRUPTED
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ import re
 import signal
 import sys
 import threading
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +54,16 @@ def test_a_multipart_form(server: LocalServer, tmp_path: Path) -> None:
     assert b"Content-Type: image/png" in found[1] and b"\x89PNG\r\n\x00" in found[1]
     assert found[2].endswith(b"\r\n\r\na note")
     assert b"Content-Type: a/b" in found[3]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="names are text there")
+def test_a_form_with_names_that_are_no_utf_8(server: LocalServer, tmp_path: Path) -> None:
+    file = tmp_path / os.fsdecode(b"caf\xe9")
+    file.write_bytes(b"x")
+    done = run("-F", os.fsdecode(b"na\xefve=1"), "-F", f"file=@{file}", server.url)
+    assert done.code == 0
+    body = server.requests[0].body
+    assert b'; name="na\xefve"\r\n' in body and b'; filename="caf\xe9"\r\n' in body
 
 
 def test_items_make_json(server: LocalServer, tmp_path: Path) -> None:
@@ -115,11 +126,23 @@ def test_digest(server: LocalServer) -> None:
     assert len(server.requests) == 4
 
 
-def test_a_challenge_that_cannot_be_answered(serve: Serve) -> None:
-    head = b"HTTP/1.1 401 No\r\nWWW-Authenticate: Digest realm=x\r\nContent-Length: 0\r\n\r\n"
-    done = run("--digest", "-u", "me:secret", serve(answering(head)).url)
+@pytest.mark.parametrize(
+    "challenge", [b"realm=x", b"nonce=x", b"realm=x, nonce", b"realm, nonce=x", b"", b"=,=x"]
+)
+def test_a_challenge_that_cannot_be_answered(serve: Serve, challenge: bytes) -> None:
+    head = b"HTTP/1.1 401 No\r\nWWW-Authenticate: Digest %s\r\nContent-Length: 0\r\n\r\n"
+    done = run("--digest", "-u", "me:secret", serve(answering(head % challenge)).url)
     assert done.code == Exit.PROTOCOL
     assert "Digest" in done.err and "secret" not in done.err
+
+
+def test_digest_of_what_is_no_utf_8(server: LocalServer) -> None:
+    place = server.url.replace("://", "://m%ff:secret@")
+    for words in (["-u", os.fsdecode(b"m\xe9:secret"), server.url], [place]):
+        done = run("--digest", *words)
+        assert done.code == Exit.USAGE
+        assert "in UTF-8" in done.err and "secret" not in done.err
+    assert server.requests == []
 
 
 @pytest.mark.parametrize(
@@ -138,6 +161,20 @@ def test_credentials_stay_with_their_origin(
     if "--digest" not in options:
         sent = [server.requests[0].header(name) for name in ("authorization", "cookie")]
         assert b"Bearer secret" in sent or b"session=secret" in sent
+
+
+@pytest.mark.parametrize(
+    "line", ["x", "h\tFALSE\t/\tFALSE\tsoon\ta\tb", "h\tFALSE\t/\tFALSE\tnan\ta\tb"]
+)
+def test_a_broken_file_of_cookies(server: LocalServer, tmp_path: Path, line: str) -> None:
+    jar = tmp_path / "jar"
+    jar.write_text(f"# Netscape HTTP Cookie File\n{line}\n")
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always")
+        done = run("-b", jar, server.url)
+    assert done.code == Exit.READ
+    assert done.err == f"httpcore: {jar} is no file of cookies (Netscape format)\n"
+    assert warned == []  # the jar's has a traceback
 
 
 def test_cookies_are_kept_in_a_file(
@@ -361,10 +398,11 @@ def test_ctrl_c_ends_all(serve: Serve) -> None:
         try:
             assert all(each.wait(PATIENCE) for each in arrived)
             process.send_signal(signal.SIGINT)
-            out, _ = process.communicate(timeout=PATIENCE)
+            out, err = process.communicate(timeout=PATIENCE)
         finally:
             process.kill()  # nothing, if it has ended
     assert (process.returncode, out) == (Exit.INTERRUPTED, b"")
+    assert err == b"httpcore: interrupted\n"  # once for all
 
 
 @pytest.mark.parametrize(
