@@ -26,7 +26,7 @@ import httpcore
 from ._asgi import Message, Receive, Scope, Send
 from ._client import WATCH_AFTER
 from ._date import add_date
-from ._fields import BadRequest, Fields, add_via, response_fields
+from ._fields import BadRequest, Fields, add_via, are_well_formed, response_fields
 from ._frames import (
     BAD_GATEWAY,
     HANDSHAKE_FIELDS,
@@ -280,10 +280,11 @@ class WebSocket(Passage):
         self._write_timeout = self._route.settings.timeouts.write
         try:
             subprotocol = self._handshake.check(found.headers)
+            fields = self._response_fields(found)
         except BadHandshake as exc:
             await self._close_stream()
             return self._blame(f"the 101 is wrong: {exc}")
-        return Opened(self._stream, subprotocol, self._response_fields(found))
+        return Opened(self._stream, subprotocol, fields)
 
     def _blame(self, failure: str) -> Problem:
         """Note that the upstream did not answer as it should; return the problem for the
@@ -297,6 +298,8 @@ class WebSocket(Passage):
     def _response_fields(self, response: httpcore.Response) -> Fields:
         fields, via = response_fields(response.headers, response.status)
         fields = [field for field in fields if field[0] not in HANDSHAKE_FIELDS]
+        if not are_well_formed([name for name, _ in fields], [value for _, value in fields]):
+            raise BadHandshake("a field has a control character")
         add_via(fields, via, "1.1", self._gateway.name)
         fields.append((b"x-request-id", self.record.request_id.encode("ascii")))
         return fields
@@ -316,7 +319,10 @@ class WebSocket(Passage):
             await response.aclose()
         if response.status > MAX_STATUS:
             return self._blame(f"the status is {response.status}")
-        fields = self._response_fields(response)
+        try:
+            fields = self._response_fields(response)
+        except BadHandshake as exc:
+            return self._blame(f"the {response.status} is wrong: {exc}")
         if not whole:
             fields = [field for field in fields if field[0] != b"content-length"]
         add_date(fields)

@@ -454,6 +454,7 @@ def test_timeouts_do_not_hold_after_the_handshake(
         {"upgrade": "h2c"},
         {"sec_websocket_protocol": "unasked"},
         {"sec_websocket_extensions": "permessage-deflate"},
+        {"x_odd": "a\x01b"},
     ],
 )
 def test_a_wrong_101(changes: dict[str, str | None], gateways: Gateways, serve: Serve) -> None:
@@ -468,6 +469,17 @@ def test_a_wrong_101(changes: dict[str, str | None], gateways: Gateways, serve: 
     record = gateways.record()
     assert record.kind == "bad_response" and "the 101 is wrong" in record.failure
     assert record.member is not None and record.member.failures == 1
+
+
+def test_a_refusal_with_a_control_character(gateways: Gateways, serve: Serve) -> None:
+    def handler(peer: Peer) -> None:
+        peer.recv_request()
+        peer.send(b"HTTP/1.1 403 No\r\nX-Odd: \x1b[31m\r\nContent-Length: 0\r\n\r\n")
+        peer.wait_closed()
+
+    port = gateways(serve(handler).url)
+    assert problem(port) == (502, "the server behind did not answer as a WebSocket server")
+    assert "the 403 is wrong: a field has a control character" in gateways.record().failure
 
 
 @pytest.mark.parametrize("answer", [b"\x16\x03\x01garbage\r\n\r\n", b"HTTP/1.1 200 OK\r\n\r"])
