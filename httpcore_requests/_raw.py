@@ -220,6 +220,7 @@ class RawResponse(HTTPResponse):
         if decoder is not None and self.max_decoded is not None:
             decoder = LimitedDecoder(decoder, self.max_decoded, self._too_large)
         self._decoder = decoder
+        self._decoder_initialized = True  # which urllib3 says from 2.8 on
 
     def _has_ended(self, flushed: bool = False) -> bool:
         """Return whether all of the body was read. What replaced `_fp` may not say so; then urllib3

@@ -212,3 +212,25 @@ def test_a_decoder_with_more_in_store_is_asked_again() -> None:
             return b"x" if self.left >= 0 else b""
 
     assert LimitedDecoder(Stingy(), 10, TooMuch).decompress(b"data") == b"xxx"
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "gzip, br"])
+def test_a_decoder_is_limited_once(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch, encoding: str
+) -> None:
+    """urllib3 before 2.8 does not note that it made the decoder, and is asked with each read."""
+    made = urllib3.HTTPResponse._init_decoder
+
+    def forgetful(self: Any) -> None:
+        made(self)
+        self._decoder_initialized = False
+
+    monkeypatch.setattr(urllib3.HTTPResponse, "_init_decoder", forgetful)
+    server = serve(answer(encoding, [BODY]))
+    with Session(max_decoded=len(BODY)) as session:
+        assert b"".join(session.get(server.url, stream=True).iter_content(1)) == BODY
+        raw: Any = session.get(server.url, stream=True).raw
+        for _ in range(3):
+            raw.read(1, decode_content=True)
+        assert isinstance(raw._decoder, LimitedDecoder)
+        assert not isinstance(raw._decoder._decoder, LimitedDecoder)
