@@ -32,7 +32,7 @@ SAFE = {
     "h2": (4, 3),  # CVE-2025-57804, line ends in fields of requests
     "idna": (3, 7),  # CVE-2024-3651, time for long names
     "requests": (2, 32, 4),  # CVE-2024-47081, credentials of .netrc
-    "urllib3": (2, 6),  # CVE-2025-66418 and CVE-2025-66471, decompression without a limit
+    "urllib3": (2, 7),  # CVE-2026-44432, decompression without a limit
 }
 
 
