@@ -217,11 +217,19 @@ def open_codecs(path: Path) -> Any:
         return codecs.getreader("utf-8")(io.BytesIO(file.read()))
 
 
+def open_both_ways(path: Path) -> Any:
+    """Return what `codecs.open` gives, which is deprecated from Python 3.14 on."""
+    utf8 = codecs.lookup("utf-8")
+    file = codecs.StreamReaderWriter(path.open("rb"), utf8.streamreader, utf8.streamwriter)
+    file.encoding = "utf-8"
+    return file
+
+
 TEXT_FILES: dict[str, Callable[[Path], Any]] = {
     "open": lambda path: path.open(encoding="utf-8"),
     "TextIOWrapper": lambda path: io.TextIOWrapper(io.BytesIO(path.read_bytes()), "utf-8"),
     "StringIO": lambda path: io.StringIO(TEXT),
-    "codecs.open": lambda path: codecs.open(str(path), encoding="utf-8"),  # noqa: SIM115
+    "codecs.open": open_both_ways,
     "StreamReader": open_codecs,
     "NamedTemporaryFile": lambda path: temporary(tempfile.NamedTemporaryFile),
     "TemporaryFile": lambda path: temporary(tempfile.TemporaryFile),
