@@ -28,7 +28,7 @@ from ._fields import (
     check_host,
     read_fields,
 )
-from ._problems import Problem
+from ._problems import NO_TUNNELS, Problem
 from ._record import (
     BAD_REQUEST,
     BAD_RESPONSE,
@@ -153,7 +153,7 @@ class Passage:
         one that is asked for (RFC 9112 section 3.2.2), or the server as a whole."""
         method = self._scope.get("method", "GET")  # a WebSocket has none
         if method == "CONNECT":
-            raise BadRequest(501, "tunnels are not opened here")
+            raise BadRequest(501, NO_TUNNELS)
         if target == b"*" and method == "OPTIONS":
             return target
         scheme, found, rest = target.partition(b"://")

@@ -19,6 +19,9 @@ CONTENT_TYPE = b"application/problem+json"
 #: Statuses that `http.HTTPStatus` of some Python versions calls by an older name.
 _TITLES = {413: "Content Too Large"}
 
+#: The detail of the response to CONNECT.
+NO_TUNNELS = "tunnels are not opened here"
+
 
 class Refused(Exception):
     """A request that the client has to change before it can be passed on.

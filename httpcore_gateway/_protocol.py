@@ -34,7 +34,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from ._asgi import Receive, Scope, Send
 from ._fields import BadRequest, check_host
-from ._problems import Problem, encode_message, encode_problem
+from ._problems import NO_TUNNELS, Problem, encode_message, encode_problem
 from ._record import RequestIds
 from ._writer import MAX_JOINED
 
@@ -48,8 +48,6 @@ TOO_LONG = Problem(431, "the head of the request is longer than this server take
 TOO_SLOW = Problem(408, "the head of the request did not come in time")
 #: Seconds until another try makes sense: requests end all the time.
 BUSY = Problem(503, "this server has as many connections or requests as it takes", 1.0)
-
-NO_TUNNELS = Problem(501, "tunnels are not opened here")
 
 #: A target that is a whole URL: its host, with a port, and the rest.
 _ABSOLUTE = re.compile(rb"https?://([^/?]+)(.*)", re.IGNORECASE | re.DOTALL)
@@ -226,7 +224,7 @@ class LimitedProtocol(HttpToolsProtocol):
         """Put path and query in place of a target that is a whole URL, and its host in place of
         each Host. Raises HeadRefused for what is neither that nor ``*``."""
         if self.parser.get_method() == b"CONNECT":
-            self._refusal = NO_TUNNELS
+            self._refusal = Problem(501, NO_TUNNELS)
             raise HeadRefused
         if self.url == b"*":
             return

@@ -13,6 +13,8 @@ Source: RFC 6585 section 5 (431).
 
 from __future__ import annotations
 
+from typing import Any
+
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.exceptions import SecurityError
 from websockets.frames import Frame
@@ -32,7 +34,10 @@ class AnsweringWebSocket(WebSocketsSansIOProtocol):
     """A WebSocket of a client, from the handshake on."""
 
     _holds = False  # nothing is read until the client has taken something
-    _parts = bytearray()  # of a message, from its second frame on
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._parts = bytearray()  # of a message, from its second frame on
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
