@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import sys
 import tracemalloc
-import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -14,6 +12,7 @@ import pytest
 import requests
 
 from tests.support import MIB
+from tests.support.codings import compress
 from tests.support.servers import Peer, Serve, pattern
 
 # Bytes of zeros in a bomb; reading any of it may take a small part of this.
@@ -22,18 +21,6 @@ ALLOWED = 8 * MIB
 ENCODINGS = ["gzip", "deflate", "br", "zstd"]
 # Encodings that may have been put one on the other.
 LONGEST_CHAIN = 5
-
-
-def compress(encoding: str, pieces: list[bytes]) -> bytes:
-    if encoding == "br":
-        made = pytest.importorskip("brotli").Compressor(quality=5)
-        return b"".join([*map(made.process, pieces), made.finish()])
-    if encoding == "zstd":
-        name = "compression.zstd" if sys.version_info >= (3, 14) else "backports.zstd"
-        made = pytest.importorskip(name).ZstdCompressor()
-    else:
-        made = zlib.compressobj(9, zlib.DEFLATED, 31 if encoding == "gzip" else 15)
-    return b"".join([*map(made.compress, pieces), made.flush()])
 
 
 @cache

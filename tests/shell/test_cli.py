@@ -1240,7 +1240,10 @@ def test_a_file_that_fails_while_it_is_sent(
     assert err == b"httpcore: read standard input failed: Input/output error\n"
 
 
-def test_a_file_that_shrinks_while_it_is_sent(serve: Serve, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("option", "value"), [("-T", "{}"), ("-F", "a=@{}")])
+def test_a_file_that_shrinks_while_it_is_sent(
+    option: str, value: str, serve: Serve, tmp_path: Path
+) -> None:
     path = tmp_path / "file"
     path.write_bytes(pattern(8_000_000))
 
@@ -1249,7 +1252,7 @@ def test_a_file_that_shrinks_while_it_is_sent(serve: Serve, tmp_path: Path) -> N
         os.truncate(path, 10)
         peer.wait_closed()
 
-    done = run("-T", path, serve(handler).url)
+    done = run(option, value.format(path), serve(handler).url)
     assert done.code == Exit.READ
     assert "the body ended after" in done.err
 

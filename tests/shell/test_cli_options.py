@@ -513,17 +513,3 @@ def test_a_file_of_a_form_that_is_missing(server: LocalServer, tmp_path: Path) -
     assert done.code == Exit.READ
     assert done.err.startswith(f"httpcore: read {tmp_path / 'missing'} failed: ")
     assert server.requests == []
-
-
-def test_a_file_of_a_form_that_shrinks(serve: Serve, tmp_path: Path) -> None:
-    path = tmp_path / "file"
-    path.write_bytes(pattern(8_000_000))
-
-    def handler(peer: Peer) -> None:
-        peer.recv_request_head()
-        os.truncate(path, 10)
-        peer.wait_closed()
-
-    done = run("-F", f"a=@{path}", serve(handler).url)
-    assert done.code == Exit.READ
-    assert "the body ended after" in done.err
