@@ -51,7 +51,7 @@ class BadHandshake(Exception):
 
 
 class Close(NamedTuple):
-    """The end of a WebSocket.
+    """The code and the reason with which a WebSocket is closed.
 
     Parameters:
         code: NO_CODE for a Close frame without one, LOST for none at all.

@@ -4,7 +4,7 @@ Owns: how such a response ends under each server. Must not know: upstreams, rout
 
 The end of the connection is the end of the response then. granian, hypercorn and uvicorn with h11
 see to that. uvicorn with httptools sends chunks all the same; the object whose method its ``send``
-is can be told otherwise. Behind the ``send`` of a middleware, the server is not known: the
+is can be shown otherwise. Behind the ``send`` of a middleware, the server is not known: the
 response is collected up to a limit, and given a length.
 
 Source: RFC 9112 sections 6.1 (no Transfer-Encoding for HTTP/1.0) and 6.3 (8: until close).

@@ -107,7 +107,7 @@ class Upstream(_Part, frozen=True):
 
 
 class Route(_Part, frozen=True, kw_only=True):
-    """The requests that go to certain upstreams.
+    """A route: the requests that it takes, and the upstreams that they go to.
 
     Parameters:
         upstreams: each a URL or an `Upstream`.

@@ -113,8 +113,8 @@ def shown(url: Url) -> str:
 
 
 class Challenged(NamedTuple):
-    """A function that answers the 407s of one proxy. Equal functions are equal: connections are
-    found by it."""
+    """A function that answers the 407s of one proxy. Two with the same hook and proxy are equal,
+    since connections are looked up by it."""
 
     hook: Callable[[httpcore.ProxyError, str], Any]
     proxy: str

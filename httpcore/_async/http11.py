@@ -242,7 +242,7 @@ class AsyncHTTP11Connection(H1State, AsyncConnectionInterface):
             debug(logger, "closing the connection to %s failed: %s", self.origin, exc)
 
     def _end_if_idle(self) -> None:
-        """Take the stream's call: something has arrived that nobody waits for. Between two
+        """Handle the stream's call: something has arrived that nobody waits for. Between two
         requests that is an end, or what nobody asked for."""
         if self.state == "IDLE":
             self.close()

@@ -254,7 +254,7 @@ class AsyncHTTP2Connection(Session, AsyncConnectionInterface):
             raise
 
     def _on_readable(self) -> None:
-        """Take the event loop's call: something has arrived."""
+        """Handle the event loop's call: something has arrived."""
         with self.lock:
             pinged = self.liveness.pinged
             self.take_in()
@@ -266,7 +266,7 @@ class AsyncHTTP2Connection(Session, AsyncConnectionInterface):
             self.finish_deferred()
 
     def _on_room(self) -> None:
-        """Take the event loop's call: there is room to write."""
+        """Handle the event loop's call: there is room to write."""
         with self.lock:
             self.flush()
             self.dispatch()

@@ -203,7 +203,7 @@ class AsyncioStream(AsyncSocketStream):
         return count
 
     def _on_readable(self) -> None:
-        """Take the loop's call: something has arrived."""
+        """Handle the loop's call: something has arrived."""
         reader = self._reader
         if self._place is not None:
             if not self._filled:  # else the task that waits was woken before
@@ -343,7 +343,7 @@ class AsyncioStream(AsyncSocketStream):
                 self._loop.remove_writer(self._number)
 
     def _on_writable(self) -> None:
-        """Take the loop's call: there is room."""
+        """Handle the loop's call: there is room."""
         writer = self._writer
         if writer is not None and not writer.done():
             writer.set_result(True)

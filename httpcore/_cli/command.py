@@ -115,7 +115,7 @@ MORE: dict[str, dict[str, Any]] = {
     "color": {"type": click.Choice(["never", "auto", "always"]), "default": "auto"},
 }
 
-# Pairs of options of which one makes the other pointless; told rather than ignored.
+# Pairs of options of which one makes the other pointless: an error rather than ignored.
 EXCLUSIVE = (
     ("--http1.1", "--http2"),
     ("--http1.1", "--http2-prior-knowledge"),

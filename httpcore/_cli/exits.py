@@ -126,7 +126,7 @@ def explain(exc: BaseException) -> Problem | None:
     if code is Exit.TLS and isinstance(cause, ssl.SSLCertVerificationError):
         code = Exit.CERTIFICATE
     elif code in (Exit.SEND, Exit.RECEIVE) and isinstance(cause, ssl.SSLError):
-        code = Exit.TLS  # TLS 1.3: a refused client certificate is told after the handshake
+        code = Exit.TLS  # TLS 1.3: a refused client certificate is reported after the handshake
     elif code is Exit.USAGE and getattr(exc, "phase", NOT_SENT) != NOT_SENT:
         code = Exit.READ  # a file that changed its length while it was sent
     text = exceptions.explain(exc).replace(TRUST_ITS_CA, _TRUST_ITS_CA)

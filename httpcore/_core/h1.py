@@ -525,7 +525,7 @@ class ChunkedReader:
     chunk line (`_section` collects the trailers).
 
     Args:
-        lenient: see there.
+        lenient: see the attribute.
         peer: the origin that sends it, for the log.
 
     Attributes:

@@ -73,8 +73,8 @@ class Prepared:
 
     @property
     def wants_early(self) -> bool:
-        """Whether the caller wants the response as soon as it has begun, also while the body is
-        still being sent."""
+        """Return whether the caller wants the response as soon as it has begun, also while the
+        body is still being sent."""
         return bool(self.request.extensions.get("early_response"))
 
     @property

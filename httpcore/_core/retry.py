@@ -47,7 +47,7 @@ BUSY = frozenset({429, 503})
 
 @dataclass(frozen=True)
 class RetryConfig:
-    """The number and the kinds of requests that a pool sends again by itself.
+    """The rules by which a pool sends requests again by itself.
 
     Parameters:
         attempts: how often at the most, over all reasons together.

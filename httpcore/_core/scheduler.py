@@ -201,7 +201,7 @@ class Slot:
 
 
 class Share:
-    """The part of an owner in a slot that several use at once: one stream of its connection.
+    """One owner's share of a slot that several use at once: one stream of its connection.
 
     Attributes:
         slot: The slot. It stays the same as long as the connection is part of the pool.

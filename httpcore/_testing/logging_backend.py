@@ -45,7 +45,7 @@ _TEXT = frozenset(range(0x20, 0x7F)) | frozenset(b"\t\r\n")
 
 
 class Preview:
-    """The text that the bytes of one direction are shown as.
+    """Shows the bytes of one direction as text.
 
     Parameters:
         filters: what is secret.

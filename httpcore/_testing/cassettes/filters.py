@@ -39,7 +39,7 @@ _URL_FIELDS = (b"location", b"content-location", b"referer")
 
 
 class Filters:
-    """The parts that are taken out of an exchange before anything is written.
+    """The rules by which parts of an exchange are taken out before anything is written.
 
     Always: the values of Authorization, Proxy-Authorization, Cookie and Set-Cookie (the names of
     cookies and of the scheme stay), and user names and passwords in URLs.
