@@ -173,7 +173,7 @@ class HTTPAdapter(_Base):
     shown to origins only.
 
     ``http+unix://%2Frun%2Fdocker.sock/path`` goes to that Unix socket, never through a proxy, once
-    mounted: ``s.mount("http+unix://", HTTPAdapter())``.
+    mounted: ``s.mount("http+unix://", HTTPAdapter())``. Redirects lead there only from that socket.
 
     Raises TypeError or ValueError for an argument that cannot be.
     """
@@ -395,6 +395,7 @@ class HTTPAdapter(_Base):
                 return self._pool_through(proxy, request, verify, cert)
             adopt(self.poolmanager, self._own_transports())
             if _unix.is_unix(request.url):
+                _unix.check_redirect(request)
                 return self._unix_pool(request.url)
             # Not by super(), which would select a proxy again.
             host, more = self._key_attributes(request, verify, cert)
@@ -531,6 +532,8 @@ class HTTPAdapter(_Base):
         """Return the `requests.Response` for `resp`; ours reads `.content` in one go."""
         if type(resp) is not RawResponse or "headers" in resp.__dict__:
             stock: requests.Response = super().build_response(req, resp)
+            if "location" in stock.headers:
+                _unix.note_redirect(req, stock.headers["location"])
             return stock
         return _response.build(self, req, resp)
 

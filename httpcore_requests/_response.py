@@ -31,6 +31,7 @@ from requests.utils import get_encoding_from_headers
 from ._errors import name_request, undecodable
 from ._raw import RawResponse
 from ._request import Spent, is_replayable
+from ._unix import note_redirect
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -237,8 +238,10 @@ def build(adapter: object, request: requests.PreparedRequest, raw: RawResponse) 
         response._cookie_source = (request, raw)
     response.request = request
     response.connection = adapter
-    if raw.status in _BODY_AGAIN and "location" in folded and request.body is not None:
-        _forbid_repeating(request)
+    if "location" in folded:
+        note_redirect(request, folded["location"][1])
+        if raw.status in _BODY_AGAIN and request.body is not None:
+            _forbid_repeating(request)
     return response  # type: ignore[no-any-return]
 
 

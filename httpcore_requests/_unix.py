@@ -8,6 +8,9 @@ abstract socket (Linux). There is no port,
 no TLS and no proxy: a socket is on this machine. RFC 9110 section 7.2 wants a Host all the same;
 it is ``localhost``, as docker's own client and requests-unixsocket have it.
 
+A redirect leads to a socket only from that socket. A server on the network could otherwise send
+a client to sockets that the server itself cannot reach, such as Docker's.
+
 Sources: requests-unixsocket, which introduced the form; docker's `unixconn`; unix(7).
 """
 
@@ -15,11 +18,17 @@ from __future__ import annotations
 
 import os
 import urllib.parse
-from typing import Any, TypeGuard
+from typing import TYPE_CHECKING, Any, TypeGuard
 from urllib.parse import unquote_to_bytes
 
+from requests.exceptions import InvalidSchema
 from urllib3.exceptions import LocationValueError
 from urllib3.poolmanager import key_fn_by_scheme
+
+from httpcore.redact import without_query
+
+if TYPE_CHECKING:
+    from requests import PreparedRequest
 
 SCHEME = "http+unix"
 HOST = "localhost"
@@ -60,3 +69,44 @@ def teach_urljoin() -> None:
     for known in (urllib.parse.uses_relative, urllib.parse.uses_netloc):
         if SCHEME not in known:
             known.append(SCHEME)
+
+
+class _RedirectHooks(dict[str, Any]):
+    """The hooks of a request whose response redirects. requests passes them on to the request that
+    follows, so that this one is known to come from a redirect.
+
+    Attributes:
+        url: of the request that was redirected.
+    """
+
+    url = ""
+
+
+def note_redirect(request: PreparedRequest, location: str) -> None:
+    """Note on `request`, whose response redirects to `location`, that what follows it may not go to
+    any other socket.
+
+    requests resolves `location` later, and drops tabs in it.
+    """
+    url = request.url or ""
+    if is_unix(url) or "unix" in location.replace("\t", "").lower():
+        hooks: Any = _RedirectHooks(request.hooks)
+        hooks.url = url
+        request.hooks = hooks
+
+
+def check_redirect(request: PreparedRequest) -> None:
+    """Refuse, with requests' InvalidSchema, a `request` to a socket that a redirect asks for and
+    that is not the socket which redirected."""
+    hooks: Any = getattr(request, "hooks", None)
+    if type(hooks) is not _RedirectHooks:
+        return
+    before, after = hooks.url, request.url or ""
+    if is_unix(before) and path_of(before) == path_of(after):
+        return
+    raise InvalidSchema(
+        f"cannot follow the redirect from {without_query(before)} to {without_query(after)}: a "
+        "redirect leads to a Unix socket only from that socket; if it is meant, send a new "
+        "request there",
+        request=request,
+    )

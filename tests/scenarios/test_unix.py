@@ -21,7 +21,7 @@ import pytest
 import requests
 import requests.adapters
 import urllib3
-from requests.exceptions import InvalidURL
+from requests.exceptions import InvalidSchema, InvalidURL
 from urllib3.connection import HTTPConnection
 from urllib3.connectionpool import HTTPConnectionPool
 
@@ -150,6 +150,72 @@ def test_row_12_redirects_stay_on_the_socket(
     response = session.get(url_of(unix_server, "/redirect-to?url=bytes/3"))
     assert response.url == url_of(unix_server, "/bytes/3")
     assert unix_server.accepted == 1
+
+
+def redirecting_to(location: str, status: int) -> Callable[[Peer], None]:
+    def handler(peer: Peer) -> None:
+        while peer.recv_request() is not None:
+            peer.respond(status, b"", [("Location", location)])
+
+    return handler
+
+
+@pytest.mark.parametrize("status", [302, 307])
+@pytest.mark.parametrize("scheme", ["http+unix", "HTTP+Unix", "http+u\tnix"])
+@pytest.mark.parametrize("mounted", [True, False], ids=["mounted", "own session"])
+def test_row_12_a_server_does_not_send_its_clients_to_a_socket(
+    session: requests.Session,
+    unix_server: LocalServer,
+    serve: Serve,
+    scheme: str,
+    status: int,
+    mounted: bool,
+) -> None:
+    """A redirect from the network is not followed to a socket of this machine."""
+    url = serve(redirecting_to(url_of(unix_server).replace("http+unix", scheme), status)).url
+    with httpcore_requests.Session() as own:
+        one = session if mounted else own
+        one.mount("http://", HTTPAdapter())
+        with pytest.raises(InvalidSchema, match="from that socket") as caught:
+            one.post(url, data=b"x")
+        assert caught.value.request is not None
+        response = one.post(url, data=b"x", allow_redirects=False)
+        assert (response.status_code, response.request.hooks) == (status, {"response": []})
+        following = pickle.loads(pickle.dumps(response.next))
+        with pytest.raises(InvalidSchema, match="from that socket"):
+            one.send(following)
+        assert not unix_server.requests
+        assert one.get(url_of(unix_server)).ok  # which the caller may always ask
+
+
+def test_row_12_a_socket_does_not_redirect_to_another(
+    session: requests.Session, unix_server: LocalServer, tmp_path: Path
+) -> None:
+    with LocalServer(uds=tmp_path / "b.sock") as other:
+        for location in (url_of(other), url_of(other).partition(":")[2]):
+            with pytest.raises(InvalidSchema, match="from that socket"):
+                session.get(url_of(unix_server, "/redirect-to?url=" + quote(location)))
+        assert not other.requests
+    same = url_of(unix_server, "/bytes/3").replace("%2F", "%2f")
+    assert session.get(url_of(unix_server, "/redirect-to?url=" + quote(same))).ok
+
+
+def test_row_12_redirects_that_a_policy_has_looked_at_are_checked(
+    unix_server: LocalServer, serve: Serve
+) -> None:
+    """requests builds the response where somebody has read the head of `raw`."""
+
+    class Looking(HTTPAdapter):
+        def build_response(self, req: Any, resp: Any) -> requests.Response:
+            assert resp.headers
+            return super().build_response(req, resp)
+
+    url = serve(redirecting_to(url_of(unix_server), 302)).url
+    with httpcore_requests.Session() as session:
+        session.mount("http://", Looking())
+        with pytest.raises(InvalidSchema, match="from that socket"):
+            session.get(url)
+    assert not unix_server.requests
 
 
 def test_row_12_cookies_of_a_socket(session: requests.Session, unix_server: LocalServer) -> None:
