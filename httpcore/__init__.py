@@ -96,6 +96,7 @@ if typing.TYPE_CHECKING:
     from ._testing.recording import RecordingBackend, ReplayBackend
 
     # What is known of a request afterwards
+    from ._timeline import Timeline
     from ._timings import ConnectionInfo, Timings
 
     # Nouns
@@ -159,6 +160,7 @@ __all__ = [
     "SyncBackend",
     "TimeoutConfig",
     "TimeoutException",
+    "Timeline",
     "Timings",
     "TrioBackend",
     "UnsupportedProtocol",
@@ -190,6 +192,7 @@ _NAMES = {
     ),
     "_no_proxy": ("bypasses_proxy",),
     "_timings": ("ConnectionInfo", "Timings"),
+    "_timeline": ("Timeline",),
     "_core.retry": ("RetryConfig",),
     "_backends.base": (
         "SOCKET_OPTION",
@@ -232,7 +235,7 @@ _NAMES = {
 # Each of these is loaded by itself. All others are what any request needs: they are loaded
 # together, so that a class shows its public path however the program came to it.
 _APART = {
-    *("_async", "_backends.anyio", "_backends.trio", "_backends.mock"),
+    *("_timeline", "_async", "_backends.anyio", "_backends.trio", "_backends.mock"),
     *("_testing.logging_backend", "_testing.recording"),
     *("_testing.async_logging_backend", "_testing.async_recording"),
 }

@@ -7,9 +7,12 @@ Sources: curl's ``--write-out`` (which times people want).
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from .rules import host_and_port
+
+if TYPE_CHECKING:
+    from datetime import datetime  # loaded where it is asked for
 
 
 class _Stream(Protocol):
@@ -140,16 +143,24 @@ class ConnectionInfo:
         tls_version, cipher: as `ssl.SSLSocket.version` and ``cipher()[0]`` have them; None without
             TLS.
         certificate: the server's, DER; None without TLS.
+        verified: the certificate was verified. Only then is known what stands in it:
+        subject, issuer: the certificate's, in short (common name, else organisation, else all of
+            it), as it is there: with control characters, if it has some; else None.
+        expires: until when the certificate holds, in UTC; else None.
     """
 
     __slots__ = (
+        "_not_after",
         "alpn",
         "certificate",
         "cipher",
+        "issuer",
         "local_address",
         "protocol",
         "remote_address",
+        "subject",
         "tls_version",
+        "verified",
     )
 
     def __init__(self, stream: _Stream, protocol: str) -> None:
@@ -162,6 +173,19 @@ class ConnectionInfo:
         cipher = _ask(tls, "cipher")
         self.cipher: str | None = cipher[0] if cipher else None
         self.certificate: bytes | None = _ask(tls, "getpeercert", True)
+        fields = _ask(tls, "getpeercert") or {}  # empty where it was not verified
+        self.verified = bool(fields)
+        self.subject = _name(fields.get("subject"))
+        self.issuer = _name(fields.get("issuer"))
+        self._not_after: str | None = fields.get("notAfter")
+
+    @property
+    def expires(self) -> datetime | None:
+        if self._not_after is None:
+            return None
+        from email.utils import parsedate_to_datetime  # its months are English in any locale
+
+        return parsedate_to_datetime(self._not_after)
 
     def __repr__(self) -> str:
         parts = [self.protocol]
@@ -180,6 +204,13 @@ def _ask(tls: object, name: str, *arguments: object) -> Any:
         return None if method is None else method(*arguments)
     except (OSError, ValueError, AttributeError):  # the last one: an SSLSocket that was closed
         return None
+
+
+def _name(parts: Any) -> str | None:
+    """Return a distinguished name in short, as `ConnectionInfo` has it."""
+    found = {key: value for part in parts or () for key, value in part}
+    short = found.get("commonName") or found.get("organizationName") or ", ".join(found.values())
+    return short or None
 
 
 def _shown(address: object) -> str:

@@ -148,11 +148,15 @@ def log_event(name: str, details: Details) -> None:
     part, _, event = name.partition(".")
     logger = _LOGGERS.get(part)
     if logger is not None and logs_debug(logger):
-        if details.get("return_value", event) is None:  # as in 1.0.9: nothing to show
-            logger.debug("%s", event)
-            return
-        shown = " ".join(f"{key}={masked(value)!r}" for key, value in details.items())
+        shown = described(details)
         logger.debug("%s %s" if shown else "%s%s", event, shown)
+
+
+def described(details: Details) -> str:
+    """Return the details of an event as the log has them; empty where there is nothing to show."""
+    if details.get("return_value", details) is None:  # as in 1.0.9
+        return ""
+    return " ".join(f"{key}={masked(value)!r}" for key, value in details.items())
 
 
 def masked(value: Any, depth: int = 0) -> object:

@@ -6,7 +6,6 @@ masked, and what a server says is shown without its control characters (`text`).
 
 from __future__ import annotations
 
-import ssl
 from collections.abc import Callable
 from typing import Any
 
@@ -16,16 +15,12 @@ import httpcore
 
 from .._core.h1 import Headers
 from .._exceptions import explain
+from .._trace import Details, described
 from .reading import Options
-from .report import Details, Facts
+from .report import Facts
 from .text import hidden, line, masked, of_bytes
 
 Say = Callable[[Text | str], None]
-
-# Columns before the name of an event: "  12345.678 ms  ".
-_INDENT = " " * 16
-# Columns, beyond which an event's details go to a line of their own.
-_WIDTH = 80
 
 
 class Talk:
@@ -33,11 +28,11 @@ class Talk:
 
     def __init__(self, say: Say, facts: Facts, options: Options) -> None:
         self._say, self._facts, self._options = say, facts, options
-        self._start: float | None = None
+        self._start: float | None = None  # when the first event came
 
     def note(self, event: str, details: Details) -> None:
         """Take a trace event."""
-        self._facts.note(event, details)
+        self._facts.last.timeline(event, details)
         if self._options.verbose:
             self._explain(event, details)
         if self._options.trace:
@@ -50,19 +45,18 @@ class Talk:
     def _explain(self, event: str, details: Details) -> None:
         """Say what curl's ``-v`` does: ``*`` what we do, ``>`` what we send, ``<`` what comes."""
         room, _, what = event.partition(".")
+        over = self._facts.last.timeline.connection
         if "exception" in details:
             self._do(f"{what.replace('.', ' ').replace('_', ' ')}: {_failure(details)}")
         elif what == "connect_tcp.started":
             self._do(f"connecting to {line(details['host'])} port {details['port']}")
-        elif what == "connect_tcp.complete":
-            stream = details["return_value"]
-            peer, own = (stream.get_extra_info(f"{side}_addr") for side in ("server", "client"))
-            place = f"{peer[0]} port {peer[1]}, from port {own[1]}" if peer and own else "it"
-            self._do(f"connected to {place}")
+        elif what == "connect_tcp.complete" and over is not None:
+            peer, own = over.remote_address, over.local_address
+            self._do(f"connected to {peer[0]} port {peer[1]}, from port {own[1]}")
         elif what == "connect_unix_socket.complete":
             self._do("connected to the Unix socket")
-        elif what == "start_tls.complete" and self._facts.tls is not None:
-            self._say_tls(self._facts.tls)
+        elif what == "start_tls.complete" and over is not None:
+            self._say_tls(over)
         elif what == "send_request_headers.started":
             request, version = details["request"], "HTTP/2" if room == "http2" else "HTTP/1.1"
             self._say_head(">", f"{_request(request)} {version}", request.headers)
@@ -76,54 +70,20 @@ class Talk:
         for each in [first, *masked(headers), ""]:
             self._say(f"{mark} {each}" if each else mark)
 
-    def _say_tls(self, tls: dict[str, Any]) -> None:
-        alpn = f", ALPN {line(tls['alpn'])}" if tls["alpn"] else ""
-        self._do(f"{tls['version']}, {tls['cipher']}{alpn}")
-        if tls["verified"]:
-            until = tls["expires"][:10]
-            self._do(f"certificate of {tls['subject']} by {tls['issuer']}, until {until}")
+    def _say_tls(self, over: httpcore.ConnectionInfo) -> None:
+        alpn = f", ALPN {line(over.alpn)}" if over.alpn else ""
+        self._do(f"{over.tls_version}, {over.cipher}{alpn}")
+        if over.verified:
+            subject, issuer = (line(name or "") for name in (over.subject, over.issuer))
+            self._do(f"certificate of {subject} by {issuer}, until {over.expires:%Y-%m-%d}")
         else:
             self._do("the certificate was NOT verified")
 
     def _log(self, event: str, details: Details) -> None:
-        """Say the event, with the milliseconds since the first."""
-        now = self._facts.end
-        self._start = now if self._start is None else self._start
-        shown, headers = _describe(event, details)
-        time = f"{(now - self._start) * 1000:.3f} ms"
-        head = f"{time:>14}  {line(event)}"
-        fits = len(head) + 2 + len(shown) <= _WIDTH
-        first = [f"{head}  {shown}".rstrip()] if fits else [head, _INDENT + shown]
-        for each in [*first, *(_INDENT + field for field in masked(headers))]:
-            self._say(each)
-
-
-def _describe(event: str, details: Details) -> tuple[str, Headers]:
-    """Return an event's details in short, and the header fields among them."""
-    if "exception" in details:
-        return _failure(details), []
-    value = details.get("return_value")
-    if isinstance(value, tuple):
-        return _head(value)
-    request = details.get("request")
-    if isinstance(request, httpcore.Request) and "return_value" not in details:
-        stream = f"  stream {details['stream_id']}" if details.get("stream_id") else ""
-        fields = request.headers if event.endswith("send_request_headers.started") else []
-        return _request(request) + stream, fields
-    if set(details) == {"return_value"}:
-        return "" if value is None else line(str(value)), []
-    shown = [
-        f"{name}={_show(each)}"
-        for name, each in details.items()
-        if each is not None and name not in ("auth", "request")
-    ]
-    return " ".join(shown), []
-
-
-def _show(value: object) -> str:
-    if isinstance(value, ssl.SSLContext):
-        return type(value).__name__  # its repr says no more
-    return line(f"{value:g}" if isinstance(value, float) else str(value))
+        """Say the event as the log does, with the milliseconds since the first."""
+        total, shown = self._facts.total, hidden(line(described(details)))
+        self._start = total if self._start is None else self._start
+        self._say(f"{(total - self._start) * 1000:>11.3f} ms  {line(event)} {shown}".rstrip())
 
 
 def _request(request: httpcore.Request) -> str:

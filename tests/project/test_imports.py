@@ -36,7 +36,7 @@ ORDER: list[set[str]] = [
     {"exceptions", "_redact"},  # the public path of the finer ones; what is secret
     {"_url", "redact"},
     {"_timeouts", "_models", "_ssl", "_timings", "_no_proxy"},
-    {"_trace", "_config", "_settings"},
+    {"_trace", "_config", "_settings", "_timeline"},
     {"_core"},
     {"_backends"},
     {"_shared"},

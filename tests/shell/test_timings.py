@@ -327,10 +327,16 @@ def test_a_tls_connection(tls_server: LocalServer, client_tls_context: ssl.SSLCo
         with pool.stream("GET", tls_server.url + "/bytes/300000") as response:
             tls = response.extensions["network_stream"].get_extra_info("ssl_object")
             expected = tls.version(), tls.cipher()[0], tls.getpeercert(True)
+            tls_fields = tls.getpeercert()
     info = response.extensions["connection"]
     assert (info.tls_version, info.cipher, info.certificate) == expected
     assert info.alpn == "http/1.1"
     assert b"trustme" in info.certificate.lower()
+    fields = dict(part for parts in tls_fields["issuer"] for part in parts)
+    assert (info.verified, info.issuer) == (True, fields["organizationName"])
+    assert info.subject == fields["organizationName"], "trustme's, too, has one and no common name"
+    told = info.expires.strftime("%b %d %H:%M:%S %Y GMT").replace(" 0", "  ", 1)
+    assert told == tls_fields["notAfter"]
     assert f"{info.tls_version} {info.cipher}]" in repr(info)
 
 
@@ -425,13 +431,32 @@ def test_a_stream_that_tells_nothing() -> None:
     assert repr(info) == "<ConnectionInfo [HTTP/1.1]>"
 
 
+@pytest.mark.parametrize(
+    ("parts", "name"),
+    [
+        ([("organizationName", "o"), ("commonName", "a\nb")], "a\nb"),
+        ([("countryName", "DE"), ("organizationName", "o")], "o"),
+        ([("countryName", "DE"), ("stateOrProvinceName", "B")], "DE, B"),
+        ([], None),
+    ],
+)
+def test_names_in_certificates(parts: list[tuple[str, str]], name: str | None) -> None:
+    fields = {"subject": tuple((part,) for part in parts), "notAfter": "Jan  5 09:34:43 2068 GMT"}
+    tls = SimpleNamespace(getpeercert=lambda binary=False: b"DER" if binary else fields)
+    stream: Any = SimpleNamespace(get_extra_info={"ssl_object": tls}.get)
+    info = httpcore.HTTP11Connection(httpcore.URL("https://h/").origin, stream).facts
+    assert (info.subject, info.issuer, info.verified) == (name, None, True)
+    assert info.expires is not None
+    assert info.expires.isoformat() == "2068-01-05T09:34:43+00:00"
+
+
 class Failing:
     """A TLS object whose connection is gone."""
 
     def version(self) -> str:
         raise OSError("gone")
 
-    def getpeercert(self, binary_form: bool) -> bytes:
+    def getpeercert(self, binary_form: bool = False) -> bytes:
         raise ValueError("handshake not done yet")
 
 
@@ -439,6 +464,7 @@ def test_a_tls_object_that_fails_is_no_reason_to_fail() -> None:
     stream: Any = SimpleNamespace(get_extra_info={"ssl_object": Failing()}.get)
     info = httpcore.HTTP11Connection(httpcore.URL("https://h/").origin, stream).facts
     assert info.tls_version is info.certificate is info.alpn is info.cipher is None
+    assert (info.verified, info.subject, info.issuer, info.expires) == (False, None, None, None)
 
 
 # --- what is kept of a request keeps nothing else ---
