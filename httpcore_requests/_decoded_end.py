@@ -1,7 +1,7 @@
-"""The end of a compressed body: `raise_on_truncated` of `HTTPAdapter`, and gzip's members.
+"""The end of a compressed body: `raise_on_truncated` of `HTTPAdapter`, and what follows the end.
 
-Owns: whether a body may end where it does, as its codings see it; where a member of gzip ends. Must
-not know: responses, pools, where the bytes come from.
+Owns: whether a body may end where it does, as its codings see it; where a member of gzip ends, and
+where deflate does. Must not know: responses, pools, where the bytes come from.
 
 The framing of a body may be whole and its coding not: a server, or something on the way, was cut
 off while it compressed, and sent what it had as if it were all. urllib3's decoders give what there
@@ -17,7 +17,13 @@ import zlib
 from collections.abc import Callable
 from typing import Any
 
-from urllib3.response import ContentDecoder, GzipDecoder, GzipDecoderState, MultiDecoder
+from urllib3.response import (
+    ContentDecoder,
+    DeflateDecoder,
+    GzipDecoder,
+    GzipDecoderState,
+    MultiDecoder,
+)
 
 # zlib's `wbits` for gzip: the largest window, and 16 more.
 _GZIP_WINDOW = 16 + zlib.MAX_WBITS
@@ -40,13 +46,32 @@ class MemberDecoder(GzipDecoder):
         return super().decompress(data, max_length=max_length)
 
 
-def with_whole_members(decoder: Any) -> Any:
-    """Return urllib3's `decoder` with a `MemberDecoder` for each of gzip in it."""
+class EndingDeflateDecoder(DeflateDecoder):
+    """urllib3's decoder of deflate, which passes over all that follows the end.
+
+    urllib3 2.7 goes on with zlib's decompressor behind the end, which keeps all that follows, and
+    fails or not by where the reads ended; 2.8 passes it over as well.
+    """
+
+    def decompress(self, data: bytes, max_length: int = -1) -> bytes:
+        """Return what `data` decodes to: all of it, or `max_length` bytes."""
+        return b"" if self._obj.eof else super().decompress(data, max_length=max_length)
+
+    @property
+    def has_unconsumed_tail(self) -> bool:
+        """Return whether there is more to decode without further data."""
+        return not self._obj.eof and super().has_unconsumed_tail
+
+
+def with_ends(decoder: Any) -> Any:
+    """Return urllib3's `decoder`, with ours in place of those that mistake where a coding ends."""
     if type(decoder) is GzipDecoder:
         return MemberDecoder()
+    if type(decoder) is DeflateDecoder:
+        return EndingDeflateDecoder()
     if type(decoder) is MultiDecoder:
         made: Any = decoder
-        made._decoders = [with_whole_members(each) for each in made._decoders]
+        made._decoders = [with_ends(each) for each in made._decoders]
     return decoder
 
 

@@ -26,7 +26,7 @@ from urllib3.response import BytesQueueBuffer
 
 from httpcore.rules import BODYLESS
 
-from ._decoded_end import EndCheckingDecoder, with_whole_members
+from ._decoded_end import EndCheckingDecoder, with_ends
 from ._decoded_limit import LimitedDecoder
 from ._errors import coding_cut_short, decoded_too_large
 from ._wire import (
@@ -214,7 +214,7 @@ class RawResponse(HTTPResponse):
         super()._init_decoder()
         decoder: Any = self._decoder
         if decoder is not given:
-            decoder = with_whole_members(decoder)
+            decoder = with_ends(decoder)
             if self.raise_on_truncated:
                 decoder = EndCheckingDecoder(decoder, self._has_ended, self._cut_short)
         if decoder is not None and self.max_decoded is not None:

@@ -31,7 +31,7 @@ from urllib3.util.retry import Retry
 
 import httpcore
 from httpcore_requests import HTTPAdapter
-from tests.support.clients import STOCK, MakeSession
+from tests.support.clients import STOCK, URLLIB3, MakeSession
 from tests.support.proxies import ProxyServer, SocksServer
 from tests.support.servers import LocalServer, Peer, Serve
 
@@ -518,11 +518,14 @@ def test_urllib3s_own_interface_of_the_manager(
 )
 def test_bad_proxy_urls(make_session: MakeSession, scheme: str, bad: str) -> None:
     origin = f"{scheme}://origin.test/"
-    with pytest.raises(InvalidURL) as theirs:
+    # Before 2.8 urllib3 tries to connect to a host with a blank in it.
+    unread = " " in bad and URLLIB3 < (2, 8)
+    refusal = requests.exceptions.ConnectionError if unread else InvalidURL
+    with pytest.raises(refusal) as theirs:
         make_session(STOCK()).get(origin, proxies=both(bad))
     with pytest.raises(InvalidProxyURL) as ours:
         make_session().get(origin, proxies=both(bad))
-    assert isinstance(ours.value, type(theirs.value))
+    assert unread or isinstance(ours.value, type(theirs.value))
     assert "secret" not in str(ours.value)
     assert ours.value.__context__ is None
     assert ours.value.request.url == origin

@@ -22,7 +22,8 @@ from urllib3.response import _get_decoder
 import httpcore_requests
 from httpcore.exceptions import IncompleteBody
 from httpcore_requests import HTTPAdapter, Session
-from httpcore_requests._decoded_end import EndCheckingDecoder
+from httpcore_requests._decoded_end import EndCheckingDecoder, with_ends
+from tests.support.clients import URLLIB3
 from tests.support.codings import BODY, WAYS, compress, encode, pieces_of
 from tests.support.servers import Peer, Serve
 
@@ -226,14 +227,28 @@ def test_no_body_is_whole(serve: Serve, coding: str, way: str) -> None:
     "garbage", [b"\0", b"\n", b"\0" * 512, b"\r\n", b"garbage", b"\x1e\x8b", BODY]
 )
 @pytest.mark.parametrize("coding", ["gzip", "members", "deflate", "raw deflate"])
+@pytest.mark.parametrize("checked", [False, True])
 def test_garbage_behind_the_end_is_passed_over_as_by_requests(
-    serve: Serve, coding: str, garbage: bytes
+    serve: Serve, checked: bool, coding: str, garbage: bytes
 ) -> None:
     server = serve(answer(CODINGS[coding], encoded(coding) + garbage))
-    with Session(raise_on_truncated=True) as session, requests.Session() as stock:
+    with Session(raise_on_truncated=checked) as session, requests.Session() as stock:
         for way in WAYS.values():
-            ours = way(session.get(server.url, stream=True))
-            assert ours == way(stock.get(server.url, stream=True)) == BODY
+            assert way(session.get(server.url, stream=True)) == BODY
+            # The stock one fails with some reads where urllib3 does not look for deflate's end.
+            if "deflate" not in coding or URLLIB3 >= (2, 8):
+                assert way(stock.get(server.url, stream=True)) == BODY
+
+
+@pytest.mark.parametrize("coding", ["deflate", "raw deflate"])
+def test_nothing_is_kept_of_garbage_behind_deflate(coding: str) -> None:
+    """zlib keeps it all, and copies it with each further read."""
+    decoder = with_ends(_get_decoder("deflate"))
+    garbage = b"garbage" * 1000
+    assert decoder.decompress(encoded(coding) + garbage) == BODY
+    assert [decoder.decompress(garbage, 10) for _ in range(3)] == [b""] * 3
+    assert (decoder.has_unconsumed_tail, decoder.flush()) == (False, b"")
+    assert decoder._obj.unused_data == garbage
 
 
 @pytest.mark.parametrize("begun", [b"\x1f", b"\x1f\x8b", b"\x1f\x8b\x08\0\0\0"])

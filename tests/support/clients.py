@@ -13,12 +13,15 @@ from typing import Any
 import pytest
 import requests
 import trustme
+import urllib3
 
 import httpcore
 import httpcore_requests
 
 #: requests' own adapter, to compare with.
 STOCK = requests.adapters.HTTPAdapter
+#: The version of urllib3, where the stock adapter differs by it.
+URLLIB3 = tuple(map(int, urllib3.__version__.split(".")[:2]))  # type: ignore[attr-defined]
 
 MakeSession = Callable[..., requests.Session]
 
