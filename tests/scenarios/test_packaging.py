@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import configparser
+import re
 import shutil
 import subprocess
 import sys
@@ -18,14 +19,43 @@ SOURCES = ("httpcore", "httpcore_requests", "setup.cfg", "setup.py", "pyproject.
 SOURCES += ("README.rst", "LICENSE")
 
 
-def test_row_11_what_is_installed_has_names_of_its_own_only(tmp_path: Path) -> None:
-    """No path that another distribution has, and nothing that runs when Python starts."""
+def copy_sources(folder: Path) -> None:
+    """Put there what the distribution is built from."""
     for name in SOURCES:
         source = ROOT / name
         if source.is_dir():
-            shutil.copytree(source, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
+            shutil.copytree(source, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
         else:
-            shutil.copy(source, tmp_path / name)
+            shutil.copy(source, folder / name)
+
+
+@pytest.mark.parametrize("url", ["", "https://forge.example/us/httpcore/"])
+def test_a_release_names_its_repository(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, url: str
+) -> None:
+    monkeypatch.setenv("HTTPCORE_PROJECT_URL", url)
+    copy_sources(tmp_path)
+    command = [sys.executable, "setup.py", "-q", "egg_info"]
+    subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
+    told = (tmp_path / "httpcore.egg-info" / "PKG-INFO").read_text("utf-8")
+    named = dict(re.findall(r"^Project-URL: (\w+), (.*)$", told, re.MULTILINE))
+    link = "downloads <{}docs/tasks/downloads.rst>"
+    if url:
+        blob = "https://forge.example/us/httpcore/blob/main/"
+        assert named["Source"] == "https://forge.example/us/httpcore"
+        assert named["Issues"] == "https://forge.example/us/httpcore/issues"
+        assert {named["Changelog"], named["Documentation"]} == {
+            f"{blob}CHANGELOG.rst",
+            f"{blob}docs/index.rst",
+        }
+        assert link.format(blob) in told and "<docs/" not in told
+    else:
+        assert not named and link.format("") in told
+
+
+def test_row_11_what_is_installed_has_names_of_its_own_only(tmp_path: Path) -> None:
+    """No path that another distribution has, and nothing that runs when Python starts."""
+    copy_sources(tmp_path)
     command = [sys.executable, "setup.py", "-q", "build", "--build-base", "b", "--build-lib", "lib"]
     subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
     names = {path.relative_to(tmp_path / "lib") for path in (tmp_path / "lib").rglob("*.*")}
