@@ -24,9 +24,9 @@ import urllib3.exceptions
 from urllib3 import HTTPHeaderDict, HTTPResponse
 from urllib3.response import BytesQueueBuffer
 
+from httpcore.decoders import EndCheckingDecoder, with_ends
 from httpcore.rules import BODYLESS
 
-from ._decoded_end import EndCheckingDecoder, with_ends
 from ._decoded_limit import LimitedDecoder
 from ._errors import coding_cut_short, decoded_too_large
 from ._wire import (

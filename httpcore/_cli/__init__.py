@@ -29,7 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return run_command(arguments)
     except ModuleNotFoundError as exc:
         missing = (exc.name or "").partition(".")[0]
-        if missing not in ("click", "rich", "pygments"):
+        if missing not in ("click", "rich", "pygments", "urllib3"):
             raise
         sys.stderr.write(
             f"httpcore: the command line needs the package {missing!r}, which is not installed; "

@@ -20,9 +20,9 @@ from hypothesis import strategies as st
 from urllib3.response import _get_decoder
 
 import httpcore_requests
+from httpcore.decoders import EndCheckingDecoder, with_ends
 from httpcore.exceptions import IncompleteBody
 from httpcore_requests import HTTPAdapter, Session
-from httpcore_requests._decoded_end import EndCheckingDecoder, with_ends
 from tests.support.clients import URLLIB3
 from tests.support.codings import BODY, WAYS, compress, encode, pieces_of
 from tests.support.servers import Peer, Serve
@@ -257,6 +257,20 @@ def test_a_further_member_that_has_begun_must_end(serve: Serve, begun: bytes) ->
     with Session(raise_on_truncated=True) as session:
         with pytest.raises(requests.exceptions.ChunkedEncodingError, match="in the middle"):
             session.get(server.url)
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("coding", ["gzip", "deflate, gzip"])
+def test_a_further_member_that_is_broken(serve: Serve, coding: str, way: str) -> None:
+    """To urllib3 it is garbage, which is passed over."""
+    whole = compress("gzip", [BODY])
+    data = encoded(coding.replace("deflate, gzip", "deflate"))
+    first, second = (data, whole) if coding == "gzip" else (compress("gzip", [data]), whole)
+    for broken in (second[:-8] + b"12345678", second[:10] + b"\xff" * 1000):
+        server = serve(answer(coding, first + broken))
+        with Session(raise_on_truncated=True) as session:
+            with pytest.raises(REFUSED, match="in the middle of its coding"):
+                WAYS[way](session.get(server.url, stream=True))
 
 
 def test_a_broken_coding_is_the_error_that_it_was(serve: Serve) -> None:

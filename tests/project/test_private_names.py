@@ -30,6 +30,7 @@ ALLOWED_IN_CORE = {
         1,
         "how a Future tells its Task that it is waited for, the same in all its makes",
     ),
+    ("decoders.py", "_decoders"): (4, "each coding has its own end, and may be gzip"),
     ("_shared/deferred.py", "_is_owned"): (1, "`OwnedLock` gives it a public name, for all others"),
 }
 
@@ -38,7 +39,6 @@ _RETRY = "urllib3's urlopen asks the policy the same, and subclasses override it
 _JAR = "making a jar by its constructor, and asking it cookie by cookie, takes as long as the rest"
 _PREPARED = "its constructor makes what is replaced at once"
 ALLOWED_IN_ADAPTER = {
-    ("_decoded_end.py", "_decoders"): (4, "each coding has its own end, and may be gzip"),
     ("_host_pool.py", "_validate_conn"): (1, "its line number, which is where warnings come from"),
     ("_request.py", "_connect"): (1, "the property subtracts the time since start_connect()"),
     ("_request.py", "_read"): (1, "the property subtracts the time since start_connect()"),

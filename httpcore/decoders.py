@@ -1,11 +1,13 @@
-"""The end of a compressed body: `raise_on_truncated` of `HTTPAdapter`, and what follows the end.
+"""What urllib3's decoders pass over: a compressed body that was cut short, and what follows the end.
 
 Owns: whether a body may end where it does, as its codings see it; where a member of gzip ends, and
-where deflate does. Must not know: responses, pools, where the bytes come from.
+where deflate does. Must not know: responses, pools, where the bytes come from. It is loaded by the
+adapter and by the command, and needs urllib3, which nothing else in this package does.
 
 The framing of a body may be whole and its coding not: a server, or something on the way, was cut
 off while it compressed, and sent what it had as if it were all. urllib3's decoders give what there
-is and say nothing. Each of them keeps a decompressor that knows, and these are asked here.
+is and say nothing; nor do they where a further member of gzip is broken. Each of them keeps a
+decompressor that knows, and these are asked here.
 
 Sources: urllib3's decoders; RFC 1950 to 1952 (zlib, deflate, gzip), RFC 7932 (brotli), RFC 8878
 (zstd); RFC 9110 section 8.4 (content codings).
@@ -24,6 +26,8 @@ from urllib3.response import (
     GzipDecoderState,
     MultiDecoder,
 )
+
+__all__ = ["EndCheckingDecoder", "with_ends"]
 
 # zlib's `wbits` for gzip: the largest window, and 16 more.
 _GZIP_WINDOW = 16 + zlib.MAX_WBITS
@@ -76,7 +80,8 @@ def with_ends(decoder: Any) -> Any:
 
 
 class EndCheckingDecoder(ContentDecoder):
-    """A decoder of urllib3's that raises where a body ends before its coding does.
+    """A decoder of urllib3's that raises where a body ends before its coding does, or where a
+    further member of gzip is broken.
 
     All that can be decoded is given first. The error then stands in the place of the end, and
     comes again with each call.
@@ -179,9 +184,9 @@ class _Link(ContentDecoder):
 
 def _is_garbage(decoder: Any, inner: Any) -> bool:
     """Return whether what came after a whole gzip member is no further one, but padding."""
-    if decoder._state != GzipDecoderState.OTHER_MEMBERS:
-        return bool(decoder._state == GzipDecoderState.SWALLOW_DATA)
-    # zlib looks at the first byte when it has the second.
+    if decoder._state == GzipDecoderState.FIRST_MEMBER:
+        return False
+    # zlib looks at the first byte when it has the second, and says again why it has stopped.
     try:
         inner.copy().decompress(_GZIP_SECOND)
     except zlib.error as error:
