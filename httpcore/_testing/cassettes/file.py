@@ -365,7 +365,9 @@ class _Builder:
         if event["raw"] not in ("sent", "received"):
             self._refuse('raw is "sent" or "received"')
         self._goes_on()
-        self.open.raw.append((event["raw"], self._data(event)))
+        data = self._data(event)
+        if data:  # else nothing was sent, which is not written either
+            self.open.raw.append((event["raw"], data))
 
     def _end(self, event: Event) -> Exchange:
         assert self.open is not None

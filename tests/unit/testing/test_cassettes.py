@@ -226,6 +226,14 @@ RESPONSE = {"response": "HTTP/1.1 200 OK"}
 END = {"end": "complete"}
 
 
+def test_raw_bytes_that_are_none_are_not_kept() -> None:
+    """An exchange of nothing but them is one without any, as it is when it was written again."""
+    contents = read(REQUEST, {"raw": "sent", "base64": ""}, {"end": "cut"})
+    assert [exchange.raw for exchange in contents.exchanges] == [[]]
+    with pytest.raises(CassetteError, match="the exchange is complete, but has no response"):
+        read(REQUEST, {"raw": "received", "text": ""}, END)
+
+
 @pytest.mark.parametrize(
     ("events", "text"),
     [
