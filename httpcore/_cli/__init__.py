@@ -29,12 +29,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return run_command(arguments)
     except ModuleNotFoundError as exc:
         missing = (exc.name or "").partition(".")[0]
-        if missing not in ("click", "rich", "pygments", "urllib3"):
+        if missing not in ("click", "rich", "pygments", "urllib3", "requests"):
             raise
         sys.stderr.write(
             f"httpcore: the command line needs the package {missing!r}, which is not installed; "
             "run: pip install 'httpcore[cli]'\n"
         )
+        sys.stderr.flush()
         return CANNOT_BEGIN
     except KeyboardInterrupt:
         return INTERRUPTED

@@ -8,18 +8,17 @@ from __future__ import annotations
 
 import re
 import sys
-from base64 import b64encode
 from collections.abc import Sequence
 from itertools import zip_longest
-from typing import Any, NoReturn
+from typing import Any
 
 import click
 
 import httpcore
 
 from . import reading
-from .exits import Exit, Problem, stdout_failed, usage
-from .reading import FROM_SIZE, STDIN, STDOUT, Body, Options
+from .exits import Exit, Problem, explain, stdout_failed, usage
+from .reading import FORM, FROM_SIZE, STDIN, STDOUT, Body, Options
 
 SHORT = """\
 Send HTTP requests and write the bodies of the responses to standard output.
@@ -115,20 +114,18 @@ MORE: dict[str, dict[str, Any]] = {
     "color": {"type": click.Choice(["never", "auto", "always"]), "default": "auto"},
 }
 
-# Pairs of options of which one makes the other pointless: an error rather than ignored.
+# Options of which one makes the others pointless: an error rather than ignored.
 EXCLUSIVE = (
-    ("--http1.1", "--http2"),
-    ("--http1.1", "--http2-prior-knowledge"),
-    ("--http2", "--http2-prior-knowledge"),
-    ("--insecure", "--cacert"),
-    ("--proxy", "--unix-socket"),
-    ("--resolve", "--unix-socket"),
-    ("--json", "--include"),
-    ("--output", "--remote-name"),
-    ("--bearer", "--user"),
-    ("--digest", "--bearer"),
-    ("--continue-at", "--compressed"),
-    ("--head", "--continue-at"),
+    "--http1.1 --http2 --http2-prior-knowledge",
+    "--insecure --cacert",
+    "--proxy --unix-socket",
+    "--resolve --unix-socket",
+    "--json --include",
+    "--output --remote-name",
+    "--bearer --user",
+    "--bearer --digest",
+    "--continue-at --compressed",
+    "--continue-at --head",
 )
 
 
@@ -180,19 +177,15 @@ class Command(click.Command):
                 formatter.write_dl([record for record in records if record is not None])
 
 
-def _main(urls: tuple[str, ...], **values: Any) -> NoReturn:
-    context = click.get_current_context()
+def _main(urls: tuple[str, ...], **values: Any) -> Exit:
     from .output import Terminal  # rich and the pool, which --help does not need
     from .run import run_all
 
     terminal = Terminal(values["color"], values["silent"])
     try:
-        code = run_all(read_jobs(urls, values), terminal)
-    except Problem as problem:
-        if problem.code is Exit.USAGE:
-            raise click.UsageError(problem.text) from problem
-        code = terminal.error(problem)
-    context.exit(code)
+        return run_all(read_jobs(urls, values), terminal)
+    except (Problem, OSError) as exc:
+        return terminal.error(explain(exc))
 
 
 command = Command(
@@ -233,17 +226,11 @@ def run_command(arguments: Sequence[str] | None) -> int:
 def read_jobs(arguments: Sequence[str], values: dict[str, Any]) -> list[Options]:
     """Return the options for each URL, with what their texts mean.
 
-    Raises Problem where they mean nothing.
+    Raises Problem where they mean nothing, and OSError for a file that cannot be read.
     """
     items, given = reading.read_items(arguments), Options(**values)
-    _check(items.urls, values)
-    data = [reading.read_data(text) for text in given.data]
-    data += [reading.url_encoded(text) for text in given.data_urlencode]
-    if given.get:
-        items.query.extend(each.decode("utf-8", "surrogateescape") for each in data)
-        data = []
-    given.body = _read_body(given, data, items.members)
-    _read_request(given, items.headers)
+    _check(items.urls, given)
+    _read_request(given, items)
     _read_connection(given)
     auth = None if given.user is None else _read_user(given.user)
     jobs = []
@@ -251,8 +238,6 @@ def read_jobs(arguments: Sequence[str], values: dict[str, Any]) -> list[Options]
         job = Options(**vars(given))
         job.url, inside = reading.read_url(text, items.query)
         job.auth = auth or inside
-        if job.auth and not job.bearer and not job.digest:
-            job.authorization = b"Basic " + b64encode(b":".join(job.auth))
         if job.auth and job.digest:
             reading.check_digest(job.auth)
         job.output = reading.file_name(job.url) if job.remote_name else output
@@ -261,85 +246,76 @@ def read_jobs(arguments: Sequence[str], values: dict[str, Any]) -> list[Options]
     return jobs
 
 
-def _read_request(given: Options, lines: Sequence[str]) -> None:
-    """Read the method, the header fields and the cookies."""
+def _read_request(given: Options, items: Options) -> None:
+    """Read the body, the method, the header fields and the cookies."""
+    data = [reading.read_data(text) for text in given.data]
+    data += [reading.url_encoded(text) for text in given.data_urlencode]
+    if given.get:
+        items.query += [each.decode("utf-8", "surrogateescape") for each in data]
+        data = []
+    bodies = {
+        "--data": Body([b"&".join(data)], FORM) if data else None,
+        "--data-json": None if given.data_json is None else reading.read_json(given.data_json),
+        "--form": reading.multipart(given.form) if given.form else None,
+        "--upload-file": Body([given.upload_file]) if given.upload_file else None,
+        "name=value": reading.json_of(items.members) if items.members else None,
+    }
+    _exclude([name for name, body in bodies.items() if body])
+    given.body = next(filter(None, bodies.values()), None)
     by_default = "PUT" if given.upload_file else "POST" if given.body else "GET"
     given.method = given.method or ("HEAD" if given.head else by_default)
-    given.include = given.include or given.head
-    files = [text for text in given.cookie if "=" not in text]
-    if len(files) > 1:
-        raise usage("-b reads one file of cookies")
-    given.cookie_file = files[0] if files else None
-    lines = [*given.header, *lines]
+    lines = [*given.header, *items.headers]
     lines += [] if given.user_agent is None else [f"User-Agent: {given.user_agent}"]
     lines += [f"Cookie: {text}" for text in given.cookie if "=" in text]
-    given.headers, given.without = reading.read_headers(lines)
-    bearer = given.bearer
-    given.authorization = None if bearer is None else b"Bearer " + reading.to_bytes(bearer)
+    given.headers, given.named = reading.read_headers(lines)
+    given.cookie_file = next((text for text in given.cookie if "=" not in text), None)
 
 
 def _read_connection(given: Options) -> None:
     """Read what says how to connect, and what is checked without a URL."""
+    given.include = given.include or given.head
     given.http1 = not given.http2_prior_knowledge
     given.http2 = given.http2 or given.http2_prior_knowledge
     given.proxy = given.proxy and reading.read_proxy(given.proxy)  # '' for none, None: to be found
     given.resolve = reading.read_resolve(given.resolve)
     given.verify = False if given.insecure else given.cacert or True
-    if given.key is not None:
-        if given.cert is None:
-            raise usage("--key needs --cert")
-        given.cert = given.cert, given.key
+    given.cert = (given.cert, given.key) if given.key else given.cert
     if given.write_out is not None:
         from .report import Facts, filled
 
         filled(given.write_out, Facts(Options(url="", method="", output=None)))  # raises early
 
 
-def _read_body(given: Options, data: list[bytes], members: dict[str, str]) -> Body | None:
-    """Return the body, of at most one kind."""
-    kinds = {
-        "--data": data,
-        "--data-json": given.data_json is not None,
-        "--form": given.form,
-        "--upload-file": given.upload_file,
-        "name=value": members,
-    }
-    found = [name for name, value in kinds.items() if value]
-    if len(found) > 1:
-        raise usage(f"{' and '.join(found)} exclude each other")
-    if data:
-        return Body([b"&".join(data)], reading.FORM)
-    if given.data_json is not None:
-        return reading.read_json(given.data_json)
-    if given.form:
-        return reading.multipart(given.form)
-    if members:
-        return reading.json_of(members)
-    return Body([given.upload_file]) if given.upload_file else None
-
-
-def _check(urls: Sequence[str], values: dict[str, Any]) -> None:
+def _check(urls: Sequence[str], given: Options) -> None:
     """Raise Problem for what cannot be asked for together."""
-    if not urls:
-        raise usage("the URL is missing")
-    for one, other in EXCLUSIVE:
-        if values[_named(one)] and values[_named(other)]:
-            raise usage(f"{one} and {other} exclude each other")
-    offset, files, as_json = values["continue_at"], values["output"], values["json"]
-    if offset == FROM_SIZE and (STDOUT in files if files else not values["remote_name"]):
-        raise usage("-C - needs the file: -O or -o FILE")
-    if as_json and STDOUT in files:
-        raise usage("--json and --output - exclude each other: both are for standard output")
-    if len(files) > len(urls):
-        raise usage(f"-o is given {len(files)} times, and there are fewer URLs ({len(urls)})")
-    if len(urls) == 1:
-        return
-    if as_json and any(text.lstrip().startswith(("{", "[")) for text in urls):
-        raise usage("--json takes no value: it prints a report; --data-json sends JSON")
-    if len(files) < len(urls) and set(files) - {STDOUT}:
-        raise usage("-o is one file for several URLs; give one -o for each, or -O")
-    if values["upload_file"] == STDIN:
-        raise usage("standard input is sent to one URL only")
+    for group in EXCLUSIVE:
+        _exclude([name for name in group.split() if getattr(given, _named(name))])
+    files, several = given.output, len(urls) > 1
+    to_stdout = STDOUT in files if files else not given.remote_name
+    wrong = {
+        "the URL is missing": not urls,
+        "--key needs --cert": given.key and not given.cert,
+        "-b reads one file of cookies": sum("=" not in text for text in given.cookie) > 1,
+        "-C - needs the file: -O or -o FILE": given.continue_at == FROM_SIZE and to_stdout,
+        "--json and --output - exclude each other: both are for standard output": (
+            given.json and STDOUT in files
+        ),
+        f"-o is given {len(files)} times, and there are fewer URLs ({len(urls)})": (
+            len(files) > len(urls)
+        ),
+        "-o is one file for several URLs; give one -o for each, or -O": (
+            len(files) < len(urls) and several and set(files) - {STDOUT}
+        ),
+        "standard input is sent to one URL only": several and given.upload_file == STDIN,
+    }
+    for text, holds in wrong.items():
+        if holds:
+            raise usage(text)
+
+
+def _exclude(names: Sequence[str]) -> None:
+    if len(names) > 1:
+        raise usage(f"{' and '.join(names)} exclude each other")
 
 
 def _read_user(text: str) -> reading.Auth:

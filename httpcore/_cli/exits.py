@@ -78,11 +78,6 @@ def stdout_failed(exc: OSError) -> Problem:
     return unwritable("standard output", exc)
 
 
-def unreadable(path: str, exc: Exception) -> Problem:
-    what = "standard input" if path == "-" else path
-    return Problem(Exit.READ, f"read {what} failed: {getattr(exc, 'strerror', None) or exc}")
-
-
 # What the library says about `verify` means these options here.
 _DO_NOT_VERIFY = "; -k (--insecure) does not verify at all"
 _TRUST_ITS_CA = (
@@ -121,7 +116,11 @@ def explain(exc: BaseException) -> Problem | None:
         return Problem(Exit.INTERRUPTED, "interrupted")
     code = next((code for kind, code in _CODES if isinstance(exc, kind)), None)
     if code is None:
-        return None
+        # Of a local file: the network's are the package's own. Those of TLS say which file it is.
+        if isinstance(exc, OSError) and exc.errno and not isinstance(exc, ssl.SSLError):
+            text = f"read {exc.filename or 'the body'} failed: {exc.strerror}"
+            return Problem(Exit.READ, text)
+        return Problem(Exit.READ, str(exc)) if isinstance(exc, OSError) else None
     cause = exc.__cause__
     if code is Exit.TLS and isinstance(cause, ssl.SSLCertVerificationError):
         code = Exit.CERTIFICATE

@@ -1,7 +1,7 @@
 """Reads the texts of the command line: a URL, header fields, a body, credentials.
 
 Owns: reading and checking each. Must not know: click, terminals, connections. What it finds wrong
-is a `Problem` with `Exit.USAGE`, or `Exit.READ` for a file.
+is a `Problem` with `Exit.USAGE`, or an OSError for a file.
 
 Sources: curl(1) for the spellings, ``-F`` and ``--data-urlencode``; HTTPie's manual for the items;
 RFC 3986 section 3 (URL), RFC 7578 (forms), RFC 7617 (Basic).
@@ -16,18 +16,19 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from types import SimpleNamespace
-from urllib.parse import quote
+from typing import Any
+from urllib.parse import quote, urljoin
 
 import httpcore
 
-from .._url import MAX_PORT, read_credentials, split_user_info, to_url
-from .exits import unreadable, usage
+from .._core.http_proxy import to_hop
+from .._url import check_port, read_credentials, split_user_info, to_url
+from .exits import Exit, Problem, usage
 from .text import of_bytes
 
 FORM = b"application/x-www-form-urlencoded"
 JSON = b"application/json"
 STDIN = STDOUT = FROM_SIZE = "-"
-PROXY_SCHEMES = (b"http", b"https", b"socks5", b"socks5h", b"socks4", b"socks4a")
 
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 _RESOLVE = re.compile(r"(?P<host>\[[^\]]*\]|[^:]+):(?P<port>[0-9]+):(?P<address>.+)", re.DOTALL)
@@ -59,6 +60,13 @@ class Body:
     def files(self) -> list[str]:
         return [part for part in self.parts if isinstance(part, str)]
 
+    @property
+    def name(self) -> str:
+        """Return what to call it on a progress bar."""
+        if len(self.parts) > 1:
+            return "form"
+        return "standard input" if self.files == [STDIN] else os.path.basename(self.files[0])
+
 
 def to_bytes(text: str) -> bytes:
     """Return the bytes that were typed (Python decodes them, and what is no UTF-8 as
@@ -70,14 +78,10 @@ def read_data(text: str) -> bytes:
     """Return the text itself, or for ``@file`` and ``@-`` what is in it."""
     if not text.startswith("@"):
         return to_bytes(text)
-    path = text[1:]
-    try:
-        if path == STDIN:
-            return sys.stdin.buffer.read()
-        with open(path, "rb") as file:
-            return file.read()
-    except (OSError, ValueError) as exc:
-        raise unreadable(path, exc) from exc
+    if text == f"@{STDIN}":
+        return sys.stdin.buffer.read()
+    with open(text[1:], "rb") as file:
+        return file.read()
 
 
 # URLs
@@ -98,16 +102,21 @@ def read_url(text: str, query: Sequence[str] = ()) -> tuple[httpcore.URL, Auth |
     if query:
         text, hash, fragment = text.partition("#")
         text += ("&" if "?" in text else "?") + "&".join(query) + hash + fragment
-    auth = None if info is None else read_credentials(info)
+    return to_http(text), None if info is None else read_credentials(info)
+
+
+def to_http(text: str, code: Exit = Exit.USAGE, what: str = "", base: str = "") -> httpcore.URL:
+    """Return a URL that can be requested, which may be relative to `base`. Raises Problem with
+    `code`, whose text begins with `what`."""
     try:
-        url = to_url(text)
+        url = to_url(urljoin(base, text))
+        check_port(url.port or 0)
     except UNREADABLE as exc:
-        raise usage(str(exc)) from exc
+        raise Problem(code, f"{what}{exc}") from exc
     if url.scheme not in (b"http", b"https"):
-        raise usage(f"the URL scheme {url.scheme.decode()!r} is not supported; use http or https")
-    if url.port is not None and url.port > MAX_PORT:
-        raise usage(f"the port {url.port} is above {MAX_PORT}")
-    return url, auth
+        name = url.scheme.decode()
+        raise Problem(code, f"{what}the URL scheme {name!r} is not supported; use http or https")
+    return url
 
 
 def check_digest(auth: Auth) -> None:
@@ -122,12 +131,9 @@ def read_proxy(text: str, what: str = "--proxy") -> httpcore.Proxy:
     """Read a proxy's URL, http where it has no scheme; `what` names it where it cannot be."""
     try:
         proxy = httpcore.Proxy(text if _SCHEME.match(text) else f"http://{text}")
+        to_hop(proxy, proxy.url.scheme)  # refuses what cannot be a proxy
     except UNREADABLE as exc:
         raise usage(f"{what}: {exc}") from exc
-    if proxy.url.scheme not in PROXY_SCHEMES:
-        known = ", ".join(scheme.decode() for scheme in PROXY_SCHEMES)
-        name = proxy.url.scheme.decode()
-        raise usage(f"{what}: the scheme {name!r} is not supported; {known} are")
     return proxy
 
 
@@ -145,8 +151,8 @@ def read_resolve(texts: Sequence[str]) -> dict[str, str]:
 def read_offset(text: str | None, path: str | None) -> int | None:
     """Read ``-C``: the offset of the first byte to ask for, None for the whole body; "-" is the
     size of the file at `path`."""
-    if text == FROM_SIZE:
-        return os.path.getsize(path) if path is not None and os.path.exists(path) else None
+    if text == FROM_SIZE and path is not None:
+        return os.path.getsize(path) if os.path.exists(path) else None
     if text is not None and not re.fullmatch("[0-9]+", text):
         raise usage(f"--continue-at is {text!r}, neither - nor a number of bytes")
     return None if text is None else int(text)
@@ -164,25 +170,23 @@ def file_name(url: httpcore.URL) -> str:
 
 
 def read_headers(texts: Sequence[str]) -> tuple[Fields, set[bytes]]:
-    """Read the fields of ``-H``, and the names of those that are not to be sent.
+    """Read the fields of ``-H``, and the names, in lower case, of those and of what is not to be
+    sent.
 
     ``Name: value``; ``Name;`` for an empty value; ``Name:`` takes away what would be sent, as curl.
     """
     fields: Fields = []
-    without = set()
+    named = set()
     for number, text in enumerate(texts, 1):
-        data = to_bytes(text)
-        name, colon, value = data.partition(b":")
-        if colon and value.strip(b" \t"):
-            fields.append((name, value.strip(b" \t")))
-        elif colon:
-            without.add(name.lower())
-        elif data.endswith(b";"):
-            fields.append((data[:-1], b""))
-        else:
+        name, colon, value = to_bytes(text).partition(b":")
+        if not colon and not name.endswith(b";"):
             # Not shown: who forgets the colon may have typed a secret.
             raise usage(f"header number {number} is neither 'Name: value' nor 'Name;' nor 'Name:'")
-    return fields, without
+        name, value = name if colon else name[:-1], value.strip(b" \t")
+        named.add(name.lower())
+        if value or not colon:
+            fields.append((name, value))
+    return fields, named
 
 
 # Bodies
@@ -259,25 +263,23 @@ def url_encoded(text: str) -> bytes:
 def multipart(texts: Sequence[str]) -> Body:
     """Return the form that the values of ``-F`` make. Files are read when it is sent; urllib3's
     own encoder would have them in memory."""
-    try:
-        from urllib3.fields import RequestField
-        from urllib3.filepost import choose_boundary
-    except ModuleNotFoundError as exc:
-        raise usage(f"-F needs the package {exc.name!r}: pip install 'httpcore[cli]'") from exc
+    from urllib3.fields import RequestField
+    from urllib3.filepost import choose_boundary
+
     boundary = choose_boundary()
     found: list[bytes | str] = []
     for number, text in enumerate(texts, 1):
-        name, filename, kind, content = _part(number, text)
-        head = RequestField(name, b"", filename)
-        head.make_multipart(content_type=kind)
-        found += [to_bytes(f"--{boundary}\r\n{head.render_headers()}"), content, b"\r\n"]
+        name, value, content = _part(number, text)
+        head = RequestField.from_tuples(name, value).render_headers()
+        found += [to_bytes(f"--{boundary}\r\n{head}"), content, b"\r\n"]
     found.append(f"--{boundary}--\r\n".encode())
     return Body(found, f"multipart/form-data; boundary={boundary}".encode())
 
 
-def _part(number: int, text: str) -> tuple[str, str | None, str | None, bytes | str]:
+def _part(number: int, text: str) -> tuple[str, Any, bytes | str]:
     """Read ``name=value``, ``name=@file`` or ``name=<file``, the latter two with ``;type=`` and
-    ``;filename=``; the last of what is returned is the content, or the path of a file with it."""
+    ``;filename=``. Return the name, what urllib3 calls its value, and the content, or the path of a
+    file with it."""
     name, equals, value = text.partition("=")
     if not equals or not name:
         # Not shown: the value of a field may be a secret.
@@ -285,17 +287,15 @@ def _part(number: int, text: str) -> tuple[str, str | None, str | None, bytes | 
             f"-F number {number} is neither NAME=VALUE nor NAME=@FILE; -T FILE sends a file"
         )
     if not value.startswith(("@", "<")):
-        return name, None, None, to_bytes(value)
+        return name, b"", to_bytes(value)
     path, *settings = value[1:].split(";")
     told = dict(setting.strip().partition("=")[::2] for setting in settings)
     if not told.keys() <= {"type", "filename"}:
         raise usage(f"-F {name}=@...: after the file, only ;type= and ;filename= can stand")
+    from urllib3.fields import guess_content_type
+
+    filename = told.get("filename", os.path.basename(path) if value[0] == "@" else None)
+    kind = told.get("type", guess_content_type(filename) if filename else None)
     # What is no file on a disk can be read only once, and its length is not known before.
     content = path if os.path.isfile(path) else read_data(f"@{path}")
-    if value.startswith("<"):
-        return name, told.get("filename"), told.get("type"), content
-    filename = told.get("filename", os.path.basename(path))
-    import mimetypes  # takes as long to load as click
-
-    guessed = mimetypes.guess_type(filename)[0] or "application/octet-stream"
-    return name, filename, told.get("type", guessed), content
+    return name, (filename, b"", kind), content

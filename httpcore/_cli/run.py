@@ -2,10 +2,6 @@
 
 Owns: the order of things, and that whatever happens ends in one exit code. Must not know: how any
 of it is done; the modules beside this one do.
-
-What is secret goes to the origin that it was given for and to no other: not along a redirect to
-another host, port or scheme. That holds for ``-u``, for every header field that may be a secret
-(`_redact.is_secret`), and for the client certificate.
 """
 
 from __future__ import annotations
@@ -13,22 +9,21 @@ from __future__ import annotations
 import contextlib
 import io
 import itertools
-import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from time import monotonic
-from types import SimpleNamespace
 from typing import Any, BinaryIO
 
 import httpcore
 
-from .._redact import is_secret, redact_url
+from .._models import content_length
+from .._redact import redact_url
 from .._settings import read_protocols
 from . import output, report, sending
-from .decoding import Undecodable, accepted, codings, decoded
-from .exits import Exit, Problem, explain, unreadable
+from .decoding import Undecodable, codings, decoded
+from .exits import Exit, Problem, explain, usage
 from .output import Terminal, status_line
-from .reading import FROM_SIZE, STDIN, STDOUT, Body, Fields, Options, to_bytes
+from .reading import FROM_SIZE, STDIN, STDOUT, Options, to_bytes
 from .report import Facts, Leg
 from .talk import Talk
 from .text import first_value, lines
@@ -41,61 +36,70 @@ CONNECT_TIMEOUT = 60.0
 AT_ONCE = 6
 # Bytes of a body that wait in memory for their turn; more of them wait in a temporary file.
 IN_MEMORY = 1024 * 1024
-
-# Fields that speak of a body, and go where it goes.
-ABOUT_BODIES = frozenset({b"content-type", b"content-length", b"content-encoding"})
+# Statuses that a second request may not get, as for curl's --retry.
+TRANSIENT = frozenset({408, 429, 500, 502, 503, 504})
 
 
 def run_all(jobs: Sequence[Options], terminal: Terminal) -> Exit:
     """Do what each of `jobs` says, several at the same time; returns the exit code.
 
-    Raises Problem where nothing can be begun.
+    Raises Problem or OSError where nothing can be begun.
     """
     options, cookies = jobs[0], None
     if options.cookie_file is not None or options.cookie_jar is not None:
         cookies = sending.Cookies(options.cookie_file, options.cookie_jar)
+    cancel = httpcore.CancelToken()
+    with _make_pool(options) as pool:
 
-    def fetch(
-        options: Options, each: Terminal = terminal, cancel: httpcore.CancelToken | None = None
-    ) -> Exit:
-        return Run(options, each, pool, cookies, cancel).run()
+        def fetch(job: Options, each: Terminal) -> Exit:
+            return Run(job, each, pool, cookies, cancel).run()
 
-    with sending.make_pool(options) as pool:
         if len(jobs) == 1:
-            code = fetch(options)
+            code = fetch(options, terminal)
         else:
             codes: list[Exit] = []
-            problem = _attempt(lambda: codes.extend(_fetch_several(jobs, terminal, fetch)))
+            problem = _attempt(lambda: codes.extend(_fetch_several(jobs, terminal, fetch, cancel)))
             code = terminal.error(problem) or next(filter(None, codes), Exit.OK)
     saved = terminal.error(None if cookies is None else _attempt(cookies.save))
     return code or saved
 
 
+def _make_pool(options: Options) -> httpcore.ConnectionPool:
+    count = options.retry
+    # One command is no storm: the budget of retries need not hold it back.
+    retries = httpcore.RetryConfig(*(count, count, count, count), statuses=TRANSIENT, reserve=count)
+    try:
+        return httpcore.ConnectionPool(
+            http1=options.http1,
+            http2=options.http2,
+            retries=retries if count else 0,
+            resolve=options.resolve,
+            uds=options.unix_socket,
+        )
+    except ValueError as exc:  # an address of --resolve that is none
+        raise usage(str(exc)) from exc
+
+
 def _fetch_several(
     jobs: Sequence[Options],
     terminal: Terminal,
-    fetch: Callable[[Options, Terminal, httpcore.CancelToken], Exit],
-) -> list[Exit]:
-    """Fetch all of `jobs` at the same time; return their codes."""
+    fetch: Callable[[Options, Terminal], Exit],
+    cancel: httpcore.CancelToken,
+) -> Iterator[Exit]:
+    """Fetch all of `jobs` at the same time; yield their codes."""
     from concurrent.futures import ThreadPoolExecutor  # a single URL needs neither
     from tempfile import SpooledTemporaryFile
 
-    cancel = httpcore.CancelToken()
     with contextlib.ExitStack() as stack:
         kept = [stack.enter_context(SpooledTemporaryFile(max_size=IN_MEMORY)) for _ in jobs]
         threads = stack.enter_context(ThreadPoolExecutor(AT_ONCE))
         stack.callback(threads.shutdown, cancel_futures=True)
         stack.callback(cancel.cancel)  # those that still run, if this is an interruption
         terminals = [terminal.keeping(each) for each in kept]
-        futures = [
-            threads.submit(fetch, job, each, cancel)
-            for job, each in zip(jobs, terminals, strict=True)
-        ]
-        codes = []
+        futures = list(map(threads.submit, itertools.repeat(fetch), jobs, terminals))
         for future, each in zip(futures, terminals, strict=True):
             each.release()
-            codes.append(future.result())
-    return codes
+            yield future.result()
 
 
 def _attempt(work: Callable[[], object]) -> Problem | None:
@@ -119,17 +123,16 @@ class Run:
         terminal: Terminal,
         pool: httpcore.ConnectionPool,
         cookies: sending.Cookies | None,
-        cancel: httpcore.CancelToken | None,
+        cancel: httpcore.CancelToken,
     ) -> None:
         self._options, self._terminal, self._pool = options, terminal, pool
         self._cookies, self._cancel = cookies, cancel
         self._facts = Facts(options)
         self._talk = Talk(terminal.say, self._facts, options)
-        self._authorization: bytes | None = options.authorization
+        self._fields = sending.first_fields(options)
         self._challenged: tuple[str, httpcore.URL] | None = None
-        self._end: float | None = None
+        self._end = None if options.max_time is None else monotonic() + options.max_time
         self._files = contextlib.ExitStack()
-        self._target = options.url  # of the last request
 
     def run(self) -> Exit:
         """Do all that is asked for; return the exit code."""
@@ -138,10 +141,11 @@ class Run:
             # That says that nothing was sent. Without a cause it is not the request that cannot
             # be, but a proxy for it.
             code = Exit.PROXY if problem.cause is None else Exit.PROTOCOL
-            text = f"cannot follow the redirect to {self._target}: {problem.text}"
+            place = redact_url(str(self._facts.redirects[-1].url))
+            text = f"cannot follow the redirect of {place}: {problem.text}"
             problem = Problem(code, text, problem.cause)
         problem = _attempt(lambda: self._report(problem)) or problem
-        if self._cancel is not None and self._cancel.cancelled:
+        if self._cancel.cancelled:
             return Exit.INTERRUPTED  # which is said once for all
         return self._terminal.error(problem)
 
@@ -151,7 +155,6 @@ class Run:
         leg: Leg | None = Leg(options.method, options.url, options.body)
         with self._files:
             while leg is not None:
-                self._target = leg.url
                 response = self._send(leg)
                 try:
                     following = self._following(leg, response)
@@ -166,11 +169,13 @@ class Run:
         options, redirects = self._options, self._facts.redirects
         if self._cookies is not None:
             self._cookies.take(leg.url, response)
-        asked, found = (leg.method, leg.url), None
+        found, asked = None, (leg.method, leg.url)
         if options.digest and options.auth and leg.trusted and asked != self._challenged:
             answer = sending.digest(options.auth, response, *asked)
             if answer is not None:
-                self._challenged, self._authorization = asked, answer
+                self._challenged, name = asked, b"Authorization"
+                self._fields = [each for each in self._fields if each[0].lower() != name.lower()]
+                self._fields.append((name, answer))
                 found = Leg(*asked, leg.body)
         if found is None and options.follow:
             found = sending.next_leg(leg, response, options.url)
@@ -200,131 +205,74 @@ class Run:
         """Return the response to `leg`, its body unread."""
         options = self._options
         leg.proxy = sending.proxy_for(leg.url, options)
-        extensions: dict[str, Any] = {"trace": self._talk.note, "proxy": leg.proxy}
-        if options.verbose:
-            extensions["informational"] = self._talk.informational
-        if self._cancel is not None:
-            extensions["cancel"] = self._cancel
-        if options.unix_socket is not None:
-            extensions["uds"] = options.unix_socket
+        self._facts.begin(leg)
+        connect, left = options.connect_timeout or CONNECT_TIMEOUT, None
+        if self._end is not None:
+            left = max(self._end - monotonic(), 0.0)
+        extensions: dict[str, Any] = {
+            "cancel": self._cancel,
+            "informational": self._talk.informational if options.verbose else None,
+            "proxy": leg.proxy,
+            "timeout": {"connect": connect, "total": left},
+            "trace": self._talk.note,
+        }
         if leg.url.scheme == b"https":
             cert = options.cert if leg.trusted else None
             offered = read_protocols(options.http1, options.http2)
-            extensions["ssl_context"] = sending.tls_context(options.verify, cert, offered)
-        self._facts.begin(leg)
-        extensions["timeout"] = self._timeout()
-        headers = self._headers(leg)
-
-        def send(content: Any) -> httpcore.Response:
-            return self._pool.request(
+            context = httpcore.create_ssl_context(options.verify, cert, protocols=offered)
+            extensions["ssl_context"] = context
+        cookies = self._cookies.field(leg.url) if self._cookies else b""
+        with self._content(leg) as content:
+            leg.response = response = self._pool.request(
                 *(to_bytes(leg.method), leg.url),
-                headers=headers,
+                headers=sending.fields_for(leg, options, self._fields, cookies),
                 content=content,
                 stream=True,
                 extensions=extensions,
             )
-
-        if leg.body is not None and leg.body.files:
-            response = self._send_files(send, leg, leg.body)
-        else:
-            parts = () if leg.body is None else leg.body.parts
-            content = b"".join(part for part in parts if isinstance(part, bytes))
-            leg.sent = len(content)
-            response = send(None if leg.body is None else content)
-        leg.response = response
         if options.include and not options.json:
             output.write_head(self._terminal, response)
         return response
 
-    def _send_files(
-        self, send: Callable[[Any], httpcore.Response], leg: Leg, body: Body
-    ) -> httpcore.Response:
-        """Return the response to a body that is, or has, files."""
-        path = body.files[0] if len(body.parts) == 1 else "a file of -F"
-        name = "form" if body.parts[1:] else "standard input" if path == STDIN else path
+    @contextlib.contextmanager
+    def _content(self, leg: Leg) -> Iterator[Any]:
+        """Give the content of a request while it is sent: nothing, bytes, or a file, whose progress
+        is shown. The files stay open until the run is over: a response may begin before the request
+        is sent."""
+        body, bars = leg.body, self._terminal.bars
+        if body is None or not body.files:
+            content = (
+                None
+                if body is None
+                else b"".join(part for part in body.parts if isinstance(part, bytes))
+            )
+            leg.sent = len(content or b"")
+            yield content
+            return
         files = [self._open(part) for part in body.parts]
-        upload = sending.Upload(files) if files[0].seekable() else None
-        total = None if upload is None else upload.length
-        with self._terminal.bars.bar(os.path.basename(name), total) as moved:
+        upload = sending.Upload(files)
+        with bars.bar(body.name, content_length(upload)) as moved:
 
             def note(count: int) -> None:
                 leg.sent = count
                 moved(count)
 
-            def read(size: int) -> bytes:
-                data = files[0].read(size)
-                note(leg.sent + len(data))
-                return data
-
-            content: Any = SimpleNamespace(read=read)
-            if upload is not None:
-                content, upload.moved = upload, note
-                if len(files) == 1 and self._terminal.bars.console is None and path != STDIN:
-                    content = files[0]  # which the system may send by itself
-            try:
-                return send(content)
-            except OSError as exc:  # of the file: those of the network are the package's own
-                raise unreadable(path, exc) from exc
-            finally:
-                if content is files[0]:
-                    note(files[0].tell())
+            upload.moved = note
+            if len(files) > 1 or bars.console is not None or body.files == [STDIN]:
+                yield upload
+            else:
+                yield files[0]  # which the system may send by itself
+                leg.sent = files[0].tell()
 
     def _open(self, part: bytes | str) -> BinaryIO:
-        """Return a part of a body as a file, which is open until the run is over: a response may
-        begin before the request is sent."""
         if isinstance(part, bytes):
             return io.BytesIO(part)
-        if part == STDIN:
-            return sys.stdin.buffer
-        try:
-            return self._files.enter_context(open(part, "rb"))
-        except (OSError, ValueError) as exc:
-            raise unreadable(part, exc) from exc
-
-    def _headers(self, leg: Leg) -> Fields:
-        """Return what the command adds, then what was asked for; of the secrets only what may go
-        there."""
-        options, body = self._options, leg.body
-        own = {b"User-Agent": f"httpcore/{httpcore.__version__}".encode("ascii"), b"Accept": b"*/*"}
-        if options.compressed:
-            own[b"Accept-Encoding"] = accepted()
-        if self._authorization is not None and leg.trusted:
-            own[b"Authorization"] = self._authorization
-        if options.offset is not None:
-            own[b"Range"] = b"bytes=%d-" % options.offset
-        if body is not None and body.content_type is not None:
-            own[b"Content-Type"] = body.content_type
-        asked = [
-            (name, value)
-            for name, value in options.headers
-            if (leg.trusted or not (is_secret(name) or name.lower() == b"host"))
-            and (body is not None or name.lower() not in ABOUT_BODIES or options.body is None)
-        ]
-        without = options.without | {name.lower() for name, _ in asked}
-        fields = [field for field in own.items() if field[0].lower() not in without] + asked
-        # One Cookie field, of those that were spelled out and those kept.
-        kept = self._cookies.field(leg.url) if self._cookies else b""
-        values = [value for name, value in fields if name.lower() == b"cookie"]
-        values += [kept] if kept else []
-        others = [field for field in fields if field[0].lower() != b"cookie"]
-        return [*others, (b"Cookie", b"; ".join(values))] if values else others
-
-    def _timeout(self) -> dict[str, float | None]:
-        """Return the limits of the next request; the clock of all begins with the first."""
-        connect, limit = self._options.connect_timeout, self._options.max_time
-        left = None
-        if limit is not None:
-            now = monotonic()
-            self._end = now + limit if self._end is None else self._end
-            left = self._end - now
-            if left <= 0:
-                text = f"the total of {limit:g} s is over, between two requests"
-                raise Problem(Exit.TIMEOUT, text)
-        return {"connect": CONNECT_TIMEOUT if connect is None else connect, "total": left}
+        return sys.stdin.buffer if part == STDIN else self._files.enter_context(open(part, "rb"))
 
     # The body
 
     def _deliver(self, leg: Leg, response: httpcore.Response) -> None:
+        """Write the body of the last response, or say why not."""
         options, terminal = self._options, self._terminal
         if options.fail and response.status >= 400:
             asked = f"{leg.method} {redact_url(str(leg.url))}"
@@ -337,14 +285,10 @@ class Run:
             for _ in self._received(response):
                 pass
         elif to_file:
-            total = output.expected_length(response.headers)
-            if options.compressed and codings(response.headers):
-                total = None  # it is the length before decoding
-            total = None if total is None else total + start
+            encoded = options.compressed and codings(response.headers)
+            length = None if encoded else output.expected_length(response.headers)
+            total = length and length + start
             output.write_file(terminal, options.output, self._body(response), total, start)
-        elif options.output == STDOUT or not terminal.formats_body:
-            for part in self._body(response):
-                terminal.write(part)
         else:
             self._show(response)
         if getattr(response.stream, "unclean_tls_eof", False):
@@ -355,41 +299,31 @@ class Run:
 
         Raises Problem for a response that is not the part that was asked for.
         """
-        asked = self._options.continue_at
-        if asked is None:
-            return 0
-        path, offset = self._options.output or "standard output", self._options.offset or 0
+        offset, path = self._options.offset, self._options.output or "standard output"
         place = output.content_range(response.headers)
-        if response.status == 206 and place == f"{offset}-":
-            return offset
+        if not offset or (response.status == 206 and place == f"{offset}-"):
+            return offset or 0
         if response.status == 416 and place == f"*/{offset}":
             self._terminal.note(f"{path} is complete already")
             return None
-        if response.status == 200 and (asked == FROM_SIZE or not offset):
-            if offset:
-                self._terminal.note(f"the server sends all of it: {path} begins anew")
+        if response.status == 200 and self._options.continue_at == FROM_SIZE:
+            self._terminal.note(f"the server sends all of it: {path} begins anew")
             return 0
-        if response.status < 400:
-            raise Problem(
-                Exit.PROTOCOL, f"{status_line(response)} is not what is missing of {path}"
-            )
-        text = f"{path} is left as it is: the answer was {status_line(response)}"
-        raise Problem(Exit.STATUS, text)
+        code = Exit.PROTOCOL if response.status < 400 else Exit.STATUS
+        raise Problem(code, f"{status_line(response)} is not what is missing of {path}")
 
     def _show(self, response: httpcore.Response) -> None:
-        """Show the body, on a terminal or as if it were one."""
-        terminal = self._terminal
-        parts = self._decoded(self._received(response), response)
+        """Write the body to standard output: on a terminal, or as if it were one, as text."""
+        terminal, formats = self._terminal, self._terminal.formats_body
+        formats = formats and self._options.output is None
+        parts = self._body(response, decodes=formats)
         first = next(parts, b"")
         parts = itertools.chain([first], parts)
-        if not first:
+        if formats and not first:
             self._say_status(response)
-        if output.is_text(response.headers, first[: output.SAMPLE]):
-            output.write_readable(terminal, response.headers, self._written(parts))
-        elif not terminal.shows_body:
-            for part in self._written(parts):
-                terminal.write(part)
-        else:
+        if formats and output.is_text(response.headers, first[: output.SAMPLE]):
+            output.write_readable(terminal, response.headers, parts)
+        elif formats and terminal.shows_body:
             what = output.describe_binary(response.headers)
             terminal.note(
                 f"the body is binary{what} and not shown: -o FILE saves it, -o - shows it"
@@ -397,36 +331,33 @@ class Run:
             if self._options.timing:
                 for _ in parts:  # how long that takes was asked for
                     pass
+        else:
+            for part in parts:
+                terminal.write(part)
 
     def _say_status(self, response: httpcore.Response) -> None:
         """Say on a terminal how the server answered, as the body says nothing."""
         options = self._options
-        if not self._terminal.shows_body or options.include or options.verbose:
-            return
-        text = f"{status_line(response)}, without a body"
-        place = first_value(response.headers, b"location")
-        if place:
-            text += f"; Location: {redact_url(place)}{'' if options.follow else ' (-L follows it)'}"
-        self._terminal.note(text)
+        if self._terminal.shows_body and not options.include and not options.verbose:
+            text = f"{status_line(response)}, without a body"
+            place = redact_url(first_value(response.headers, b"location"))
+            if place:
+                text += f"; Location: {place}{'' if options.follow else ' (-L follows it)'}"
+            self._terminal.note(text)
 
-    def _body(self, response: httpcore.Response) -> Iterator[bytes]:
-        """Return the body's pieces as they are to be written."""
+    def _body(self, response: httpcore.Response, decodes: bool = False) -> Iterator[bytes]:
+        """Yield the body's pieces as they are to be written, and count them when they are."""
         parts = self._received(response)
-        return self._written(self._decoded(parts, response) if self._options.compressed else parts)
-
-    def _decoded(self, parts: Iterator[bytes], response: httpcore.Response) -> Iterator[bytes]:
-        try:
-            return decoded(parts, codings(response.headers))
-        except Undecodable as exc:
-            self._terminal.note(f"{exc}: the body is left as it came")
-            return parts
+        if decodes or self._options.compressed:
+            try:
+                parts = decoded(parts, codings(response.headers))
+            except Undecodable as exc:
+                self._terminal.note(f"{exc}: the body is left as it came")
+        for part in parts:
+            yield part
+            self._facts.written += len(part)
 
     def _received(self, response: httpcore.Response) -> Iterator[bytes]:
         for part in response.iter_stream():
             self._facts.received += len(part)
             yield part
-
-    def _written(self, parts: Iterator[bytes]) -> Iterator[bytes]:
-        for part in parts:
-            yield part
-            self._facts.written += len(part)

@@ -1,7 +1,11 @@
 """The parts of a request before it is sent, and the request that follows a response.
 
-Owns: the pool, TLS contexts, proxies, files as bodies, cookies, Digest, the rules of redirects.
-Must not know: what is shown of any of it, and in which order things happen; `run` does.
+Owns: proxies, header fields, files as bodies, cookies, Digest, the rules of redirects. Must not
+know: what is shown of any of it, and in which order things happen; `run` does.
+
+What is secret goes to the origin that it was given for and to no other: not along a redirect to
+another host, port or scheme. That holds for ``-u``, for every header field that may be a secret
+(`_redact.is_secret`), and for the client certificate.
 
 Sources: RFC 9110 section 15.4 (redirects), RFC 7616 (Digest), curl(1) for the proxy variables.
 """
@@ -10,56 +14,31 @@ from __future__ import annotations
 
 import os
 import re
-import ssl
 import warnings
+from base64 import b64encode
 from collections.abc import Callable, Sequence
 from email.message import Message
 from types import SimpleNamespace
 from typing import Any, BinaryIO
-from urllib.parse import quote, urljoin
+from urllib.parse import quote
 from urllib.request import Request, getproxies_environment
 
 import httpcore
 
-from .._url import to_url
+from .._redact import is_secret
 from ..rules import HTTP11_ONLY
-from .exits import Exit, Problem, unreadable, unwritable, usage
-from .reading import UNREADABLE, Auth, Options, read_proxy
+from .decoding import accepted
+from .exits import Exit, Problem, unwritable
+from .reading import Auth, Fields, Options, read_proxy, to_bytes, to_http
 from .report import Leg
 from .text import of_bytes
 
-# Statuses that a second request may not get, as for curl's --retry.
-TRANSIENT = frozenset({408, 429, 500, 502, 503, 504})
+# Fields that speak of a body, and go where it goes.
+ABOUT_BODIES = frozenset({b"content-type", b"content-length", b"content-encoding"})
 
 # Scheme and host, where there are any, and the rest.
 _LOCATION: Any = re.compile(rb"((?:(?:[A-Za-z][A-Za-z0-9+.-]*:)?//[^/?#]*)?)(?s:(.*))").match
 _PRINTABLE = bytes(range(0x21, 0x7F))
-
-
-def make_pool(options: Options) -> httpcore.ConnectionPool:
-    """Return the pool that the options ask for."""
-    count = options.retry
-    # One command is no storm: the budget of retries need not hold it back.
-    retries = httpcore.RetryConfig(*(count, count, count, count), statuses=TRANSIENT, reserve=count)
-    try:
-        return httpcore.ConnectionPool(
-            http1=options.http1,
-            http2=options.http2,
-            retries=retries if count else 0,
-            resolve=options.resolve,
-        )
-    except ValueError as exc:  # an address of --resolve that is none
-        raise usage(str(exc)) from exc
-
-
-def tls_context(
-    verify: bool | str, cert: str | tuple[str, str] | None, protocols: tuple[str, ...]
-) -> ssl.SSLContext:
-    """Return the context for these settings; Problem for files that cannot be used."""
-    try:
-        return httpcore.create_ssl_context(verify, cert, protocols=protocols)
-    except OSError as exc:  # `ssl.SSLError` is one; both name the file
-        raise Problem(Exit.READ, str(exc)) from exc
 
 
 def proxy_for(url: httpcore.URL, options: Options) -> httpcore.Proxy | None:
@@ -73,47 +52,77 @@ def proxy_for(url: httpcore.URL, options: Options) -> httpcore.Proxy | None:
         if text and not httpcore.bypasses_proxy(names, host, origin.port):
             proxy = read_proxy(text, "the environment's proxy")
     if proxy is not None and proxy.url.scheme == b"https" and proxy.ssl_context is None:
-        trusted = options.verify if isinstance(options.verify, str) else True
-        proxy.ssl_context = tls_context(trusted, None, HTTP11_ONLY)
+        verify = options.verify or True  # -k is about the server
+        proxy.ssl_context = httpcore.create_ssl_context(verify, protocols=HTTP11_ONLY)
     return proxy
 
 
-class Upload:
-    """Several files, read as one, from where the first of them stands.
+def first_fields(options: Options) -> Fields:
+    """Return the header fields for the origin that the command names: what the command adds, and
+    what was asked for."""
+    authorization = None
+    if options.bearer is not None:
+        authorization = b"Bearer " + to_bytes(options.bearer)
+    elif options.auth and not options.digest:
+        authorization = b"Basic " + b64encode(b":".join(options.auth))
+    own = {
+        b"User-Agent": f"httpcore/{httpcore.__version__}".encode("ascii"),
+        b"Accept": b"*/*",
+        b"Accept-Encoding": accepted() if options.compressed else None,
+        b"Authorization": authorization,
+        b"Range": b"bytes=%d-" % options.offset if options.offset else None,
+        b"Content-Type": options.body and options.body.content_type,
+    }
+    given: Fields = options.headers
+    return [
+        (name, value)
+        for name, value in own.items()
+        if value is not None and name.lower() not in options.named
+    ] + given
 
-    Attributes:
-        length: bytes in all.
-        moved: is called with how many of them were read.
+
+def fields_for(leg: Leg, options: Options, fields: Fields, cookies: bytes) -> Fields:
+    """Return those of `fields` that may go with `leg`, and one Cookie, with `cookies` too."""
+    found, values = [], [cookies] if cookies else []
+    for name, value in fields:
+        plain = name.lower()
+        if not leg.trusted and (is_secret(name) or plain == b"host"):
+            continue
+        if plain == b"cookie":
+            values.append(value)
+        elif leg.body or not options.body or plain not in ABOUT_BODIES:
+            found.append((name, value))
+    return [*found, (b"Cookie", b"; ".join(values))] if values else found
+
+
+class Upload:
+    """Files that are read as one, from where they stand.
+
+    Attributes: `moved`: is called with how many of the bytes have been read.
     """
 
-    moved: Callable[[int], None]
-
     def __init__(self, files: Sequence[BinaryIO]) -> None:
-        self._start = self._at = files[0].tell()
-        self._files = [(file, file.seek(0, os.SEEK_END)) for file in files]
-        self.length = sum(size for _, size in self._files) - self._start
-        files[0].seek(self._start)
+        self.moved: Callable[[int], None] = lambda count: None
+        self._files, self._count = files, 0
 
     def tell(self) -> int:
-        return self._at
+        """Return the position. Raises OSError for a pipe, which has none."""
+        return sum(file.tell() for file in self._files)
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        self._at = offset + (self._start + self.length if whence == os.SEEK_END else 0)
-        self.moved(max(0, self._at - self._start))
-        return self._at
+        """Go back to the start, or to the end."""
+        for file in self._files:
+            end = file.seek(0, os.SEEK_END)
+            if whence == os.SEEK_SET:
+                offset -= file.seek(min(offset, end))
+        self._count = 0
+        return self.tell()
 
-    def read(self, count: int = -1) -> bytes:
-        start = 0
-        for file, size in self._files:
-            left = start + size - self._at
-            if left > 0:
-                file.seek(self._at - start)
-                data = file.read(left if count < 0 else min(count, left))
-                self._at += len(data)
-                self.moved(self._at - self._start)
-                return data
-            start += size
-        return b""
+    def read(self, size: int) -> bytes:
+        data = next(filter(None, (file.read(size) for file in self._files)), b"")
+        self._count += len(data)
+        self.moved(self._count)
+        return data
 
 
 class Cookies:
@@ -130,10 +139,8 @@ class Cookies:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # the jar warns, with a traceback, before it raises
                 self._jar.load(source, ignore_discard=True)
-        except LoadError as exc:
+        except (LoadError, ValueError) as exc:
             raise Problem(Exit.READ, f"{source} is no file of cookies (Netscape format)") from exc
-        except (OSError, ValueError) as exc:
-            raise unreadable(source, exc) from exc
 
     def field(self, url: httpcore.URL) -> bytes:
         """Return the value of Cookie for a request to `url`; empty for none."""
@@ -152,13 +159,12 @@ class Cookies:
 
     def save(self) -> None:
         """Write the file, if one was asked for, so that only the user may read it."""
-        if self._target is None:
-            return
-        try:
-            os.close(os.open(self._target, os.O_WRONLY | os.O_CREAT, 0o600))
-            self._jar.save(self._target, ignore_discard=True)
-        except (OSError, ValueError) as exc:
-            raise unwritable(self._target, exc) from exc
+        if self._target is not None:
+            try:
+                os.close(os.open(self._target, os.O_WRONLY | os.O_CREAT, 0o600))
+                self._jar.save(self._target, ignore_discard=True)
+            except OSError as exc:
+                raise unwritable(self._target, exc) from exc
 
 
 def digest(auth: Auth, response: httpcore.Response, method: str, url: httpcore.URL) -> bytes | None:
@@ -168,30 +174,23 @@ def digest(auth: Auth, response: httpcore.Response, method: str, url: httpcore.U
     challenge = next((rest for scheme, _, rest in challenges if scheme.lower() == "digest"), None)
     if response.status != 401 or challenge is None:
         return None
-    try:
-        from requests.auth import HTTPDigestAuth
-        from requests.utils import parse_dict_header
-    except ModuleNotFoundError as exc:
-        raise usage(
-            f"--digest needs the package {exc.name!r}: pip install 'httpcore[requests]'"
-        ) from exc
+    from requests.auth import HTTPDigestAuth
+    from requests.utils import parse_dict_header
+
+    read: Any = parse_dict_header
 
     class Challenged(HTTPDigestAuth):
-        def answer(self) -> str | None:
-            self.init_per_thread_state()
-            parts = parse_dict_header(challenge)  # type: ignore[no-untyped-call]
+        def answer(self: Any, parts: Any) -> Any:
             if parts.get("realm") is None or parts.get("nonce") is None:
                 return None  # missing, or a name without a value
-            self._thread_local.chal = parts  # type: ignore[attr-defined]
-            made: str | None = self.build_digest_header(  # type: ignore[no-untyped-call]
-                method, str(url)
-            )
-            return made
+            self.init_per_thread_state()
+            self._thread_local.chal = parts
+            return self.build_digest_header(method, str(url))
 
-    made = Challenged(*(part.decode("utf-8") for part in auth)).answer()
+    made = Challenged(*(part.decode("utf-8") for part in auth)).answer(read(challenge))
     if made is None:
         raise httpcore.RemoteProtocolError("the server's Digest challenge cannot be answered")
-    return made.encode("utf-8")
+    return bytes(made, "utf-8")
 
 
 def next_leg(leg: Leg, response: httpcore.Response, first: httpcore.URL) -> Leg | None:
@@ -213,19 +212,12 @@ def next_leg(leg: Leg, response: httpcore.Response, first: httpcore.URL) -> Leg 
 def _place(url: httpcore.URL, location: bytes) -> httpcore.URL:
     """Return where a Location leads to.
 
-    What may not stand in a request is percent-encoded, as curl does it: in what follows the host,
-    that is blanks (``+`` in a query), control characters and bytes outside of ASCII, whatever their
-    encoding; a host outside of ASCII goes through IDNA.
+    What may not stand in a request is percent-encoded, as browsers do it: in what follows the host,
+    that is blanks, control characters and bytes outside of ASCII, whatever their encoding; a host
+    outside of ASCII goes through IDNA.
     """
-    shown, (front, rest) = of_bytes(location), _LOCATION(location.strip()).groups()
-    path, mark, query = rest.partition(b"?")
-    rest = quote(path + mark + query.replace(b" ", b"+"), safe=_PRINTABLE)
-    try:
-        # RFC 9110 section 10.2.2: relative to what was asked for.
-        place = urljoin(bytes(url).decode("ascii"), front.decode("utf-8", "surrogateescape") + rest)
-        found = to_url(place)
-    except UNREADABLE as exc:
-        raise Problem(Exit.PROTOCOL, f"redirected to {shown!r}, which is no URL: {exc}") from exc
-    if found.scheme not in (b"http", b"https"):
-        raise Problem(Exit.PROTOCOL, f"redirected to {shown!r}, which is not http or https")
-    return found
+    front, rest = _LOCATION(location.strip()).groups()
+    text = front.decode("utf-8", "surrogateescape") + quote(rest, safe=_PRINTABLE)
+    what = f"redirected to {of_bytes(location)!r}, which cannot be requested: "
+    # RFC 9110 section 10.2.2: relative to what was asked for.
+    return to_http(text, Exit.PROTOCOL, what, base=str(url))

@@ -31,7 +31,6 @@ ALLOWED = {
     ("httpcore/_url.py", "pattern with @"): "what is a URL, and where its user information is",
     ("httpcore/_cli/reading.py", "pattern with @"): "the marks of items: @ is before a file's name",
     ("httpcore/_cli/reading.py", "cut at '?'"): "a file's name is the end of the path",
-    ("httpcore/_cli/sending.py", "cut at '?'"): "a blank is escaped differently in a query",
     (
         "httpcore/_core/h2_request.py",
         "list of secret fields",
