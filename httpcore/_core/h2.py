@@ -126,11 +126,12 @@ CONTROL_PER_REQUEST = 10
 updates, and a reset at their end, and a busy connection has thousands of them a second."""
 
 SENT_PER_UPDATE = 512
-"""Bytes that we have sent for each WINDOW_UPDATE that does not count as such a frame. Servers give
-window back on the stream and on the connection, some as they read, 4 KiB at a time."""
+"""Bytes that we have sent for each WINDOW_UPDATE or PING that does not count as such a frame.
+Servers give window back on the stream and on the connection, some as they read, 4 KiB at a time;
+grpc-go measures the path with one PING after the other while it receives a body."""
 
 MAX_UPDATES_DUE = 32768
-"""How many such WINDOW_UPDATE frames may still come: two for each 4 KiB of 64 MiB under way."""
+"""How many such frames may still come: two for each 4 KiB of 64 MiB under way."""
 
 MAX_CONTROL_BACKLOG = 256 * 1024
 """Bytes of answers to the server's frames that wait to be sent, because it does not read."""
@@ -144,7 +145,7 @@ COLLECT_UP_TO = 16384
 
 # Frame types and flags, RFC 9113 section 6.
 DATA, HEADERS, RST_STREAM, PUSH_PROMISE = 0x0, 0x1, 0x3, 0x5
-SETTINGS, GOAWAY, WINDOW_UPDATE, CONTINUATION = 0x4, 0x7, 0x8, 0x9
+SETTINGS, PING, GOAWAY, WINDOW_UPDATE, CONTINUATION = 0x4, 0x6, 0x7, 0x8, 0x9
 ACK, END_STREAM, END_HEADERS, PADDED, PRIORITY = 0x1, 0x1, 0x4, 0x8, 0x20
 
 _FRAME_HEADER = Struct(">LBL")  # length and type in one, flags, stream
@@ -319,8 +320,9 @@ class Codec:
         self._streams: dict[int, Stream] = {}
         self._next_id = 1
         self._first_unopened = 1  # the number of the first stream that is not open in h2
-        self._updates_due = 0  # WINDOW_UPDATE frames that what we have sent may bring
+        self._updates_due = 0  # WINDOW_UPDATE and PING frames that what we have sent may bring
         self._failed = False
+        self._stray = 0  # bytes of DATA that may still come for streams that are gone
         self._window = CONNECTION_WINDOW
         self._rest = b""  # the beginning of a frame
         self._in_block = False  # between HEADERS and END_HEADERS
@@ -534,8 +536,10 @@ class Codec:
         self._forget(stream)
 
     def _forget(self, stream: Stream) -> None:
-        """This stream does not count any more, here or there."""
+        """This stream does not count any more, here or there. What may be under way on it is no
+        more than its window, and of all streams no more than the connection's."""
         self._streams.pop(stream.id, None)
+        self._stray = min(self._stray + stream._window, CONNECTION_WINDOW)
         if stream.id >= self._first_unopened:
             return
         at_h2 = self._h2.streams.get(stream.id)
@@ -746,12 +750,13 @@ class Codec:
         if count:
             stream.received += count
             if stream.length is not None and stream.received > stream.length:
-                self._refuse(stream, f"more than the announced {stream.length} bytes of the body")
+                self._refuse(stream, _explain_excess(stream))
                 return
             self._keep(stream, data[start:stop])
             self.touched.append(stream)
         elif not flags & END_STREAM:
             self._charge(now, "empty DATA")
+            self._credit(stream, 0)  # padding: there is nothing to be read that gives it back
         if flags & END_STREAM:
             self._end(stream)
 
@@ -771,6 +776,10 @@ class Codec:
             return
         self._check_opened(number, "DATA")
         # We have reset it, and this was under way. It counts for the connection alone.
+        self._stray -= size
+        if self._stray < 0:
+            self._terminate(h2.errors.ErrorCodes.FLOW_CONTROL_ERROR)
+            raise self._broken("more DATA on streams that are gone than their windows allowed")
         if not size:
             self._charge(now, "empty DATA of a stream that is gone")
 
@@ -887,7 +896,7 @@ class Codec:
         if kind in (CONTINUATION, PUSH_PROMISE):
             self._in_block = not flags & END_HEADERS
             self._tell_h2(now)
-        elif kind == WINDOW_UPDATE and self._updates_due > 0:
+        elif kind in (WINDOW_UPDATE, PING) and self._updates_due > 0:
             self._updates_due -= 1
         elif kind == RST_STREAM and number in self._streams:
             # At once: no frame behind it is this stream's. There are no more of these than of our
@@ -989,11 +998,7 @@ class Codec:
         self.widened = True
         for stream in self.streams:
             if stream.id > last:
-                failure = RemoteProtocolError(
-                    f"{reason}: {stream.describe()} was not processed and can be sent again"
-                )
-                failure.phase = NOT_SENT
-                stream.failure = failure
+                stream.failure = _explain_goaway(stream, reason)
                 self.touched.append(stream)
                 self._forget(stream)
 
@@ -1087,6 +1092,8 @@ def _read_block(block: Headers, are_names: Callable[[bytes], object]) -> Headers
     lines = b"\n".join(names)
     if are_names(lines) is None or lines.count(b"\n") != len(names) - 1:
         bad = next(n for n in names[1:] if b"\n" in n or _are_names(b"\n" + n) is None)
+        if bad[:1] == b":":
+            raise RemoteProtocolError(f"the pseudo-header {shown_name(bad[1:])} where none may be")
         raise RemoteProtocolError(f"a malformed field name, {shown_name(bad)}")
     lines = join_values(values, RemoteProtocolError)
     if not CONNECTION_SPECIFIC.isdisjoint(names):
@@ -1109,6 +1116,28 @@ def body_length(method: bytes, status: int, headers: Headers) -> int | None:
     if method == b"HEAD" or status in BODYLESS:
         return 0
     return None if length is None else int(length)
+
+
+def _explain_goaway(stream: Stream, reason: str) -> RemoteProtocolError:
+    """Return the failure of a stream above the last one that the server says it has accepted."""
+    if stream.status is None:
+        failure = RemoteProtocolError(
+            f"{reason}: {stream.describe()} was not processed and can be sent again"
+        )
+        failure.phase = NOT_SENT
+        return failure
+    failure = RemoteProtocolError(
+        f"{reason} and says that {stream.describe()} was not processed, but its response had begun"
+    )
+    failure.phase = RESPONSE_STARTED
+    return failure
+
+
+def _explain_excess(stream: Stream) -> str:
+    """Return what is wrong with DATA beyond the length of the body."""
+    if stream.method == b"HEAD" or stream.status in BODYLESS:
+        return f"DATA in a response {stream.status} to {stream.method.decode()}, which has no body"
+    return f"more than the announced {stream.length} bytes of the body"
 
 
 def _without_unknown(frame: bytes) -> bytes:

@@ -42,6 +42,9 @@ do."""
 
 _MOST_KNOWN = 64  # blocks that are kept with their fields
 _LONGEST_KNOWN = 1024  # bytes of a block that is kept
+# Bytes of names and values in one. A block may say the same entry of the table again and again, and
+# a compiled decoder copies it each time: 128 KiB from forty bytes.
+_LARGEST_KNOWN = 8192
 
 
 class HeaderEncoder(Protocol):
@@ -105,7 +108,8 @@ class RememberingDecoder:
             self._known.clear()
         elif len(data) <= _LONGEST_KNOWN:
             names = [name for name, _ in fields]
-            if not any(map(is_secret_field, names)):
+            size = sum([len(name) + len(value) for name, value in fields])
+            if size <= _LARGEST_KNOWN and not any(map(is_secret_field, names)):
                 if len(self._known) >= _MOST_KNOWN:
                     self._known.clear()
                 fields = self._known[data] = KnownBlock(fields)

@@ -856,7 +856,8 @@ def test_responses_that_have_no_body(
         assert stream.remaining == 0
     stream = wire.open(method)
     wire.send(wire.head(stream.id, status, length), data(stream.id, b"x"))
-    assert "more than the announced 0 bytes" in explain(stream.failure)
+    text = f"DATA in a response {status} to {method.decode()}, which has no body"
+    assert text in explain(stream.failure)
     assert codes(wire.sent()) == [(stream.id, PROTOCOL_ERROR)]
 
 
@@ -1303,8 +1304,9 @@ def test_no_updates_after_the_end(wire: Wire, ending: str) -> None:
 
 def test_the_connections_window_goes_back_as_bytes_arrive(wire: Wire) -> None:
     """On a stream that is gone, too: what was under way then has used the window."""
-    stream = wire.open()
-    wire.codec.close_stream(stream)
+    for _ in range(CONNECTION_REFILL // STREAM_WINDOW + 1):
+        stream = wire.open()
+        wire.codec.close_stream(stream)
     wire.sent()
     part = data(stream.id, FULL) * 256
     for _ in range(CONNECTION_REFILL // MAX_FRAME // 256):
@@ -1313,6 +1315,48 @@ def test_the_connections_window_goes_back_as_bytes_arrive(wire: Wire) -> None:
     wire.send(data(stream.id, b"x"))
     assert increments(wire.sent()) == [(0, CONNECTION_REFILL + 1)]
     assert wire.codec._window == CONNECTION_WINDOW
+
+
+@pytest.mark.parametrize("ending", ["reset", "end", "goaway"])
+def test_streams_that_are_gone_get_no_more_than_their_windows(wire: Wire, ending: str) -> None:
+    """More cannot have been under way: a server that goes on does so for ever, on a connection that
+    nobody reads from."""
+    stream, other = wire.open(), wire.open()
+    wire.send(wire.head(stream.id), data(stream.id, FULL))
+    if ending == "reset":
+        wire.codec.close_stream(stream)
+    elif ending == "end":
+        wire.send(data(stream.id, end=True), wire.head(other.id, end=True))
+    else:
+        wire.send(goaway(0))
+    gone = 1 if ending == "reset" else 2
+    wire.sent()
+    for _ in range(gone * PER_WINDOW - 1):
+        wire.send(data(stream.id, FULL))
+    assert wire.sent() == []
+    last = wire.raises("more DATA on streams that are gone", data(stream.id, b"x"))
+    assert farewells(last) == [FLOW_CONTROL_ERROR]
+
+
+def test_no_more_is_under_way_than_the_window_of_the_connection(wire: Wire) -> None:
+    for _ in range(CONNECTION_WINDOW // STREAM_WINDOW + 5):
+        wire.codec.close_stream(wire.open())
+    assert wire.codec._stray == CONNECTION_WINDOW
+
+
+def test_padding_alone_gives_its_window_back(wire: Wire) -> None:
+    """No reader will: there is nothing for it to take."""
+    stream = wire.open()
+    wire.send(wire.head(stream.id))
+    padding = data(stream.id, pad=255)
+    now, sent = NOW, 0
+    while sent < 2 * STREAM_WINDOW:
+        now += 1.0
+        wire.send(padding * 100, now=now)
+        sent += 100 * 256
+    assert sum(increment for number, increment in increments(wire.sent()) if number) > STREAM_WINDOW
+    wire.send(data(stream.id, b"at last", end=True), now=now)
+    assert wire.read(stream) == b"at last" and stream.done
 
 
 def test_an_unread_stream_holds_up_no_other(wire: Wire) -> None:
@@ -1437,6 +1481,18 @@ def test_a_gentle_goaway_and_then_another(wire: Wire) -> None:
     assert "going down" in str(second.failure)
     wire.send(wire.head(first.id, end=True), goaway(0))
     assert first.done and first.failure is None
+
+
+@pytest.mark.parametrize("status", [103, 200])
+def test_goaway_that_disowns_a_response_that_has_begun(wire: Wire, status: int) -> None:
+    """What has a final status was processed, whatever is said later: a POST is not sent again."""
+    stream = wire.open(b"POST")
+    wire.send(wire.head(stream.id, status))
+    wire.send(goaway(0))
+    assert stream.failure is not None
+    assert stream.failure.phase == (NOT_SENT if status == 103 else RESPONSE_STARTED)
+    assert ("but its response had begun" in explain(stream.failure)) == (status == 200)
+    assert ("can be sent again" in explain(stream.failure)) == (status == 103)
 
 
 def test_goaway_while_a_body_is_sent(wire: Wire) -> None:
@@ -1962,6 +2018,16 @@ def test_window_updates_during_an_upload_are_no_flood(wire: Wire) -> None:
         wire.send(pair)
     wire.send(wire.head(stream.id, end=True))
     assert stream.done
+
+
+def test_pings_during_an_upload_are_no_flood(wire: Wire) -> None:
+    """grpc-go measures the path while a body comes in: a PING for each round trip."""
+    stream = wire.open(b"PUT", end=False)
+    wire.send(window_update(0, 2**26), window_update(stream.id, 2**26))
+    for _ in range(2 * CONTROL_BURST):
+        wire.codec.send_data(stream, FULL)
+        wire.send(ping(), window_update(0, MAX_FRAME), window_update(stream.id, MAX_FRAME))
+        assert [f.kind for f in wire.sent()] == [Kind.DATA, Kind.PING]
 
 
 def test_window_updates_that_nothing_called_for_are_a_flood(wire: Wire) -> None:
@@ -2573,6 +2639,18 @@ def test_what_a_decoder_remembers() -> None:
     assert decoder.decode(large) is not decoder.decode(large)
 
 
+def test_a_short_block_that_says_much_is_not_remembered() -> None:
+    """Each of its bytes is an entry of the table, which a compiled decoder copies."""
+    for new_decoder in (new for _, new in _hpack.CODERS.values()):
+        decoder = new_decoder()
+        decoder.max_header_list_size = MAX_HEADER_LIST
+        decoder.decode(b"\x40\x01a\x7f\xa1\x0f" + b"x" * 2080)  # a new entry
+        few, many = b"\xbe" * 3, b"\xbe" * 4
+        assert decoder.decode(few) is decoder.decode(few)
+        assert sum(len(value) for _, value in decoder.decode(many)) > _hpack._LARGEST_KNOWN
+        assert decoder.decode(many) is not decoder.decode(many)
+
+
 def test_the_same_head_again_is_a_head_of_its_own(wire: Wire) -> None:
     block = b"\x88\x00\x01x\x01y"  # it leaves the table alone
     seen = []
@@ -2592,6 +2670,17 @@ def test_the_same_malformed_head_again_is_refused_again(wire: Wire) -> None:
         wire.send(frame(Kind.HEADERS, number, block, END_HEADERS | END_STREAM))
         assert "malformed field name" in str(stream.failure)
         assert codes(wire.sent()) == [(number, PROTOCOL_ERROR)]
+
+
+@pytest.mark.parametrize("where", ["head", "trailers"])
+def test_a_pseudo_header_out_of_place_is_named(wire: Wire, where: str) -> None:
+    stream = wire.open()
+    if where == "head":
+        wire.send(wire.headers(stream.id, [OK, (b":path", b"/")]))
+    else:
+        wire.send(wire.head(stream.id), wire.headers(stream.id, [OK], end=True))
+    name = "path" if where == "head" else "status"
+    assert f"the pseudo-header b'{name}' where none may be" in explain(stream.failure)
 
 
 # --- the compiled coder ----------------------------------------------------------------------
