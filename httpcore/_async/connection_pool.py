@@ -20,7 +20,14 @@ from .._backends.base import AsyncNetworkBackend
 from .._backends.cancel_token import attach
 from .._backends.clock import Deadline
 from .._backends.closing import close_rest, unclosed
-from .._core.attempts import RAISE, RAISE_ABORTED, Repeats, Replays
+from .._core.attempts import (
+    RAISE,
+    RAISE_ABORTED,
+    RAISE_ENDED,
+    Repeats,
+    Replays,
+    explain_ended,
+)
 from .._core.checkout import QueueWait
 from .._core.http_proxy import forwarded
 from .._core.prepared import Prepared, prepare
@@ -187,6 +194,8 @@ class AsyncConnectionPool(
                     raise
                 if step is RAISE_ABORTED:
                     raise self._log_failure(body, body.explain_abort(exc)) from exc
+                if step is RAISE_ENDED:
+                    raise self._log_failure(body, explain_ended(exc)) from exc
                 failure = exc
             self._prepare_next(step, request, connection, failure)
             del failure  # its traceback has this frame, which has the body

@@ -258,6 +258,10 @@ class AsyncHTTP2Connection(Session, AsyncConnectionInterface):
         with self.lock:
             pinged = self.liveness.pinged
             self.take_in()
+            if self.codec.failed:
+                # RFC 9113 section 5.4.1. A response that is still held would keep it open, and the
+                # loop would read without end what a server goes on sending.
+                self._close_stream()
             if pinged is not None and self.liveness.pinged is None:
                 # All sleep until the answer to the PING was due; the next PING may be due before.
                 for exchange in list(self.sleepers):

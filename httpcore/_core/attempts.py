@@ -37,13 +37,19 @@ MAX_MOVES = 16
 
 RAISE = "RAISE"  # the failure is the caller's
 RAISE_ABORTED = "RAISE_ABORTED"  # another thread ended it: the failure is how that came out
+RAISE_ENDED = "RAISE_ENDED"  # connections end before they can be used: see `explain_ended`
 ASK_AGAIN = "ASK_AGAIN"  # nothing was tried: ask the pool for a connection once more
 MOVE = "MOVE"  # to another connection; this one refuses for now
 REPLAY = "REPLAY"  # on a connection that nobody has used before
 
 
 class Opened(Protocol):
-    """The part of a connection that these decisions look at."""
+    """The part of a connection that these decisions look at.
+
+    Attributes:
+        request_count: how many requests it has carried, this one among them if it was sent.
+        protocol: "http11" or "http2".
+    """
 
     request_count: int
     protocol: str
@@ -57,7 +63,8 @@ class Replays:
 
     Attributes:
         fresh: only a connection that nobody has used will do.
-        moves: how often it went to another connection because it was refused.
+        moves: how often it went to another connection because it was refused, or because the server
+            had ended one before any request was sent on it.
     """
 
     __slots__ = ("_phase", "_prepared", "fresh", "moves")
@@ -69,15 +76,19 @@ class Replays:
         self.moves = 0
 
     def after(self, exc: BaseException, aborted: bool, connection: Opened | None) -> str:
-        """Return what follows `exc`: RAISE, RAISE_ABORTED, ASK_AGAIN, MOVE or REPLAY. For the last
-        two the body was rewound.
+        """Return what follows `exc`: RAISE, RAISE_ABORTED, RAISE_ENDED, ASK_AGAIN, MOVE or REPLAY.
+        For the last two the body was rewound.
 
         Parameters:
             aborted: another thread has ended this request.
             connection: the one that failed; None when there was none.
         """
         if isinstance(exc, ConnectionNotAvailable):
-            return ASK_AGAIN
+            if connection is None or connection.request_count or connection.is_available():
+                return ASK_AGAIN  # another request was faster, and has got on
+            # The server has ended a new one. It may do so with each, and we would dial for ever.
+            self.moves += 1
+            return ASK_AGAIN if self.moves <= MAX_MOVES else RAISE_ENDED
         if self._phase is not None and getattr(exc, "phase", None) == NOT_SENT:
             exc.phase = self._phase  # type: ignore[attr-defined]  # all attempts count
         if isinstance(exc, Aborted):
@@ -113,6 +124,15 @@ class Replays:
             return RAISE
         safe = exc.phase == NOT_SENT or self._prepared.request.method in IDEMPOTENT
         return REPLAY if safe else RAISE
+
+
+def explain_ended(exc: BaseException) -> RemoteProtocolError:
+    """Return what to raise for `exc` after RAISE_ENDED."""
+    error = RemoteProtocolError(
+        f"{exc}: it ended before the request could be sent, and {MAX_MOVES} others were tried before"
+    )
+    error.phase = NOT_SENT
+    return error
 
 
 class Repeats:

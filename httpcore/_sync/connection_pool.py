@@ -23,7 +23,14 @@ from .._backends.base import NetworkBackend
 from .._backends.cancel_token import attach
 from .._backends.clock import Deadline
 from .._backends.sync import SyncBackend
-from .._core.attempts import RAISE, RAISE_ABORTED, Repeats, Replays
+from .._core.attempts import (
+    RAISE,
+    RAISE_ABORTED,
+    RAISE_ENDED,
+    Repeats,
+    Replays,
+    explain_ended,
+)
 from .._core.checkout import GO_ASIDE, QueueWait, is_running
 from .._core.http_proxy import forwarded
 from .._core.prepared import Prepared, prepare
@@ -184,6 +191,8 @@ class ConnectionPool(PoolActions[NetworkBackend, ConnectionInterface], RequestIn
                     raise
                 if step is RAISE_ABORTED:
                     raise self._log_failure(body, body.explain_abort(exc)) from exc
+                if step is RAISE_ENDED:
+                    raise self._log_failure(body, explain_ended(exc)) from exc
                 failure = exc
             self._prepare_next(step, request, connection, failure)
             del failure  # its traceback has this frame, which has the body

@@ -25,6 +25,7 @@ from httpcore._core import checkout
 from httpcore._core import h2 as _h2
 from httpcore._core.attempts import MAX_MOVES
 from httpcore._core.h2_session import PING_DATA
+from httpcore._exceptions import NOT_SENT
 from httpcore._sync import http2
 from httpcore._sync.http2 import HTTP2Connection
 from httpcore.exceptions import Aborted
@@ -292,6 +293,23 @@ def test_a_server_that_refuses_everything(make_pool: MakePool) -> None:
     with pytest.raises(httpcore.RemoteProtocolError, match="REFUSED_STREAM"):
         pool.request("GET", URL)
     assert [len(wire.opened) for wire in wires] == [1] * (MAX_MOVES + 1) + [0]
+
+
+def test_a_server_that_ends_each_connection_before_it_is_used(make_pool: MakePool) -> None:
+    """No request has been refused, so none counts its moves; yet each dials once more."""
+    wires = [Wire(silent) for _ in range(MAX_MOVES + 2)]
+    for wire in wires:
+        wire.goaway(0)
+    pool = make_pool(*wires)
+
+    def trace(name: str, info: Any) -> None:
+        if name == "http2.send_connection_init.started":
+            assert not one(pool).is_usable(0.0)  # it has read what came
+
+    with pytest.raises(httpcore.RemoteProtocolError, match="going away.*16 others") as info:
+        pool.request("GET", URL, extensions={"trace": trace})
+    assert info.value.phase == NOT_SENT
+    assert len(backend(pool).opened) == MAX_MOVES + 1
 
 
 def test_a_refusal_because_there_are_too_many(make_pool: MakePool) -> None:

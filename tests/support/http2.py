@@ -545,13 +545,15 @@ class Link:
 
     def _turn(self) -> None:
         now = time.monotonic()
+        acted = False  # what an action has changed is looked at before the next wait
         while self._timers and self._timers[0][0] <= now:
             heapq.heappop(self._timers)[2]()
+            acted = True
         busy = self._cut_bodies() or bool(self._out)
         self._write()
         if busy and not self._out:
             wait: float | None = 0.0  # there may be more to send
-        elif self._more:
+        elif self._more or acted:
             wait = 0.0
         else:
             wait = max(0.0, self._timers[0][0] - now) if self._timers else None

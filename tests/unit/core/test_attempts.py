@@ -16,9 +16,11 @@ from httpcore._core.attempts import (
     MOVE,
     RAISE,
     RAISE_ABORTED,
+    RAISE_ENDED,
     REPLAY,
     Repeats,
     Replays,
+    explain_ended,
 )
 from httpcore._core.deadline import DeadlineMath
 from httpcore._core.prepared import Prepared, prepare
@@ -100,6 +102,20 @@ def test_a_refusal_moves_a_request_but_not_for_ever() -> None:
 def test_who_came_too_late_asks_again() -> None:
     exc = httpcore.ConnectionNotAvailable()
     assert Replays(request()).after(exc, False, Connection("http2")) is ASK_AGAIN
+
+
+def test_new_connections_that_end_at_once_are_not_made_for_ever() -> None:
+    """A GOAWAY or an end may have come before the request could be sent."""
+    replays, exc = Replays(request("POST", iter([b"1"]))), httpcore.ConnectionNotAvailable("gone")
+    for used in (Connection("http2", served=1), Connection("http2", served=0, available=True)):
+        for _ in range(MAX_MOVES + 1):  # another request was faster; no streams for now
+            assert replays.after(exc, False, used) is ASK_AGAIN
+    for _ in range(MAX_MOVES):
+        assert replays.after(exc, False, Connection("http2", served=0)) is ASK_AGAIN
+    assert replays.after(exc, False, Connection("http2", served=0)) is RAISE_ENDED
+    error = explain_ended(exc)
+    assert (type(error), error.phase) == (httpcore.RemoteProtocolError, NOT_SENT)
+    assert str(error).startswith("gone: it ended before the request could be sent, and 16 others")
 
 
 def test_what_another_thread_ended_is_not_sent_again() -> None:
