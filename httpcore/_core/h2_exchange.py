@@ -118,6 +118,8 @@ class ExchangeState:
             if (liveness.unproven or liveness.watched) and not session.exchanges:
                 liveness.begin_waiting(now, session.request_count)
             session.exchanges[self] = None
+            if liveness.unheard is None:
+                liveness.unheard = now
             self.queued = session.times_emptied
             if content is not None and not end:
                 if len(content) <= codec.send_window(stream) and not expects_continue(prepared):
@@ -304,6 +306,8 @@ class ExchangeState:
             return False
         try:
             session.codec.close_stream(stream)
+            if not complete and session.liveness.is_hanging(now) and not session.codec.draining:
+                session.ping(now)
         except BaseException:
             session.cut()
             raise

@@ -11,7 +11,10 @@ sent vanishes, and no read ever ends. Two things are watched, while something is
 - With an `interval`, so many seconds of silence are followed by a PING, and that must be answered
   within `timeout`.
 
-A PING is sent as well where a response is late; until it is answered, no new requests join.
+A PING is sent as well where a response is late: at a read timeout, and where a request is given up
+(a task that is cancelled, a `CancelToken`) after ACK_PATIENCE without a byte from the peer. Until it
+is answered, no new requests join. Else a program that has timeouts of its own, of its event loop,
+would send one request after the other to a server that hangs.
 
 Sources: RFC 9113 section 6.7 (PING), RFC 6298 (retransmission).
 """
@@ -42,10 +45,12 @@ class Liveness:
         pinged: when the PING was sent that is not answered yet; None without one.
         ack_due: until when what was sent must be acknowledged; None when nothing must.
         unproven: it was silent for so long that the path may be gone.
+        unheard: when the oldest request was sent since which nothing came; None without one.
     """
 
     __slots__ = (
-        "_ack_count", "_interval", "_timeout", "ack_due", "heard", "pinged", "unproven", "watched",
+        "_ack_count", "_interval", "_timeout", "ack_due", "heard", "pinged", "unheard", "unproven",
+        "watched",
     )  # fmt: skip
 
     def __init__(self, interval: float | None, timeout: float, now: float) -> None:
@@ -54,6 +59,7 @@ class Liveness:
         self.pinged: float | None = None
         self.ack_due: float | None = None
         self.unproven = False
+        self.unheard: float | None = None
         self._interval = interval
         self._timeout = timeout
         self._ack_count = 0  # requests when `ack_due` was set
@@ -106,6 +112,10 @@ class Liveness:
             self.pinged -= seconds
         if self.ack_due is not None:
             self.ack_due -= seconds
+
+    def is_hanging(self, now: float) -> bool:
+        """Return whether nothing came since a request was sent ACK_PATIENCE ago or more."""
+        return self.unheard is not None and now - self.unheard >= ACK_PATIENCE
 
     def is_ack_overdue(self, now: float) -> bool:
         """Return whether to ask the kernel now if all that was sent is acknowledged."""

@@ -175,6 +175,7 @@ class Session:
         if not data:
             codec.receive_eof()
             return
+        liveness.unheard = None
         if liveness.watched or liveness.unproven:
             liveness.hear(now)
         codec.receive(data, now)

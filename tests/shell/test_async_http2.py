@@ -18,6 +18,9 @@ import pytest
 
 import httpcore
 from httpcore._backends.auto import AutoBackend
+from httpcore._core import h2_liveness
+from httpcore._core.attempts import MAX_MOVES
+from httpcore._exceptions import NOT_SENT
 from httpcore.exceptions import Aborted
 from tests.support import PATIENCE
 from tests.support.http2 import Code, Kind, Link, ServeH2, Stream, encode_frame
@@ -230,6 +233,29 @@ async def test_a_cancelled_request_resets_its_stream(
         assert server.accepted == 1
 
 
+async def test_requests_move_on_from_a_server_that_hangs(
+    tasks: Tasks, serve_h2: ServeH2, make_pool: MakePool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where the tasks are cancelled, as timeouts of the event loop do, and none runs out of
+    its own time."""
+    monkeypatch.setattr(h2_liveness, "ACK_PATIENCE", 0.0)
+
+    def script(link: Link) -> None:
+        link.answer_pings = link.number > 1
+        hold(link) if link.number == 1 else link.serve()
+
+    server = serve_h2(script)
+    async with make_pool() as pool:
+        assert (await pool.request("GET", server.url)).status == 200
+        task = tasks.begin(pool.request("GET", f"{server.url}/never"))
+        await until(lambda: len(server.link.opened) == 2)
+        task.cancel()
+        with pytest.raises(WasCancelled):
+            await task
+        assert (await pool.request("GET", server.url, extensions=PATIENT)).status == 200
+        assert server.accepted == 2
+
+
 async def test_a_read_timeout_of_one(serve_h2: ServeH2, make_pool: MakePool) -> None:
     server = serve_h2(hold)
     async with make_pool() as pool:
@@ -340,6 +366,47 @@ async def test_an_idle_connection_that_has_ended_is_closed_at_once(serve_h2: Ser
         if on_asyncio():  # on trio nothing is read that no task waits for
             await until(lambda: pool.connections == [])
         assert (await pool.request("GET", server.url)).status == 200
+
+
+async def test_a_server_that_ends_each_connection_before_it_is_used(
+    serve_h2: ServeH2, make_pool: MakePool
+) -> None:
+    """The event loop reads a GOAWAY while a hook is awaited, before the request is sent. Else the
+    request is refused. Neither goes on for ever."""
+    server = serve_h2(lambda link: (link.goaway(last=0), link.run()))
+    pool = make_pool()
+
+    async def trace(name: str, info: Any) -> None:
+        if name == "http2.send_connection_init.started" and on_asyncio():
+            (connection,) = pool.connections
+            if connection.opened.driven:  # type: ignore[attr-defined]
+                await until(lambda: not connection.is_available())
+
+    async with pool:
+        with pytest.raises(httpcore.RemoteProtocolError, match="going away") as info:
+            await pool.request("POST", server.url, content=b"x", extensions={"trace": trace})
+    assert info.value.phase == NOT_SENT
+    assert len(server.links) == MAX_MOVES + 1
+
+
+async def test_a_broken_connection_is_closed_while_a_response_is_held(serve_h2: ServeH2) -> None:
+    """The event loop would go on reading whatever the server sends."""
+
+    def script(link: Link) -> None:
+        link.serve(lambda stream: None, until=lambda: len(link.opened) == 1)
+        link.headers(1, [(":status", "200")])
+        link.data(1, b"begun")
+        link.window_update(0, 0)
+        link.run()
+
+    server = serve_h2(script)
+    async with httpcore.AsyncConnectionPool(http1=False, http2=True) as pool:
+        async with pool.stream("GET", server.url) as response:
+            if on_asyncio():  # on trio nothing is read that no task waits for
+                await until(lambda: server.link.gone)
+            with pytest.raises(httpcore.RemoteProtocolError, match="the server broke HTTP/2"):
+                await response.aread()
+        assert pool.connections == []
 
 
 async def test_closing_the_pool_ends_all_requests(

@@ -6,6 +6,7 @@ Owns: those. Must not know: what is interrupted.
 from __future__ import annotations
 
 import ctypes
+import gc
 import os
 import queue
 import sys
@@ -25,7 +26,8 @@ def interrupt_at(point: int, action: Callable[[], object]) -> bool:
 
     CPython looks for pending interrupts when a function is entered and after a call of a C
     function; the profiler is called at just these. Those inside of destructors do not count: what
-    is raised there goes nowhere. Returns False when `action` ended before, so all points are done.
+    is raised there goes nowhere. Nor does the garbage collector run meanwhile: it ends generators,
+    which looks like a call of their function from any place. Returns False when `action` ended before, so all points are done.
     Raises what `action` raises in spite of, or because of, the interrupt.
     """
     seen = 0
@@ -43,6 +45,7 @@ def interrupt_at(point: int, action: Callable[[], object]) -> bool:
         if seen == point:
             raise KeyboardInterrupt
 
+    gc.disable()
     sys.setprofile(strike)
     try:
         action()
@@ -50,6 +53,7 @@ def interrupt_at(point: int, action: Callable[[], object]) -> bool:
         pass
     finally:
         sys.setprofile(None)
+        gc.enable()
     return seen >= point
 
 

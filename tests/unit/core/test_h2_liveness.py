@@ -46,6 +46,14 @@ def test_patience_until_a_ping_is_sent(left: float | None, now: float, expected:
     assert watching().patience(left, now) == expected
 
 
+def test_a_peer_hangs_that_says_nothing_after_a_request() -> None:
+    liveness = watching()
+    assert not liveness.is_hanging(1e9)
+    liveness.unheard = 100.0
+    assert not liveness.is_hanging(100.0 + ACK_PATIENCE - 0.1)
+    assert liveness.is_hanging(100.0 + ACK_PATIENCE)
+
+
 def test_a_ping_after_silence_and_its_answer() -> None:
     liveness = watching()
     assert liveness.act(109.9, 1, False) == NOTHING

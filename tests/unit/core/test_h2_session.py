@@ -533,6 +533,39 @@ def test_a_request_that_ends_early_resets_its_stream() -> None:
     assert peer.session.ringing == ["other"]
 
 
+@pytest.mark.parametrize(
+    ("earlier", "seconds", "asked"),
+    [
+        (0.0, ACK_PATIENCE, True),
+        (0.0, ACK_PATIENCE - 0.1, False),
+        (ACK_PATIENCE, 0.1, True),  # another before it was given up sooner than that
+    ],
+    ids=["silence", "too soon", "one after the other"],
+)
+def test_a_request_that_is_given_up_after_silence_is_followed_by_a_ping(
+    earlier: float, seconds: float, asked: bool
+) -> None:
+    """A program may know no timeouts but those of its event loop, and the server may hang."""
+    peer = Peer()
+    if earlier:
+        peer.open().leave(False, NOW + 0.1)
+    exchange = peer.open(now=NOW + earlier)
+    peer.session.codec.data_to_send()
+    exchange.leave(False, NOW + earlier + seconds)
+    assert (b"httpcore" in peer.session.codec.data_to_send()) == asked
+    assert peer.session.is_available() == (not asked)
+
+
+def test_a_request_that_is_given_up_where_others_are_answered_is_followed_by_no_ping() -> None:
+    peer = Peer()
+    exchange, other = peer.open(), peer.open()
+    peer.exchange()
+    peer.head(other, end=True)
+    peer.exchange()
+    exchange.leave(False, NOW + ACK_PATIENCE)
+    assert "PingReceived" not in peer.names()
+
+
 def test_a_request_that_never_got_a_stream() -> None:
     peer = Peer(expiry=5.0)
     exchange = ExchangeState(peer.session, get())
