@@ -64,22 +64,35 @@ def normalized(proxy: object) -> str:
         usable = False
     # Raised out here: chained to urllib3's error it would bring the whole URL along.
     if not usable:
-        raise InvalidProxyURL(
-            "the URL of a proxy is malformed, or its host is missing; it should be like "
-            "http://user:password@proxy.example:3128 (it is not shown, for it may hold a password)"
-        )
+        raise _malformed()
     return text
+
+
+def _malformed() -> InvalidProxyURL:
+    return InvalidProxyURL(
+        "the URL of a proxy is malformed, or its host is missing or cannot be one; it should be "
+        "like http://user:password@proxy.example:3128 (it is not shown, for it may hold a password)"
+    )
 
 
 def parsed(proxy: object) -> Url:
     """Return `proxy` as `proxy_manager_for` takes it. Its host may be missing, as in urllib3: a
     manager is often made to see what it is given. Requests through it are refused.
 
-    Raises InvalidProxyURL for what is no URL.
+    Raises InvalidProxyURL for what is no URL, and for a host that cannot be one.
     """
     if isinstance(proxy, str) and _WITHOUT_HOST(proxy) is not None:
         return Url(proxy.partition(":")[0].lower())
-    return parse_url(normalized(proxy))
+    url = parse_url(normalized(proxy))
+    try:
+        # urllib3 encodes what is not ASCII for http alone, and takes most of what is.
+        host = parse_url(f"http://{url.host}").host
+        httpcore.URL(f"http://{host}/")
+    except (LocationValueError, httpcore.LocalProtocolError):
+        host = None
+    if host is None:
+        raise _malformed()
+    return url._replace(host=host)
 
 
 def refuse_unsupported(url: Url) -> None:
