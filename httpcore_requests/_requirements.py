@@ -1,6 +1,6 @@
-"""Checks that there is a requests, and none that is too old.
+"""Checks that there are a requests and a urllib3, and none that is too old.
 
-Owns: the oldest version of requests, and the sentence about it. Must not know: anything else of
+Owns: the oldest versions of the two, and the sentence about them. Must not know: anything else of
 the package. Importing it is the check.
 """
 
@@ -8,20 +8,29 @@ from __future__ import annotations
 
 import re
 
-# Older ones may send the credentials of .netrc to another host (CVE-2024-47081). setup.cfg has it,
-# too, for pip; but that is not looked at where requests is replaced later, or copied.
+# setup.cfg has both, too, for pip; but that is not looked at where one of them is replaced later,
+# or copied.
+
+# Older ones may send the credentials of .netrc to another host (CVE-2024-47081).
 OLDEST = "2.32.4"
+# Older ones decompress without bound what brotli made (CVE-2026-44432), or lose some of it.
+OLDEST_URLLIB3 = "2.7"
 
 
-def _complain(found: str) -> str:
+def _complain(found: str, name: str = "requests", oldest: str = OLDEST) -> str:
     return (
-        f"httpcore_requests needs requests {OLDEST} or later, and {found}: "
+        f"httpcore_requests needs {name} {oldest} or later, and {found}: "
         "pip install 'httpcore[requests]'"
     )
 
 
 def _numbers(version: str) -> list[int]:
     return [int(each) for each in re.findall(r"\d+", version)[:3]]
+
+
+def _refuse_older(name: str, oldest: str, version: str) -> None:
+    if _numbers(version) < _numbers(oldest):
+        raise ImportError(_complain(f"this is {version}", name, oldest), name=name)
 
 
 try:
@@ -31,5 +40,8 @@ except ModuleNotFoundError as exc:
         raise
     raise ModuleNotFoundError(_complain("there is none"), name="requests") from None
 
-if _numbers(requests.__version__) < _numbers(OLDEST):
-    raise ImportError(_complain(f"this is {requests.__version__}"), name="requests")
+_refuse_older("requests", OLDEST, requests.__version__)
+
+import urllib3  # noqa: E402 - requests, where it is new enough, has loaded it
+
+_refuse_older("urllib3", OLDEST_URLLIB3, urllib3.__version__)  # type: ignore[attr-defined]
