@@ -1,4 +1,4 @@
-"""What urllib3's decoders pass over: a compressed body that was cut short, and what follows the end.
+"""What urllib3's decoders pass over: a compressed body cut short, and what follows its end.
 
 Owns: whether a body may end where it does, as its codings see it; where a member of gzip ends, and
 where deflate does. Must not know: responses, pools, where the bytes come from. It is loaded by the
