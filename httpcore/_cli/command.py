@@ -6,10 +6,10 @@ Owns: their names, their help, and which exclude each other. Must not know: what
 
 from __future__ import annotations
 
+import itertools
 import re
 import sys
 from collections.abc import Sequence
-from itertools import zip_longest
 from typing import Any
 
 import click
@@ -169,7 +169,7 @@ class Command(click.Command):
             raise click.exceptions.Exit(problem.code) from exc
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        known = [option for options in SECTIONS.values() for option in options]
+        known = list(itertools.chain(*SECTIONS.values()))
         others = [each for each in self.get_params(ctx)[1:] if each not in known]
         for name, options in {**SECTIONS, "About": others}.items():
             with formatter.section(name):
@@ -177,7 +177,21 @@ class Command(click.Command):
                 formatter.write_dl([record for record in records if record is not None])
 
 
-def _main(urls: tuple[str, ...], **values: Any) -> Exit:
+@click.command(
+    cls=Command,
+    help=SHORT,
+    epilog=EPILOG,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 80},
+    no_args_is_help=True,
+)
+@click.argument("urls", metavar="URL [URL|ITEM]...", nargs=-1)
+@click.version_option(
+    httpcore.__version__,
+    *("-V", "--version"),
+    message="httpcore %(version)s",
+    help="Show the version.",
+)
+def command(urls: tuple[str, ...], **values: Any) -> Exit:
     from .output import Terminal  # rich and the pool, which --help does not need
     from .run import run_all
 
@@ -188,24 +202,7 @@ def _main(urls: tuple[str, ...], **values: Any) -> Exit:
         return terminal.error(explain(exc))
 
 
-command = Command(
-    "httpcore",
-    params=[
-        click.Argument(["urls"], metavar="URL [URL|ITEM]...", nargs=-1),
-        *(option for options in SECTIONS.values() for option in options),
-    ],
-    callback=_main,
-    help=SHORT,
-    epilog=EPILOG,
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 80},
-    no_args_is_help=True,
-)
-click.version_option(
-    httpcore.__version__,
-    *("-V", "--version"),
-    message="httpcore %(version)s",
-    help="Show the version.",
-)(command)
+command.params += itertools.chain(*SECTIONS.values())
 
 
 def run_command(arguments: Sequence[str] | None) -> int:
@@ -234,7 +231,7 @@ def read_jobs(arguments: Sequence[str], values: dict[str, Any]) -> list[Options]
     _read_connection(given)
     auth = None if given.user is None else _read_user(given.user)
     jobs = []
-    for text, output in zip_longest(items.urls, given.output):
+    for text, output in itertools.zip_longest(items.urls, given.output):
         job = Options(**vars(given))
         job.url, inside = reading.read_url(text, items.query)
         job.auth = auth or inside
@@ -248,8 +245,7 @@ def read_jobs(arguments: Sequence[str], values: dict[str, Any]) -> list[Options]
 
 def _read_request(given: Options, items: Options) -> None:
     """Read the body, the method, the header fields and the cookies."""
-    data = [reading.read_data(text) for text in given.data]
-    data += [reading.url_encoded(text) for text in given.data_urlencode]
+    data = [*map(reading.read_data, given.data), *map(reading.url_encoded, given.data_urlencode)]
     if given.get:
         items.query += [each.decode("utf-8", "surrogateescape") for each in data]
         data = []
@@ -258,7 +254,7 @@ def _read_request(given: Options, items: Options) -> None:
         "--data-json": None if given.data_json is None else reading.read_json(given.data_json),
         "--form": reading.multipart(given.form) if given.form else None,
         "--upload-file": Body([given.upload_file]) if given.upload_file else None,
-        "name=value": reading.json_of(items.members) if items.members else None,
+        "name=value": items.body,
     }
     _exclude([name for name, body in bodies.items() if body])
     given.body = next(filter(None, bodies.values()), None)
@@ -268,12 +264,12 @@ def _read_request(given: Options, items: Options) -> None:
     lines += [] if given.user_agent is None else [f"User-Agent: {given.user_agent}"]
     lines += [f"Cookie: {text}" for text in given.cookie if "=" in text]
     given.headers, given.named = reading.read_headers(lines)
-    given.cookie_file = next((text for text in given.cookie if "=" not in text), None)
+    given.include = given.include or given.head
+    given.cookie_files = [text for text in given.cookie if "=" not in text]
 
 
 def _read_connection(given: Options) -> None:
-    """Read what says how to connect, and what is checked without a URL."""
-    given.include = given.include or given.head
+    """Read what says how to connect, and check what -w says."""
     given.http1 = not given.http2_prior_knowledge
     given.http2 = given.http2 or given.http2_prior_knowledge
     given.proxy = given.proxy and reading.read_proxy(given.proxy)  # '' for none, None: to be found
@@ -292,20 +288,14 @@ def _check(urls: Sequence[str], given: Options) -> None:
         _exclude([name for name in group.split() if getattr(given, _named(name))])
     files, several = given.output, len(urls) > 1
     to_stdout = STDOUT in files if files else not given.remote_name
+    lacks_files = len(files) < len(urls) and set(files) - {STDOUT}
     wrong = {
         "the URL is missing": not urls,
         "--key needs --cert": given.key and not given.cert,
-        "-b reads one file of cookies": sum("=" not in text for text in given.cookie) > 1,
         "-C - needs the file: -O or -o FILE": given.continue_at == FROM_SIZE and to_stdout,
-        "--json and --output - exclude each other: both are for standard output": (
-            given.json and STDOUT in files
-        ),
-        f"-o is given {len(files)} times, and there are fewer URLs ({len(urls)})": (
-            len(files) > len(urls)
-        ),
-        "-o is one file for several URLs; give one -o for each, or -O": (
-            len(files) < len(urls) and several and set(files) - {STDOUT}
-        ),
+        "--json and -o - are both for standard output": given.json and STDOUT in files,
+        "-o is given more often than there are URLs": len(files) > len(urls),
+        "-o is one file for several URLs; give one -o for each, or -O": lacks_files,
         "standard input is sent to one URL only": several and given.upload_file == STDIN,
     }
     for text, holds in wrong.items():

@@ -22,6 +22,7 @@ from urllib.parse import quote, urljoin
 import httpcore
 
 from .._core.http_proxy import to_hop
+from .._settings import read_resolve as check_resolve
 from .._url import check_port, read_credentials, split_user_info, to_url
 from .exits import Exit, Problem, usage
 from .text import of_bytes
@@ -31,10 +32,10 @@ JSON = b"application/json"
 STDIN = STDOUT = FROM_SIZE = "-"
 
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
-_RESOLVE = re.compile(r"(?P<host>\[[^\]]*\]|[^:]+):(?P<port>[0-9]+):(?P<address>.+)", re.DOTALL)
+_RESOLVE = re.compile(r"((?:\[[^\]]*\]|[^:]+):[0-9]+):(.+)", re.DOTALL)
 # An item is a name, one of these, and a value; the first that occurs counts, the longest of those
-# at one place.
-_ITEM = re.compile(r"(?P<name>[^:=@]+)(?P<how>:=@|=@|:=|==|=|:(?!//)|;$)(?P<value>.*)", re.DOTALL)
+# at one place. No name has what only a URL has before them.
+_ITEM = re.compile(r"([^:=@/?[]+)(:=@|=@|:=|==|=|:(?!//)|;$)(.*)", re.DOTALL)
 
 # What the package raises for a URL that is none.
 UNREADABLE = (httpcore.LocalProtocolError, httpcore.UnsupportedProtocol, TypeError, ValueError)
@@ -59,13 +60,6 @@ class Body:
     @property
     def files(self) -> list[str]:
         return [part for part in self.parts if isinstance(part, str)]
-
-    @property
-    def name(self) -> str:
-        """Return what to call it on a progress bar."""
-        if len(self.parts) > 1:
-            return "form"
-        return "standard input" if self.files == [STDIN] else os.path.basename(self.files[0])
 
 
 def to_bytes(text: str) -> bytes:
@@ -94,14 +88,13 @@ def read_url(text: str, query: Sequence[str] = ()) -> tuple[httpcore.URL, Auth |
     HTTPie. `query` is added to its query.
     """
     if text.startswith(":"):
-        port, slash, path = text[1:].partition("/")
-        text = f"localhost{':' + port if port else ''}{slash}{path}"
+        text = f"localhost{text}"
     if not _SCHEME.match(text):
         text = f"http://{text}"
     text, info = split_user_info(text)
     if query:
-        text, hash, fragment = text.partition("#")
-        text += ("&" if "?" in text else "?") + "&".join(query) + hash + fragment
+        text = text.partition("#")[0]
+        text += ("&" if "?" in text else "?") + "&".join(query)
     return to_http(text), None if info is None else read_credentials(info)
 
 
@@ -144,15 +137,19 @@ def read_resolve(texts: Sequence[str]) -> dict[str, str]:
         match = _RESOLVE.fullmatch(text)
         if match is None:
             raise usage(f"--resolve takes HOST:PORT:ADDRESS, not {text!r}")
-        found[f"{match['host']}:{match['port']}"] = match["address"]
+        found[match[1]] = match[2]
+    try:
+        check_resolve(found)
+    except UNREADABLE as exc:  # what is no address
+        raise usage(str(exc)) from exc
     return found
 
 
 def read_offset(text: str | None, path: str | None) -> int | None:
     """Read ``-C``: the offset of the first byte to ask for, None for the whole body; "-" is the
     size of the file at `path`."""
-    if text == FROM_SIZE and path is not None:
-        return os.path.getsize(path) if os.path.exists(path) else None
+    if text == FROM_SIZE:
+        return os.path.getsize(path) if path is not None and os.path.exists(path) else None
     if text is not None and not re.fullmatch("[0-9]+", text):
         raise usage(f"--continue-at is {text!r}, neither - nor a number of bytes")
     return None if text is None else int(text)
@@ -194,31 +191,24 @@ def read_headers(texts: Sequence[str]) -> tuple[Fields, set[bytes]]:
 
 def read_items(arguments: Sequence[str]) -> Options:
     """Return what the arguments ask for: `urls`, `headers` as for ``-H``, what is added to the
-    `query`, and `members` of the JSON object to send, each as JSON.
+    `query`, and a JSON object as `body`.
 
     The first argument is a URL, and of the others those that are no items.
     """
-    found = Options(urls=list(arguments[:1]), headers=[], query=[], members={})
+    found, members = Options(urls=list(arguments[:1]), headers=[], query=[], body=None), {}
     for text in arguments[1:]:
         match = _ITEM.fullmatch(text)
-        if match is None or _is_host(match["name"], match["how"]):
+        name, how, value = match.groups() if match else ("", "", "")
+        if not match or (how == ":" and ("." in name or name == "localhost")):
             found.urls.append(text)
-            continue
-        name, how, value = match["name"], match["how"], match["value"]
-        if how in (":", ";"):
+        elif how in (":", ";"):
             found.headers.append(text)
         elif how == "==":
             found.query.append("=".join(quote(to_bytes(part), "") for part in (name, value)))
         else:
-            found.members[name] = _member(name, how, value)
+            members[name] = f"{json.dumps(name)}: {_member(name, how, value)}"
+            found.body = Body([f"{{{', '.join(members.values())}}}".encode("ascii")], JSON)
     return found
-
-
-def _is_host(name: str, how: str) -> bool:
-    """Return whether what looks like an item is a URL without a scheme."""
-    if any(mark in name for mark in "/?["):
-        return True
-    return how == ":" and ("." in name or name == "localhost")
 
 
 def _member(name: str, how: str, value: str) -> str:
@@ -235,12 +225,6 @@ def _checked_json(text: str | bytes, otherwise: str) -> str:
         return json.dumps(json.loads(text))
     except (ValueError, RecursionError) as exc:
         raise usage(f"{otherwise}: {exc}") from exc
-
-
-def json_of(members: dict[str, str]) -> Body:
-    """Return the body that HTTPie's items make."""
-    shown = ", ".join(f"{json.dumps(name)}: {value}" for name, value in members.items())
-    return Body([f"{{{shown}}}".encode("ascii")], JSON)
 
 
 def read_json(text: str) -> Body:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import io
 import itertools
+import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from time import monotonic
@@ -21,7 +22,7 @@ from .._redact import redact_url
 from .._settings import read_protocols
 from . import output, report, sending
 from .decoding import Undecodable, codings, decoded
-from .exits import Exit, Problem, explain, usage
+from .exits import Exit, Problem, explain
 from .output import Terminal, status_line
 from .reading import FROM_SIZE, STDIN, STDOUT, Options, to_bytes
 from .report import Facts, Leg
@@ -45,11 +46,19 @@ def run_all(jobs: Sequence[Options], terminal: Terminal) -> Exit:
 
     Raises Problem or OSError where nothing can be begun.
     """
-    options, cookies = jobs[0], None
-    if options.cookie_file is not None or options.cookie_jar is not None:
-        cookies = sending.Cookies(options.cookie_file, options.cookie_jar)
-    cancel = httpcore.CancelToken()
-    with _make_pool(options) as pool:
+    options, cancel, cookies = jobs[0], httpcore.CancelToken(), None
+    if options.cookie_files or options.cookie_jar is not None:
+        cookies = sending.Cookies(options.cookie_files, options.cookie_jar)
+    count = options.retry
+    # One command is no storm: the budget of retries need not hold it back.
+    retries = httpcore.RetryConfig(*(count, count, count, count), statuses=TRANSIENT, reserve=count)
+    with httpcore.ConnectionPool(
+        http1=options.http1,
+        http2=options.http2,
+        retries=retries if count else 0,
+        resolve=options.resolve,
+        uds=options.unix_socket,
+    ) as pool:
 
         def fetch(job: Options, each: Terminal) -> Exit:
             return Run(job, each, pool, cookies, cancel).run()
@@ -62,22 +71,6 @@ def run_all(jobs: Sequence[Options], terminal: Terminal) -> Exit:
             code = terminal.error(problem) or next(filter(None, codes), Exit.OK)
     saved = terminal.error(None if cookies is None else _attempt(cookies.save))
     return code or saved
-
-
-def _make_pool(options: Options) -> httpcore.ConnectionPool:
-    count = options.retry
-    # One command is no storm: the budget of retries need not hold it back.
-    retries = httpcore.RetryConfig(*(count, count, count, count), statuses=TRANSIENT, reserve=count)
-    try:
-        return httpcore.ConnectionPool(
-            http1=options.http1,
-            http2=options.http2,
-            retries=retries if count else 0,
-            resolve=options.resolve,
-            uds=options.unix_socket,
-        )
-    except ValueError as exc:  # an address of --resolve that is none
-        raise usage(str(exc)) from exc
 
 
 def _fetch_several(
@@ -237,27 +230,18 @@ class Run:
     @contextlib.contextmanager
     def _content(self, leg: Leg) -> Iterator[Any]:
         """Give the content of a request while it is sent: nothing, bytes, or a file, whose progress
-        is shown. The files stay open until the run is over: a response may begin before the request
-        is sent."""
+        is shown."""
         body, bars = leg.body, self._terminal.bars
         if body is None or not body.files:
-            content = (
-                None
-                if body is None
-                else b"".join(part for part in body.parts if isinstance(part, bytes))
-            )
-            leg.sent = len(content or b"")
-            yield content
+            parts = () if body is None else body.parts
+            content = b"".join(part for part in parts if isinstance(part, bytes))
+            leg.sent = len(content)
+            yield None if body is None else content
             return
         files = [self._open(part) for part in body.parts]
-        upload = sending.Upload(files)
-        with bars.bar(body.name, content_length(upload)) as moved:
-
-            def note(count: int) -> None:
-                leg.sent = count
-                moved(count)
-
-            upload.moved = note
+        upload = sending.Upload(leg, files)
+        name = os.path.basename(body.files[0]) if len(files) == 1 else "form"
+        with bars.bar(name, content_length(upload)) as upload.moved:
             if len(files) > 1 or bars.console is not None or body.files == [STDIN]:
                 yield upload
             else:
@@ -265,6 +249,8 @@ class Run:
                 leg.sent = files[0].tell()
 
     def _open(self, part: bytes | str) -> BinaryIO:
+        """Return a file that is open until the run is over: a response may begin before the request
+        is sent."""
         if isinstance(part, bytes):
             return io.BytesIO(part)
         return sys.stdin.buffer if part == STDIN else self._files.enter_context(open(part, "rb"))

@@ -96,14 +96,15 @@ def fields_for(leg: Leg, options: Options, fields: Fields, cookies: bytes) -> Fi
 
 
 class Upload:
-    """Files that are read as one, from where they stand.
+    """Files that are read as one, from where they stand; the body of `leg`.
 
     Attributes: `moved`: is called with how many of the bytes have been read.
     """
 
-    def __init__(self, files: Sequence[BinaryIO]) -> None:
-        self.moved: Callable[[int], None] = lambda count: None
-        self._files, self._count = files, 0
+    moved: Callable[[int], None]
+
+    def __init__(self, leg: Leg, files: Sequence[BinaryIO]) -> None:
+        self._leg, self._files, self._rest = leg, files, list(files)
 
     def tell(self) -> int:
         """Return the position. Raises OSError for a pipe, which has none."""
@@ -115,32 +116,38 @@ class Upload:
             end = file.seek(0, os.SEEK_END)
             if whence == os.SEEK_SET:
                 offset -= file.seek(min(offset, end))
-        self._count = 0
+        self._leg.sent, self._rest = 0, list(self._files)
         return self.tell()
 
     def read(self, size: int) -> bytes:
-        data = next(filter(None, (file.read(size) for file in self._files)), b"")
-        self._count += len(data)
-        self.moved(self._count)
+        data = b""
+        while self._rest and not data:
+            data = self._rest[0].read(size)
+            if not data:
+                del self._rest[0]  # not asked again: it may grow
+        self._leg.sent += len(data)
+        self.moved(self._leg.sent)
         return data
 
 
 class Cookies:
-    """The cookies of one run, over all its URLs; from the file `source` to the file `target`, if
+    """The cookies of one run, over all its URLs; from the files `sources` to the file `target`, if
     there is one. Which cookie goes where, the jar decides."""
 
-    def __init__(self, source: str | None, target: str | None) -> None:
+    def __init__(self, sources: Sequence[str], target: str | None) -> None:
         from http.cookiejar import LoadError, MozillaCookieJar  # few runs need it
 
         self._jar, self._target = MozillaCookieJar(), target
-        if source is None or (source == target and not os.path.exists(source)):
-            return
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # the jar warns, with a traceback, before it raises
-                self._jar.load(source, ignore_discard=True)
-        except (LoadError, ValueError) as exc:
-            raise Problem(Exit.READ, f"{source} is no file of cookies (Netscape format)") from exc
+        for source in sources:
+            if source == target and not os.path.exists(source):
+                continue
+            try:
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore")  # it warns, with a traceback, before it raises
+                    self._jar.load(source, ignore_discard=True)
+            except (LoadError, ValueError) as exc:
+                text = f"{source} is no file of cookies (Netscape format)"
+                raise Problem(Exit.READ, text) from exc
 
     def field(self, url: httpcore.URL) -> bytes:
         """Return the value of Cookie for a request to `url`; empty for none."""

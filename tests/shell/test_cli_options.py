@@ -6,6 +6,7 @@ Owns: what these options send and write. Must not know: how the command is built
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import os
 import re
@@ -18,7 +19,8 @@ from typing import Any
 
 import pytest
 
-from httpcore._cli import reading, report
+import httpcore
+from httpcore._cli import reading, report, sending
 from httpcore._cli.exits import Exit
 from tests.support.command import answering, on_screen, other_server, plain, run, start
 from tests.support.servers import LocalServer, Peer, Serve, pattern
@@ -185,6 +187,9 @@ def test_cookies_are_kept_in_a_file(
     assert jar.read_text().startswith("# Netscape HTTP Cookie File")
     assert jar.stat().st_mode & 0o077 == 0
     assert run("-b", jar, "-b", "b=2", f"{server.url}/cookies").json == {"a": "1", "b": "2"}
+    (tmp_path / "other").write_text(jar.read_text().replace("\ta\t1", "\tc\t3"))
+    both = run("-b", jar, "-b", tmp_path / "other", f"{server.url}/cookies")
+    assert both.json == {"a": "1", "c": "3"}
     name = server.url.replace("127.0.0.1", "localhost")
     assert run("-b", jar, f"{name}/cookies").json == {}
 
@@ -469,7 +474,7 @@ def test_a_file_for_each_url(server: LocalServer, tmp_path: Path) -> None:
     assert (one.read_bytes(), two.read_bytes()) == (pattern(10), pattern(20))
     done = run("-o", one, "-o", two, server.url)
     assert done.code == Exit.USAGE
-    assert "-o is given 2 times, and there are fewer URLs (1)" in done.err
+    assert "-o is given more often than there are URLs" in done.err
 
 
 # --- forms ---
@@ -491,6 +496,18 @@ def test_a_form_is_not_read_into_memory(
     body = b"".join([first, pattern(3_000_000), b"\r\n", second, pattern(3_000_000), b"\r\n", end])
     digest = hashlib.sha256(body).hexdigest()
     assert told == {"length": len(body), "sha256": digest, "framing": "length"}
+
+
+def test_a_file_of_a_form_that_grows_is_not_gone_back_to() -> None:
+    first, second = io.BytesIO(b"ab"), io.BytesIO(b"cd")
+    moved: list[int] = []
+    upload = sending.Upload(report.Leg("POST", httpcore.URL("http://h/")), [first, second])
+    upload.moved = moved.append
+    assert (upload.read(10), upload.read(1)) == (b"ab", b"c")
+    first.write(b"x")
+    first.seek(2)
+    assert (upload.read(10), upload.read(10)) == (b"d", b"")
+    assert moved == [2, 3, 4, 4]
 
 
 def test_a_form_from_standard_input(server: LocalServer) -> None:
