@@ -86,14 +86,15 @@ def is_tunnel(data: bytes) -> bool:
     connection.send(h11.EndOfMessage())
     try:
         connection.receive_data(data)
-        event = connection.next_event()
-        while isinstance(event, h11.InformationalResponse):
-            event = connection.next_event()
+        events = [connection.next_event()]
+        while isinstance(events[-1], h11.InformationalResponse):
+            events.append(connection.next_event())
     except h11.RemoteProtocolError:
         return False
-    is_granted = isinstance(event, h11.Response) and event.status_code // 100 == 2
-    is_granted = is_granted and event.http_version[:2] == b"1."
-    return is_granted and connection.trailing_data[0] == b""
+    heads = (h11.Response, h11.InformationalResponse)
+    if any(not isinstance(event, heads) or event.http_version[:2] != b"1." for event in events):
+        return False
+    return events[-1].status_code // 100 == 2 and connection.trailing_data[0] == b""
 
 
 def one(data: bytes) -> None:
