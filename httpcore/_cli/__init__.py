@@ -11,11 +11,6 @@ import os
 import sys
 from collections.abc import Sequence
 
-# The exit code where the command cannot even begin (`exits` cannot be imported before that).
-CANNOT_BEGIN = 1
-# The one for Ctrl-C before the modules are loaded; likewise.
-INTERRUPTED = 130
-
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code.
@@ -31,27 +26,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
         missing = (exc.name or "").partition(".")[0]
         if missing not in ("click", "rich", "pygments", "urllib3", "requests"):
             raise
-        sys.stderr.write(
-            f"httpcore: the command line needs the package {missing!r}, which is not installed; "
-            "run: pip install 'httpcore[cli]'\n"
-        )
+        text = f"the command line needs the package {missing!r}, which is not installed"
+        sys.stderr.write(f"httpcore: {text}; run: pip install 'httpcore[cli]'\n")
         sys.stderr.flush()
-        return CANNOT_BEGIN
-    except KeyboardInterrupt:
-        return INTERRUPTED
+        return 1
+    except KeyboardInterrupt:  # while the modules are loaded
+        return 130
 
 
 def _open_closed_streams() -> None:
-    """Give the process streams in place of those that it was started without (``>&-``): ones that
-    cannot be read or written, and a standard error that goes nowhere.
+    """Put others in place of the streams that the process was started without (``>&-``): the wrong
+    ends of pipes, which cannot be read or written, and a standard error that goes nowhere.
 
     Python has None for them, and the next file or socket would get the descriptor.
     """
     if sys.stdin is None:
-        reading, writing = os.pipe()
-        os.dup2(writing, reading)
-        os.close(writing)
-        sys.stdin = os.fdopen(reading, encoding="utf-8")
-    for name, flags in {"stdout": os.O_RDONLY, "stderr": os.O_WRONLY}.items():
-        if getattr(sys, name) is None:
-            setattr(sys, name, os.fdopen(os.open(os.devnull, flags), "w", encoding="utf-8"))
+        sys.stdin = os.fdopen(os.pipe()[1], encoding="utf-8")
+    if sys.stdout is None:
+        sys.stdout = os.fdopen(os.pipe()[0], "w", encoding="utf-8")
+    if sys.stderr is None:
+        sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - to the end

@@ -65,6 +65,11 @@ def usage(text: str) -> Problem:
     return Problem(Exit.USAGE, text)
 
 
+def unreadable(path: str, exc: Exception) -> Problem:
+    what = "standard input" if path == "-" else path
+    return Problem(Exit.READ, f"read {what} failed: {getattr(exc, 'strerror', None) or exc}")
+
+
 def unwritable(path: str, exc: Exception) -> Problem:
     return Problem(Exit.WRITE, f"write to {path} failed: {getattr(exc, 'strerror', None) or exc}")
 
@@ -73,38 +78,24 @@ def stdout_failed(exc: OSError) -> Problem:
     """Return what to say about it, and write nothing more there: Python tries again at its end."""
     with contextlib.suppress(OSError, ValueError), open(os.devnull, "wb") as nowhere:
         os.dup2(nowhere.fileno(), sys.stdout.fileno())
-    if isinstance(exc, BrokenPipeError):
-        return Problem(Exit.PIPE, "")
-    return unwritable("standard output", exc)
+    is_pipe = isinstance(exc, BrokenPipeError)
+    return Problem(Exit.PIPE, "") if is_pipe else unwritable("standard output", exc)
 
-
-# What the library says about `verify` means these options here.
-_DO_NOT_VERIFY = "; -k (--insecure) does not verify at all"
-_TRUST_ITS_CA = (
-    "; the certificate was not issued by a CA that is trusted here: to trust its CA, "
-    f"use --cacert FILE{_DO_NOT_VERIFY}"
-)
-_OTHER_NAME = (
-    "; use a name that the certificate has, with --resolve HOST:PORT:ADDRESS if it leads elsewhere"
-)
-# OpenSSL's X509_V_ERR_HOSTNAME_MISMATCH and X509_V_ERR_IP_ADDRESS_MISMATCH.
-_MISMATCHES = (62, 64)
 
 # The first that fits: what is more special, or says more to a script, stands above.
-_CODES: list[tuple[type[BaseException], Exit]] = [
-    (httpcore.TimeoutException, Exit.TIMEOUT),
-    (httpcore.ProxyError, Exit.PROXY),
-    (exceptions.NameResolutionError, Exit.RESOLVE),
-    (exceptions.TLSError, Exit.TLS),
-    (httpcore.ConnectError, Exit.CONNECT),
-    (exceptions.ServerDisconnected, Exit.EMPTY),
-    (exceptions.IncompleteBody, Exit.INCOMPLETE),
-    (httpcore.LocalProtocolError, Exit.USAGE),
-    (httpcore.UnsupportedProtocol, Exit.USAGE),
-    (httpcore.ProtocolError, Exit.PROTOCOL),
-    (httpcore.WriteError, Exit.SEND),
-    (httpcore.NetworkError, Exit.RECEIVE),
-]
+_FAILURES: dict[Exit, type[Exception] | tuple[type[Exception], ...]] = {
+    Exit.TIMEOUT: httpcore.TimeoutException,
+    Exit.PROXY: httpcore.ProxyError,
+    Exit.RESOLVE: exceptions.NameResolutionError,
+    Exit.TLS: exceptions.TLSError,
+    Exit.CONNECT: httpcore.ConnectError,
+    Exit.EMPTY: exceptions.ServerDisconnected,
+    Exit.INCOMPLETE: exceptions.IncompleteBody,
+    Exit.USAGE: (httpcore.LocalProtocolError, httpcore.UnsupportedProtocol),
+    Exit.PROTOCOL: httpcore.ProtocolError,
+    Exit.SEND: httpcore.WriteError,
+    Exit.RECEIVE: httpcore.NetworkError,
+}
 
 
 def explain(exc: BaseException) -> Problem | None:
@@ -114,7 +105,7 @@ def explain(exc: BaseException) -> Problem | None:
         return exc
     if isinstance(exc, KeyboardInterrupt):
         return Problem(Exit.INTERRUPTED, "interrupted")
-    code = next((code for kind, code in _CODES if isinstance(exc, kind)), None)
+    code = next((code for code, kinds in _FAILURES.items() if isinstance(exc, kinds)), None)
     if code is None:
         # Of a local file: the network's are the package's own. Those of TLS say which file it is.
         if isinstance(exc, OSError) and exc.errno and not isinstance(exc, ssl.SSLError):
@@ -128,8 +119,7 @@ def explain(exc: BaseException) -> Problem | None:
         code = Exit.TLS  # TLS 1.3: a refused client certificate is reported after the handshake
     elif code is Exit.USAGE and getattr(exc, "phase", NOT_SENT) != NOT_SENT:
         code = Exit.READ  # a file that changed its length while it was sent
-    text = exceptions.explain(exc).replace(TRUST_ITS_CA, _TRUST_ITS_CA)
-    if code is Exit.CERTIFICATE and _TRUST_ITS_CA not in text:
-        other = getattr(cause, "verify_code", None) in _MISMATCHES
-        text += (_OTHER_NAME if other else "") + _DO_NOT_VERIFY
+    text = exceptions.explain(exc).replace(TRUST_ITS_CA, "; to trust its CA, use --cacert FILE")
+    if code is Exit.CERTIFICATE:
+        text += "; -k (--insecure) does not verify at all"
     return Problem(code, text, exc)

@@ -12,32 +12,27 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from .._redact import FILTERED, SECRET_FIELDS, SUSPECT, hide_field, hide_links, is_secret
+from .._redact import FILTERED, SUSPECT, hide_field, hide_links, is_secret
 
 if TYPE_CHECKING:
     from .._core.h1 import Headers  # which loads the codec
 
-# DEL and C1 controls, what reorders text, line separators, and lone surrogates, which cannot be
+# C0, DEL and C1 controls, what reorders text, line separators, and lone surrogates, which cannot be
 # encoded.
-_BEYOND_C0 = "\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff"
-_HARMFUL = re.compile(f"[\x00-\x1f{_BEYOND_C0}]")
-_HARMFUL_IN_LINES = re.compile(f"[\x00-\x08\x0b-\x1f{_BEYOND_C0}]")
+_HARMFUL = re.compile(
+    "[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
+)
 
 
 def line(text: str) -> str:
-    """Return `text` as one line."""
-    return _HARMFUL.sub(_written_out, text)
+    """Return `text` as one line: what is harmful as Python writes it in a literal."""
+    return _HARMFUL.sub(lambda found: found[0].encode("unicode_escape").decode("ascii"), text)
 
 
 def lines(text: str) -> str:
     """Return `text` with its line breaks and tabs, else as `line`. A carriage return before a line
     break is left out."""
-    return _HARMFUL_IN_LINES.sub(_written_out, text.replace("\r\n", "\n"))
-
-
-def _written_out(match: re.Match[str]) -> str:
-    code = ord(match[0])
-    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
+    return re.sub(r"[^\n\t]+", lambda part: line(part[0]), text.replace("\r\n", "\n"))
 
 
 def of_bytes(data: bytes) -> str:
@@ -57,15 +52,12 @@ def hidden(text: str) -> str:
 
 def masked(headers: Headers) -> list[str]:
     """Return header fields as they may be shown in a log."""
-    return [
-        f"{of_bytes(name)}: {_masked(name.lower(), of_bytes(value))}" for name, value in headers
-    ]
-
-
-def _masked(name: bytes, value: str) -> str:
-    if name in SECRET_FIELDS:
-        return hide_field(name, value, FILTERED)
-    return FILTERED if is_secret(name) else hidden(value)
+    shown = []
+    for name, data in headers:
+        value = of_bytes(data)
+        value = hide_field(name.lower(), value, FILTERED) if is_secret(name) else hidden(value)
+        shown.append(f"{of_bytes(name)}: {value}")
+    return shown
 
 
 def first_value(headers: Headers, wanted: bytes) -> str:
