@@ -48,13 +48,8 @@ class Exit(IntEnum):
 
 
 class Problem(Exception):
-    """The command cannot go on.
-
-    Attributes:
-        code: what it is to return.
-        text: the line to say about it; empty to be quiet.
-        cause: what it came from, if it was an exception of the package.
-    """
+    """The command cannot go on. It returns `code`, and says `text` if there is any; `cause` is the
+    exception of the package that it came from, if it was one."""
 
     def __init__(self, code: Exit, text: str, cause: BaseException | None = None) -> None:
         super().__init__(text)
@@ -63,11 +58,6 @@ class Problem(Exception):
 
 def usage(text: str) -> Problem:
     return Problem(Exit.USAGE, text)
-
-
-def unreadable(path: str, exc: Exception) -> Problem:
-    what = "standard input" if path == "-" else path
-    return Problem(Exit.READ, f"read {what} failed: {getattr(exc, 'strerror', None) or exc}")
 
 
 def unwritable(path: str, exc: Exception) -> Problem:
@@ -107,11 +97,12 @@ def explain(exc: BaseException) -> Problem | None:
         return Problem(Exit.INTERRUPTED, "interrupted")
     code = next((code for code, kinds in _FAILURES.items() if isinstance(exc, kinds)), None)
     if code is None:
+        if not isinstance(exc, OSError):
+            return None
         # Of a local file: the network's are the package's own. Those of TLS say which file it is.
-        if isinstance(exc, OSError) and exc.errno and not isinstance(exc, ssl.SSLError):
-            text = f"read {exc.filename or 'the body'} failed: {exc.strerror}"
-            return Problem(Exit.READ, text)
-        return Problem(Exit.READ, str(exc)) if isinstance(exc, OSError) else None
+        is_said = exc.errno is None or isinstance(exc, ssl.SSLError)
+        text = str(exc) if is_said else f"read {exc.filename or 'the body'} failed: {exc.strerror}"
+        return Problem(Exit.READ, text)
     cause = exc.__cause__
     if code is Exit.TLS and isinstance(cause, ssl.SSLCertVerificationError):
         code = Exit.CERTIFICATE

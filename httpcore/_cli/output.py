@@ -1,10 +1,9 @@
 """The output of the command: the body to a file or standard output, all else to standard error.
 
-Owns: both streams, whether they are terminals, whether there are colours, progress bars; the head
-and the body of a response as they are written: to a file, to a pipe as they are, or to a terminal
-so that they can be read. Must not know: how the response was got.
+Owns: both streams, progress bars, colours; the head and the body of a response as they are written:
+to a file, to a pipe as they are, or to a terminal so that they can be read. Must not know: how the
+response was got.
 
-Colours are the sixteen of the terminal's own theme, so that they can be read on any background.
 Sources: no-color.org.
 """
 
@@ -37,12 +36,12 @@ from .text import first_value, line, lines, of_bytes
 # Characters of a body that are made readable as a whole, which takes up to a second: what is longer
 # nobody reads on a terminal, and is shown as it comes.
 MAX_FORMATTED = 256 * 1024
-# Bytes that are looked at to tell text from other things.
-SAMPLE = 4096
+# Levels of JSON that are indented; what is nested deeper is not for reading, and would grow a lot.
+DEEPEST = 40
 
-# What is coloured, by the end of the content type; other text is shown as it comes. By pygments'
-# names of languages and of tokens.
-_LANGUAGES = re.compile("json|html|xml|css|javascript|ecmascript|yaml|toml")
+# The types that are coloured, with pygments' names of their languages.
+_LANGUAGES = re.compile(r"[^/]+/(?:.*\+)?(json|html|xml|css|javascript|yaml|toml)")
+# Colours of the terminal's own theme that can be read on any background, by pygments' tokens.
 _COLORS = {
     "": "",
     "Comment": "brightblack",
@@ -52,12 +51,6 @@ _COLORS = {
     "Literal.String": "green",
     "Literal.Number": "cyan",
 }
-_TEXT_TYPES = re.compile(r"text/|.*[/+](json|xml|yaml|javascript|x-www-form-urlencoded)$")
-_STATUS_STYLES = {1: "cyan", 2: "green", 3: "cyan", 4: "yellow", 5: "red"}
-# Columns where there is no terminal to ask.
-DEFAULT_WIDTH = 80
-# Columns for the name beside a progress bar, so that in 80 the bar is still one.
-NAME_WIDTH = 20
 
 
 class Terminal:
@@ -76,21 +69,14 @@ class Terminal:
     """
 
     def __init__(self, color: str = "auto", silent: bool = False) -> None:
+        self._stdout = sys.stdout  # which rich replaces while a bar is drawn
         self._out: Any = sys.stdout.buffer
-        self._stdout = self._out  # also while something is kept
-        self._lock = RLock()
-        self._silent = silent
-        self._within_line = False  # of standard output, which ends up where the errors do
-        self._mixes = _is_one_place()
+        self._lock, self._silent = RLock(), silent
         self.shows_body = sys.stdout.isatty()
         self.formats_body = self.shows_body or color == "always"
-        self._styles = _console(color, self.shows_body, file=io.StringIO(), width=1000)
-        self.colors_body = not self._styles.no_color
-        on_terminal = sys.stderr.isatty()
-        width = None if on_terminal else DEFAULT_WIDTH
-        self.errors = _console(color, on_terminal, file=sys.stderr, width=width)
-        draws = on_terminal and not silent and os.environ.get("TERM") != "dumb"
-        self.bars = Bars(self.errors if draws else None)
+        self.colors_body = _Console(sys.stdout, color).color_system is not None
+        self.errors = _Console(sys.stderr, color)
+        self.bars = Bars(self.errors if self.errors.is_interactive and not silent else None)
 
     def keeping(self, file: Any) -> Terminal:
         """Return the same terminal, which keeps in `file` what is for standard output until
@@ -102,53 +88,39 @@ class Terminal:
     def release(self) -> None:
         """Write what was kept, and from now on without waiting."""
         with self._lock:
-            kept, self._out = self._out, self._stdout
+            kept, self._out = self._out, self._stdout.buffer
             kept.seek(0)
             shutil.copyfileobj(kept, self)
 
-    def write(self, data: bytes) -> None:
+    def write(self, data: bytes | str) -> None:
         """Write to standard output, at once: who reads it may be waiting.
 
         Raises Problem where that fails.
         """
+        if isinstance(data, str):
+            data = data.encode(self._stdout.encoding, "backslashreplace")
         try:
             with self._lock:
                 self._out.write(data)
                 self._out.flush()
-            if data and self._mixes:
-                self._within_line = not data.endswith(b"\n")
         except OSError as exc:
             raise stdout_failed(exc) from exc
 
-    def write_text(self, text: Text | str) -> None:
-        """Write text as `write` does bytes: a str as it is, a Text with its colours if standard
-        output has any."""
-        if isinstance(text, Text):
-            with self._styles.capture() as capture:
-                self._styles.print(text, soft_wrap=True, end="")
-            text = capture.get()
-        self.write(text.encode(sys.stdout.encoding or "utf-8", "backslashreplace"))
-
-    def say(self, text: Text | str, wrap: bool = False) -> None:
-        """Write one line, or several, to standard error; `wrap`: on a terminal, between words."""
+    def say(self, text: Text | str) -> None:
+        """Write one line, or several, to standard error; above a progress bar, if there is one."""
         # Where nobody listens any more, that is no reason to stop.
         with contextlib.suppress(OSError):
-            if self._within_line:
-                self._within_line = False
-                sys.stderr.write("\n")
-                sys.stderr.flush()
-            # Above a progress bar, if there is one.
-            self.errors.print(text, soft_wrap=not (wrap and self.errors.is_terminal))
+            self.errors.print(text, soft_wrap=True)
 
     def note(self, text: str) -> None:
         """Say something that the user may want to know."""
         if not self._silent:
-            self.say(Text.assemble(("note: ", "yellow"), line(text)), wrap=True)
+            self.say(Text.assemble(("note: ", "yellow"), line(text)))
 
     def error(self, problem: Problem | None) -> Exit:
         """Say what went wrong, if anything did; return the exit code."""
         if problem is not None and problem.text:
-            self.say(Text.assemble(("httpcore: ", "bold red"), line(problem.text)), wrap=True)
+            self.say(Text.assemble(("httpcore: ", "bold red"), line(problem.text)))
         return Exit.OK if problem is None else problem.code
 
 
@@ -165,30 +137,26 @@ class Bars:
         if self.console is None:
             yield lambda count: None
             return
-        from rich import progress  # most runs do not need it
+        from rich import progress, table  # most runs do not need it
 
         with self._lock:
             if not self._count:
+                column = table.Column(max_width=20, no_wrap=True)  # in 80, a bar is still one
                 self._progress = progress.Progress(
-                    progress.TextColumn("{task.description}", markup=False),
-                    progress.BarColumn(bar_width=None),
-                    progress.TaskProgressColumn(),
+                    progress.TextColumn("{task.description}", markup=False, table_column=column),
+                    *progress.Progress.get_default_columns()[1:],
                     progress.DownloadColumn(),
                     progress.TransferSpeedColumn(),
-                    progress.TimeRemainingColumn(compact=True, elapsed_when_finished=True),
                     console=self.console,
-                    expand=True,
                 )
                 self._progress.start()
             self._count += 1
             drawn = self._progress
-        label = Text(line(name))
-        label.truncate(NAME_WIDTH, overflow="ellipsis")
-        task = drawn.add_task(label.plain, total=total)
+        task = drawn.add_task(line(name), total=total)
         try:
             yield lambda count: drawn.update(task, completed=count)
             if total is None:
-                drawn.update(task, total=max(drawn.tasks[task].completed, 1))
+                drawn.update(task, total=drawn.tasks[task].completed)
         finally:
             with self._lock:
                 self._count -= 1
@@ -196,32 +164,23 @@ class Bars:
                     drawn.stop()
 
 
-def _is_one_place() -> bool:
-    """Return whether both streams go to one terminal, file or pipe."""
-    try:
-        return os.path.sameopenfile(sys.stdout.fileno(), sys.stderr.fileno())
-    except (OSError, ValueError):  # not a file at all
-        return False
-
-
 class _Console(Console):
+    """A stream that data is printed to, and no markup; with or without colours."""
+
+    def __init__(self, file: Any, color: str) -> None:
+        plain = color == "never" or (color == "auto" and os.environ.get("NO_COLOR"))
+        super().__init__(
+            file=file,
+            force_terminal=file.isatty(),
+            color_system=None if plain else "standard" if color == "always" else "auto",
+            no_color=False,
+            markup=False,
+            highlight=False,
+            emoji=False,
+        )
+
     def on_broken_pipe(self) -> None:
         """Go on: that nobody reads the notes is no reason to stop, as it is for rich."""
-
-
-def _console(color: str, on_terminal: bool, **more: Any) -> Console:
-    wanted = on_terminal and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
-    colored = color == "always" or (color == "auto" and wanted)
-    return _Console(
-        force_terminal=on_terminal,
-        color_system="standard" if colored else None,
-        no_color=not colored,
-        # What is printed is data, not markup.
-        markup=False,
-        highlight=False,
-        emoji=False,
-        **more,
-    )
 
 
 # Heads and bodies
@@ -240,16 +199,12 @@ def status_line(response: httpcore.Response) -> str:
 
 def write_head(terminal: Terminal, response: httpcore.Response) -> None:
     """Write the head to standard output."""
-    if not terminal.formats_body:
-        fields = [b"%b: %b" % field for field in response.headers]
-        terminal.write(b"\r\n".join([status_bytes(response), *fields, b"", b""]))
-        return
-    version, _, rest = status_line(response).partition(" ")
-    text = Text.assemble((version, "bold"), " ")
-    text.append(rest, _STATUS_STYLES.get(response.status // 100, ""))
-    for name, value in response.headers:
-        text.append_tokens([("\n", None), (of_bytes(name), "cyan"), (f": {of_bytes(value)}", None)])
-    terminal.write_text(text + Text("\n\n"))
+    rows = [status_bytes(response), *(b"%b: %b" % field for field in response.headers), b""]
+    if terminal.formats_body:
+        text = "".join(f"{of_bytes(row)}\n" for row in rows)
+        terminal.write(colored(text, "http") if terminal.colors_body else text)
+    else:
+        terminal.write(b"\r\n".join([*rows, b""]))
 
 
 def write_file(
@@ -261,7 +216,7 @@ def write_file(
         # Not before there is something to write: a request that fails leaves an old file alone.
         with (
             open(path, "ab" if start else "wb") as file,
-            terminal.bars.bar(path.replace("\\", "/").rpartition("/")[2], total) as moved,
+            terminal.bars.bar(os.path.basename(path), total) as moved,
         ):
             moved(start)
             for part in parts:
@@ -275,80 +230,67 @@ def write_file(
 def write_readable(terminal: Terminal, headers: Headers, parts: Iterator[bytes]) -> None:
     """Show `parts` as text: indented and coloured where we know how."""
     kind, charset = content_type(headers)
-    # Without the mark that some put before UTF-8: it would be no JSON.
-    charset = "utf-8-sig" if charset == "utf-8" else charset
     decoder = codecs.getincrementaldecoder(charset)("replace")
     reader = io.IncrementalNewlineDecoder(decoder, translate=True)
-    texts = (reader.decode(part, not part) for part in itertools.chain(parts, [b""]))
-    language = _LANGUAGES.fullmatch(kind.rpartition("/")[2].rpartition("+")[2])
-    last = ""
-    for text in map(lines, texts) if language is None else _formatted(terminal, language[0], texts):
-        if text:
-            last = text
-            terminal.write_text(text)
-    if last and not last.endswith("\n"):
-        terminal.write_text("\n")  # else the prompt would stand behind it
+    texts = (lines(reader.decode(part, not part)) for part in itertools.chain(parts, [b""]))
+    language = _LANGUAGES.fullmatch(kind)
+    last = "\n"
+    try:
+        for text in texts if language is None else _formatted(terminal, texts, language[1]):
+            terminal.write(text)
+            last = text or last
+    finally:
+        if not last.endswith("\n"):
+            terminal.write("\n")  # else what is said next, or the prompt, would stand behind it
 
 
-def _formatted(terminal: Terminal, language: str, texts: Iterator[str]) -> Iterator[str]:
+def _formatted(terminal: Terminal, texts: Iterator[str], language: str) -> Iterator[str]:
     """Yield it indented and coloured as a whole, unless it is too long."""
     whole = ""
     for text in texts:
         whole += text
         if len(whole) > MAX_FORMATTED:
-            yield from map(lines, itertools.chain([whole], texts))
+            yield whole
+            yield from texts
             return
-    shown = lines(indented(whole) if language == "json" else whole)
-    yield colored(shown, language) if terminal.colors_body else shown
+    whole = indented(whole) if language == "json" else whole
+    yield colored(whole, language) if terminal.colors_body else whole
 
 
 def colored(text: str, language: str) -> str:
-    """Return `text` with the colours of its language (ECMA-48 SGR), which can be read on any
-    background."""
+    """Return `text` with the colours of its language (ECMA-48 SGR)."""
     from pygments import formatters, highlight, lexers, token  # type: ignore[import-untyped]
 
     scheme = {token.string_to_tokentype(kind): (color, color) for kind, color in _COLORS.items()}
-    name = language.replace("ecma", "java")  # its old name, which pygments does not know
-    lexer = lexers.get_lexer_by_name(name, stripnl=False, ensurenl=False)
+    lexer = lexers.get_lexer_by_name(language, stripnl=False, ensurenl=False)
     return str(highlight(text, lexer, formatters.TerminalFormatter(colorscheme=scheme)))
 
 
 def content_type(headers: Headers) -> tuple[str, str]:
     """Return type and charset; UTF-8 where none is given, or one that nobody knows."""
-    value = first_value(headers, b"content-type")
     message = Message()
-    message["Content-Type"] = value
-    charset = str(message.get_param("charset", "utf-8"))
-    kind = message.get_content_type() if value else ""
+    message["Content-Type"] = first_value(headers, b"content-type") or "application/octet-stream"
+    charset = message.get_content_charset("utf-8")
     try:
         b"\xff".decode(charset, "replace")  # some codecs are no character sets
-        codecs.getincrementaldecoder(charset)(errors="replace").decode(b"\xff", final=True)
+        charset = codecs.lookup(charset).name
     except (LookupError, ValueError):
-        return kind, "utf-8"
-    return kind, codecs.lookup(charset).name
+        charset = "utf-8"
+    # Some put a mark before UTF-8, with which it would be no JSON.
+    return message.get_content_type(), "utf-8-sig" if charset == "utf-8" else charset
 
 
 def is_text(headers: Headers, sample: bytes) -> bool:
     """Return whether a body that begins with `sample` is text."""
     kind, charset = content_type(headers)
-    if charset.startswith(("utf-16", "utf-32")):
-        return True
-    if b"\0" in sample:
-        return False
-    if _TEXT_TYPES.match(kind):
-        return True
+    errors = "replace" if kind.startswith("text/") or _LANGUAGES.fullmatch(kind) else "strict"
     try:
-        codecs.getincrementaldecoder("utf-8")().decode(sample)  # its last character may be cut
-    except UnicodeDecodeError:
+        return "\0" not in codecs.getincrementaldecoder(charset)(errors).decode(sample)
+    except UnicodeError:  # of UTF-16 and UTF-32 also where there is no mark of the byte order
         return False
-    return True
 
-
-# JSON
 
 _PIECES = re.compile(r'\s*("(?:[^"\\]|\\.)*"|[\[\]{},:]|[^\s\[\]{},:"]+)', re.DOTALL)
-INDENT = 2  # columns
-DEEPEST = 40  # levels that are indented; what is nested deeper is not for reading
 
 
 def indented(text: str) -> str:
@@ -363,28 +305,8 @@ def indented(text: str) -> str:
         depth -= piece in ("]", "}")
         # An empty list or object stays on its line.
         if before == "," or (before in ("[", "{")) != (piece in ("]", "}")):
-            parts.append("\n" + " " * (INDENT * min(depth, DEEPEST)))
+            parts.append("\n" + "  " * min(depth, DEEPEST))
         parts.append(": " if piece == ":" else piece)
         depth += piece in ("[", "{")
         before = piece
     return "".join(parts) + "\n"
-
-
-def expected_length(headers: Headers) -> int | None:
-    """Return the Content-Length, where there is one that is a number."""
-    value = first_value(headers, b"content-length")
-    return int(value) if value.isascii() and value.isdigit() else None
-
-
-def content_range(headers: Headers) -> str:
-    """Return the place in Content-Range: ``first-`` of a part, ``*/size`` of none; else empty."""
-    value = first_value(headers, b"content-range")
-    match = re.fullmatch(r"bytes (?:(\d+-)\d+/.*|(\*/\d+))", value, re.ASCII)
-    return "" if match is None else match[1] or match[2]
-
-
-def describe_binary(headers: Headers) -> str:
-    """Return size and type in brackets, for the note that it is not shown."""
-    size, kind = expected_length(headers), line(content_type(headers)[0])
-    known = ", ".join(each for each in ("" if size is None else f"{size} bytes", kind) if each)
-    return f" ({known})" if known else ""

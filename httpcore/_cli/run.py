@@ -190,7 +190,7 @@ class Run:
         if options.json:
             terminal.write(report.as_json(self._facts, problem))
         if options.write_out is not None:
-            terminal.write_text(lines(report.filled(options.write_out, self._facts)))
+            terminal.write(lines(report.filled(options.write_out, self._facts)))
 
     # The request
 
@@ -272,8 +272,8 @@ class Run:
                 pass
         elif to_file:
             encoded = options.compressed and codings(response.headers)
-            length = None if encoded else output.expected_length(response.headers)
-            total = length and length + start
+            length = "" if encoded else first_value(response.headers, b"content-length")
+            total = int(length) + start if length.isdecimal() else None
             output.write_file(terminal, options.output, self._body(response), total, start)
         else:
             self._show(response)
@@ -286,10 +286,10 @@ class Run:
         Raises Problem for a response that is not the part that was asked for.
         """
         offset, path = self._options.offset, self._options.output or "standard output"
-        place = output.content_range(response.headers)
-        if not offset or (response.status == 206 and place == f"{offset}-"):
+        place = first_value(response.headers, b"content-range")
+        if not offset or (response.status == 206 and place.startswith(f"bytes {offset}-")):
             return offset or 0
-        if response.status == 416 and place == f"*/{offset}":
+        if response.status == 416 and place == f"bytes */{offset}":
             self._terminal.note(f"{path} is complete already")
             return None
         if response.status == 200 and self._options.continue_at == FROM_SIZE:
@@ -307,12 +307,12 @@ class Run:
         parts = itertools.chain([first], parts)
         if formats and not first:
             self._say_status(response)
-        if formats and output.is_text(response.headers, first[: output.SAMPLE]):
+        if formats and output.is_text(response.headers, first):
             output.write_readable(terminal, response.headers, parts)
         elif formats and terminal.shows_body:
-            what = output.describe_binary(response.headers)
+            kind, _ = output.content_type(response.headers)
             terminal.note(
-                f"the body is binary{what} and not shown: -o FILE saves it, -o - shows it"
+                f"the body is binary ({kind}) and not shown: -o FILE saves it, -o - shows it"
             )
             if self._options.timing:
                 for _ in parts:  # how long that takes was asked for

@@ -1098,7 +1098,9 @@ def test_trace_of_what_fails_and_of_tls(tls_server: LocalServer, closed_port: in
     assert "connection.connect_tcp.failed exception=ConnectError('connect to 127" in done.err
 
 
-def test_timing_is_drawn_to_scale(serve: Serve) -> None:
+def test_timing_is_drawn_to_scale(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")  # else rich asks the terminal that the tests run in
+
     def handler(peer: Peer) -> None:
         peer.recv_request()
         peer.server.event().wait(0.1)
@@ -1344,7 +1346,7 @@ def test_a_terminal_gets_readable_json(serve: Serve, on_screen: Any) -> None:
         '{\n  "a": [\n    1.50,\n    {\n      "b": null\n    }\n  ],\n  "e": [],\n  "o": {},\n'
         '  "s": "x,[y]\\"",\n  "a": 2\n}\n'
     )
-    assert "\x1b[32m200 OK" in screen.seen
+    assert "\x1b[36m200\x1b[39;49;00m OK\n" in screen.seen
 
 
 @needs_pty
@@ -1399,7 +1401,7 @@ def test_binary_bodies_are_not_shown(server: LocalServer, on_screen: Any) -> Non
     assert code == 0
     said = " ".join(screen.plain.split())
     assert said.startswith(
-        "note: the body is binary (3000000 bytes, application/octet-stream) and not shown: "
+        "note: the body is binary (application/octet-stream) and not shown: "
         "-o FILE saves it, -o - shows it"
     )
     assert len(screen.seen) < 2000
@@ -1433,7 +1435,8 @@ def test_progress_of_a_download(server: LocalServer, tmp_path: Path, on_screen: 
     assert "a[red]b" in last and "100%" in last and "3.0/3.0 MB" in last
     assert (tmp_path / "a[red]b").read_bytes() == pattern(3_000_000)
     code, screen = on_screen("-o", tmp_path / ("long" * 20), f"{server.url}/chunked/200000")
-    assert "longlonglonglonglon…" in screen.plain and "200.0/200.0 kB" in screen.plain
+    assert "longlonglonglonglon" in screen.plain and "200.0/200.0 kB" in screen.plain
+    assert "long" * 6 not in screen.plain
     code, screen = on_screen("-s", "-o", tmp_path / "c", f"{server.url}/bytes/10")
     assert (code, screen.seen) == (0, "")
 
@@ -1471,6 +1474,14 @@ def test_no_bar_on_a_dumb_terminal(server: LocalServer, tmp_path: Path, on_scree
     assert (code, screen.seen) == (0, "")
 
 
+@needs_pty
+def test_utf_16_without_its_mark(serve: Serve, on_screen: Any) -> None:
+    server = serve(answering(plain(b"a\0b\0", "Content-Type: text/plain; charset=utf-16\r\n")))
+    code, screen = on_screen(server.url)
+    assert code == 0
+    assert screen.plain.startswith("note: the body is binary (text/plain)")
+
+
 CUT = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 20\r\n\r\n"
 
 
@@ -1481,26 +1492,6 @@ def test_an_error_begins_on_its_own_line(serve: Serve, on_screen: Any, body: byt
     assert code == Exit.INCOMPLETE
     first, second = screen.plain.split("\n")[:2]
     assert (first, second[:10]) == (body.decode().strip(), "httpcore: ")
-
-
-@pytest.mark.parametrize("together", [True, False])
-def test_an_error_begins_on_its_own_line_of_a_pipe(serve: Serve, together: bool) -> None:
-    stderr = subprocess.STDOUT if together else subprocess.PIPE
-    done = run_apart(serve(answering(CUT + b"no line's end")).url, stderr=stderr)
-    assert done.code == Exit.INCOMPLETE
-    if together:
-        assert done.out.startswith(b"no line's end\nhttpcore: ")
-    else:
-        assert done.out == b"no line's end"
-        assert done.err.startswith("httpcore: ")
-
-
-@needs_pty
-def test_errors_are_wrapped_between_words(closed_port: int, on_screen: Any) -> None:
-    code, screen = on_screen(f"http://127.0.0.1:{closed_port}", "--unix-socket", "/no/" + "x " * 60)
-    assert code == Exit.CONNECT
-    assert all(len(line) <= 80 for line in screen.plain.splitlines())
-    assert screen.seen.startswith("\x1b[1;31mhttpcore: \x1b[0mconnect to unix:/no/x x")
 
 
 @needs_pty
@@ -1629,11 +1620,12 @@ def test_codings_over_each_other_take_no_memory() -> None:
         ("application/octet-stream", b"abc", True),
         ("image/png", b"\x89PNG", False),
         ("text/plain; charset=latin-1", b"\xfc", True),
-        ("text/plain; charset=utf-16", b"a\0", True),
+        ("text/plain; charset=utf-16", "a".encode("utf-16"), True),
+        ("text/plain; charset=utf-16", b"a\0", False),  # which byte comes first, is not said
         ("text/plain", b"a\0", False),
         ("application/problem+json; charset=hex", b"{}", True),
         ("text/html; charset=idna", b"\xff", True),
-        ("application/x-www-form-urlencoded", b"\xff", True),
+        ("application/x-www-form-urlencoded", b"a=b", True),
     ],
 )
 def test_what_is_text(kind: str, sample: bytes, is_text: bool) -> None:
@@ -1663,7 +1655,6 @@ def test_what_is_no_json_stays_as_it_is(text: str) -> None:
         ("xml", "<b/>"),
         ("css", "a { color: red }"),
         ("javascript", "var a"),
-        ("ecmascript", "var a"),
         ("yaml", "a: 1"),
         ("toml", "a = 1"),
     ],
