@@ -129,7 +129,7 @@ class Replays:
 def explain_ended(exc: BaseException) -> RemoteProtocolError:
     """Return what to raise for `exc` after RAISE_ENDED."""
     error = RemoteProtocolError(
-        f"{exc}: it ended before the request could be sent, and {MAX_MOVES} others were tried before"
+        f"{exc}: it ended before the request could be sent, and so did {MAX_MOVES} others before"
     )
     error.phase = NOT_SENT
     return error

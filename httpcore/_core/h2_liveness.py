@@ -12,9 +12,9 @@ sent vanishes, and no read ever ends. Two things are watched, while something is
   within `timeout`.
 
 A PING is sent as well where a response is late: at a read timeout, and where a request is given up
-(a task that is cancelled, a `CancelToken`) after ACK_PATIENCE without a byte from the peer. Until it
-is answered, no new requests join. Else a program that has timeouts of its own, of its event loop,
-would send one request after the other to a server that hangs.
+(a task that is cancelled, a `CancelToken`) after ACK_PATIENCE without a byte from the peer. Until
+it is answered, no new requests join. Else a program that has timeouts of its own, of its event
+loop, would send one request after the other to a server that hangs.
 
 Sources: RFC 9113 section 6.7 (PING), RFC 6298 (retransmission).
 """

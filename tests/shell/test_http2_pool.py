@@ -306,7 +306,7 @@ def test_a_server_that_ends_each_connection_before_it_is_used(make_pool: MakePoo
         if name == "http2.send_connection_init.started":
             assert not one(pool).is_usable(0.0)  # it has read what came
 
-    with pytest.raises(httpcore.RemoteProtocolError, match="going away.*16 others") as info:
+    with pytest.raises(httpcore.RemoteProtocolError, match=r"going away.*16 others") as info:
         pool.request("GET", URL, extensions={"trace": trace})
     assert info.value.phase == NOT_SENT
     assert len(backend(pool).opened) == MAX_MOVES + 1

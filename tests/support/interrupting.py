@@ -27,8 +27,9 @@ def interrupt_at(point: int, action: Callable[[], object]) -> bool:
     CPython looks for pending interrupts when a function is entered and after a call of a C
     function; the profiler is called at just these. Those inside of destructors do not count: what
     is raised there goes nowhere. Nor does the garbage collector run meanwhile: it ends generators,
-    which looks like a call of their function from any place. Returns False when `action` ended before, so all points are done.
-    Raises what `action` raises in spite of, or because of, the interrupt.
+    which looks like a call of their function from any place. Returns False when `action` ended
+    before, so all points are done. Raises what `action` raises in spite of, or because of, the
+    interrupt.
     """
     seen = 0
 

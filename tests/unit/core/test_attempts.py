@@ -115,7 +115,7 @@ def test_new_connections_that_end_at_once_are_not_made_for_ever() -> None:
     assert replays.after(exc, False, Connection("http2", served=0)) is RAISE_ENDED
     error = explain_ended(exc)
     assert (type(error), error.phase) == (httpcore.RemoteProtocolError, NOT_SENT)
-    assert str(error).startswith("gone: it ended before the request could be sent, and 16 others")
+    assert str(error).startswith("gone: it ended before the request could be sent, and so did 16")
 
 
 def test_what_another_thread_ended_is_not_sent_again() -> None:
