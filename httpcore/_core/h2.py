@@ -525,13 +525,21 @@ class Codec:
             self._h2.close_connection()
             self._collect()
 
-    def _reset(self, stream: Stream, code: int) -> None:
+    def _reset(self, stream: Stream, code: int, quietly: bool = False) -> None:
+        """End a stream, before its end. What is under way on it must not end the connection.
+
+        Args:
+            quietly: the server has given it up, and is not told.
+        """
         self._open_in_h2()
+        self._collect()
         try:
             self._h2.reset_stream(stream.id, code)
         except h2.exceptions.ProtocolError:
             pass  # to h2 it had ended already
         else:
+            if quietly:
+                self._h2.clear_outbound_data_buffer()
             self._collect()
         self._forget(stream)
 
@@ -675,7 +683,7 @@ class Codec:
                 self._tell_h2(now)
         except h2.exceptions.ProtocolError as exc:
             self._collect()
-            raise self._broken(str(exc) or type(exc).__name__) from exc
+            raise self._broken(_explain_h2(exc)) from exc
         if position < end:
             self._rest = data[position:]
             if not self.settled and self._rest[0]:
@@ -892,6 +900,10 @@ class Codec:
     ) -> None:
         if kind == SETTINGS and not flags & ACK:
             frame = _without_unknown(frame)
+        elif kind == WINDOW_UPDATE and frame[_FRAME_SIZE:] >= b"\x80":
+            # The first bit has no meaning (RFC 9113 section 6.9), and h2 would refuse it.
+            first = frame[_FRAME_SIZE] & 0x7F
+            frame = frame[:_FRAME_SIZE] + bytes([first]) + frame[_FRAME_SIZE + 1 :]
         self._for_h2.append(frame)
         if kind in (CONTINUATION, PUSH_PROMISE):
             self._in_block = not flags & END_HEADERS
@@ -1000,7 +1012,7 @@ class Codec:
             if stream.id > last:
                 stream.failure = _explain_goaway(stream, reason)
                 self.touched.append(stream)
-                self._forget(stream)
+                self._reset(stream, h2.errors.ErrorCodes.CANCEL, quietly=True)
 
     def receive_eof(self) -> None:
         """The server has closed the connection: what is not complete will never be."""
@@ -1116,6 +1128,14 @@ def body_length(method: bytes, status: int, headers: Headers) -> int | None:
     if method == b"HEAD" or status in BODYLESS:
         return 0
     return None if length is None else int(length)
+
+
+def _explain_h2(exc: h2.exceptions.ProtocolError) -> str:
+    """Return what h2 has found wrong."""
+    if isinstance(exc, h2.exceptions.StreamIDTooLowError):
+        return f"HEADERS on stream {exc.stream_id}, which has ended"
+    text = str(exc) or type(exc).__name__
+    return text if exc.__cause__ is None else f"{text}: {exc.__cause__!s:.200}"
 
 
 def _explain_goaway(stream: Stream, reason: str) -> RemoteProtocolError:

@@ -1483,6 +1483,24 @@ def test_a_gentle_goaway_and_then_another(wire: Wire) -> None:
     assert first.done and first.failure is None
 
 
+@pytest.mark.parametrize("known", [False, True], ids=["", "in h2"])
+def test_what_is_sent_on_a_stream_after_it_was_disowned(
+    wire: Wire, road: Road, known: bool
+) -> None:
+    """A server may have been about to respond; the streams that it has accepted go on."""
+    first, second = wire.open(), wire.open()
+    if known:
+        wire.send(ping())
+        wire.sent()
+    wire.send(goaway(first.id))
+    assert wire.sent() == []
+    wire.send(road(wire, second.id, [OK], False), data(second.id, b"x"))
+    wire.send(window_update(second.id, 1), reset(second.id, NO_ERROR))
+    wire.send(wire.head(first.id, end=True))
+    assert first.done and second.failure is not None
+    assert second.failure.phase == NOT_SENT
+
+
 @pytest.mark.parametrize("status", [103, 200])
 def test_goaway_that_disowns_a_response_that_has_begun(wire: Wire, status: int) -> None:
     """What has a final status was processed, whatever is said later: a POST is not sent again."""
@@ -1771,6 +1789,7 @@ def test_settings_may_come_byte_by_byte(engine: str) -> None:
         frame(Kind.DATA, 0x80000003, b"fine"),
         frame(Kind.PING, 0, bytes(8), 0xFE),  # flags without meaning
         window_update(3, 1),
+        window_update(0, 0x80000001),
     ],
     ids=bytes.hex,
 )
@@ -2670,6 +2689,21 @@ def test_the_same_malformed_head_again_is_refused_again(wire: Wire) -> None:
         wire.send(frame(Kind.HEADERS, number, block, END_HEADERS | END_STREAM))
         assert "malformed field name" in str(stream.failure)
         assert codes(wire.sent()) == [(number, PROTOCOL_ERROR)]
+
+
+@pytest.mark.parametrize(
+    ("bad", "text"),
+    [
+        (frame(Kind.HEADERS, 1, b"\x88", END_HEADERS), "HEADERS on stream 1, which has ended"),
+        (window_update(0, 0), "increment must be between 1"),
+        (frame(Kind.PING, 0, bytes(7)), "8 byte length: got 7"),
+    ],
+    ids=["headers", "window", "ping"],
+)
+def test_what_h2_refuses_is_explained(wire: Wire, bad: bytes, text: str) -> None:
+    stream = wire.open()
+    wire.send(wire.head(stream.id, end=True))
+    wire.raises(text, bad)
 
 
 @pytest.mark.parametrize("where", ["head", "trailers"])
