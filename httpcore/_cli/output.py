@@ -186,25 +186,21 @@ class _Console(Console):
 # Heads and bodies
 
 
-def status_bytes(response: httpcore.Response) -> bytes:
+def status_line(response: httpcore.Response) -> str:
     """Return the status line as HTTP/1.1 writes it."""
     version = response.extensions["http_version"]
     reason = response.extensions.get("reason_phrase", b"")
-    return b" ".join(each for each in (version, b"%d" % response.status, reason) if each)
-
-
-def status_line(response: httpcore.Response) -> str:
-    return of_bytes(status_bytes(response))
+    return of_bytes(b"%b %d %b" % (version, response.status, reason)).rstrip()
 
 
 def write_head(terminal: Terminal, response: httpcore.Response) -> None:
     """Write the head to standard output."""
-    rows = [status_bytes(response), *(b"%b: %b" % field for field in response.headers), b""]
+    first, fields = status_line(response), [b"%b: %b" % field for field in response.headers]
     if terminal.formats_body:
-        text = "".join(f"{of_bytes(row)}\n" for row in rows)
+        text = "".join(f"{row}\n" for row in [first, *map(of_bytes, fields), ""])
         terminal.write(colored(text, "http") if terminal.colors_body else text)
     else:
-        terminal.write(b"\r\n".join([*rows, b""]))
+        terminal.write(b"\r\n".join([first.encode("utf-8"), *fields, b"", b""]))
 
 
 def write_file(

@@ -817,6 +817,26 @@ def test_streams_that_are_closed(
     assert not path.exists() or path.stat().st_size == 10
 
 
+def test_streams_that_are_closed_in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    pipes: list[tuple[int, int]] = []
+    make = os.pipe
+
+    def pipe() -> tuple[int, int]:
+        pipes.append(make())
+        return pipes[-1]
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "pipe", pipe)
+        for name in ("stdin", "stdout", "stderr"):
+            patch.setattr(sys, name, None)
+        assert main(["--version"]) == Exit.WRITE
+        opened = sys.stdin, sys.stdout, sys.stderr
+    with opened[0], opened[1], opened[2], pytest.raises(OSError, match="Bad file descriptor"):
+        opened[0].read()
+    os.close(pipes[0][0])
+    os.close(pipes[1][1])
+
+
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="this system has no /dev/full")
 @pytest.mark.parametrize("option", ["--help", "--version"])
 def test_help_on_a_full_disk(option: str) -> None:
