@@ -182,7 +182,6 @@ class Command(click.Command):
     help=SHORT,
     epilog=EPILOG,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 80},
-    no_args_is_help=True,
 )
 @click.argument("urls", metavar="URL [URL|ITEM]...", nargs=-1)
 @click.version_option(
@@ -209,9 +208,6 @@ def run_command(arguments: Sequence[str] | None) -> int:
     """Run the command and return its exit code."""
     try:
         code: int = command.main(arguments, prog_name="httpcore", standalone_mode=False)
-    except click.exceptions.NoArgsIsHelpError as exc:
-        exc.show()
-        return Exit.USAGE
     except click.ClickException as exc:
         click.echo(f"httpcore: {exc.format_message()} (see httpcore --help)", err=True)
         return exc.exit_code
@@ -290,7 +286,7 @@ def _check(urls: Sequence[str], given: Options) -> None:
     to_stdout = STDOUT in files if files else not given.remote_name
     lacks_files = len(files) < len(urls) and set(files) - {STDOUT}
     wrong = {
-        "the URL is missing": not urls,
+        "the URL is missing (see httpcore --help)": not urls,
         "--key needs --cert": given.key and not given.cert,
         "-C - needs the file: -O or -o FILE": given.continue_at == FROM_SIZE and to_stdout,
         "--json and -o - are both for standard output": given.json and STDOUT in files,

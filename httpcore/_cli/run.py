@@ -12,6 +12,7 @@ import itertools
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from time import monotonic
 from typing import Any, BinaryIO
 
@@ -107,46 +108,44 @@ def _attempt(work: Callable[[], object]) -> Problem | None:
     return None
 
 
+@dataclass
 class Run:
     """The requests for one URL."""
 
-    def __init__(
-        self,
-        options: Options,
-        terminal: Terminal,
-        pool: httpcore.ConnectionPool,
-        cookies: sending.Cookies | None,
-        cancel: httpcore.CancelToken,
-    ) -> None:
-        self._options, self._terminal, self._pool = options, terminal, pool
-        self._cookies, self._cancel = cookies, cancel
-        self._facts = Facts(options)
-        self._talk = Talk(terminal.say, self._facts, options)
-        self._fields = sending.first_fields(options)
-        self._challenged: tuple[str, httpcore.URL] | None = None
-        self._end = None if options.max_time is None else monotonic() + options.max_time
-        self._files = contextlib.ExitStack()
+    options: Options
+    terminal: Terminal
+    pool: httpcore.ConnectionPool
+    cookies: sending.Cookies | None
+    cancel: httpcore.CancelToken
+
+    def __post_init__(self) -> None:
+        self.facts, self.fields = Facts(self.options), sending.first_fields(self.options)
+        self.talk = Talk(self.terminal.say, self.facts, self.options)
+        self.challenged: tuple[str, httpcore.URL] | None = None
+        limit = self.options.max_time
+        self.end = None if limit is None else monotonic() + limit
+        self.files = contextlib.ExitStack()
 
     def run(self) -> Exit:
         """Do all that is asked for; return the exit code."""
         problem = _attempt(self._fetch)
-        if problem is not None and problem.code is Exit.USAGE and self._facts.redirects:
+        if problem is not None and problem.code is Exit.USAGE and self.facts.redirects:
             # That says that nothing was sent. Without a cause it is not the request that cannot
             # be, but a proxy for it.
             code = Exit.PROXY if problem.cause is None else Exit.PROTOCOL
-            place = redact_url(str(self._facts.redirects[-1].url))
+            place = redact_url(str(self.facts.redirects[-1].url))
             text = f"cannot follow the redirect of {place}: {problem.text}"
             problem = Problem(code, text, problem.cause)
         problem = _attempt(lambda: self._report(problem)) or problem
-        if self._cancel.cancelled:
+        if self.cancel.cancelled:
             return Exit.INTERRUPTED  # which is said once for all
-        return self._terminal.error(problem)
+        return self.terminal.error(problem)
 
     def _fetch(self) -> None:
         """Send the request, and those that come of it, and write the last response."""
-        options = self._options
+        options = self.options
         leg: Leg | None = Leg(options.method, options.url, options.body)
-        with self._files:
+        with self.files:
             while leg is not None:
                 response = self._send(leg)
                 try:
@@ -159,16 +158,16 @@ class Run:
 
     def _following(self, leg: Leg, response: httpcore.Response) -> Leg | None:
         """Return the request that `response` asks for; None where it is the last."""
-        options, redirects = self._options, self._facts.redirects
-        if self._cookies is not None:
-            self._cookies.take(leg.url, response)
+        options, redirects = self.options, self.facts.redirects
+        if self.cookies is not None:
+            self.cookies.take(leg.url, response)
         found, asked = None, (leg.method, leg.url)
-        if options.digest and options.auth and leg.trusted and asked != self._challenged:
+        if options.digest and options.auth and leg.trusted and asked != self.challenged:
             answer = sending.digest(options.auth, response, *asked)
             if answer is not None:
-                self._challenged, name = asked, b"Authorization"
-                self._fields = [each for each in self._fields if each[0].lower() != name.lower()]
-                self._fields.append((name, answer))
+                self.challenged, name = asked, b"Authorization"
+                self.fields = [each for each in self.fields if each[0].lower() != name.lower()]
+                self.fields.append((name, answer))
                 found = Leg(*asked, leg.body)
         if found is None and options.follow:
             found = sending.next_leg(leg, response, options.url)
@@ -177,61 +176,61 @@ class Run:
             text = f"more than {MAX_REDIRECTS} redirects, the last to {redact_url(str(found.url))}"
             raise Problem(Exit.REDIRECTS, text)
         if found is not None and found.body is not None and STDIN in found.body.files:
-            again = f"{response.status} asks for the body again"
-            raise Problem(Exit.READ, f"{again}, but standard input is read only once")
+            text = f"{response.status} asks again for standard input, which is read only once"
+            raise Problem(Exit.READ, text)
         return found
 
     def _report(self, problem: Problem | None) -> None:
         """Say what is to be said when all is over."""
-        options, terminal = self._options, self._terminal
+        options, terminal = self.options, self.terminal
         if options.timing:
             encoding = sys.stderr.encoding or "ascii"
-            terminal.say(report.waterfall(self._facts, terminal.errors.width, encoding))
+            terminal.say(report.waterfall(self.facts, terminal.errors.width, encoding))
         if options.json:
-            terminal.write(report.as_json(self._facts, problem))
+            terminal.write(report.as_json(self.facts, problem))
         if options.write_out is not None:
-            terminal.write(lines(report.filled(options.write_out, self._facts)))
+            terminal.write(lines(report.filled(options.write_out, self.facts)))
 
     # The request
 
     def _send(self, leg: Leg) -> httpcore.Response:
         """Return the response to `leg`, its body unread."""
-        options = self._options
+        options = self.options
         leg.proxy = sending.proxy_for(leg.url, options)
-        self._facts.begin(leg)
+        self.facts.begin(leg)
         connect, left = options.connect_timeout or CONNECT_TIMEOUT, None
-        if self._end is not None:
-            left = max(self._end - monotonic(), 0.0)
+        if self.end is not None:
+            left = max(self.end - monotonic(), 0.0)
         extensions: dict[str, Any] = {
-            "cancel": self._cancel,
-            "informational": self._talk.informational if options.verbose else None,
+            "cancel": self.cancel,
+            "informational": self.talk.informational if options.verbose else None,
             "proxy": leg.proxy,
             "timeout": {"connect": connect, "total": left},
-            "trace": self._talk.note,
+            "trace": self.talk.note,
         }
         if leg.url.scheme == b"https":
             cert = options.cert if leg.trusted else None
             offered = read_protocols(options.http1, options.http2)
             context = httpcore.create_ssl_context(options.verify, cert, protocols=offered)
             extensions["ssl_context"] = context
-        cookies = self._cookies.field(leg.url) if self._cookies else b""
+        cookies = self.cookies.field(leg.url) if self.cookies else b""
         with self._content(leg) as content:
-            leg.response = response = self._pool.request(
+            leg.response = response = self.pool.request(
                 *(to_bytes(leg.method), leg.url),
-                headers=sending.fields_for(leg, options, self._fields, cookies),
+                headers=sending.fields_for(leg, options, self.fields, cookies),
                 content=content,
                 stream=True,
                 extensions=extensions,
             )
         if options.include and not options.json:
-            output.write_head(self._terminal, response)
+            output.write_head(self.terminal, response)
         return response
 
     @contextlib.contextmanager
     def _content(self, leg: Leg) -> Iterator[Any]:
         """Give the content of a request while it is sent: nothing, bytes, or a file, whose progress
         is shown."""
-        body, bars = leg.body, self._terminal.bars
+        body, bars = leg.body, self.terminal.bars
         if body is None or not body.files:
             parts = () if body is None else body.parts
             content = b"".join(part for part in parts if isinstance(part, bytes))
@@ -241,32 +240,33 @@ class Run:
         files = [self._open(part) for part in body.parts]
         upload = sending.Upload(leg, files)
         name = os.path.basename(body.files[0]) if len(files) == 1 else "form"
+        # The system may send one file by itself, where nobody watches.
+        by_itself = len(files) == 1 and bars.console is None and body.files != [STDIN]
         with bars.bar(name, content_length(upload)) as upload.moved:
-            if len(files) > 1 or bars.console is not None or body.files == [STDIN]:
-                yield upload
-            else:
-                yield files[0]  # which the system may send by itself
-                leg.sent = files[0].tell()
+            try:
+                yield files[0] if by_itself else upload
+            finally:
+                leg.sent = files[0].tell() if by_itself else leg.sent
 
     def _open(self, part: bytes | str) -> BinaryIO:
         """Return a file that is open until the run is over: a response may begin before the request
         is sent."""
         if isinstance(part, bytes):
             return io.BytesIO(part)
-        return sys.stdin.buffer if part == STDIN else self._files.enter_context(open(part, "rb"))
+        return sys.stdin.buffer if part == STDIN else self.files.enter_context(open(part, "rb"))
 
     # The body
 
     def _deliver(self, leg: Leg, response: httpcore.Response) -> None:
         """Write the body of the last response, or say why not."""
-        options, terminal = self._options, self._terminal
+        options, terminal = self.options, self.terminal
         if options.fail and response.status >= 400:
             asked = f"{leg.method} {redact_url(str(leg.url))}"
             raise Problem(Exit.STATUS, f"{asked} was answered {status_line(response)}")
         if options.head and leg.method != "HEAD":
             return  # the rest is not even read, as in curl
-        start = self._start(response)
-        to_file = options.output not in (None, STDOUT)
+        start, path = self._start(response), options.output
+        to_file = path not in (None, STDOUT)
         if leg.method == "HEAD" or start is None or (options.json and not to_file):
             for _ in self._received(response):
                 pass
@@ -274,7 +274,7 @@ class Run:
             encoded = options.compressed and codings(response.headers)
             length = "" if encoded else first_value(response.headers, b"content-length")
             total = int(length) + start if length.isdecimal() else None
-            output.write_file(terminal, options.output, self._body(response), total, start)
+            output.write_file(terminal, path, self._body(response), total, start)
         else:
             self._show(response)
         if getattr(response.stream, "unclean_tls_eof", False):
@@ -285,36 +285,36 @@ class Run:
 
         Raises Problem for a response that is not the part that was asked for.
         """
-        offset, path = self._options.offset, self._options.output or "standard output"
+        offset, path = self.options.offset, self.options.output or "standard output"
         place = first_value(response.headers, b"content-range")
         if not offset or (response.status == 206 and place.startswith(f"bytes {offset}-")):
             return offset or 0
         if response.status == 416 and place == f"bytes */{offset}":
-            self._terminal.note(f"{path} is complete already")
+            self.terminal.note(f"{path} is complete already")
             return None
-        if response.status == 200 and self._options.continue_at == FROM_SIZE:
-            self._terminal.note(f"the server sends all of it: {path} begins anew")
+        if response.status == 200 and self.options.continue_at == FROM_SIZE:
+            self.terminal.note(f"the server sends all of it: {path} begins anew")
             return 0
         code = Exit.PROTOCOL if response.status < 400 else Exit.STATUS
         raise Problem(code, f"{status_line(response)} is not what is missing of {path}")
 
     def _show(self, response: httpcore.Response) -> None:
         """Write the body to standard output: on a terminal, or as if it were one, as text."""
-        terminal, formats = self._terminal, self._terminal.formats_body
-        formats = formats and self._options.output is None
+        options, terminal = self.options, self.terminal
+        formats = terminal.formats_body and options.output is None
         parts = self._body(response, decodes=formats)
         first = next(parts, b"")
         parts = itertools.chain([first], parts)
-        if formats and not first:
+        shows = formats and terminal.shows_body
+        if shows and not first and not options.include and not options.verbose:
             self._say_status(response)
         if formats and output.is_text(response.headers, first):
             output.write_readable(terminal, response.headers, parts)
-        elif formats and terminal.shows_body:
+        elif shows:
             kind, _ = output.content_type(response.headers)
-            terminal.note(
-                f"the body is binary ({kind}) and not shown: -o FILE saves it, -o - shows it"
-            )
-            if self._options.timing:
+            saves = "-o FILE saves it, -o - shows it"
+            terminal.note(f"the body is binary ({kind}) and not shown: {saves}")
+            if options.timing:
                 for _ in parts:  # how long that takes was asked for
                     pass
         else:
@@ -322,28 +322,26 @@ class Run:
                 terminal.write(part)
 
     def _say_status(self, response: httpcore.Response) -> None:
-        """Say on a terminal how the server answered, as the body says nothing."""
-        options = self._options
-        if self._terminal.shows_body and not options.include and not options.verbose:
-            text = f"{status_line(response)}, without a body"
-            place = redact_url(first_value(response.headers, b"location"))
-            if place:
-                text += f"; Location: {place}{'' if options.follow else ' (-L follows it)'}"
-            self._terminal.note(text)
+        """Say how the server answered, as the body says nothing."""
+        text = f"{status_line(response)}, without a body"
+        place = redact_url(first_value(response.headers, b"location"))
+        if place:
+            text += f"; Location: {place}{'' if self.options.follow else ' (-L follows it)'}"
+        self.terminal.note(text)
 
     def _body(self, response: httpcore.Response, decodes: bool = False) -> Iterator[bytes]:
         """Yield the body's pieces as they are to be written, and count them when they are."""
         parts = self._received(response)
-        if decodes or self._options.compressed:
+        if decodes or self.options.compressed:
             try:
                 parts = decoded(parts, codings(response.headers))
             except Undecodable as exc:
-                self._terminal.note(f"{exc}: the body is left as it came")
+                self.terminal.note(f"{exc}: the body is left as it came")
         for part in parts:
             yield part
-            self._facts.written += len(part)
+            self.facts.written += len(part)
 
     def _received(self, response: httpcore.Response) -> Iterator[bytes]:
         for part in response.iter_stream():
-            self._facts.received += len(part)
+            self.facts.received += len(part)
             yield part

@@ -21,7 +21,6 @@ from email.message import Message
 from types import SimpleNamespace
 from typing import Any, BinaryIO
 from urllib.parse import quote
-from urllib.request import Request, getproxies_environment
 
 import httpcore
 
@@ -46,15 +45,23 @@ def proxy_for(url: httpcore.URL, options: Options) -> httpcore.Proxy | None:
     ``all_proxy`` and ``no_proxy`` in the environment, as for curl."""
     proxy: httpcore.Proxy | None = options.proxy or None
     if options.proxy is None and options.unix_socket is None:
-        found, origin = getproxies_environment(), url.origin
+        found = _proxies_of_environment()
         text = found.get(url.scheme.decode("ascii")) or found.get("all")
-        names, host = found.get("no", ""), origin.host.decode("ascii")
-        if text and not httpcore.bypasses_proxy(names, host, origin.port):
+        host, port = url.origin.host.decode("ascii"), url.origin.port
+        if text and not httpcore.bypasses_proxy(found.get("no", ""), host, port):
             proxy = read_proxy(text, "the environment's proxy")
     if proxy is not None and proxy.url.scheme == b"https" and proxy.ssl_context is None:
         verify = options.verify or True  # -k is about the server
         proxy.ssl_context = httpcore.create_ssl_context(verify, protocols=HTTP11_ONLY)
     return proxy
+
+
+def _proxies_of_environment() -> dict[str, str]:
+    if not any(name.lower().endswith("_proxy") for name in os.environ):
+        return {}
+    from urllib.request import getproxies_environment  # takes a while to load
+
+    return getproxies_environment()
 
 
 def first_fields(options: Options) -> Fields:
@@ -136,8 +143,9 @@ class Cookies:
 
     def __init__(self, sources: Sequence[str], target: str | None) -> None:
         from http.cookiejar import LoadError, MozillaCookieJar  # few runs need it
+        from urllib.request import Request
 
-        self._jar, self._target = MozillaCookieJar(), target
+        self._jar, self._target, self._request = MozillaCookieJar(), target, Request
         for source in sources:
             if source == target and not os.path.exists(source):
                 continue
@@ -151,7 +159,7 @@ class Cookies:
 
     def field(self, url: httpcore.URL) -> bytes:
         """Return the value of Cookie for a request to `url`; empty for none."""
-        request = Request(str(url))  # noqa: S310 - opens nothing: the jar reads the URL
+        request = self._request(str(url))  # opens nothing: the jar reads the URL
         self._jar.add_cookie_header(request)
         return request.get_header("Cookie", "").encode("utf-8")
 
@@ -162,7 +170,7 @@ class Cookies:
             if name.lower().startswith(b"set-cookie"):
                 fields[name.decode("latin-1")] = of_bytes(value)
         shown: Any = SimpleNamespace(info=lambda: fields)  # all that the jar asks for
-        self._jar.extract_cookies(shown, Request(str(url)))  # noqa: S310 - as above
+        self._jar.extract_cookies(shown, self._request(str(url)))
 
     def save(self) -> None:
         """Write the file, if one was asked for, so that only the user may read it."""
