@@ -469,6 +469,7 @@ def _load_roots(context: ssl.SSLContext, path: str) -> None:
         return
     if not os.path.exists(path):
         raise FileNotFoundError(f"TLS CA bundle not found: {path}")
+    _check_readable(path)
     try:
         context.load_verify_locations(cafile=path)
     except ssl.SSLError as exc:
@@ -476,12 +477,20 @@ def _load_roots(context: ssl.SSLContext, path: str) -> None:
         raise ssl.SSLError(exc.errno, text) from exc
 
 
+def _check_readable(path: str | os.PathLike[str]) -> None:
+    """Raise the OSError of a file that cannot be read, with its name, which that of `ssl` lacks."""
+    with open(path, "rb"):
+        pass
+
+
 def _load_cert(context: ssl.SSLContext, cert: Cert) -> None:
     parts: list[Any] = list(cert) if isinstance(cert, (tuple, list)) else [cert]
     file, key, password = (*parts, None, None)[:3]
     for path, what in ((file, "certificate"), (key, "key")):
-        if path and not isinstance(path, bytes) and not os.path.exists(path):
-            raise FileNotFoundError(f"TLS client {what} file not found: {path}")
+        if path and not isinstance(path, bytes):
+            if not os.path.exists(path):
+                raise FileNotFoundError(f"TLS client {what} file not found: {path}")
+            _check_readable(path)
     where = "memory" if isinstance(key or file, bytes) else key or file
 
     locked = f"the TLS client key in {where} is encrypted: give its password"

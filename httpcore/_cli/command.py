@@ -308,12 +308,8 @@ def _read_user(text: str) -> reading.Auth:
     """Read ``user:password``; without a colon, the password is asked for."""
     user, colon, password = text.partition(":")
     if not colon:
-        if not _has_keyboard():
+        if not sys.stdin.isatty():
             raise usage("--user has no password, and there is no terminal to ask for one")
         asked = f"Password for {user}"
         password = click.prompt(asked, hide_input=True, default="", show_default=False, err=True)
     return reading.to_bytes(user), reading.to_bytes(password)
-
-
-def _has_keyboard() -> bool:
-    return sys.stdin.isatty()

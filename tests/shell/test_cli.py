@@ -25,6 +25,7 @@ import tracemalloc
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from urllib.parse import quote
 
@@ -190,7 +191,7 @@ def test_a_password_is_asked_for(server: LocalServer, monkeypatch: pytest.Monkey
         return "secret"
 
     monkeypatch.setattr(click, "prompt", prompt)
-    monkeypatch.setattr(command, "_has_keyboard", lambda: True)
+    monkeypatch.setattr(command, "sys", SimpleNamespace(stdin=SimpleNamespace(isatty=lambda: True)))
     assert run("-u", "me", server.url).code == 0
     assert asked == ["Password for me"]
     assert server.requests[0].header("authorization") == b"Basic " + base64.b64encode(b"me:secret")
@@ -201,7 +202,7 @@ def test_ctrl_c_while_a_password_is_asked_for(monkeypatch: pytest.MonkeyPatch) -
         raise click.Abort
 
     monkeypatch.setattr(click, "prompt", prompt)
-    monkeypatch.setattr(command, "_has_keyboard", lambda: True)
+    monkeypatch.setattr(command, "sys", SimpleNamespace(stdin=SimpleNamespace(isatty=lambda: True)))
     assert run("-u", "me", "http://127.0.0.1").code == Exit.INTERRUPTED
 
 
@@ -494,6 +495,9 @@ def test_files_that_are_no_certificates(tmp_path: Path, ca_bundle: str) -> None:
     done = run("--cacert", tmp_path / "missing", "https://127.0.0.1:1")
     assert done.code == Exit.READ
     assert "missing" in done.err
+    done = run("-E", tmp_path, "https://127.0.0.1:1")
+    assert done.code == Exit.READ
+    assert done.err.startswith(f"httpcore: read {tmp_path} failed: ")
 
 
 def test_http2(serve_h2: Callable[..., http2.FrameServer], ca_bundle: str) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import gc
 import os
+import re
 import socket
 import ssl
 import sys
@@ -652,6 +653,23 @@ def test_missing_files_are_named(arguments: dict[str, Any], text: str) -> None:
     with pytest.raises(FileNotFoundError) as caught:
         create_ssl_context(**arguments)
     assert str(caught.value) == text
+
+
+@pytest.mark.parametrize("how", ["cert", "key", "bundle"])
+def test_files_that_cannot_be_read_are_named(
+    how: str, client_cert: tls.ClientCert, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As one that belongs to another user; here a folder, which root cannot read either."""
+    path = str(tmp_path)
+    monkeypatch.setattr(os.path, "isdir", lambda path: False)  # else it is one of certificates
+    arguments: dict[str, dict[str, Any]] = {
+        "cert": {"cert": path},
+        "key": {"cert": (client_cert.cert, path)},
+        "bundle": {"verify": path},
+    }
+    with pytest.raises(OSError, match=re.escape(path)) as caught:
+        create_ssl_context(**arguments[how])
+    assert caught.value.filename == path
 
 
 def test_a_client_certificate_that_cannot_be_loaded_is_named(
