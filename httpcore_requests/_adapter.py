@@ -11,6 +11,7 @@ overridden themselves.
 
 from __future__ import annotations
 
+import copy
 import os
 import warnings
 from typing import TYPE_CHECKING, Any, cast
@@ -26,7 +27,7 @@ from . import _proxies, _response, _unix
 from ._host_pool import HostPool, check_host
 from ._pool_managers import PoolManager, ProxyManager, adopt, leave
 from ._raw import RawResponse
-from ._request import Spent, cannot_repeat
+from ._request import Spent
 from ._settings import MIN_IDLE, PoolOptions, Settings, Transports, all_options
 
 if TYPE_CHECKING:
@@ -78,7 +79,8 @@ class _Found:
     def __init__(self, manager: urllib3.PoolManager) -> None:
         self.manager = manager
         self.keywords = {
-            name: dict(value) if type(value) is dict else value  # proxy headers, changed in place
+            # Proxy headers and socket options may be changed in place.
+            name: copy.copy(value) if type(value) in (dict, list) else value
             for name, value in manager.connection_pool_kw.items()
         }
         self.pools: dict[object, HostPool] = {}
@@ -511,8 +513,9 @@ class HTTPAdapter(_Base):
         """Return the request target: path and query, or the whole URL for a proxy that forwards
         it."""
         url = request.url
-        if type(getattr(request, "body", None)) is Spent:
-            raise cannot_repeat(request)
+        body: Any = getattr(request, "body", None)
+        if type(body) is Spent:
+            raise body.error(request)
         plain = not proxies and requests.adapters.select_proxy is _SELECT_PROXY  # type: ignore[attr-defined]
         if plain and type(request) is requests.PreparedRequest and type(url) is str:
             start = url.find("/", 8)

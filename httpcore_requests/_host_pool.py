@@ -48,6 +48,8 @@ from ._request import (
     encode_headers,
     encode_target,
     end_of,
+    host_of,
+    no_method,
     no_url,
     to_timeouts,
 )
@@ -327,12 +329,13 @@ class HostPool(PoolShape):
         if self._direct:
             if self.scheme == "https":
                 self._add_tls(extensions)
-            lines = encode_headers(
-                headers, self._host_header, method, body, chunked, _NOT_FOR_ORIGINS
-            )
+            named = self._host_header if target[:1] == b"/" else host_of(target, self._host_header)
+            lines = encode_headers(headers, named, method, body, chunked, _NOT_FOR_ORIGINS)
         else:
             (scheme, host, port), target, host_header, withheld = self._detour(target, extensions)
             lines = encode_headers(headers, host_header, method, body, chunked, withheld)
+        if isinstance(method, str) and not method.isascii():
+            raise no_method(method)
         request = httpcore.Request(
             method,
             httpcore.URL(scheme=scheme, host=host, port=port, target=target),
@@ -357,7 +360,7 @@ class HostPool(PoolShape):
     ) -> tuple[tuple[bytes, bytes, int], bytes, bytes, frozenset[str]]:
         """Return origin, target, Host, and the names of header lines to leave out, for a request
         that does not go straight to a host."""
-        here = self._origin, target, self._host_header
+        here = self._origin, target, host_of(target, self._host_header)
         if self._uds is not None:
             extensions["uds"] = self._uds
             return *here, _NOT_FOR_ORIGINS

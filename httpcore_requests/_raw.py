@@ -38,6 +38,7 @@ from ._wire import (
     BodyFile,
     Connection,
     OriginalResponse,
+    names_chunked,
 )
 
 if TYPE_CHECKING:
@@ -117,7 +118,7 @@ class RawResponse(HTTPResponse):
         if status in BODYLESS or status < 200 or method == "HEAD":
             length: int | None = 0
         elif "transfer-encoding" in folded:
-            self.chunked = "chunked" in folded["transfer-encoding"][1].lower()
+            self.chunked = names_chunked(folded["transfer-encoding"][1])
             length = None
         else:
             length = _length(folded)
@@ -227,7 +228,7 @@ class RawResponse(HTTPResponse):
         knows, and has the decoder `flushed`."""
         wire = self.wire
         if self._fp is wire:
-            return wire.closed and not wire.given_up and not wire.broken
+            return wire.closed and not wire.given_up and wire.failure is None
         return flushed or bool(getattr(self._fp, "closed", False))
 
     def _cut_short(self, decoded: int) -> Exception:
@@ -268,6 +269,8 @@ class RawResponse(HTTPResponse):
         """Read all that is left of the body, decoded, in one allocation where nothing is
         decoded."""
         wire = self.wire
+        if wire.failure is not None:
+            raise wire.failed(wire.failure)
         if self._fp is wire and not self._needs_decoding() and not self._has_decoded_content:
             data: bytes = wire.read()
             self._count(len(data))
@@ -300,6 +303,8 @@ class RawResponse(HTTPResponse):
         if self._fp is not wire:
             yield from super().stream(amt, decode_content)
             return
+        if wire.failure is not None:
+            raise wire.failed(wire.failure)
         if amt == 0:
             return
         if decode_content is None:
@@ -349,7 +354,7 @@ class RawResponse(HTTPResponse):
         """Give the body as it arrives; the framing is already gone."""
         if not self.chunked:
             # A head alone may announce chunks that never come (RFC 9112 section 6.3).
-            if "chunked" in self.folded.get("transfer-encoding", ("", ""))[1].lower():
+            if names_chunked(self.folded.get("transfer-encoding", ("", ""))[1]):
                 return
             raise urllib3.exceptions.ResponseNotChunked(
                 "Response is not chunked. Header 'transfer-encoding: chunked' is missing."

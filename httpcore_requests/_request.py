@@ -50,6 +50,9 @@ _PLAIN_ABSOLUTE = re.compile(r"(?i:(https?://[a-z0-9\-.:\[\]]+))(/.*)", re.DOTAL
 # A target in characters that all may stand there: it goes out as it is.
 _PLAIN_TARGET = re.compile(r"/[A-Za-z0-9\-._~!$&'()*+,;=:@/?%]*").fullmatch
 
+# The authority of a whole URL, without user.
+_AUTHORITY = re.compile(rb"(?i:[a-z][a-z0-9+.\-]*)://(?:[^/?#@]*@)*([^/?#@]+)").match
+
 # RFC 9110 section 9.3: other methods mean a body, so that its absence has to be said.
 _NO_BODY_EXPECTED = frozenset(["GET", "HEAD", "DELETE", "TRACE", "OPTIONS", "CONNECT"])
 
@@ -81,7 +84,7 @@ def encode_target(url: str) -> bytes:
 
 def _slow_target(url: str) -> bytes:
     try:
-        return parse_url(url)._replace(fragment=None).url.encode("ascii")
+        return parse_url(url)._replace(fragment=None).url.encode("ascii") or b"/"
     except (urllib3.exceptions.LocationParseError, UnicodeEncodeError):
         pass  # chained to it, ours would show the whole URL all the same
     raise no_url(url)
@@ -92,6 +95,19 @@ def no_url(url: str) -> LocationParseError:
     return make_error(
         LocationParseError, f"Failed to parse: {without_query(url)!r}", NOT_SENT, location=url
     )
+
+
+def no_method(method: str) -> InvalidHeader:
+    """Return the error for a `method` that is no token, in the core's words."""
+    text = f"illegal character in the method {plain_start(method)!r}..."
+    return make_error(InvalidHeader, text, NOT_SENT)
+
+
+def host_of(target: bytes, default: bytes) -> bytes:
+    """Return what Host says for `target`: the same host where that is a whole URL (RFC 9112
+    section 3.2.2), else `default`."""
+    authority = _AUTHORITY(target)
+    return default if authority is None else authority[1]
 
 
 def encode_headers(
@@ -242,18 +258,32 @@ def _blocks(pieces: Iterable[str | bytes]) -> Iterator[bytes]:
 
 
 class Spent:
-    """Stands for a body that is gone, in a request that a redirect asks for once more."""
+    """Stands for a body that is gone, in a request that is asked for once more.
+
+    Parameters:
+        step: what cannot be done without it.
+    """
+
+    def __init__(self, step: str) -> None:
+        self._step = step
 
     def __iter__(self) -> Iterator[bytes]:
-        raise cannot_repeat()
+        raise self.error()
+
+    def error(self, request: PreparedRequest | None = None) -> UnrewindableBodyError:
+        """Return the error for a `request` with this body."""
+        return UnrewindableBodyError(
+            f"cannot {self._step}: it asks for the body once more, and that cannot be sent again",
+            request=request,
+        )
 
 
-def cannot_repeat(request: PreparedRequest | None = None) -> UnrewindableBodyError:
-    """Return the error for a request whose body is `Spent`."""
-    return UnrewindableBodyError(
-        "cannot follow the redirect: it asks for the body once more, and that cannot be sent again",
-        request=request,
-    )
+def is_gone(body: object) -> bool:
+    """Return whether `body` has been sent and nothing leads back to its start: an iterator, or a
+    file that does not go back. Whoever sends it again goes back in other files himself."""
+    if hasattr(body, "read"):
+        return not hasattr(body, "seek")
+    return hasattr(body, "__next__")
 
 
 class _BytesFile:

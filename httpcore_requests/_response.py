@@ -30,7 +30,7 @@ from requests.utils import get_encoding_from_headers
 
 from ._errors import name_request, undecodable
 from ._raw import RawResponse
-from ._request import Spent, is_replayable
+from ._request import Spent, is_gone, is_replayable
 from ._unix import note_redirect
 
 if TYPE_CHECKING:
@@ -42,6 +42,10 @@ _NO_TIME = datetime.timedelta(0)
 
 # Redirects that ask for the method and the body once more (RFC 9110 sections 15.4.8 and 15.4.9).
 _BODY_AGAIN = (307, 308)
+
+# Handlers of authentication answer these with the same request (RFC 9110 sections 15.5.2 and
+# 15.5.8): with what is left of an iterator, if they could.
+_CHALLENGES = (401, 407)
 
 # Content-Type to encoding. A crawler meets many values, so it is emptied at this many; a value
 # longer than any sensible one is not kept.
@@ -242,6 +246,8 @@ def build(adapter: object, request: requests.PreparedRequest, raw: RawResponse) 
         note_redirect(request, folded["location"][1])
         if raw.status in _BODY_AGAIN and request.body is not None:
             _forbid_repeating(request)
+    if raw.status in _CHALLENGES and is_gone(request.body):
+        request.body = Spent("answer the challenge")  # type: ignore[assignment]
     return response  # type: ignore[no-any-return]
 
 
@@ -253,7 +259,7 @@ def _forbid_repeating(request: Any) -> None:
     what is wrong is said when that is sent, and the response is not lost.
     """
     if not is_replayable(request.body, request._body_position):
-        request.body, request._body_position = Spent(), None
+        request.body, request._body_position = Spent("follow the redirect"), None
 
 
 def _encoding(content_type: str) -> str | None:

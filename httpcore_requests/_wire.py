@@ -55,6 +55,11 @@ PHRASES = {int(status): status.phrase for status in http.HTTPStatus}
 Fields = list[tuple[str, str]]
 
 
+def names_chunked(codings: str) -> bool:
+    """Return whether chunked is one of the `codings` of a Transfer-Encoding."""
+    return "chunked" in [coding.strip() for coding in codings.lower().split(",")]
+
+
 class BodyFile:
     """The file-like object under `raw`: our body, with urllib3's exceptions.
 
@@ -68,7 +73,8 @@ class BodyFile:
         left: bytes still to be read where Content-Length says so, else None.
         closed: True once everything was read, or after close().
         given_up: True when it was closed before everything was read.
-        broken: True when reading it failed.
+        failure: httpcore's exception with which reading it failed, or None. Reads find an end
+            then, as urllib3's do; what gives the whole body raises it again.
         enforce: False forgives a body that ends before its Content-Length.
         fields: the header lines.
         method, url: of the request.
@@ -78,9 +84,9 @@ class BodyFile:
         "__weakref__",
         "_pool",
         "body",
-        "broken",
         "closed",
         "enforce",
+        "failure",
         "fields",
         "given_up",
         "left",
@@ -103,7 +109,8 @@ class BodyFile:
         self.body: Any = response.stream
         self.left = left
         self.enforce = enforce
-        self.closed = self.given_up = self.broken = False
+        self.closed = self.given_up = False
+        self.failure: Exception | None = None
         self.fields = fields
         self.method = method
         self.url = url
@@ -189,7 +196,8 @@ class BodyFile:
 
     def failed(self, exc: Exception) -> Exception:
         """Return the exception to raise for `exc`; nothing more can be read."""
-        self.closed = self.broken = True
+        self.closed = True
+        self.failure = exc
         return from_body(exc, self._pool, f"{self.method} {without_query(self.url)}")
 
     def close(self) -> None:
@@ -452,7 +460,7 @@ class OriginalResponse:
     @property
     def chunked(self) -> bool:
         codings = self.getheader("Transfer-Encoding", "")
-        return self._wire.left is None and "chunked" in codings.lower()
+        return self._wire.left is None and names_chunked(codings)
 
     @property
     def chunk_left(self) -> int | None:

@@ -292,9 +292,12 @@ def test_headers_that_cannot_be_sent(
     assert session.get(server.url).ok
 
 
-def test_methods_that_cannot_be(session: requests.Session, server: LocalServer) -> None:
-    with pytest.raises(ValueError, match="method"):
-        session.request("GET /other HTTP/1.1\r\nX: y\r\n\r\nGET", server.url)
+@pytest.mark.parametrize("method", ["GET /other HTTP/1.1\r\nX: y\r\n\r\nGET", "G\xcbT", "G\u20acT"])
+def test_methods_that_cannot_be(
+    session: requests.Session, server: LocalServer, method: str
+) -> None:
+    with pytest.raises(InvalidHeader, match="illegal character in the method"):
+        session.request(method, server.url)
     assert server.requests == []
 
 
@@ -895,6 +898,25 @@ def test_a_body_that_broke_off_stays_broken(session: requests.Session, serve: Se
         for use in (lambda: list(response.iter_content(3)), lambda: response.content):
             with pytest.raises(ChunkedEncodingError, match="5 of 10 body bytes"):
                 use()
+
+
+@pytest.mark.parametrize("framing", TRUNCATED)
+def test_a_body_that_broke_off_in_raw_is_not_an_empty_one(
+    session: requests.Session, serve: Serve, framing: str
+) -> None:
+    """... for whatever gives all of the body. `raw.read` finds an end, as urllib3's does: requests
+    calls it for a redirect whose content it could not read."""
+    answer, text, _ = TRUNCATED[framing]
+    with session.get(serve(answering(answer)).url, stream=True) as response:
+        with pytest.raises(urllib3.exceptions.ProtocolError):
+            list(iter(lambda: response.raw.read(3), b""))
+        assert response.raw.read() == b""
+        with pytest.raises(urllib3.exceptions.ProtocolError, match=text):
+            list(response.raw.stream())
+        for use in (lambda: response.content, lambda: list(response.iter_content(3))):
+            for _ in range(2):
+                with pytest.raises(ChunkedEncodingError, match=text):
+                    use()
 
 
 def test_what_could_not_be_decoded_is_put_away(session: requests.Session, serve: Serve) -> None:

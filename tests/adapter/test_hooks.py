@@ -6,6 +6,7 @@ Owns: REQUESTS' adapter surface as third-party adapters use it.
 from __future__ import annotations
 
 import hashlib
+import socket
 import ssl
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -18,6 +19,7 @@ from requests.exceptions import ConnectionError, InvalidURL, SSLError
 from urllib3.connectionpool import HTTPConnectionPool
 
 from httpcore_requests import HTTPAdapter
+from tests.support.clients import STOCK
 from tests.support.servers import LocalServer, Peer, Serve
 from tests.support.tls import ClientCert
 
@@ -160,6 +162,38 @@ def test_settings_are_read_at_call_time(
     assert send(adapter, tls_server.url, verify=ca_bundle).ok
     del adapter.poolmanager.connection_pool_kw["assert_hostname"]
     assert send(adapter, tls_server.url, verify=ca_bundle).raw.reused
+
+
+def test_socket_options_that_are_changed_in_place(send: Send, server: LocalServer) -> None:
+    """As in urllib3, where they are part of what a pool is found by."""
+    adapter = HTTPAdapter()
+    options: list[tuple[int, int, int]] = []
+    adapter.poolmanager.connection_pool_kw["socket_options"] = options
+    assert not send(adapter, server.url).raw.reused
+    assert send(adapter, server.url).raw.reused
+    options.append((socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1))
+    response = send(adapter, server.url, stream=True)
+    assert response.raw.connection.sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+    response.close()
+
+
+@pytest.mark.parametrize(
+    "target", ["", "http://other.test/a", "http://u:p@other.test:81", "HTTPS://a.test?b"]
+)
+def test_targets_of_a_request_url_hook(send: Send, server: LocalServer, target: str) -> None:
+    """Host is that of the target, where it is a whole URL (RFC 9112 section 3.2.2)."""
+    seen = []
+    for base in (STOCK, HTTPAdapter):
+
+        class Targets(base):  # type: ignore[misc, valid-type]
+            def request_url(self, request: Any, proxies: Any) -> str:
+                return target
+
+        send(Targets(), server.url)
+        line, *fields = server.requests[-1].head.split(b"\r\n")
+        host = next(field for field in fields if field.lower().startswith(b"host:"))
+        seen.append((line, host.replace(b"u:p@", b"")))
+    assert seen[0] == seen[1]
 
 
 def test_real_urllib3_pool_from_a_hook_is_used(send: Send, server: LocalServer) -> None:

@@ -97,6 +97,19 @@ def test_lengths_and_flags(open_raw: Callable[[str], Any]) -> None:
         list(open_raw("/bytes/1").read_chunked())
 
 
+@pytest.mark.parametrize("codings", ["xchunked", "chunked;q=1", "unchunked"])
+def test_what_is_not_chunked(session: requests.Session, serve: Serve, codings: str) -> None:
+    def handler(peer: Peer) -> None:
+        peer.recv_request()
+        peer.send(f"HTTP/1.1 200 OK\r\nTransfer-Encoding: {codings}\r\n\r\nbody".encode())
+
+    raw = session.get(serve(handler).url, stream=True).raw
+    assert (raw.chunked, raw._original_response.chunked) == (False, False)
+    with pytest.raises(urllib3.exceptions.ResponseNotChunked):
+        list(raw.read_chunked())
+    assert raw.read() == b"body"
+
+
 def test_lines(session: requests.Session, serve: Serve) -> None:
     def handler(peer: Peer) -> None:
         peer.recv_request()

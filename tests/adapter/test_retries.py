@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import pytest
 import requests
 import urllib3
-from requests.exceptions import RetryError
+from requests.exceptions import RetryError, UnrewindableBodyError
 from urllib3.util.retry import Retry
 
 import httpcore
@@ -847,10 +847,51 @@ def test_a_generator_that_has_run_is_no_body(session_with: Make, server: LocalSe
     with pytest.raises(requests.ConnectionError, match="used it up") as caught:
         session.send(prepared)
     assert httpcore_requests.phase(caught.value) == "not_sent"
+    assert len(server.requests) == 1
+
+
+class OneWay:
+    """A file that is read once."""
+
+    def __init__(self, content: bytes) -> None:
+        self.read = io.BytesIO(content).read
+
+    def __iter__(self) -> Iterator[bytes]:
+        return iter(self.read, b"")
+
+
+@pytest.mark.parametrize(
+    "make", [lambda: iter_once(), lambda: iter([b"once"]), lambda: OneWay(b"once")]
+)
+def test_a_challenge_is_not_answered_without_the_body(
+    session_with: Make, server: LocalServer, make: Any
+) -> None:
+    """requests' digest authentication sends what is left of an iterator: nothing, or the rest."""
     url = server.url + "/digest-auth/me/secret"
-    with pytest.raises(requests.ConnectionError, match="used it up"):
-        session.put(url, data=iter_once(), auth=requests.auth.HTTPDigestAuth("me", "secret"))
-    assert len(server.requests) == 2
+    auth = requests.auth.HTTPDigestAuth("me", "secret")
+    with pytest.raises(UnrewindableBodyError, match="cannot answer the challenge") as caught:
+        session_with(0).put(url, data=make(), auth=auth)
+    assert caught.value.request is not None
+    assert len(server.requests) == 1
+    # Without anybody to answer it, the challenge is a response.
+    assert session_with(0).put(url, data=make()).status_code == 401
+    for body in (b"more than once", io.BytesIO(b"more than once")):
+        assert session_with(0).put(url, data=body, auth=auth).ok
+
+
+def test_a_challenge_in_the_middle_of_a_body(session_with: Make, serve: Serve) -> None:
+    """The rest of a generator is no body either."""
+    challenge = [("WWW-Authenticate", 'Digest realm="r", nonce="n", qop="auth"')]
+
+    def handler(peer: Peer) -> None:
+        peer.recv_head()
+        peer.respond(401, b"", [*challenge, ("Connection", "close")])
+
+    pieces = (b"x" * 65536 for _ in range(1000))
+    auth = requests.auth.HTTPDigestAuth("me", "secret")
+    with pytest.raises(UnrewindableBodyError, match="cannot answer the challenge"):
+        session_with(0).put(serve(handler).url, data=pieces, auth=auth)
+    assert next(pieces)
 
 
 def iter_once() -> Iterator[bytes]:
