@@ -192,6 +192,8 @@ class Response(_Base):
         try:
             yield from pieces
         except requests.RequestException as exc:
+            if isinstance(exc, ContentDecodingError):
+                self.raw.close()  # as in `_read_rest`
             self._content_error = self._explain(exc)
             raise exc from exc.args[0]
 

@@ -28,6 +28,7 @@ from urllib3.exceptions import (
     HTTPError,
     MaxRetryError,
     ProxyError,
+    ResponseError,
     SSLError,
     UnrewindableBodyError,
 )
@@ -65,6 +66,10 @@ log = logging.getLogger("urllib3.connectionpool")
 
 # Bytes of an unread answer that are worth reading away; more cost longer than a new connection.
 DRAIN_LIMIT = 65536
+
+# Retries of one request. A policy may know no limit, such as ``Retry(total=None, status=3)`` for a
+# host that refuses connections; urllib3 ends that with a RecursionError, some hundred retries on.
+MAX_RETRIES = 1000
 
 # Failures before the first byte of a body was asked for.
 _BEFORE_THE_BODY = (
@@ -146,6 +151,17 @@ def _asked(policy: Callable[[], Retry]) -> Retry | HTTPError:
         return failure
 
 
+def _increment(retries: Retry, pool: PoolShape, method: str, url: str, **seen: Any) -> Retry:
+    """Return `retries` less one for what was `seen`.
+
+    Raises MaxRetryError where none are left, or there were too many to believe that they are meant.
+    """
+    if len(retries.history) >= MAX_RETRIES:
+        why = f"a policy without a limit, and {MAX_RETRIES} retries"
+        raise MaxRetryError(pool, url, seen.get("error") or ResponseError(why))
+    return retries.increment(method, url, _pool=pool, **seen)
+
+
 def _count(
     error: Any, exc: Exception, pool: PoolShape, retries: Retry, method: str, url: str
 ) -> Retry:
@@ -161,9 +177,7 @@ def _count(
         counted = make_error(ConnectTimeout, str(error), NOT_SENT)
         counted.__cause__ = exc
     again = _asked(
-        lambda: retries.increment(
-            method, url, error=counted, _pool=pool, _stacktrace=exc.__traceback__
-        )
+        lambda: _increment(retries, pool, method, url, error=counted, _stacktrace=exc.__traceback__)
     )
     if isinstance(again, HTTPError):
         raise again if counted is error or retries.history else error
@@ -195,7 +209,7 @@ def after_status(
         return None
     if not is_replayable(body, body_pos):
         return None
-    again = _asked(lambda: retries.increment(method, url, response=raw, _pool=pool))
+    again = _asked(lambda: _increment(retries, pool, method, url, response=raw))
     if isinstance(again, MaxRetryError):
         if not retries.raise_on_status:
             return None
@@ -229,7 +243,7 @@ def after_redirect(
 
     Raises UnrewindableBodyError for a body that would have to be sent again and cannot.
     """
-    again = _asked(lambda: retries.increment(method, url, response=raw, _pool=pool))
+    again = _asked(lambda: _increment(retries, pool, method, url, response=raw))
     if isinstance(again, MaxRetryError):
         if not retries.raise_on_redirect:
             return None

@@ -923,7 +923,10 @@ def test_what_could_not_be_decoded_is_put_away(session: requests.Session, serve:
     """Nobody has the response that `session.get` did not return: it is not left unread."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
+        url = serve(Failing()).url + "/no-gzip-pending"
         with pytest.raises(ContentDecodingError):
-            session.get(serve(Failing()).url + "/no-gzip-pending", timeout=5)
+            session.get(url, timeout=5)
+        with pytest.raises(ContentDecodingError):
+            list(session.get(url, timeout=5, stream=True).iter_content(3))
         gc.collect()
     assert caught == []

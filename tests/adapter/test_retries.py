@@ -22,7 +22,7 @@ from urllib3.util.retry import Retry
 
 import httpcore
 import httpcore_requests
-from httpcore_requests import HTTPAdapter
+from httpcore_requests import HTTPAdapter, _retry_policy
 from tests.support.servers import LocalServer, Peer, ScriptedServer, Serve
 
 
@@ -896,3 +896,31 @@ def test_a_challenge_in_the_middle_of_a_body(session_with: Make, serve: Serve) -
 
 def iter_once() -> Iterator[bytes]:
     yield b"once"
+
+
+@pytest.mark.parametrize("status", [503, 302, None])
+def test_a_policy_without_a_limit(
+    session_with: Make, serve: Serve, monkeypatch: pytest.MonkeyPatch, status: int | None
+) -> None:
+    """A request ends some time, whatever the server does. urllib3's is a RecursionError."""
+    monkeypatch.setattr(_retry_policy, "MAX_RETRIES", 5)
+    seen = []
+
+    def handler(peer: Peer) -> None:
+        while peer.recv_request() is not None:
+            seen.append(1)
+            if status is None:
+                return
+            peer.respond(status, b"", [("Location", "/")])
+
+    session = session_with(Retry(None, status_forcelist=[503]))
+    url = serve(handler).url
+    if status == 302:
+        adapter: Any = session.get_adapter(url)
+        with pytest.raises(urllib3.exceptions.MaxRetryError, match="without a limit"):
+            adapter.poolmanager.connection_from_url(url).urlopen("GET", "/", retries=Retry(None))
+    else:
+        with pytest.raises(requests.RequestException, match="retries") as caught:
+            session.get(url)
+        assert isinstance(caught.value, RetryError if status else requests.ConnectionError)
+    assert len(seen) == 6
