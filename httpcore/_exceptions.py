@@ -126,7 +126,14 @@ class ProtocolError(Exception):
 
 
 class RemoteProtocolError(ProtocolError):
-    """The server sent something that is not HTTP, or ended too early."""
+    """The server sent something that is not HTTP, or ended too early.
+
+    Attributes:
+        payload: bytes of the body that came before the fault, in the same piece, while the error
+            is on its way to the reader of the body: it gives them first.
+    """
+
+    payload = b""
 
 
 class LocalProtocolError(ProtocolError):

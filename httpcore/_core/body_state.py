@@ -49,7 +49,7 @@ class BodyState:
         aborted: another thread wants this to end.
         closed: True once the connection was given back.
         complete: True once all of the body has arrived.
-        failure: of what came with the head; reading raises it.
+        failure: of what came with the head, or with payload; reading on raises it.
         log: writes a line about the request once the connection was given back; None while nobody
             asked for it.
         keep_for: seconds that the server keeps the connection open, where it said so.
@@ -216,7 +216,7 @@ class BodyState:
                 self.pending = reader.feed(head.rest)
             except RemoteProtocolError as exc:
                 # There is a response, and its body is broken: reading that raises this.
-                self.failure = without_frames(exc)
+                self.pending = self.note_fault(exc)
         source = self.source
         return {
             "http_version": head.http_version,
@@ -230,6 +230,13 @@ class BodyState:
     def was_closed(self) -> ReadError:
         """Return what reading from a body raises that was closed."""
         return ReadError(f"the response to {describe(self.request)} was closed while unread")
+
+    def note_fault(self, exc: RemoteProtocolError) -> bytes:
+        """Return what of the body came with the fault `exc` and before it. The next read raises
+        that, without a look at the connection: the server may have said everything."""
+        self.failure = without_frames(exc)
+        payload, exc.payload = exc.payload, b""
+        return payload
 
     def note_end(self, unclean: bool) -> None:
         """Note that the connection has ended; whether the body has, its framing says.

@@ -574,9 +574,8 @@ class ChunkedReader:
         Data that lies inside one chunk is given as it is, uncopied.
 
         Raises:
-            RemoteProtocolError: the chunk framing or a trailer is not valid. Payload before
-                the fault, in the same `data`, is lost with it: waiting for the next call to
-                report the fault could mean waiting for a server that has said everything.
+            RemoteProtocolError: the chunk framing or a trailer is not valid. Its ``payload`` is
+                what came before the fault, in the same `data`.
         """
         left = self._left
         if len(data) < left:
@@ -629,9 +628,13 @@ class ChunkedReader:
         if payload:
             self._ends_in_cr = payload[-1] == 13
         if position < size:
-            if self._section is None and self._starts_to_doubt(data[position:]):
-                return payload + self._walk(data[position:], [], 0)
-            self._feed_rest(data[position:])
+            try:
+                if self._section is None and self._starts_to_doubt(data[position:]):
+                    return payload + self._walk(data[position:], [], 0)
+                self._feed_rest(data[position:])
+            except RemoteProtocolError as exc:
+                exc.payload = payload + exc.payload
+                raise
         return payload
 
     def _starts_to_doubt(self, rest: bytes) -> bool:

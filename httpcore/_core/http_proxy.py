@@ -316,8 +316,10 @@ def _read_refusal(stream: object, head: Head) -> Script[bytes]:
             if not data:
                 break
             body += reader.feed(data)
-    except (NetworkError, ProtocolError, TimeoutException):
-        pass  # that it refused is known; what it had to say about it is not worth an error
+    except (NetworkError, ProtocolError, TimeoutException) as exc:
+        if isinstance(exc, RemoteProtocolError):
+            body += exc.payload
+        # That it refused is known; what is wrong with its words is not worth an error.
     return body[:MAX_REFUSAL]
 
 

@@ -605,6 +605,8 @@ class UploadScript:
             part = body.feed(data) if data else b""
         except RemoteProtocolError as exc:
             self.failure = without_frames(exc)
+            if exc.payload:
+                self._early.append(exc.payload)
             self.plan.end(complete=False)
             return
         if part:

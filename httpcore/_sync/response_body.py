@@ -159,7 +159,12 @@ class ResponseBody(BodyState):
                         reader.took(count)
                         break
                 elif data := source.read(size, self.timeout):
-                    part = reader.feed(data)
+                    try:
+                        part = reader.feed(data)
+                    except RemoteProtocolError as exc:
+                        if not exc.payload:
+                            raise
+                        part = self.note_fault(exc)
                     continue
                 self.note_end(source.unclean_eof)
             if reader.done:

@@ -12,6 +12,7 @@ import pickle
 import re
 import socket
 import ssl
+import threading
 import warnings
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
@@ -31,6 +32,7 @@ from urllib3.util.retry import Retry
 import httpcore
 import httpcore_requests
 from httpcore_requests import HTTPAdapter
+from tests.support import PATIENCE
 from tests.support.proxies import SocksServer
 from tests.support.servers import LocalServer, Peer, Serve, pattern
 
@@ -898,6 +900,31 @@ def test_a_body_that_broke_off_stays_broken(session: requests.Session, serve: Se
         for use in (lambda: list(response.iter_content(3)), lambda: response.content):
             with pytest.raises(ChunkedEncodingError, match="5 of 10 body bytes"):
                 use()
+
+
+@pytest.mark.parametrize("fault", [b"zz\r\n", b"3\r\nabcX\r\n", b"0\r\n" + b"x" * 200_000])
+@pytest.mark.parametrize("at_once", [True, False])
+def test_what_came_before_a_bad_chunk_is_given_first(
+    session: requests.Session, serve: Serve, fault: bytes, at_once: bool
+) -> None:
+    """... however the bytes arrive, as by requests; and the fault is told without more of them."""
+    head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+    got = threading.Event()
+
+    def handler(peer: Peer) -> None:
+        peer.recv_request()
+        if not at_once:
+            peer.send(head)
+            assert got.wait(PATIENCE)
+        peer.send(head * at_once + b"4\r\ngood\r\n" + fault)
+        peer.recv_until(b"never")
+
+    response = session.get(serve(handler).url, stream=True, timeout=PATIENCE)
+    got.set()
+    pieces = response.iter_content(None)
+    assert next(pieces).startswith(b"good")
+    with pytest.raises(ChunkedEncodingError, match=r"chunk|trailer"):
+        list(pieces)
 
 
 @pytest.mark.parametrize("framing", TRUNCATED)

@@ -78,6 +78,22 @@ async def test_a_body_that_breaks_the_rules() -> None:
             assert pool.connections == []
 
 
+@pytest.mark.parametrize("split", ["whole", "head first", "in the chunk"])
+async def test_what_comes_before_a_fault_is_given_first(split: str) -> None:
+    bad = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\nnot a chunk\r\n"
+    at = {"whole": 0, "head first": bad.index(b"3\r\n"), "in the chunk": bad.index(b"bc")}[split]
+    # No end follows: a read more than is needed would be missed.
+    script = [bad[:at], bad[at:]] if at else [bad]
+    async with pool_of(script) as pool:
+        response = await pool.request("GET", "http://a.test/", stream=True)
+        got = await response.stream.read1()
+        if len(got) < 3:
+            got += await response.stream.read1()
+        with pytest.raises(httpcore.RemoteProtocolError, match="illegal chunk line"):
+            await response.stream.read1()
+        assert (got, pool.connections) == (b"abc", [])
+
+
 async def test_a_body_that_ends_with_the_connection() -> None:
     async with pool_of([b"HTTP/1.1 200 OK\r\n\r\n", b"one", b"two"]) as pool:
         assert (await pool.request("GET", "http://a.test/")).content == b"onetwo"

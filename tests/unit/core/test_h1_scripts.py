@@ -314,6 +314,18 @@ def test_a_failure_to_read_is_the_response_s_where_that_has_begun() -> None:
     assert upload.failure is reset and not upload.wants_part()
 
 
+@pytest.mark.parametrize(
+    ("said", "given"), [(b"2\r\nno\r\nnonsense\r\n", b"no"), (b"nonsense\r\n", b"")]
+)
+def test_what_comes_before_a_fault_is_the_response_s(said: bytes, given: bytes) -> None:
+    upload = waiting()
+    upload.hear(b"HTTP/1.1 413 No\r\nTransfer-Encoding: chunked\r\n\r\n" + said)
+    assert isinstance(upload.failure, httpcore.RemoteProtocolError)
+    body: Any = SimpleNamespace(failure=None, pending=b"")
+    upload.hand_over(body)
+    assert (body.pending, body.failure) == (given, upload.failure)
+
+
 def test_a_server_that_says_too_much_is_not_heard_on() -> None:
     upload = waiting()
     upload.hear(b"HTTP/1.1 413 No\r\n\r\n" + bytes(EARLY_LIMIT))
