@@ -337,7 +337,11 @@ class RawResponse(HTTPResponse):
     def readinto(self, b: Any) -> int:
         """Read what has arrived into `b`; straight from the socket when nothing is decoded."""
         wire = self.wire
-        if self._fp is not wire or (self.decode_content and self._needs_decoding()):
+        if (
+            self._fp is not wire
+            or self._has_decoded_content  # then urllib3 gives no bytes as they came
+            or (self.decode_content and self._needs_decoding())
+        ):
             return super().readinto(b)
         count: int = wire.readinto(b)
         self._count(count)

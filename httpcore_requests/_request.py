@@ -50,9 +50,6 @@ _PLAIN_ABSOLUTE = re.compile(r"(?i:(https?://[a-z0-9\-.:\[\]]+))(/.*)", re.DOTAL
 # A target in characters that all may stand there: it goes out as it is.
 _PLAIN_TARGET = re.compile(r"/[A-Za-z0-9\-._~!$&'()*+,;=:@/?%]*").fullmatch
 
-# The authority of a whole URL, without user.
-_AUTHORITY = re.compile(rb"(?i:[a-z][a-z0-9+.\-]*)://(?:[^/?#@]*@)*([^/?#@]+)").match
-
 # RFC 9110 section 9.3: other methods mean a body, so that its absence has to be said.
 _NO_BODY_EXPECTED = frozenset(["GET", "HEAD", "DELETE", "TRACE", "OPTIONS", "CONNECT"])
 
@@ -106,8 +103,10 @@ def no_method(method: str) -> InvalidHeader:
 def host_of(target: bytes, default: bytes) -> bytes:
     """Return what Host says for `target`: the same host where that is a whole URL (RFC 9112
     section 3.2.2), else `default`."""
-    authority = _AUTHORITY(target)
-    return default if authority is None else authority[1]
+    if target.startswith(b"/"):
+        return default
+    authority = without_query(target.decode("ascii")).partition("://")[2].partition("/")[0]
+    return authority.encode("ascii") or default
 
 
 def encode_headers(

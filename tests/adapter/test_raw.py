@@ -97,6 +97,18 @@ def test_lengths_and_flags(open_raw: Callable[[str], Any]) -> None:
         list(open_raw("/bytes/1").read_chunked())
 
 
+def test_bytes_as_they_came_after_decoded_ones(open_raw: Callable[[str], Any]) -> None:
+    """No way to read gives the two in one body: they would be taken for one content."""
+    for read in ("read", "readinto", "read1", "stream"):
+        raw = open_raw("/gzip/1000")
+        assert len(raw.read(1, decode_content=True)) == 1
+        raw.decode_content = False
+        with pytest.raises(RuntimeError, match="not supported after"):
+            list(raw.stream()) if read == "stream" else getattr(raw, read)(
+                bytearray(9) if read == "readinto" else 9
+            )
+
+
 @pytest.mark.parametrize("codings", ["xchunked", "chunked;q=1", "unchunked"])
 def test_what_is_not_chunked(session: requests.Session, serve: Serve, codings: str) -> None:
     def handler(peer: Peer) -> None:
