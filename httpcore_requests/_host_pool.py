@@ -360,11 +360,13 @@ class HostPool(PoolShape):
     ) -> tuple[tuple[bytes, bytes, int], bytes, bytes, frozenset[str]]:
         """Return origin, target, Host, and the names of header lines to leave out, for a request
         that does not go straight to a host."""
-        here = self._origin, target, host_of(target, self._host_header)
+        absolute = not target.startswith(b"/")
+        here = self._origin, target, self._host_header
+        if absolute and (self._uds is not None or self.proxy is None):  # no proxy forwards it
+            here = self._origin, target, host_of(target, self._host_header)
         if self._uds is not None:
             extensions["uds"] = self._uds
             return *here, _NOT_FOR_ORIGINS
-        absolute = not target.startswith(b"/")
         tls = self.scheme == "https" and not (absolute and self._guards)
         if tls:
             self._add_tls(extensions)
