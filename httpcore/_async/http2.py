@@ -200,7 +200,7 @@ class AsyncHTTP2Connection(Session, AsyncConnectionInterface):
         try:
             while True:
                 if self.io.pending:
-                    await self._drain(timeout)
+                    await self._drain(exchange.left(timeout, time.monotonic()))
                 with self.lock:
                     if bell is not None:
                         self.sleepers.pop(exchange, None)
@@ -240,9 +240,14 @@ class AsyncHTTP2Connection(Session, AsyncConnectionInterface):
             self.finish_deferred()
 
     async def _drain(self, timeout: float | None) -> None:
-        """Write what a stream of another make can only write by waiting."""
+        """Write what a stream of another make can only write by waiting, and what had no place
+        there."""
         try:
-            await self.io.drain(timeout)
+            while await self.io.drain(timeout) and self.unsent:
+                with self.lock:
+                    self.flush()
+                    self.dispatch()
+                self.finish_deferred()
         except (NetworkError, TimeoutException) as exc:
             error = WriteError(str(exc))
             error.__cause__ = exc

@@ -20,6 +20,10 @@ from .closing import close_stream
 # request was ended.
 MAX_AWAITED = 1.0
 
+# Bytes that wait to be written, from which on no more are taken: an upload would be in memory as a
+# whole, and keep the event loop to itself, where the peer's windows are wide.
+MAX_PENDING = 131072
+
 # Bytes read in advance: nothing but a read shows that there are some.
 READ_AHEAD = 65536
 
@@ -68,17 +72,20 @@ class AwaitingAdapter:
         return read
 
     def write_ready(self, buffer: bytes | memoryview) -> int:
-        """Keep all of `buffer` for `drain`; return its length."""
+        """Keep all of `buffer` for `drain` and return its length; 0 where enough is kept."""
+        if len(self.pending) >= MAX_PENDING:
+            return 0
         self.pending += bytes(buffer)
         return len(buffer)
 
-    async def drain(self, timeout: float | None) -> None:
-        """Write what is pending, in the order in which it came; one task at a time does so.
+    async def drain(self, timeout: float | None) -> bool:
+        """Write what is pending, in the order in which it came; one task at a time does so. Return
+        whether it was this one.
 
         Raises what the stream raises.
         """
         if self._draining:
-            return
+            return False
         self._draining = True
         try:
             while self.pending:
@@ -86,6 +93,7 @@ class AwaitingAdapter:
                 await self._stream.write(data, timeout if self.patience is None else self.patience)
         finally:
             self._draining = False
+        return True
 
     def close(self) -> None:
         """Close the stream, or note that it has to be awaited (see `closing`)."""

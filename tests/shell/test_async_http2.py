@@ -476,6 +476,70 @@ async def test_a_server_that_reads_slowly(serve_h2: ServeH2, make_pool: MakePool
 # --- by hand ---
 
 
+class HeldStream(PlainStream):
+    """A stream whose large writes last until its backend's gate is opened."""
+
+    def __init__(self, inside: httpcore.AsyncNetworkStream, backend: HeldBackend) -> None:
+        super().__init__(inside)
+        self.backend = backend
+
+    async def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        self.backend.sizes.append(len(buffer))
+        if len(buffer) >= 65536:
+            await self.backend.gate.wait()
+        await super().write(buffer, timeout)
+
+
+class HeldBackend(AutoBackend):
+    """Opens such streams, and notes the sizes of their writes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gate = anyio.Event()
+        self.sizes: list[int] = []
+
+    async def connect_tcp(self, *args: Any, **options: Any) -> httpcore.AsyncNetworkStream:
+        return HeldStream(await super().connect_tcp(*args, **options), self)
+
+
+@pytest.mark.parametrize("uploads", [1, 3])
+async def test_an_upload_on_an_awaited_stream_is_not_taken_into_memory(
+    tasks: Tasks, serve_h2: ServeH2, uploads: int
+) -> None:
+    """Where the windows are wide, nothing but the stream says how much the network takes."""
+
+    def script(link: Link) -> None:
+        link.window_update(0, 2**30)
+        link.serve(lambda stream: stream.respond(200, b"%d" % stream.received))
+
+    server = serve_h2(script, settings={"initial_window_size": 2**30})
+    given = 0
+
+    async def parts() -> AsyncGenerator[bytes, None]:
+        nonlocal given
+        for _ in range(50):
+            given += 1
+            yield bytes(65536)
+
+    backend = HeldBackend()
+    async with httpcore.AsyncConnectionPool(
+        http1=False, http2=True, network_backend=backend
+    ) as pool:
+        await pool.request("GET", server.url)  # the windows are known then
+        begun = [
+            tasks.begin(pool.request("POST", server.url, content=parts())) for _ in range(uploads)
+        ]
+        await until(lambda: max(backend.sizes) >= 65536)
+        for _ in range(50):
+            await checkpoint()
+        assert given <= 3 + 2 * uploads, "the others wait for the stream"
+        backend.gate.set()
+        for response in await gather(*begun):
+            assert response.content == b"%d" % (50 * 65536)
+        assert given == 50 * uploads
+        assert max(backend.sizes) < 600_000
+
+
 async def test_a_connection_by_hand(serve_h2: ServeH2) -> None:
     server = serve_h2()
     origin = httpcore.URL(server.url).origin
