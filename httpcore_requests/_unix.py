@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, TypeGuard
 from urllib.parse import unquote_to_bytes
 
 from requests.exceptions import InvalidSchema
-from urllib3.exceptions import LocationValueError
+from urllib3.exceptions import LocationValueError, URLSchemeUnknown
 from urllib3.poolmanager import key_fn_by_scheme
 
 from httpcore.redact import without_query
@@ -39,7 +39,14 @@ def is_unix(url: object) -> TypeGuard[str]:
     return isinstance(url, str) and url[:10].lower() == "http+unix:"
 
 
-def path_of(url: str) -> str:
+class SocketPath(str):
+    """The path of a socket that a caller has asked for. Managers give pools for no other text: they
+    follow redirects themselves, and the host of such a Location is the word of a server."""
+
+    __slots__ = ()
+
+
+def path_of(url: str) -> SocketPath:
     """Return the path of the socket that `url` names; an abstract one's begins with a NUL.
 
     Raises urllib3's LocationValueError where there is none, or one that no system can have.
@@ -52,11 +59,16 @@ def path_of(url: str) -> str:
         raise LocationValueError(f"{SCHEME}:// needs the path of a socket, as in {SCHEME}://%2Fa/b")
     if "\0" in path and not path.startswith("\0"):
         raise LocationValueError(f"the path of the socket, {path!r}, has a NUL in it")
-    return path
+    return SocketPath(path)
 
 
 def pool_key(context: dict[str, Any]) -> Any:
-    """Return urllib3's key for a pool, except that the case of a path matters."""
+    """Return urllib3's key for a pool, except that the case of a path matters.
+
+    Raises URLSchemeUnknown where the host is not the path that a caller has asked for.
+    """
+    if type(context["host"]) is not SocketPath:
+        raise URLSchemeUnknown(SCHEME)
     return key_fn_by_scheme["http"]({**context, "host": os.fsencode(context["host"]).hex()})
 
 

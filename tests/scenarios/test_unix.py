@@ -188,6 +188,21 @@ def test_row_12_a_server_does_not_send_its_clients_to_a_socket(
         assert one.get(url_of(unix_server)).ok  # which the caller may always ask
 
 
+def test_row_12_a_server_does_not_send_a_pool_manager_to_a_socket(
+    tmp_path: Path, serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """urllib3's managers follow redirects, and take the host as it stands: a relative path."""
+    monkeypatch.chdir(tmp_path)
+    url = serve(redirecting_to("http+unix://a.sock/", 302)).url
+    with LocalServer(uds=Path("a.sock")) as server, httpcore_requests.Session() as session:
+        adapter: Any = session.get_adapter(url)
+        for _ in range(2):
+            with pytest.raises(urllib3.exceptions.URLSchemeUnknown):
+                adapter.poolmanager.request("GET", url)
+            assert session.get("http+unix://a.sock/").ok
+        assert len(server.requests) == 2
+
+
 def test_row_12_a_socket_does_not_redirect_to_another(
     session: requests.Session, unix_server: LocalServer, tmp_path: Path
 ) -> None:
