@@ -256,10 +256,9 @@ def _read_request(given: Options, items: Options) -> None:
     given.body = next(filter(None, bodies.values()), None)
     by_default = "PUT" if given.upload_file else "POST" if given.body else "GET"
     given.method = given.method or ("HEAD" if given.head else by_default)
-    lines = [*given.header, *items.headers]
-    lines += [] if given.user_agent is None else [f"User-Agent: {given.user_agent}"]
-    lines += [f"Cookie: {text}" for text in given.cookie if "=" in text]
-    given.headers, given.named = reading.read_headers(lines)
+    given.header = [*given.header, *items.headers]
+    given.header += [] if given.user_agent is None else [f"User-Agent: {given.user_agent}"]
+    given.header += [f"Cookie: {text}" for text in given.cookie if "=" in text]
     given.include = given.include or given.head
     given.cookie_files = [text for text in given.cookie if "=" not in text]
 

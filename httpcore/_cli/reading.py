@@ -166,24 +166,23 @@ def file_name(url: httpcore.URL) -> str:
 # Header fields
 
 
-def read_headers(texts: Sequence[str]) -> tuple[Fields, set[bytes]]:
-    """Read the fields of ``-H``, and the names, in lower case, of those and of what is not to be
-    sent.
+def read_headers(own: dict[bytes, bytes | None], texts: Sequence[str]) -> Fields:
+    """Read the fields of ``-H``, and put them behind those of `own` that they do not replace.
 
     ``Name: value``; ``Name;`` for an empty value; ``Name:`` takes away what would be sent, as curl.
     """
+    kept = {name.lower(): (name, value) for name, value in own.items() if value is not None}
     fields: Fields = []
-    named = set()
     for number, text in enumerate(texts, 1):
         name, colon, value = to_bytes(text).partition(b":")
         if not colon and not name.endswith(b";"):
             # Not shown: who forgets the colon may have typed a secret.
             raise usage(f"header number {number} is neither 'Name: value' nor 'Name;' nor 'Name:'")
         name, value = name if colon else name[:-1], value.strip(b" \t")
-        named.add(name.lower())
+        kept.pop(name.lower(), None)
         if value or not colon:
             fields.append((name, value))
-    return fields, named
+    return [*kept.values(), *fields]
 
 
 # Bodies
@@ -237,9 +236,8 @@ def read_json(text: str) -> Body:
 def url_encoded(text: str) -> bytes:
     """Read a value of ``--data-urlencode``: ``content``, ``=content``, ``name=content``, ``@file``
     or ``name@file``; what is the content is percent-encoded."""
-    match = re.match("([^=@]*)([=@])", text)
-    name, mark = match.groups() if match else ("", "")
-    content = text[match.end() :] if match else text
+    match: Any = re.fullmatch("(?:([^=@]*)([=@]))?(.*)", text, re.DOTALL)  # as any text does
+    name, mark, content = match.groups()
     data = read_data(f"@{content}") if mark == "@" else to_bytes(content)
     return to_bytes(f"{name}=" if name else "") + quote(data, "").encode("ascii")
 

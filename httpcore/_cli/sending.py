@@ -28,7 +28,7 @@ from .._redact import is_secret
 from ..rules import HTTP11_ONLY
 from .decoding import accepted
 from .exits import Exit, Problem, unwritable
-from .reading import Auth, Fields, Options, read_proxy, to_bytes, to_http
+from .reading import Auth, Fields, Options, read_headers, read_proxy, to_bytes, to_http
 from .report import Leg
 from .text import of_bytes
 
@@ -80,12 +80,7 @@ def first_fields(options: Options) -> Fields:
         b"Range": b"bytes=%d-" % options.offset if options.offset else None,
         b"Content-Type": options.body and options.body.content_type,
     }
-    given: Fields = options.headers
-    return [
-        (name, value)
-        for name, value in own.items()
-        if value is not None and name.lower() not in options.named
-    ] + given
+    return read_headers(own, options.header)
 
 
 def fields_for(leg: Leg, options: Options, fields: Fields, cookies: bytes) -> Fields:

@@ -856,6 +856,7 @@ def test_ctrl_c_while_the_modules_are_loaded(monkeypatch: pytest.MonkeyPatch) ->
     assert main([]) == Exit.INTERRUPTED
 
 
+@pytest.mark.parametrize("words", [[], ["--help"]])
 @pytest.mark.parametrize(
     ("failure", "code", "said"),
     [
@@ -871,6 +872,7 @@ def test_standard_output_that_fails(
     failure: OSError,
     code: Exit,
     said: str,
+    words: list[str],
 ) -> None:
     """In this process; the two tests below see that a real one ends without a word."""
 
@@ -886,7 +888,7 @@ def test_standard_output_that_fails(
     broken = Broken()
     with monkeypatch.context() as patch:
         patch.setattr(sys, "stdout", io.TextIOWrapper(broken))
-        assert main([server.url]) == code
+        assert main(words or [server.url]) == code
     assert os.path.samestat(os.fstat(broken.number), os.stat(os.devnull))
     os.close(broken.number)
     assert capsys.readouterr().err.removeprefix("httpcore: ") == said

@@ -389,6 +389,16 @@ def test_a_token_that_cannot_be_sent_is_not_shown(server: LocalServer) -> None:
     assert done.code == Exit.USAGE and "secret" not in done.err
 
 
+def test_a_run_that_was_cancelled_says_nothing(
+    server: LocalServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    token = httpcore.CancelToken()
+    token.cancel()
+    monkeypatch.setattr(httpcore, "CancelToken", lambda: token)
+    assert run(server.url) == (Exit.INTERRUPTED, b"", "")
+    assert server.requests == []
+
+
 def test_ctrl_c_ends_all(serve: Serve) -> None:
     arrived = [threading.Event(), threading.Event()]
 
