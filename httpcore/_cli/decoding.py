@@ -17,7 +17,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator
 
-from .._core.h1 import Headers
+from .._core.h1_grammar import Headers
 from .exits import Exit, Problem
 from .text import of_bytes
 

@@ -29,7 +29,7 @@ from rich.text import Text
 
 import httpcore
 
-from .._core.h1 import Headers
+from .._core.h1_grammar import Headers
 from .exits import Exit, Problem, stdout_failed, unwritable
 from .text import first_value, line, lines, of_bytes
 

@@ -13,7 +13,7 @@ from rich.text import Text
 
 import httpcore
 
-from .._core.h1 import Headers
+from .._core.h1_grammar import Headers
 from .._exceptions import explain
 from .._trace import Details, described
 from .reading import Options

@@ -10,12 +10,9 @@ Sources: ECMA-48 (C0 and C1 control functions), Unicode TR 36 section 2.6 (bidir
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
 
+from .._core.h1_grammar import Headers
 from .._redact import FILTERED, SUSPECT, hide_field, hide_links, is_secret
-
-if TYPE_CHECKING:
-    from .._core.h1 import Headers  # which loads the codec
 
 # C0, DEL and C1 controls, what reorders text, line separators, and lone surrogates, which cannot be
 # encoded.

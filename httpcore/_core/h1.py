@@ -21,15 +21,14 @@ waiting for more, a request never has both Content-Length and Transfer-Encoding,
 has both never leaves a reusable connection.
 
 `HeadReader(lenient=True)` and `ChunkedReader(lenient=True)` are the places that read what h11
-refuses; see `_repair`, `HeadReader.feed_eof` for heads that end with the connection, and
-`_LOOSE_CHUNK_LINE`.
+refuses; see `h1_repairs` for odd lines and lengths, `HeadReader.feed_eof` for heads that end with
+the connection, and `_LOOSE_CHUNK_LINE`.
 
 Nothing here is thread-safe: one message is read by one thread at a time.
 """
 
 from __future__ import annotations
 
-import contextlib
 import re
 from collections.abc import Callable, Iterable
 from functools import lru_cache
@@ -37,9 +36,6 @@ from typing import TYPE_CHECKING
 
 from .._exceptions import (
     DISCONNECTED,
-    RESPONSE_STARTED,
-    ConflictingLengths,
-    IllegalStatusLine,
     IncompleteBody,
     LocalProtocolError,
     RemoteProtocolError,
@@ -48,14 +44,25 @@ from .._exceptions import (
 from .._redact import is_secret_field, redact_target, shown_name
 from ..rules import BODYLESS
 from .greetings import explain_start
+from .h1_grammar import (
+    CONTROLS_TO_SPACES,
+    ILLEGAL_STATUS_LINE,
+    MAX_LENGTH_DIGITS,
+    TOKEN,
+    Headers,
+    broken,
+    is_loose_name,
+    is_token,
+    match_loose_status,
+    shown_length,
+    tokens,
+)
 from .limits import MAX_FIELDS
 from .oddities import report
 
 if TYPE_CHECKING:
     # Loaded with the first message that is not plain: many programs never meet one.
     import h11
-
-Headers = list[tuple[bytes, bytes]]
 
 MAX_HEAD = 100 * 1024
 """Bytes. The longest head, chunk line or trailer section that is read. Six times h11's default:
@@ -82,11 +89,8 @@ MAX_STATUS_START = 256
 """Bytes of an answer in which its first bytes are checked; more than any status line needs to be
 distinguished from something else, and few enough to look at again with each byte that arrives."""
 
-_MAX_LENGTH_DIGITS = 20
-"""Digits of a Content-Length, as h11 limits it: enough for 2**64, and int() stays cheap."""
-
 # ---------------------------------------------------------------------------------------------
-# The grammar
+# The grammar, with what `h1_grammar` has of it
 #
 # The speed of this file is the speed of these patterns, so each is written for the regular
 # expression engine: `.` (anything but LF) is its fastest class, and every pattern is linear,
@@ -94,17 +98,12 @@ _MAX_LENGTH_DIGITS = 20
 # only believed when the head has exactly two _CONTROLS for each of them and four for its first
 # line and its end: then no line failed to match, and none has a control character in it.
 
-_TOKEN = rb"[-!#$%&'*+.^_`|~0-9A-Za-z]+"
-_is_token = re.compile(_TOKEN).fullmatch
-# A name that is no token and still cannot be taken for anything but a name: visible ASCII without
-# the colon. http.client reads the same; it sends more than that (spaces, control characters).
-_is_loose_name = re.compile(rb"[!-9;-~]+").fullmatch
 _match_status = re.compile(rb"(HTTP/1\.[01]) ([2-9][0-9][0-9])(?: (.*))?\r\n").match
-_is_request_line = re.compile(_TOKEN + rb" [!-~]+ HTTP/1\.1\r\n").fullmatch
+_is_request_line = re.compile(TOKEN + rb" [!-~]+ HTTP/1\.1\r\n").fullmatch
 
 # One (name, value) for each line of the plainest kind: one space after the colon, then a value
 # that is not empty and does not end with a space. `^` ties the search to line starts.
-_find_fields = re.compile(rb"(?m)^(" + _TOKEN + rb"): (\S.*)(?<! )\r\n").findall
+_find_fields = re.compile(rb"(?m)^(" + TOKEN + rb"): (\S.*)(?<! )\r\n").findall
 
 
 def _beginnings(*steps: bytes) -> bytes:
@@ -115,7 +114,7 @@ def _beginnings(*steps: bytes) -> bytes:
     return pattern
 
 
-# A status line as far as it came, without its LF: as h11 reads it, and as `_repair` does.
+# A status line as far as it came, without its LF: as h11 reads it, and as `h1_repairs` does.
 _HTTP_1 = (b"H", b"T", b"T", b"P", b"/", b"1", rb"\.", b"[0-9]")
 _STATUS_CODE = (b"[1-9]", b"[0-9]", b"[0-9]")
 _may_begin = re.compile(_beginnings(*_HTTP_1, b" ", *_STATUS_CODE, rb"[ \r].*")).fullmatch
@@ -153,11 +152,6 @@ _RESPONSE_STEERING = frozenset(
 _REQUEST_STEERING = frozenset(
     [b"host", b"content-length", b"transfer-encoding", b"connection", b"upgrade"]
 )
-
-
-def _tokens(value: bytes) -> list[bytes]:
-    """Return the lower-case members of a comma-separated field value."""
-    return [part for part in (piece.strip() for piece in value.lower().split(b",")) if part]
 
 
 # ---------------------------------------------------------------------------------------------
@@ -347,21 +341,11 @@ def _request_length(seen: dict[bytes, bytes]) -> int:
             # RFC 9112 section 6.2: a sender MUST NOT. It is what request smuggling is made of.
             raise LocalProtocolError("both Content-Length and Transfer-Encoding are set")
         return CHUNKED
-    if not length.isdigit() or len(length) > _MAX_LENGTH_DIGITS:
+    if not length.isdigit() or len(length) > MAX_LENGTH_DIGITS:
         raise LocalProtocolError(
-            f"Content-Length must be 1 to {_MAX_LENGTH_DIGITS} digits, got {_shown_length(length)}"
+            f"Content-Length must be 1 to {MAX_LENGTH_DIGITS} digits, got {shown_length(length)}"
         )
     return int(length)
-
-
-# What an attempt at a number may hold: it is shown. All else may be a value of another field.
-_is_like_number = re.compile(rb"[0-9+\-., ]*").fullmatch
-
-
-def _shown_length(value: bytes) -> str:
-    if _is_like_number(value) is None:
-        return f"{len(value)} bytes that are no number"
-    return repr(value[:40])
 
 
 _is_target = re.compile(rb"[!-~]+").fullmatch
@@ -375,7 +359,7 @@ def _check_request(
 ) -> None:
     """Name the part of a request that cannot be sent, if there is one."""
     for part, label, is_valid in (
-        (method, "method", _is_token),
+        (method, "method", is_token),
         (target, "request target", _is_target),
     ):
         if not isinstance(part, bytes):
@@ -395,7 +379,7 @@ def _check_request(
                 kind = type(part).__name__
                 shown = shown_name(name)
                 raise TypeError(f"the {label} of header {shown} must be bytes, not {kind}")
-        if _is_token(name) is None and (not lenient or _is_loose_name(name) is None):
+        if is_token(name) is None and (not lenient or is_loose_name(name) is None):
             raise LocalProtocolError(f"illegal header name {shown_name(name)}")
         if _is_value(value) is None:
             raise LocalProtocolError(
@@ -662,18 +646,18 @@ class ChunkedReader:
         if self._match_line in (_match_next_chunk, _match_loose_next_chunk):
             end = b"\n" if self.doubtful and rest[:1] == b"\n" else b"\r\n"
             if not end.startswith(rest[: len(end)]):
-                raise _broken(f"malformed chunk end {rest[:2]!r}, expected CR LF")
+                raise broken(f"malformed chunk end {rest[:2]!r}, expected CR LF")
             line = rest[len(end) :]
         if b"\n" in line:
             # Complete, since no chunk line may have a bare LF in it, and yet it did not match.
-            raise _broken(f"illegal chunk line of {line.index(10) + 1} bytes")
+            raise broken(f"illegal chunk line of {line.index(10) + 1} bytes")
         self._keep(rest)
 
     def _keep(self, data: bytes) -> None:
         """Keep a piece of a chunk line that has not ended yet."""
         self._partial += data
         if len(self._partial) > MAX_HEAD:
-            raise _broken(f"chunk line longer than {MAX_HEAD} bytes")
+            raise broken(f"chunk line longer than {MAX_HEAD} bytes")
 
     def _feed_section(self, data: bytes) -> None:
         """Take what follows the last chunk line: the trailer section, then excess."""
@@ -791,7 +775,7 @@ def read_head(
         name = name.lower()
         if name in _RESPONSE_STEERING:
             if name == b"content-length":
-                if length is not None or not value.isdigit() or len(value) > _MAX_LENGTH_DIGITS:
+                if length is not None or not value.isdigit() or len(value) > MAX_LENGTH_DIGITS:
                     return None
                 length = int(value)
             elif name == b"transfer-encoding":
@@ -799,7 +783,7 @@ def read_head(
                     return None
                 coding = value
             elif name == b"connection":
-                if value != b"keep-alive" and b"close" in _tokens(value):
+                if value != b"keep-alive" and b"close" in tokens(value):
                     keep_alive = False
             else:
                 timeout = _keep_alive_timeout(value)
@@ -827,7 +811,7 @@ class HeadReader:
     Args:
         method: the request's method.
         headers: the request's fields; only Connection and Upgrade are looked at.
-        lenient: read malformed heads as http.client and urllib3 do; see `_repair` and
+        lenient: read malformed heads as http.client and urllib3 do; see `h1_repairs` and
             `feed_eof`. A 101 is accepted although the request asked for no upgrade.
         informational: called with status and fields of each interim (1xx) response.
         peer: the origin that answers, for the log: each oddity is logged once for each.
@@ -854,7 +838,7 @@ class HeadReader:
         for name, value in self._passed:
             if name.lower() == b"upgrade":
                 self._plain = False
-            elif b"close" in _tokens(value):
+            elif b"close" in tokens(value):
                 self._keep_alive = False
         self._section = _Section("response head")
         self._begun = False  # the status line is there, or more than MAX_STATUS_START bytes
@@ -922,7 +906,7 @@ class HeadReader:
         head = self._read_cut() if self._lenient else None
         if head is not None:
             return head
-        raise _broken(
+        raise broken(
             f"server closed the connection after {held} bytes of an incomplete response head"
             + (f" and {self._interim} interim responses" if self._interim else "")
         )
@@ -954,12 +938,12 @@ class HeadReader:
         self._begun = bool(newline) or len(start) == MAX_STATUS_START
         if self._lenient and line[:1] not in b"\0\v\f\r":
             # CR ends the line here, or is one of the control characters that become spaces.
-            line = line.translate(_CONTROLS_TO_SPACES)
-            fits = _match_loose_status if newline else _may_begin_loose
+            line = line.translate(CONTROLS_TO_SPACES)
+            fits = match_loose_status if newline else _may_begin_loose
         else:
             fits = _is_begun if newline else _may_begin
         if fits(line) is None:
-            raise _broken(f"{_ILLEGAL_STATUS_LINE}: {explain_start(start)}")
+            raise broken(f"{ILLEGAL_STATUS_LINE}: {explain_start(start)}")
 
     def _read_block(self, block: bytes) -> Head | None:
         """Read one complete head; None when it is an interim one."""
@@ -974,13 +958,13 @@ class HeadReader:
             # h11 drops a repeated length and changes the case of a coding; a lenient reader
             # shows what the server said, as http.client does.
             fields: Headers = (
-                _repair_fields(_lines(block)[1:], self._peer)[0]
+                _read_odd_fields(block, 1, self._peer)[0]
                 if self._lenient
                 else event.headers.raw_items()
             )
             trusted = True
         except RemoteProtocolError:
-            repaired = _repair(block, self._peer) if self._lenient else None
+            repaired = _repair_head(block, self._peer) if self._lenient else None
             if repaired is None:
                 raise
             block, fields, trusted = repaired
@@ -1001,13 +985,13 @@ class HeadReader:
         assert isinstance(event, (h11.Response, h11.InformationalResponse))
         if event.http_version[:2] != b"1.":
             version = event.http_version.decode("ascii")
-            raise _broken(f"illegal status line: HTTP/{version} is not HTTP/1.x")
+            raise broken(f"illegal status line: HTTP/{version} is not HTTP/1.x")
         return event
 
     def _note_interim(self, status: int, fields: Headers) -> None:
         self._interim += 1
         if self._interim > MAX_INFORMATIONAL:
-            raise _broken(f"more than {MAX_INFORMATIONAL} interim (1xx) responses")
+            raise broken(f"more than {MAX_INFORMATIONAL} interim (1xx) responses")
         if self._informational is not None:
             self._informational(status, fields)
 
@@ -1026,7 +1010,7 @@ class HeadReader:
             elif name == b"transfer-encoding":
                 coding = value
             elif name == b"connection":
-                keep_alive = keep_alive and b"close" not in _tokens(value)
+                keep_alive = keep_alive and b"close" not in tokens(value)
             elif name == b"keep-alive":
                 timeout = _keep_alive_timeout(value)
         status = event.status_code
@@ -1079,7 +1063,7 @@ class _Section:
         match = _find_blank_line(self._buffer, self._searched)
         end = len(self._buffer) if match is None else match.end()
         if end - self._start > MAX_SECTION:
-            raise _broken(f"{self._what} longer than {MAX_HEAD} bytes")
+            raise broken(f"{self._what} longer than {MAX_HEAD} bytes")
         if match is None:
             # The blank line may begin in the last two bytes.
             self._searched = max(0, end - 2)
@@ -1102,28 +1086,10 @@ def _keep_alive_timeout(value: bytes) -> float | None:
     return None if match is None else float(match[1])
 
 
-_ILLEGAL_STATUS_LINE = "illegal status line"
-_CONFLICTING = "conflicting Content-Length headers"
-
-
-def _broken(reason: str) -> RemoteProtocolError:
-    """Return the error for a response that began and is not HTTP."""
-    # h11 has no class for this one; a test holds the text in place. It also quotes the whole
-    # offending line elsewhere, which may be long.
-    kind = RemoteProtocolError
-    if reason == _CONFLICTING:
-        kind = ConflictingLengths
-    elif reason.startswith(_ILLEGAL_STATUS_LINE):
-        kind = IllegalStatusLine
-    error = kind(reason if len(reason) <= 200 else reason[:200] + "...")
-    error.phase = RESPONSE_STARTED
-    return error
-
-
 def _check_count(what: str, lines: int) -> None:
     """Refuse too many fields, in each way of reading. Folded lines count, too."""
     if lines > MAX_FIELDS:
-        raise _broken(
+        raise broken(
             f"{what} with {lines} header lines, and no more than {MAX_FIELDS} are read: does the "
             "server, or a proxy before it, repeat a field without end?"
         )
@@ -1167,7 +1133,7 @@ def _ask_h11(connection: h11.Connection, block: bytes) -> object:
 
     control = _find_bad_control(block)
     if control is not None:
-        raise _broken(f"control character {control[0]!r} in a header line")
+        raise broken(f"control character {control[0]!r} in a header line")
     connection.receive_data(block)
     try:
         return connection.next_event()
@@ -1175,7 +1141,7 @@ def _ask_h11(connection: h11.Connection, block: bytes) -> object:
         text = _without_quotation(str(error))
         if "_SWITCH_" in text:  # h11's name for it
             text = "it switched protocols (101) without having been asked to"
-    raise _broken(text)  # out here: h11's error quotes what came, which may hold a secret
+    raise broken(text)  # out here: h11's error quotes what came, which may hold a secret
 
 
 def _without_quotation(text: str) -> str:
@@ -1199,143 +1165,38 @@ def _read_trailers(block: bytes, lenient: bool, peer: object) -> tuple[Headers, 
         if not lenient:
             raise
         # http.client throws trailers away unread, so they must not break the body here.
-        return _repair_fields(_lines(block), peer)
+        return _read_odd_fields(block, 0, peer)
     assert isinstance(event, h11.EndOfMessage)
     return event.headers.raw_items(), True
 
 
 # ---------------------------------------------------------------------------------------------
-# Lenient reading
+# Lenient reading: what `h1_repairs` reads, with a log of what was odd
 
 
-# A status line as http.client splits one: white space around it and between its parts.
-_match_loose_status = re.compile(
-    rb"[ \t]*HTTP/(1\.[0-9])[ \t]+([1-9][0-9][0-9])(?:[ \t]+(.*))?"
-).fullmatch
-_mentions_framing = re.compile(rb"(?i)content-length|transfer-encoding|connection").search
-_CONTROLS_TO_SPACES = bytes.maketrans(b"\0\n\v\f\r", b"     ")
+def _repair_head(block: bytes, peer: object) -> tuple[bytes, Headers, bool] | None:
+    """Return a head that h11 refuses, rewritten for it; its fields; and whether the framing can be
+    trusted. None when even the status line is beyond repair."""
+    from . import h1_repairs
 
-
-def _lines(block: bytes) -> list[bytes]:
-    """Return the lines of a section, without line ends and without the blank one, split as by
-    h11."""
-    return [line[:-1] if line.endswith(b"\r") else line for line in block.split(b"\n")][:-2]
-
-
-def _repair(block: bytes, peer: object) -> tuple[bytes, Headers, bool] | None:
-    """Rewrite a head that h11 refuses into one that means what http.client reads in it.
-
-    RFC 9112 sections 5.1 and 5.2 and RFC 9110 section 5.5 describe most of the repairs. What
-    requests reads today and h11 does not: names such as ``a[0]``, white space before the colon,
-    line folds, control characters in a value, lines that are no field at all, a
-    and lengths that are no number. Reports: python-hyper/h11#113,
-    #130, encode/httpx#1363, #1862, psf/requests#3852.
-
-    Returns:
-        The rewritten head for h11, the well-formed fields as they came for the user, and
-        whether the framing can be trusted enough to reuse the connection. None when even the
-        status line is beyond repair.
-
-    Raises:
-        ConflictingLengths: two different Content-Lengths and no chunked coding.
-    """
-    lines = _lines(block)
-    match = _match_loose_status(lines[0].translate(_CONTROLS_TO_SPACES)) if lines else None
-    if match is None:
+    repaired = h1_repairs.repair_head(block)
+    if repaired is None:
         return None
-    fields, trusted = _repair_fields(lines[1:], peer)
-    framing, plain_framing = _settle_framing(fields, peer)
-    others = [
-        field
-        for field in fields
-        if field[0].lower() not in (b"content-length", b"transfer-encoding")
-        and _is_token(field[0]) is not None  # another decides nothing, and h11 would refuse it
-    ]
-    status_line = b"HTTP/%b %b %b" % (match[1], match[2], (match[3] or b"").strip())
-    text = [status_line, *(b"%b: %b" % field for field in others + framing), b"", b""]
-    trusted = trusted and plain_framing and b"\r" not in lines[0]
-    return b"\r\n".join(text), fields, trusted
+    head, read = repaired
+    _report_each(read.oddities, peer)
+    return head, read.fields, read.trusted
 
 
-def _repair_fields(lines: list[bytes], peer: object) -> tuple[Headers, bool]:
-    """Return the fields that can be read in these lines, and whether the odd ones leave the framing
-    certain. Each kind of oddness is logged, without values: they may be secrets."""
-    fields: list[tuple[bytes, bytearray]] = []
-    odd: dict[str, None] = {}
-    trusted = True
-    skipping = True
-    for line in lines:
-        kind = ""
-        if line[:1] in (b" ", b"\t"):
-            kind = "folded line without a field skipped" if skipping else "folded line joined"
-            if not skipping:
-                trusted = trusted and _mentions_framing(fields[-1][0]) is None
-                fields[-1][1].extend(b" " + line.strip(b" \t").translate(_CONTROLS_TO_SPACES))
-        else:
-            name, colon, value = line.partition(b":")
-            bare_name = name.rstrip(b" \t")
-            skipping = not colon or _is_loose_name(bare_name) is None
-            if skipping:
-                kind = f"line with{' a bad field name' if colon else 'out colon'} skipped"
-                trusted = trusted and bool(colon)
-            else:
-                cleaned = value.translate(_CONTROLS_TO_SPACES)
-                if bare_name != name:
-                    kind = "space before colon removed"
-                elif cleaned != value:
-                    kind = "control character in a value replaced"
-                elif _is_token(bare_name) is None:
-                    kind = "field name that is no token kept"
-                fields.append((bare_name, bytearray(cleaned.strip(b" \t"))))
-        if kind:
-            odd[kind] = None
-            # http.client and others take a CR by itself for the end of a line: they see more fields
-            # than are here, or the end of the head.
-            trusted = trusted and b"\r" not in line and _mentions_framing(line) is None
-    for kind in odd:
-        report(peer, f"malformed response fields: {kind}")
-    return [(name, bytes(value).strip(b" \t")) for name, value in fields], trusted
+def _read_odd_fields(block: bytes, first: int, peer: object) -> tuple[Headers, bool]:
+    """Return the fields of a section from its line `first` on, and whether what is odd about them
+    leaves the framing certain."""
+    from . import h1_repairs
+
+    read = h1_repairs.read_fields(h1_repairs.split_lines(block)[first:])
+    _report_each(read.oddities, peer)
+    return read.fields, read.trusted
 
 
-def _settle_framing(fields: Headers, peer: object) -> tuple[Headers, bool]:
-    """Return the one framing field, or none, that http.client and urllib3 would go by.
-
-    Chunked wins over a length, as in RFC 9112 section 6.3 rule 3; other codings are passed
-    through undecoded; a length that is no number means that the body ends with the connection.
-    What one reader of this head takes for a frame and another does not is refused (RFC 9112
-    sections 6.1 and 6.3): chunked twice, and a length that only Python's int() can read.
-    """
-    values = [value for name, value in fields if name.lower() == b"transfer-encoding"]
-    codings = [token for value in values for token in _tokens(value)]
-    lengths = [
-        part.strip()
-        for name, value in fields
-        if name.lower() == b"content-length"
-        for part in value.split(b",")
-    ]
-    if b"chunked" in codings:
-        if codings.count(b"chunked") > 1:
-            raise _broken("the coding chunked is named twice in Transfer-Encoding")
-        # An empty member or a second field is nothing to us; others go by the first field alone.
-        plain = [value.lower() for value in values] == [b"chunked"] and not lengths
-        return [(b"Transfer-Encoding", b"chunked")], plain
-    if not lengths or not all(part.isdigit() for part in lengths):
-        for part in lengths:
-            if not part.isdigit() and _is_number_to_python(part):
-                raise _broken(f"Content-Length is {_shown_length(part)}, which is not digits alone")
-        if lengths:
-            report(peer, "malformed response fields: Content-Length that is no number ignored")
-        return [], not values and not lengths
-    if len({int(part) for part in lengths}) > 1:
-        raise _broken(_CONFLICTING)
-    # h11 counts digits, and zeros in front are not worth a refusal.
-    return [(b"Content-Length", lengths[0].lstrip(b"0") or b"0")], not values
-
-
-def _is_number_to_python(value: bytes) -> bool:
-    """Return whether int() reads it, with a sign, underscores or digits of other scripts."""
-    for encoding in ("utf-8", "latin-1"):
-        with contextlib.suppress(ValueError):  # bytes that are no text, or text that is no number
-            int(value[: 2 * _MAX_LENGTH_DIGITS].decode(encoding))
-            return True
-    return False
+def _report_each(oddities: list[str], peer: object) -> None:
+    for oddity in oddities:
+        report(peer, f"malformed response fields: {oddity}")

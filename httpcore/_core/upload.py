@@ -56,7 +56,8 @@ from .._exceptions import (
 )
 from .._models import describe
 from .body_state import BodyState
-from .h1 import CloseReader, Head, Headers, HeadReader
+from .h1 import CloseReader, Head, HeadReader
+from .h1_grammar import Headers
 from .limits import CONTINUE_PATIENCE, READ_SIZE, WRITE_SIZE
 from .prepared import Framing, Prepared, expects_continue
 

@@ -28,7 +28,7 @@ import h11
 import httptools
 
 from httpcore import LocalProtocolError
-from httpcore._core import h1
+from httpcore._core import h1, h1_grammar
 from httpcore._core.h1 import CHUNKED, LAST_CHUNK, encode_chunk, encode_request
 
 Fields = list[tuple[bytes, bytes]]
@@ -68,7 +68,7 @@ def one(data: bytes) -> None:
         body = wire = b"x" * min(length, MAX_BODY)
     whole = length <= MAX_BODY
     sent = without_repeats(fields)
-    if all(h1._is_token(name) is not None for name, _ in fields):
+    if all(h1_grammar.is_token(name) is not None for name, _ in fields):
         check_with_h11((method, target, sent, body), head + wire, whole)
     if not special and whole:
         check_with_llhttp((method, target, sent, body), head + wire)

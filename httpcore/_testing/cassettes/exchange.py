@@ -12,7 +12,7 @@ import contextlib
 import zlib
 from dataclasses import dataclass, field
 
-from ..._core.h1 import Headers
+from ..._core.h1_grammar import Headers
 from ..._core.retry import IDEMPOTENT
 from ..._exceptions import ConnectError, ReadError, ReadTimeout, WriteError, WriteTimeout
 from ..._redact import FILTERED

@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
-from ..._core.h1 import Headers
+from ..._core.h1_grammar import Headers
 from .exchange import (
     COMPLETE,
     CUT,

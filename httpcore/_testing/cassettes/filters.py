@@ -17,7 +17,7 @@ from itertools import groupby
 from typing import Any
 
 from ... import _redact
-from ..._core.h1 import Headers
+from ..._core.h1_grammar import Headers
 from ..._redact import FILTERED
 from .bodies import Bodies
 from .exchange import (

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 from collections import deque
 
-from ..._core.h1 import Headers, encode_chunk
+from ..._core.h1 import encode_chunk
+from ..._core.h1_grammar import Headers
 from ..._exceptions import MAYBE_PROCESSED
 from ...rules import BODYLESS
 from .exchange import (

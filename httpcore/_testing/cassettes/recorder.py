@@ -13,7 +13,8 @@ import contextlib
 from collections import deque
 from dataclasses import replace
 
-from ..._core.h1 import ChunkedReader, Head, Headers, HeadReader
+from ..._core.h1 import ChunkedReader, Head, HeadReader
+from ..._core.h1_grammar import Headers
 from ..._exceptions import RemoteProtocolError
 from .exchange import COMPLETE, CUT, FAILED, FAILURES, LEFT, Answer, Asked, Exchange
 from .requests import SOCKS, Place, RequestReader, Written, looks_like_request

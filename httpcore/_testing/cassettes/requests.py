@@ -14,7 +14,8 @@ from urllib.parse import quote
 
 import h11
 
-from ..._core.h1 import MAX_HEAD, Headers
+from ..._core.h1 import MAX_HEAD
+from ..._core.h1_grammar import Headers
 from .exchange import Asked, CassetteError, joined
 
 PREFACE = b"PRI * HTTP/2.0\r\n"
