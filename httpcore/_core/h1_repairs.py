@@ -167,10 +167,11 @@ def settle_framing(fields: Headers) -> tuple[Headers, bool, list[str]]:
             raise broken(f"Content-Length is {shown_length(part)}, which is not digits alone")
     if odd:
         return [], False, ["Content-Length that is no number ignored"]
-    if len({int(part) for part in lengths}) > 1:
+    # h11 counts digits, and zeros in front are not worth a refusal. int() would raise at thousands.
+    numbers = {part.lstrip(b"0") or b"0" for part in lengths}
+    if len(numbers) > 1:
         raise broken(CONFLICTING)
-    # h11 counts digits, and zeros in front are not worth a refusal.
-    return [(b"Content-Length", lengths[0].lstrip(b"0") or b"0")], not values, []
+    return [(b"Content-Length", numbers.pop())], not values, []
 
 
 def _is_number_to_python(value: bytes) -> bool:

@@ -1480,14 +1480,28 @@ class TestLenient:
 
     @pytest.mark.parametrize(
         "lengths",
-        [[b"02"], [b"0" * 40 + b"2"], [b"2", b"002"], [b"002", b"2"], [b"0" * 40 + b"2, 2"]],
-        ids=repr,
+        [
+            [b"02"],
+            [b"0" * 40 + b"2"],
+            [b"2", b"002"],
+            [b"002", b"2"],
+            [b"0" * 40 + b"2, 2"],
+            [b"0" * 5000 + b"2"],
+        ],
+        ids=lambda lengths: repr(lengths)[:50],
     )
     def test_lengths_with_zeros_in_front(self, lengths: list[bytes]) -> None:
         raw = response(*(b"Content-Length: " + length for length in lengths))
         head, body = read_all(raw, lenient=True)
         assert (body, head.keep_alive) == (b"hi", True)
         assert [value for _, value in head.headers] == lengths
+
+    @pytest.mark.parametrize("lengths", [b"1" * 5000, b"1" * 5000 + b", 5", b"1" * 21])
+    @pytest.mark.parametrize("lenient", [False, True])
+    def test_lengths_of_too_many_digits(self, lengths: bytes, lenient: bool) -> None:
+        """int() refuses thousands of them with a ValueError."""
+        with pytest.raises(RemoteProtocolError, match="Content-Length"):
+            read_all(response(b"Content-Length: " + lengths), lenient=lenient)
 
     def test_a_few_zeros_in_front_are_read_strictly_too(self) -> None:
         raw = response(b"Content-Length: 002")

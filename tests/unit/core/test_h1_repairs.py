@@ -88,6 +88,9 @@ def test_lines_together(
         ([(b"Content-Length", b"5")], (b"Content-Length", b"5"), True, []),
         ([(b"content-length", b"5, 05")], (b"Content-Length", b"5"), True, []),
         ([(b"Content-Length", b"0000")], (b"Content-Length", b"0"), True, []),
+        ([(b"Content-Length", b"0" * 5000 + b"5")], (b"Content-Length", b"5"), True, []),
+        # h11 refuses it.
+        ([(b"Content-Length", b"1" * 5000)], (b"Content-Length", b"1" * 5000), True, []),
         (
             [(b"Content-Length", b"five")],
             None,
@@ -124,6 +127,7 @@ def test_framing(
     ("fields", "error", "reason"),
     [
         ([(b"Content-Length", b"5, 6")], ConflictingLengths, "conflicting"),
+        ([(b"Content-Length", b"1" * 5000 + b",5")], ConflictingLengths, "conflicting"),
         ([(b"Content-Length", b"+5")], RemoteProtocolError, "not digits alone"),
         ([(b"Content-Length", b"1_0")], RemoteProtocolError, "not digits alone"),
         ([(b"Transfer-Encoding", b"chunked, chunked")], RemoteProtocolError, "named twice"),
