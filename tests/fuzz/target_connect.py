@@ -86,7 +86,7 @@ def is_tunnel(data: bytes) -> bool:
     connection.send(h11.EndOfMessage())
     try:
         connection.receive_data(data)
-        events = [connection.next_event()]
+        events: list[Any] = [connection.next_event()]
         while isinstance(events[-1], h11.InformationalResponse):
             events.append(connection.next_event())
     except h11.RemoteProtocolError:
