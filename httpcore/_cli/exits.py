@@ -88,6 +88,10 @@ _FAILURES: dict[Exit, type[Exception] | tuple[type[Exception], ...]] = {
 }
 
 
+# OpenSSL's X509_V_ERR_HOSTNAME_MISMATCH and X509_V_ERR_IP_ADDRESS_MISMATCH.
+_MISMATCHES = (62, 64)
+
+
 def explain(exc: BaseException) -> Problem | None:
     """Return `exc` as what the command says and returns; None for one that should not have
     happened."""
@@ -112,5 +116,7 @@ def explain(exc: BaseException) -> Problem | None:
         code = Exit.READ  # a file that changed its length while it was sent
     text = exceptions.explain(exc).replace(TRUST_ITS_CA, "; to trust its CA, use --cacert FILE")
     if code is Exit.CERTIFICATE:
+        if getattr(cause, "verify_code", None) in _MISMATCHES:
+            text += "; ask for a name that it has, with --resolve if that leads elsewhere"
         text += "; -k (--insecure) does not verify at all"
     return Problem(code, text, exc)

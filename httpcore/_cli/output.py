@@ -106,21 +106,22 @@ class Terminal:
         except OSError as exc:
             raise stdout_failed(exc) from exc
 
-    def say(self, text: Text | str) -> None:
-        """Write one line, or several, to standard error; above a progress bar, if there is one."""
+    def say(self, text: Text | str, wrap: bool = False) -> None:
+        """Write one line, or several, to standard error; above a progress bar, if there is one.
+        `wrap`: on a terminal, between words."""
         # Where nobody listens any more, that is no reason to stop.
         with contextlib.suppress(OSError):
-            self.errors.print(text, soft_wrap=True)
+            self.errors.print(text, soft_wrap=not (wrap and self.errors.is_terminal))
 
     def note(self, text: str) -> None:
         """Say something that the user may want to know."""
         if not self._silent:
-            self.say(Text.assemble(("note: ", "yellow"), line(text)))
+            self.say(Text.assemble(("note: ", "yellow"), line(text)), wrap=True)
 
     def error(self, problem: Problem | None) -> Exit:
         """Say what went wrong, if anything did; return the exit code."""
         if problem is not None and problem.text:
-            self.say(Text.assemble(("httpcore: ", "bold red"), line(problem.text)))
+            self.say(Text.assemble(("httpcore: ", "bold red"), line(problem.text)), wrap=True)
         return Exit.OK if problem is None else problem.code
 
 
@@ -280,9 +281,11 @@ def is_text(headers: Headers, sample: bytes) -> bool:
     """Return whether a body that begins with `sample` is text."""
     kind, charset = content_type(headers)
     errors = "replace" if kind.startswith("text/") or _LANGUAGES.fullmatch(kind) else "strict"
+    if charset.startswith(("utf-16", "utf-32")) and len(sample) < 4:
+        return False  # too short to have a mark of the byte order, which may be needed
     try:
         return "\0" not in codecs.getincrementaldecoder(charset)(errors).decode(sample)
-    except UnicodeError:  # of UTF-16 and UTF-32 also where there is no mark of the byte order
+    except UnicodeError:  # also where there is no such mark
         return False
 
 

@@ -447,7 +447,7 @@ def test_a_certificate_for_another_name(tls_server: LocalServer, ca_bundle: str)
     done = run("--cacert", ca_bundle, *place, url)
     assert done.code == Exit.CERTIFICATE
     assert "certificate is not valid for 'other.example'" in done.err
-    assert "--cacert" not in done.err
+    assert "ask for a name that it has, with --resolve" in done.err and "--cacert" not in done.err
     assert run("-k", *place, url).code == 0
     tls_server.handshake_errors.clear()
 
@@ -1500,6 +1500,13 @@ def test_no_bar_on_a_dumb_terminal(server: LocalServer, tmp_path: Path, on_scree
 
 
 @needs_pty
+def test_errors_are_wrapped_between_words(closed_port: int, on_screen: Any) -> None:
+    code, screen = on_screen(f"http://127.0.0.1:{closed_port}", "--unix-socket", "/no/" + "x " * 60)
+    assert code == Exit.CONNECT
+    assert all(len(line) <= 80 for line in screen.plain.splitlines())
+
+
+@needs_pty
 def test_utf_16_without_its_mark(serve: Serve, on_screen: Any) -> None:
     server = serve(answering(plain(b"a\0b\0", "Content-Type: text/plain; charset=utf-16\r\n")))
     code, screen = on_screen(server.url)
@@ -1646,6 +1653,7 @@ def test_codings_over_each_other_take_no_memory() -> None:
         ("image/png", b"\x89PNG", False),
         ("text/plain; charset=latin-1", b"\xfc", True),
         ("text/plain; charset=utf-16", "a".encode("utf-16"), True),
+        ("text/plain; charset=utf-16", b"a", False),  # too little to have a mark
         ("text/plain; charset=utf-16", b"a\0", False),  # which byte comes first, is not said
         ("text/plain", b"a\0", False),
         ("application/problem+json; charset=hex", b"{}", True),
