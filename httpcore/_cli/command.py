@@ -284,11 +284,13 @@ def _check(urls: Sequence[str], given: Options) -> None:
     files, several = given.output, len(urls) > 1
     to_stdout = STDOUT in files if files else not given.remote_name
     lacks_files = len(files) < len(urls) and set(files) - {STDOUT}
+    has_value = given.json and any(text.lstrip().startswith("{") for text in urls)  # as for curl
     wrong = {
         "the URL is missing (see httpcore --help)": not urls,
         "--key needs --cert": given.key and not given.cert,
         "-C - needs the file: -O or -o FILE": given.continue_at == FROM_SIZE and to_stdout,
         "--json and -o - are both for standard output": given.json and STDOUT in files,
+        "--json prints a report and takes no value; --data-json sends JSON": has_value,
         "-o is given more often than there are URLs": len(files) > len(urls),
         "-o is one file for several URLs; give one -o for each, or -O": lacks_files,
         "standard input is sent to one URL only": several and given.upload_file == STDIN,
