@@ -183,6 +183,11 @@ class ExchangeState:
         """Return what is left of `timeout` seconds from `now`, and of the total."""
         return timeout if self.deadline is None else self.deadline.left_at(now, timeout)
 
+    def write_patience(self, timeout: float | None, now: float) -> float | None:
+        """Return the seconds that a write may take on a stream that can only wait: the write
+        `timeout`, or what is left of the total, which nothing else would end."""
+        return self.left(None, now) if timeout is None else timeout
+
     # What is waited for
 
     def is_settled(self) -> bool:

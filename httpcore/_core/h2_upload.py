@@ -117,7 +117,20 @@ class BodyUpload:
                 if not self._plan.stalled():
                     raise
         if self._step == STOP:
+            yield from self._check_time()
             yield Step(CHANGE, self._exchange.take_as_whole)
+
+    def _check_time(self) -> Script[None]:
+        """Raise WriteTimeout where a stream that can only wait has not taken the body in time. The
+        server reads nothing: an answer that is not there by now would be waited for in vain."""
+        exchange = self._exchange
+        stream, error = exchange.stream, exchange.session.write_error
+        assert stream is not None
+        if error is None or not isinstance(error.__cause__, WriteTimeout):
+            return
+        yield Step(LOOK)
+        if stream.status is None and stream.failure is None:
+            raise exchange.explain_write_error(error, MAYBE_PROCESSED)
 
     def send_while_reading(self, timeout: float | None) -> Script[None]:
         """Send until some of the response can be read. Nothing in either direction is a timeout,

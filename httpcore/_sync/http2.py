@@ -348,6 +348,9 @@ class HTTP2Connection(Session, ConnectionInterface):
     def flush(self) -> None:
         """Send as much as the network takes now; the session keeps the rest."""
         partly = False
+        if self.write_error is not None:
+            self.codec.data_to_send()  # for nobody: the last that was taken may be half a frame
+            return
         try:
             data: bytes | memoryview = self.unsent or self.codec.data_to_send()
             while data:

@@ -147,7 +147,8 @@ class HTTP2Exchange(ExchangeState):
             request.method, request.url.scheme, request.url.target, request.headers
         )
         if type(connection.io) is BlockingAdapter:
-            connection.io.patience = prepared.timeouts.write
+            write = prepared.timeouts.write
+            connection.io.patience = self.write_patience(write, time.monotonic())
         while True:
             if not session.codec.settled:
                 self._await_settings(prepared.timeouts.read)
