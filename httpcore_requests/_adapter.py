@@ -175,7 +175,9 @@ class HTTPAdapter(_Base):
     shown to origins only.
 
     ``http+unix://%2Frun%2Fdocker.sock/path`` goes to that Unix socket, never through a proxy, once
-    mounted: ``s.mount("http+unix://", HTTPAdapter())``. Redirects lead there only from that socket.
+    mounted: ``s.mount("http+unix://", HTTPAdapter())``. Redirects lead there only from that socket,
+    where ``http://`` and ``https://`` are ours, too: requests' adapters do not note where they
+    come from.
 
     Raises TypeError or ValueError for an argument that cannot be.
     """
