@@ -1692,6 +1692,7 @@ class TestLenient:
             b"HTTP/1.1 099 Low\r\n\r\n",
             b"HTTP/2.0 200 OK\r\n\r\n",
             b"\x16\x03\x01",
+            b" " * 300 + b"ICY 200 OK\r\n\r\n",  # more than the first bytes that are checked
         ],
     )
     def test_beyond_repair(self, raw: bytes) -> None:
