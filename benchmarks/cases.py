@@ -70,7 +70,7 @@ SINK_BODY = b"ok"
 class Contestant(NamedTuple):
     """One client in one case.
 
-    Args:
+    Parameters:
         label: its name in the results.
         peer: which client it is, one of `PEERS`.
         threads: how many threads send requests at the same time; in an event loop, how many tasks;
@@ -92,7 +92,7 @@ class Contestant(NamedTuple):
 class Case(NamedTuple):
     """One thing to measure.
 
-    Args:
+    Parameters:
         name: what `--case` calls it.
         title: what it is, for the reader.
         kind: which program of the worker runs it.
@@ -128,7 +128,7 @@ class Case(NamedTuple):
 class MemoryCase(NamedTuple):
     """One limit on memory.
 
-    Args:
+    Parameters:
         name: what `--case` calls it.
         title: what it is, for the reader.
         kind: which program of the worker runs it.

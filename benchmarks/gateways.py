@@ -39,7 +39,7 @@ _WARM_UP = 1
 class Place(NamedTuple):
     """Where gateways stand.
 
-    Args:
+    Parameters:
         upstream: the server behind them.
         path: what they are asked for.
         size: bytes in the body of each answer.
@@ -120,7 +120,7 @@ def start(
 class Gateway:
     """One gateway under load.
 
-    Args:
+    Parameters:
         process: what was started.
         url: what it is asked for.
         connections: how many are kept busy.

@@ -47,7 +47,7 @@ class LoadError(Exception):
 class Load(NamedTuple):
     """What one round did.
 
-    Args:
+    Parameters:
         requests: that were answered.
         received: bytes of these answers.
         wall: seconds that the round took.
@@ -77,7 +77,7 @@ class Load(NamedTuple):
 class Generator(NamedTuple):
     """One of the programs.
 
-    Args:
+    Parameters:
         name: what it is called.
         command: makes its command line from the URL, the connections and the seconds.
         read: makes a `Load` from what it prints.

@@ -72,7 +72,7 @@ class Skipped(Exception):
 class Worker:
     """One contestant's process: one JSON line in, one JSON line out.
 
-    Args:
+    Parameters:
         python: the interpreter it runs on.
         job: what it will do, as `worker/job.py` describes, or for a gateway `worker/gateway.py`.
         program: what it runs.

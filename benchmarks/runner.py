@@ -48,7 +48,7 @@ class Player(Protocol):
 class Settings(NamedTuple):
     """What the command line asked for.
 
-    Args:
+    Parameters:
         rounds: how often each contestant takes its turn.
         scale: multiplies the number of requests of a round and the bytes of a memory check.
         only: the peers that take part; empty means all.
@@ -65,7 +65,7 @@ class Settings(NamedTuple):
 class Bench:
     """Everything that outlives one case: servers, files, interpreters.
 
-    Args:
+    Parameters:
         server: answers the timed cases.
         sink: reads uploads to their end; the embedded server.
         directory: where files to serve are made.

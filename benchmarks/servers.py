@@ -120,7 +120,7 @@ _NGINX_HTTP2 = "listen 127.0.0.1:{port} ssl http2 backlog=1024; http2_max_concur
 class Server(NamedTuple):
     """A running server.
 
-    Args:
+    Parameters:
         name: what it is, with its version.
         process: its process.
         http: the port of the plain listener.

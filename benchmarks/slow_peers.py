@@ -43,7 +43,7 @@ class Upstream:
     GET / is answered with a small body, GET /body with `size` bytes, POST /sink with a small body
     once `size` bytes have come; these wait for leave to be read.
 
-    Args:
+    Parameters:
         listener: where it accepts.
         size: bytes of the large body.
     """

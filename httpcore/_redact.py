@@ -196,7 +196,7 @@ def hide_links(
     """Return `text` without what is secret in the URLs in it: user information, and the values of
     parameters called one of `names`.
 
-    Args:
+    Parameters:
         mark: stands in their place.
         inner: hides what is in a value, once it is decoded; None for the same as here.
     """
@@ -430,7 +430,7 @@ def _hide_pair(pair: str, mark: str) -> str:
 def hide_field(name: bytes, value: str, mark: str) -> str:
     """Return the value of a header field that is secret, with what may stay of it.
 
-    Args:
+    Parameters:
         name: in lower case.
     """
     if name in CREDENTIALS:

@@ -31,7 +31,7 @@ _GRACE = 1
 class GatewayJob(NamedTuple):
     """What to serve.
 
-    Args:
+    Parameters:
         peer: which gateway.
         port: of the loopback interface, where it listens.
         upstream: the URL of what stands behind it, without a path.

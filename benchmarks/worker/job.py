@@ -13,7 +13,7 @@ HEADERS = {"User-Agent": "benchmark", "Accept": "*/*", "Accept-Encoding": "ident
 class Job(NamedTuple):
     """The first line on standard input.
 
-    Args:
+    Parameters:
         peer: which client is used.
         kind: which program is run, see `__main__`.
         url: what is asked for.

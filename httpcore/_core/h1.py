@@ -197,7 +197,7 @@ def encode_request(
     list of fields makes is remembered, without the target and the values that may be secret or
     change each time: those are checked, and filled in.
 
-    Args:
+    Parameters:
         method: the method, a token such as ``b"GET"``.
         target: the request target (RFC 9112 section 3.2), visible ASCII.
         headers: name and value pairs in the order to send; exactly one Host among them. Not
@@ -391,7 +391,7 @@ def _check_request(
 def encode_chunk(data: bytes) -> bytes:
     """Write one chunk (RFC 9112 section 7.1).
 
-    Args:
+    Parameters:
         data: payload bytes. Empty gives empty: a chunk of size 0 would end the body.
 
     Returns:
@@ -508,7 +508,7 @@ class ChunkedReader:
     come), before a chunk line (`_partial` holds the part of it that came), or after the last
     chunk line (`_section` collects the trailers).
 
-    Args:
+    Parameters:
         lenient: see the attribute.
         peer: the origin that sends it, for the log.
 
@@ -749,7 +749,7 @@ def read_head(
 ) -> Head | None:
     """Read a plain final head at the start of `data`, or decline.
 
-    Args:
+    Parameters:
         data: everything received since the request was sent.
         method: the request's method; it decides whether there is a body. The answer to a
             request that `encode_request` calls special is for a `HeadReader`.
@@ -808,7 +808,7 @@ def read_head(
 class HeadReader:
     """Reads the head of the final response to one request, from bytes in any split.
 
-    Args:
+    Parameters:
         method: the request's method.
         headers: the request's fields; only Connection and Upgrade are looked at.
         lenient: read malformed heads as http.client and urllib3 do; see `h1_repairs` and
@@ -1036,7 +1036,7 @@ class HeadReader:
 class _Section:
     """Collects bytes up to a blank line, looking at each byte once.
 
-    Args:
+    Parameters:
         what: the name of the section for the error text.
         start: bytes that count as already there, without being given back. A trailer section
             begins after a line end, so that a blank line at once is an empty section.

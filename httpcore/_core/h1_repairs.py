@@ -60,7 +60,7 @@ def split_lines(block: bytes) -> list[bytes]:
 def repair_head(block: bytes) -> tuple[bytes, Fields] | None:
     """Rewrite a head that h11 refuses into one that means what http.client reads in it.
 
-    Args:
+    Parameters:
         block: the head, blank line included.
 
     Returns:

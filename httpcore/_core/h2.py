@@ -294,7 +294,7 @@ class StatusOnlyDecoder:
 class Codec:
     """The client's side of one HTTP/2 connection.
 
-    Args:
+    Parameters:
         engine: whose header compression it uses, one of `_hpack.CODERS`.
 
     Attributes:
@@ -403,7 +403,7 @@ class Codec:
     def open_stream(self, head: RequestHead, target: bytes, end: bool) -> Stream:
         """Begin a request: number, header block and their order on the wire are one step.
 
-        Args:
+        Parameters:
             head: as `request_head` makes it.
             target: for texts.
             end: the request has no body.
@@ -528,7 +528,7 @@ class Codec:
     def _reset(self, stream: Stream, code: int, quietly: bool = False) -> None:
         """End a stream, before its end. What is under way on it must not end the connection.
 
-        Args:
+        Parameters:
             quietly: the server has given it up, and is not told.
         """
         self._open_in_h2()
@@ -623,7 +623,7 @@ class Codec:
     def receive(self, data: bytes, now: float) -> None:
         """Take in what arrived.
 
-        Args:
+        Parameters:
             data: bytes from the server, in any pieces.
             now: seconds, by any clock that only goes forward.
 

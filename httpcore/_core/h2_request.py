@@ -102,7 +102,7 @@ def request_fields(method: bytes, scheme: bytes, target: bytes, headers: Headers
     that it names, Keep-Alive, Proxy-Connection, ``Transfer-Encoding: chunked``, Upgrade, and all
     of TE except ``trailers``. Headers that were copied from a browser have some of them.
 
-    Args:
+    Parameters:
         method, scheme, target: of the request.
         headers: checked by `h1.encode_request` before; Host among them.
 
@@ -222,7 +222,7 @@ class KnownFields:
 class RequestHead(NamedTuple):
     """The checked fields of one request. It has its secrets: keep it no longer than the request.
 
-    Args:
+    Parameters:
         known: the fields that other requests have, too.
         path: the field of the path, as it is written.
         secrets: the secret fields, as they are written.
@@ -245,7 +245,7 @@ class HeadWriter:
     `read` may be called by any thread at any time; what it remembers is never changed in place.
     All else is for whoever has the connection.
 
-    Args:
+    Parameters:
         encoder: compresses what is not remembered.
     """
 

@@ -58,7 +58,7 @@ def interleave(addresses: Iterable[Address]) -> list[Address]:
 class Race(Generic[A]):
     """Attempts at several addresses; the caller makes them and says what became of them.
 
-    Args:
+    Parameters:
         runners: in the order in which they are to be tried.
 
     Take one with `next` whenever it gives one, wait `pause` seconds for an answer, and call

@@ -228,7 +228,7 @@ def table_effect(block: bytes, size: int) -> tuple[bool, int]:
     It does when nothing in it changes the size, and when no field is added, or there is no room
     for any: nginx adds all fields to a table that it has set to 0 bytes.
 
-    Args:
+    Parameters:
         block: one that a decoder has read, or an encoder has written.
         size: bytes that the table may have before.
     """

@@ -21,7 +21,7 @@ _logged: set[tuple[object, str]] = set()
 def report(peer: object, kind: str) -> None:
     """Log `kind` as a warning, unless it was logged for `peer`.
 
-    Args:
+    Parameters:
         peer: the origin that sent it. With None, which stands for no peer that is known, it is
             always logged.
         kind: a sentence without values: they may be secrets. There are a few dozen.

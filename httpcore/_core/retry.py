@@ -138,7 +138,7 @@ class Retries:
     def after_failure(self, exc: BaseException, random: float) -> float | None:
         """Return the seconds to wait before the next attempt, or None when there is none.
 
-        Args:
+        Parameters:
             random: from 0.0 to 1.0.
         """
         reason = self._reason(exc)
@@ -151,7 +151,7 @@ class Retries:
     ) -> float | None:
         """Do as `after_failure` does, for a response.
 
-        Args:
+        Parameters:
             headers: its fields, pairs of bytes.
             wall_clock: the time of day in seconds since 1970, for a Retry-After that is a date.
         """

@@ -91,7 +91,7 @@ _SLACK = 32  # entries; outdated ones a heap may hold beyond its size before it 
 class Route(NamedTuple):
     """All that makes a connection fit for a request: equal routes may share connections.
 
-    Args:
+    Parameters:
         scheme: b"http" or b"https".
         host: As it is sent in SNI and resolved by name.
         port: 1..65535.
@@ -302,7 +302,7 @@ class Scheduler:
     """Hands out slots. Not thread-safe, not re-entrant: call it under a lock, and not from
     a destructor, which may run in the middle of any call (queue such owners, release them later).
 
-    Args:
+    Parameters:
         max_connections: Limit of slots in all, >= 1; None for no limit.
         max_keepalive: Limit of idle slots, >= 0; None for no limit.
         max_per_route: Limit of slots of one route, >= 1; None for no limit.
@@ -403,7 +403,7 @@ class Scheduler:
     ) -> Slot | Share | Waiter:
         """Ask for a slot, or for a share of one.
 
-        Args:
+        Parameters:
             route: Where to.
             owner: On whose behalf. Its `slot` must be None, and is set with the answer.
             now: Monotonic time in seconds.
@@ -444,7 +444,7 @@ class Scheduler:
         May be called any number of times, and from any error handler: without a slot it does
         nothing. Afterwards `owner.slot` is None.
 
-        Args:
+        Parameters:
             owner: The one that holds it.
             now: Monotonic time in seconds.
             reusable: May another request use the connection? Ignored while DIALING. Of a Share
@@ -485,7 +485,7 @@ class Scheduler:
     ) -> None:
         """Note that the owner's slot has its connection: DIALING becomes ACTIVE.
 
-        Args:
+        Parameters:
             owner: The one that was dialing.
             connection: Any object but None; the pool only stores it, and lists it in `closing`.
             now: Monotonic time in seconds; the age of the connection counts from here.
@@ -524,7 +524,7 @@ class Scheduler:
         Those that are under way go on, be they more. Of a connection that is closed, that was
         never shared or that this pool does not know, it changes nothing.
 
-        Args:
+        Parameters:
             slot: The slot of the connection, or any share of it.
             streams: >= 0; with 0 no owner joins for now (and if it is idle, it is closed).
             now: Monotonic time in seconds.
@@ -549,7 +549,7 @@ class Scheduler:
         """Note that a connection takes no new requests, for good. It is closed when the last that
         is under way was released; at once if it is idle.
 
-        Args:
+        Parameters:
             slot: The slot of the connection, or any share of it.
             now: Monotonic time in seconds.
         """

@@ -58,7 +58,7 @@ _chunk_lines = re.compile(r"\r\n[0-9a-fA-F]{1,8}(?:;[^\r\n]*)?\r\n")
 class Bodies:
     """Takes out of bodies what is secret.
 
-    Args:
+    Parameters:
         fields: names of members in JSON and of fields in forms.
         query: names of parameters of queries, in URLs and forms.
     """
@@ -80,7 +80,7 @@ class Bodies:
     def hide(self, body: bytes, kind: str) -> bytes:
         """Return `body` without its secrets.
 
-        Args:
+        Parameters:
             kind: its Content-Type.
 
         Raises CassetteError, whose text goes on from "its body": it cannot be taken out.
@@ -111,7 +111,7 @@ class Bodies:
     def text(self, text: str, depth: int = 0, form: bool = False) -> str:
         """Return `text` without its secrets.
 
-        Args:
+        Parameters:
             depth: how many encodings were undone already.
             form: all of it is one form.
         """

@@ -174,7 +174,7 @@ def read_contents(data: bytes, name: str) -> Contents:
     An exchange that is not there to its end, as a crash leaves it, is left out, and `torn` says
     so. That can only be the last one; everything else that is not as it should be is an error.
 
-    Args:
+    Parameters:
         data: all bytes of the file.
         name: of the file, for error texts.
 

@@ -46,7 +46,7 @@ class Filters:
 
     Names are found whatever their case.
 
-    Args:
+    Parameters:
         headers: names of more header fields.
         query: names of query parameters, in URLs wherever they stand.
         url: regular expressions for URLs, in the request and in header fields; as for `body`.

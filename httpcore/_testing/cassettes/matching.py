@@ -151,7 +151,7 @@ class Answers(Protocol):
 class Cassette:
     """Recorded exchanges, each given once as an answer.
 
-    Args:
+    Parameters:
         name: of the file, for error texts.
         contents: what was read from it.
         match: what of a request has to be the same, see `read_match`; "order" says that only the
@@ -183,7 +183,7 @@ class Cassette:
     def find(self, asked: Asked, partial: bool = False) -> Exchange | None:
         """Return the exchange to answer with, used from now on; None where there is none.
 
-        Args:
+        Parameters:
             asked: the request.
             partial: its body has not been sent yet; what is found is then used up only if its
                 answer came before the body, too.

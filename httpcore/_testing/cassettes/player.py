@@ -48,7 +48,7 @@ class Player:
     A CONNECT succeeds unless its failure was recorded, and so does a SOCKS proxy: a cassette is
     of the origins, whichever way it was recorded and is played.
 
-    Args:
+    Parameters:
         place: where the connection leads.
         answers: where the answers are found.
         live: what they do not know may be asked of the network: `next` gives LIVE then, and the
@@ -223,7 +223,7 @@ class Player:
     def heard(self, idle: bool, switched: bool) -> None:
         """Note that something was read from the network.
 
-        Args:
+        Parameters:
             idle: with it the answer is complete.
             switched: from here on it is no HTTP.
         """

@@ -118,7 +118,7 @@ class Recorder:
 
     Each method takes what happened and gives the exchanges that it ended, unfiltered.
 
-    Args:
+    Parameters:
         place: where the connection leads.
     """
 
@@ -205,7 +205,7 @@ class Recorder:
     def ended(self, clean: bool = True) -> list[Exchange]:
         """Note that the server closed the connection.
 
-        Args:
+        Parameters:
             clean: False under TLS when it did not say goodbye, so that what came may be cut off.
         """
         if self._raw is not None:

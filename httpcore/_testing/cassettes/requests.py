@@ -28,7 +28,7 @@ SOCKS = (b"\x04", b"\x05")  # how a connection to a SOCKS proxy begins; no metho
 class Place:
     """The place that a connection leads to, and so the URLs of its requests.
 
-    Args:
+    Parameters:
         authority: host and port, for requests without a Host.
         uds: path of the Unix socket, where it is one.
 
@@ -90,7 +90,7 @@ class Written:
 class RequestReader:
     """Cuts what a client writes into requests.
 
-    Args:
+    Parameters:
         place: for error texts.
     """
 
