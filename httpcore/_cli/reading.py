@@ -150,8 +150,8 @@ def read_offset(text: str | None, path: str | None) -> int | None:
     size of the file at `path`."""
     if text == FROM_SIZE:
         return os.path.getsize(path) if path is not None and os.path.exists(path) else None
-    if text is not None and not re.fullmatch("[0-9]+", text):
-        raise usage(f"--continue-at is {text!r}, neither - nor a number of bytes")
+    if text is not None and not re.fullmatch("[0-9]{1,18}", text):
+        raise usage(f"--continue-at is '{text:.40}', neither - nor a number of bytes")
     return None if text is None else int(text)
 
 

@@ -10,6 +10,7 @@ import contextlib
 import io
 import itertools
 import os
+import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -273,7 +274,8 @@ class Run:
         elif to_file:
             encoded = options.compressed and codings(response.headers)
             length = "" if encoded else first_value(response.headers, b"content-length")
-            total = int(length) + start if length.isdecimal() else None
+            # Over HTTP/2 it may be anything, and be too long for `int`.
+            total = int(length) + start if re.fullmatch("[0-9]{1,18}", length) else None
             output.write_file(terminal, path, self._body(response), total, start)
         else:
             self._show(response)

@@ -524,6 +524,20 @@ def test_http2_by_prior_knowledge(serve_h2: Callable[..., http2.FrameServer]) ->
     assert run("--http2-prior-knowledge", server.url).out == b"hello over HTTP/2\n"
 
 
+def test_a_length_that_is_too_long_for_a_number(
+    serve_h2: Callable[..., http2.FrameServer], tmp_path: Path
+) -> None:
+    """It only serves the progress bar."""
+
+    def answer(request: http2.Stream) -> None:
+        request.head(200, [("content-length", "5".zfill(5000))])
+        request.write(b"hello", end=True)
+
+    server, path = serve_h2(lambda link: link.serve(answer)), tmp_path / "f"
+    assert run("--http2-prior-knowledge", "-o", path, server.url).code == 0
+    assert path.read_bytes() == b"hello"
+
+
 def test_http2_where_the_server_has_none(tls_server: LocalServer, ca_bundle: str) -> None:
     done = run("--http2", "--cacert", ca_bundle, "--json", tls_server.url)
     assert done.json["http_version"] == "HTTP/1.1"

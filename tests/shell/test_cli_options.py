@@ -471,7 +471,7 @@ def test_a_server_that_knows_no_offsets(serve: Serve) -> None:
     assert "HTTP/1.1 200 OK is not what is missing of standard output" in done.err
 
 
-@pytest.mark.parametrize("offset", ["x", "-1", "²"])
+@pytest.mark.parametrize("offset", ["x", "-1", "²", "9" * 5000])
 def test_what_is_no_offset(offset: str) -> None:
     done = run(f"--continue-at={offset}", "http://h")
     assert done.code == Exit.USAGE
