@@ -129,6 +129,10 @@ EXCLUSIVE = (
 )
 
 
+# How JSON begins, and no URL: "[" does, too, before an address of IPv6.
+_JSON = re.compile(r"\s*(?:\{|\[(?![0-9A-Fa-f]*:))")
+
+
 def _named(spelled: str) -> str:
     """Return an option's name for click: ``--http1.1`` is ``http1_1``."""
     return re.sub(r"\W", "_", spelled.lstrip("-"))
@@ -284,7 +288,7 @@ def _check(urls: Sequence[str], given: Options) -> None:
     files, several = given.output, len(urls) > 1
     to_stdout = STDOUT in files if files else not given.remote_name
     lacks_files = len(files) < len(urls) and set(files) - {STDOUT}
-    has_value = given.json and any(text.lstrip().startswith("{") for text in urls)  # as for curl
+    has_value = given.json and any(map(_JSON.match, urls))  # as for curl
     wrong = {
         "the URL is missing (see httpcore --help)": not urls,
         "--key needs --cert": given.key and not given.cert,

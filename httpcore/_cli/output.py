@@ -281,8 +281,8 @@ def is_text(headers: Headers, sample: bytes) -> bool:
     """Return whether a body that begins with `sample` is text."""
     kind, charset = content_type(headers)
     errors = "replace" if kind.startswith("text/") or _LANGUAGES.fullmatch(kind) else "strict"
-    if charset.startswith(("utf-16", "utf-32")) and len(sample) < 4:
-        return False  # too short to have a mark of the byte order, which may be needed
+    if charset in ("utf-16", "utf-32") and len(sample) < 4:
+        return not sample  # too short for the mark of the byte order, which these two need
     try:
         return "\0" not in codecs.getincrementaldecoder(charset)(errors).decode(sample)
     except UnicodeError:  # also where there is no such mark

@@ -243,6 +243,7 @@ class Run:
         name = os.path.basename(body.files[0]) if len(files) == 1 else "form"
         # The system may send one file by itself, where nobody watches.
         by_itself = len(files) == 1 and bars.console is None and body.files != [STDIN]
+        by_itself = by_itself and files[0].seekable()  # else it has no position: a pipe by its path
         with bars.bar(name, content_length(upload)) as upload.moved:
             try:
                 yield files[0] if by_itself else upload
@@ -287,14 +288,19 @@ class Run:
 
         Raises Problem for a response that is not the part that was asked for.
         """
-        offset, path = self.options.offset, self.options.output or "standard output"
+        asked, offset = self.options.continue_at, self.options.offset or 0
+        if asked is None:
+            return 0
+        path = self.options.output or "standard output"
         place = first_value(response.headers, b"content-range")
-        if not offset or (response.status == 206 and place.startswith(f"bytes {offset}-")):
-            return offset or 0
+        if response.status == 206 and place.startswith(f"bytes {offset}-"):
+            return offset
         if response.status == 416 and place == f"bytes */{offset}":
             self.terminal.note(f"{path} is complete already")
             return None
-        if response.status == 200 and self.options.continue_at == FROM_SIZE:
+        if response.status == 200 and not offset:
+            return 0
+        if response.status == 200 and asked == FROM_SIZE:
             self.terminal.note(f"the server sends all of it: {path} begins anew")
             return 0
         code = Exit.PROTOCOL if response.status < 400 else Exit.STATUS

@@ -154,6 +154,19 @@ def test_standard_input_is_streamed(server: LocalServer) -> None:
     assert (told["length"], told["framing"]) == (50_000, "chunked")
 
 
+@needs_pty  # where there are these, there are paths of pipes
+def test_a_pipe_that_has_a_path_is_streamed(server: LocalServer) -> None:
+    """As a shell makes it of ``-T <(command)``."""
+    reader, writer = os.pipe()
+    os.write(writer, b"typed")
+    os.close(writer)
+    done = run("-T", f"/dev/fd/{reader}", "-w", " %{size_upload}", f"{server.url}/upload")
+    os.close(reader)
+    assert (done.code, done.err) == (0, "")
+    told, size = done.out.rsplit(b" ", 1)
+    assert (json.loads(told)["framing"], size) == ("chunked", b"5")
+
+
 def test_standard_input_in_this_process(
     server: LocalServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -232,6 +245,7 @@ def test_urls_as_people_type_them(text: str, url: str) -> None:
         (["http://u:secret@:x/"], "malformed"),
         (["-o", "f", "a", "b"], "-o is one file for several URLs"),
         (["--json", '{"a": 1}', "h"], "--json prints a report and takes no value"),
+        (["--json", "[1]", "h"], "--json prints a report and takes no value"),
         (["-H", "secret", "h"], "header number 1 is neither"),
         (["-H", "secret", "h", "i"], "header number 1 is neither"),
         (["-d", "a", "-T", "b", "h"], "--data and --upload-file exclude each other"),
@@ -1530,6 +1544,13 @@ def test_utf_16_without_its_mark(serve: Serve, on_screen: Any) -> None:
     assert screen.plain.startswith("note: the body is binary (text/plain)")
 
 
+@needs_pty
+def test_an_empty_body_of_utf_16_is_only_said_to_be_empty(serve: Serve, on_screen: Any) -> None:
+    server = serve(answering(plain(b"", "Content-Type: text/plain; charset=utf-16\r\n")))
+    _, screen = on_screen(server.url)
+    assert screen.plain == "note: HTTP/1.1 200 OK, without a body\n"
+
+
 CUT = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 20\r\n\r\n"
 
 
@@ -1671,6 +1692,9 @@ def test_codings_over_each_other_take_no_memory() -> None:
         ("text/plain; charset=utf-16", "a".encode("utf-16"), True),
         ("text/plain; charset=utf-16", b"a", False),  # too little to have a mark
         ("text/plain; charset=utf-16", b"a\0", False),  # which byte comes first, is not said
+        ("text/plain; charset=utf-16", b"", True),
+        ("text/plain; charset=utf-16le", b"a\0", True),
+        ("text/plain; charset=utf-16be", b"\0a", True),
         ("text/plain", b"a\0", False),
         ("application/problem+json; charset=hex", b"{}", True),
         ("text/html; charset=idna", b"\xff", True),

@@ -471,6 +471,21 @@ def test_a_server_that_knows_no_offsets(serve: Serve) -> None:
     assert "HTTP/1.1 200 OK is not what is missing of standard output" in done.err
 
 
+@pytest.mark.parametrize("before", [None, b""])
+@pytest.mark.parametrize("offset", ["-", "0"])
+def test_no_error_page_begins_a_download(
+    server: LocalServer, tmp_path: Path, before: bytes | None, offset: str
+) -> None:
+    """The next run would go on behind it."""
+    path = tmp_path / "file"
+    if before is not None:
+        path.write_bytes(before)
+    done = run("-C", offset, "-o", path, f"{server.url}/status/404")
+    assert done.code == Exit.STATUS
+    assert f"404 Not Found is not what is missing of {path}" in done.err
+    assert (path.read_bytes() if path.exists() else None) == before
+
+
 @pytest.mark.parametrize("offset", ["x", "-1", "²", "9" * 5000])
 def test_what_is_no_offset(offset: str) -> None:
     done = run(f"--continue-at={offset}", "http://h")
