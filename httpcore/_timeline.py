@@ -141,11 +141,18 @@ class Timeline:
             self._tunnels = details["request"].method == b"CONNECT"
             self.attempts += not self._tunnels
         if self._tunnels:
-            headed = what.startswith("receive_response_headers") and not what.endswith("started")
-            self._tunnels = not headed
-            self._switch(None if headed else TUNNEL, now)
+            self._tunnel(now, what, details)
         elif what in _EXCHANGE:
             self._switch(_EXCHANGE[what], now)
+
+    def _tunnel(self, now: float, what: str, details: dict[str, Any]) -> None:
+        """Take an event of a CONNECT: it ends the attempt only where there is no tunnel."""
+        failed = what in ("send_request_headers.failed", "receive_response_headers.failed")
+        answered = what == "receive_response_headers.complete"
+        refused = answered and details["return_value"][1] >= 300
+        self.attempts += failed or refused
+        self._tunnels = not (failed or answered)
+        self._switch(TUNNEL if self._tunnels else None, now)
 
     def _rename(self, name: str) -> None:
         self._open = None if self._open is None else (name, self._open[1])

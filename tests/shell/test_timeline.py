@@ -12,7 +12,7 @@ import pytest
 
 import httpcore
 from tests.support.http2 import ServeH2
-from tests.support.servers import LocalServer
+from tests.support.servers import LocalServer, Peer, Serve
 
 EXCHANGE = ["send", "wait", "receive"]
 
@@ -51,6 +51,19 @@ def test_a_request_that_fails(closed_port: int) -> None:
     with httpcore.ConnectionPool() as pool, pytest.raises(httpcore.ConnectError):
         pool.request("GET", url, extensions=extensions)
     assert (names(timeline), timeline.attempts, timeline.opened) == (["connect"], 1, 0)
+
+
+def test_a_proxy_that_refuses(serve: Serve) -> None:
+    def refuse(peer: Peer) -> None:
+        peer.recv_request()
+        peer.send(b"HTTP/1.1 407 No\r\nContent-Length: 0\r\n\r\n")
+
+    timeline = httpcore.Timeline(proxied=True)
+    extensions = {"trace": timeline}
+    with httpcore.ConnectionPool(proxy=httpcore.Proxy(serve(refuse).url)) as pool:
+        with pytest.raises(httpcore.ProxyError):
+            pool.request("GET", "https://example.com/", extensions=extensions)
+    assert (names(timeline), timeline.attempts) == (["connect", "tunnel"], 1)
 
 
 @pytest.mark.anyio

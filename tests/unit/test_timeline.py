@@ -97,13 +97,41 @@ def test_a_tunnel() -> None:
         ("http11.send_request_headers.started", {"request": CONNECT}),
         ("http11.send_request_body.complete", {"request": CONNECT}),
         ("http11.receive_response_headers.started", {"request": CONNECT}),
-        ("http11.receive_response_headers.complete", {"request": CONNECT}),
+        ("http11.receive_response_headers.complete", answer(200)),
         ("proxy.start_tls.started", {}),
         ("proxy.start_tls.complete", {"return_value": Stream()}),
         *EXCHANGE,
     ]
-    names = [phase.name for phase in play(*events, proxied=True).phases]
+    timeline = play(*events, proxied=True)
+    names = [phase.name for phase in timeline.phases]
     assert names == ["connect", "proxy tls", "tunnel", "tls", "send", "wait", "receive"]
+    assert timeline.attempts == 1
+
+
+def answer(status: int) -> dict[str, Any]:
+    """The details of the head of a response to CONNECT."""
+    return {"return_value": (b"HTTP/1.1", status, b"", [])}
+
+
+@pytest.mark.parametrize(
+    ("event", "details"),
+    [
+        ("send_request_headers.failed", {"exception": httpcore.WriteError("no")}),
+        ("receive_response_headers.failed", {"exception": httpcore.ReadError("no")}),
+        ("receive_response_headers.complete", answer(407)),
+    ],
+)
+def test_an_attempt_ends_with_its_tunnel(event: str, details: dict[str, Any]) -> None:
+    """What comes later is another attempt."""
+    refused = [
+        ("http11.send_request_headers.started", {"request": CONNECT}),
+        (f"http11.{event}", details),
+    ]
+    timeline = play(*refused)
+    assert (timeline.phases, timeline.attempts) == ([("tunnel", 0, 1)], 1)
+    again = play(*refused, *EXCHANGE)
+    assert [phase.name for phase in again.phases] == ["tunnel", "send", "wait", "receive"]
+    assert again.attempts == 2
 
 
 def test_a_dialogue_with_a_socks_proxy() -> None:
