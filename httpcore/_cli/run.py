@@ -201,7 +201,7 @@ class Run:
         self.facts.begin(leg)
         connect, left = options.connect_timeout or CONNECT_TIMEOUT, None
         if self.end is not None:
-            left = max(self.end - monotonic(), 0.0)
+            left = max(round(self.end - monotonic(), 3), 0.0)  # the error says how much that was
         extensions: dict[str, Any] = {
             "cancel": self.cancel,
             "informational": self.talk.informational if options.verbose else None,

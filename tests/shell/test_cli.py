@@ -736,6 +736,16 @@ def test_usage_is_only_said_when_nothing_was_sent(
     assert "redirect" in done.err and done.err.count("\n") == 1
 
 
+def test_a_time_limit_is_said_as_it_was_given(
+    server: LocalServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = iter([0.0, 0.0000123])
+    monkeypatch.setattr(running, "monotonic", lambda: next(clock))
+    done = run("-m", "0.05", f"{server.url}/hang")
+    assert done.code == Exit.TIMEOUT
+    assert "total of 0.05 s is over" in done.err
+
+
 def test_one_time_limit_for_all_redirects(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
     """The second request has what the first has left: here nothing."""
     clock = iter([0.0, 0.0, 10.0])
