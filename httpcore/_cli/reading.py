@@ -21,8 +21,6 @@ from urllib.parse import quote, urljoin
 
 import httpcore
 
-from .._core.http_proxy import to_hop
-from .._settings import read_resolve as check_resolve
 from .._url import check_port, read_credentials, split_user_info, to_url
 from .exits import Exit, Problem, usage
 from .text import of_bytes
@@ -122,6 +120,8 @@ def check_digest(auth: Auth) -> None:
 
 def read_proxy(text: str, what: str = "--proxy") -> httpcore.Proxy:
     """Read a proxy's URL, http where it has no scheme; `what` names it where it cannot be."""
+    from .._core.http_proxy import to_hop  # loads the codec, which --help does not need
+
     try:
         proxy = httpcore.Proxy(text if _SCHEME.match(text) else f"http://{text}")
         to_hop(proxy, proxy.url.scheme)  # refuses what cannot be a proxy
@@ -138,6 +138,8 @@ def read_resolve(texts: Sequence[str]) -> dict[str, str]:
         if match is None:
             raise usage(f"--resolve takes HOST:PORT:ADDRESS, not {text!r}")
         found[match[1]] = match[2]
+    from .._settings import read_resolve as check_resolve  # takes a while to load, likewise
+
     try:
         check_resolve(found)
     except UNREADABLE as exc:  # what is no address
