@@ -176,9 +176,11 @@ class Run:
         if found is not None and len(redirects) > MAX_REDIRECTS:
             text = f"more than {MAX_REDIRECTS} redirects, the last to {redact_url(str(found.url))}"
             raise Problem(Exit.REDIRECTS, text)
-        if found is not None and found.body is not None and STDIN in found.body.files:
-            text = f"{response.status} asks again for standard input, which is read only once"
-            raise Problem(Exit.READ, text)
+        for path in [] if found is None or found.body is None else found.body.files:
+            if path == STDIN or not os.path.isfile(path):
+                name = "standard input" if path == STDIN else path
+                text = f"{response.status} asks again for {name}, which is read only once"
+                raise Problem(Exit.READ, text)
         return found
 
     def _report(self, problem: Problem | None) -> None:

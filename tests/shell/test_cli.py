@@ -167,6 +167,19 @@ def test_a_pipe_that_has_a_path_is_streamed(server: LocalServer) -> None:
     assert (json.loads(told)["framing"], size) == ("chunked", b"5")
 
 
+@needs_pty
+def test_a_pipe_that_has_a_path_is_sent_once(server: LocalServer) -> None:
+    """Opened again, it would be empty."""
+    reader, writer = os.pipe()
+    os.write(writer, b"typed")
+    os.close(writer)
+    path, url = f"/dev/fd/{reader}", f"{server.url}/redirect-to?status=307&url=/upload"
+    done = run("-L", "-T", path, url)
+    os.close(reader)
+    assert (done.code, len(server.requests)) == (Exit.READ, 1)
+    assert done.err == f"httpcore: 307 asks again for {path}, which is read only once\n"
+
+
 def test_standard_input_in_this_process(
     server: LocalServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
