@@ -178,8 +178,8 @@ class Run:
             raise Problem(Exit.REDIRECTS, text)
         for path in [] if found is None or found.body is None else found.body.files:
             if path == STDIN or not os.path.isfile(path):
-                name = "standard input" if path == STDIN else path
-                text = f"{response.status} asks again for {name}, which is read only once"
+                what = "standard input" if path == STDIN else path
+                text = f"{response.status} asks again for {what}, which is read only once"
                 raise Problem(Exit.READ, text)
         return found
 
