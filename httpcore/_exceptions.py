@@ -48,6 +48,7 @@ subclasses live here and stay out of the package's public names.
 
 from __future__ import annotations
 
+from copy import copy
 from typing import TypeVar
 
 NOT_SENT = "not_sent"
@@ -88,6 +89,15 @@ def without_frames(exc: _E) -> _E:
         each.__traceback__ = each.__context__ = None
         each = each.__cause__
     return exc
+
+
+def raised_anew(exc: _E) -> _E:
+    """Return a copy of `exc`, which is kept, to be raised: what is raised gets the frames that it
+    comes through, and `without_frames` says what these hold."""
+    raised = copy(exc)
+    if exc.__cause__ is not None:
+        raised.__cause__ = exc.__cause__
+    return raised
 
 
 class ConnectionNotAvailable(Exception):

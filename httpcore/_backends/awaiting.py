@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .._exceptions import NetworkError, ReadTimeout, without_frames
+from .._exceptions import NetworkError, ReadTimeout, raised_anew, without_frames
 from .base import AsyncNetworkStream
 from .closing import close_stream
 
@@ -67,7 +67,7 @@ class AwaitingAdapter:
     def read_ready(self, max_bytes: int) -> bytes | None:
         """Return what is there; None for nothing, ``b""`` for the end."""
         if self._failure is not None:
-            raise self._failure
+            raise raised_anew(self._failure)
         read, self._data = self._data, None
         return read
 

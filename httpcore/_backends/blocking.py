@@ -12,7 +12,14 @@ from __future__ import annotations
 import contextlib
 from typing import Any
 
-from .._exceptions import NetworkError, ReadTimeout, WriteError, WriteTimeout, without_frames
+from .._exceptions import (
+    NetworkError,
+    ReadTimeout,
+    WriteError,
+    WriteTimeout,
+    raised_anew,
+    without_frames,
+)
 from .base import NetworkStream
 from .sync import MAX_POLL, SyncStream, WakeablePoll
 
@@ -86,7 +93,7 @@ class BlockingAdapter:
             self._more = bool(data)
             return data
         if self._failure is not None:
-            raise self._failure
+            raise raised_anew(self._failure)
         read, self._data = self._data, None
         return read
 

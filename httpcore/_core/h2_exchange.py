@@ -22,6 +22,7 @@ from .._exceptions import (
     TimeoutException,
     WriteError,
     WriteTimeout,
+    raised_anew,
 )
 from .._models import HeaderList, Response, describe, received_response
 from .body_state import BodyState
@@ -285,7 +286,7 @@ class ExchangeState:
         if error is not None and stream.status is None and said_nothing:
             # The server went away while the request was sent, and left no word about it.
             return self.explain_write_error(error, MAYBE_PROCESSED)
-        return stream.failure
+        return raised_anew(stream.failure)
 
     def refuse_handler(self) -> ReadError:
         """Return what to raise when a signal handler would have to wait for the code that it has

@@ -310,7 +310,8 @@ class Session:
         self.sleepers = {}
         self.unsent = b""
         self.codec.abandon(ReadError(why))
-        for exchange in self.exchanges:
+        # A list: what a stream lets go of may be the last to hold a response, which then leaves.
+        for exchange in list(self.exchanges):
             if exchange.stream is not None:
                 exchange.stream.parts.clear()
                 exchange.stream.ended = False

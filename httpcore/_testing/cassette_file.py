@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Callable, Iterable
 
 from .._backends.fork import renew_in_child
-from .._exceptions import MAYBE_PROCESSED
+from .._exceptions import MAYBE_PROCESSED, raised_anew
 from .._shared.deferred import OwnedLock
 from .cassettes.exchange import CassetteError, Exchange
 from .cassettes.file import Contents, header_line, read_contents, to_lines
@@ -66,7 +66,7 @@ class CassetteFile:
         """Raise what kept something from being recorded: a program that goes on would end up with
         half a cassette. Refuse once it is closed."""
         if self.failure is not None:
-            raise self.failure.with_traceback(None)  # not with the frames of earlier callers
+            raise raised_anew(self.failure)
         if self.closed:
             raise CassetteError(f"the cassette {self.path} is closed: no connection is opened")
 
@@ -105,7 +105,7 @@ class CassetteFile:
 
     def _fail(self, failure: CassetteError) -> CassetteError:
         failure.phase = MAYBE_PROCESSED  # of the request that was not written down
-        self.failure = failure
+        self.failure = raised_anew(failure)
         return failure
 
     def _add(self, exchange: Exchange) -> None:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from .._backends.closing import close_stream
 from .._backends.interrupt import abort
-from .._exceptions import ReadError, ReadTimeout
+from .._exceptions import ReadError, ReadTimeout, raised_anew
 from ..rules import host_and_port
 from .cassette_file import CassetteFile, load
 from .cassettes.exchange import CassetteError
@@ -165,7 +165,7 @@ class RecordingSetup:
         """
         self._cassette_file.closed = True
         if self._cassette_file.failure is not None:
-            raise self._cassette_file.failure
+            raise raised_anew(self._cassette_file.failure)
 
     def __enter__(self: Setup) -> Setup:
         return self

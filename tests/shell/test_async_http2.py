@@ -7,6 +7,7 @@ streams of another make, which one of the tasks reads. Must not know: how HTTP/2
 
 from __future__ import annotations
 
+import gc
 import json
 import ssl
 from collections.abc import AsyncGenerator, Callable
@@ -17,6 +18,7 @@ import anyio
 import pytest
 
 import httpcore
+from httpcore._async import response_body
 from httpcore._backends.auto import AutoBackend
 from httpcore._core import h2_liveness
 from httpcore._core.attempts import MAX_MOVES
@@ -568,3 +570,45 @@ async def test_a_response_that_is_dropped(serve_h2: ServeH2, make_pool: MakePool
         await until(lambda: link.seen(Kind.RST_STREAM))
         assert pool.stats()["requests"] == 0
         assert int.from_bytes(link.seen(Kind.RST_STREAM)[0].payload, "big") == Code.CANCEL
+
+
+@pytest.mark.filterwarnings("ignore:unread response")
+async def test_a_failure_does_not_hold_its_response(
+    serve_h2: ServeH2, make_pool: MakePool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An interrupt that strikes when a failure is to end the response leaves that to the garbage
+    collector. The stream keeps the failure; the frames that it came through must not come along."""
+
+    def fail(stream: Stream) -> None:
+        if stream.path == "/fail":
+            stream.head()
+            stream.link.data(stream.id, b"x")
+            stream.reset(Code.INTERNAL_ERROR)
+        else:
+            stream.respond(body=b"good")
+
+    class Struck(BaseException):
+        pass
+
+    async def strike(body: response_body.AsyncResponseBody, exc: BaseException) -> BaseException:
+        raise Struck
+
+    async def read(pool: httpcore.AsyncConnectionPool) -> None:
+        request = httpcore.Request(
+            "GET", f"{server.url}/fail", headers={"Host": "h"}, extensions=PATIENT
+        )
+        response: Any = await pool.handle_async_request(request)
+        while await response.stream.read1():
+            pass
+
+    server = serve_h2(lambda link: link.serve(fail))
+    async with make_pool() as pool:
+        with monkeypatch.context() as patches:
+            patches.setattr(response_body.AsyncResponseBody, "_fail", strike)
+            with pytest.raises(Struck) as caught:
+                await read(pool)
+        del caught
+        gc.collect()
+        assert pool.stats()["requests"] == 0
+        assert (await pool.request("GET", server.url)).content == b"good"
+        assert pool.stats()["active"] == 0

@@ -26,7 +26,7 @@ from httpcore._core import h2 as _h2
 from httpcore._core.attempts import MAX_MOVES
 from httpcore._core.h2_session import PING_DATA
 from httpcore._exceptions import NOT_SENT
-from httpcore._sync import http2
+from httpcore._sync import http2, response_body
 from httpcore._sync.http2 import HTTP2Connection
 from httpcore.exceptions import Aborted
 from tests.support.forks import in_child
@@ -929,3 +929,41 @@ def test_http2_that_only_the_context_offers(
                 assert response.stream.read(5) == pattern(5)
                 assert len(pool.connections) == 1
         pool._slots.scheduler.check()
+
+
+@pytest.mark.filterwarnings("ignore:unread response")
+def test_a_failure_does_not_hold_its_response(
+    serve_h2: ServeH2, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An interrupt that strikes when a failure is to end the response leaves that to the garbage
+    collector. The stream keeps the failure; the frames that it came through must not come along."""
+
+    def fail(stream: Stream) -> None:
+        if stream.path == "/fail":
+            stream.head()
+            stream.link.data(stream.id, b"x")
+            stream.reset(Code.INTERNAL_ERROR)
+        else:
+            stream.respond(body=b"good")
+
+    def strike(body: response_body.ResponseBody, exc: BaseException) -> BaseException:
+        raise KeyboardInterrupt
+
+    def read() -> None:
+        url, extensions = f"{server.url}/fail", {"timeout": {"read": PATIENCE}}
+        request = httpcore.Request("GET", url, headers={"Host": "h"}, extensions=extensions)
+        response: Any = pool.handle_request(request)
+        while response.stream.read1():
+            pass
+
+    server = serve_h2(lambda link: link.serve(fail))
+    with httpcore.ConnectionPool(http1=False, http2=True) as pool:
+        with monkeypatch.context() as patches:
+            patches.setattr(response_body.ResponseBody, "_fail", strike)
+            with pytest.raises(KeyboardInterrupt) as caught:
+                read()
+        del caught
+        gc.collect()
+        assert pool.stats()["requests"] == 0
+        assert pool.request("GET", server.url).content == b"good"
+        assert pool.stats()["active"] == 0

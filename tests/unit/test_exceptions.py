@@ -119,3 +119,21 @@ def test_incomplete_body_counts() -> None:
 def test_an_invalid_timeout_is_caught_as_value_error() -> None:
     with pytest.raises(ValueError, match="below zero"):
         raise ex.InvalidTimeout("below zero")
+
+
+def test_a_kept_failure_is_raised_as_a_copy() -> None:
+    """All of it but the frames, which stay with what was raised."""
+    cause = ConnectionResetError("reset")
+    kept = ex.explained(ex.ServerDisconnected("Server disconnected"), "before any byte")
+    kept.phase, kept.__cause__ = "maybe_processed", cause
+    for _ in range(2):
+        with pytest.raises(ex.ServerDisconnected) as caught:
+            raise ex.raised_anew(kept)
+        assert (caught.value.args, caught.value.phase) == (kept.args, "maybe_processed")
+        assert ex.explain(caught.value) == ex.explain(kept)
+        assert caught.value.__cause__ is cause and caught.value is not kept
+        assert kept.__traceback__ is cause.__traceback__ is None
+    with pytest.raises(ex.IncompleteBody) as ended:
+        raise ex.raised_anew(ex.IncompleteBody("ended", 5, 10))
+    assert (str(ended.value), ended.value.received, ended.value.expected) == ("ended", 5, 10)
+    assert not ended.value.__suppress_context__
