@@ -16,6 +16,7 @@ import pytest
 from tests.chaos.faults import FATAL, HTTP2, HTTP11, find_nonces, make_nonce
 from tests.chaos.plans import Plan, Tally, Thrown, make_plan
 from tests.chaos.rounds import KINDS, run_round
+from tests.chaos.threads import Dropped, Interrupted
 
 #: Threads or tasks, and requests of each.
 FEW, EACH = 20, 8
@@ -113,3 +114,21 @@ def test_the_command(tmp_path: Path) -> None:
     *rounds, last = done.stdout.splitlines()
     assert [line.split()[1] for line in rounds[:2]] == ["threads", "asyncio"]
     assert last.startswith("5 rounds, ") and last.endswith("nothing wrong")
+
+
+def test_what_python_drops_is_a_fault() -> None:
+    """But for interrupts, which may strike anywhere."""
+
+    class Thing:
+        def __init__(self, raised: type[BaseException]) -> None:
+            self.raised = raised
+
+        def __del__(self) -> None:
+            raise self.raised("here")
+
+    with Dropped() as dropped:
+        Thing(Interrupted)
+        assert not dropped.texts
+        Thing(RuntimeError)
+    (text,) = dropped.texts
+    assert text.endswith("Thing.__del__ and dropped: RuntimeError('here')")

@@ -14,6 +14,7 @@ import queue
 import random
 import signal
 import ssl
+import sys
 import threading
 import time
 import warnings
@@ -337,6 +338,26 @@ def with_can_be_trusted() -> bool:
     return bool(done)
 
 
+class Dropped:
+    """Notes what Python drops that is raised in a destructor or a callback, but for interrupts: one
+    may strike there, and is of no use to anybody. Nothing is kept of what was raised."""
+
+    def __enter__(self) -> Dropped:
+        self.texts: list[str] = []
+        self._former = sys.unraisablehook
+        sys.unraisablehook = self._note
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        sys.unraisablehook = self._former
+
+    def _note(self, dropped: sys.UnraisableHookArgs) -> None:
+        # A warning: of a socket that an interrupt kept from those that would have closed it.
+        if not issubclass(dropped.exc_type, (Interrupted, Warning)):
+            where = getattr(dropped.object, "__qualname__", type(dropped.object).__name__)
+            self.texts.append(f"raised in {where} and dropped: {dropped.exc_value!r}")
+
+
 def interrupt_and_fork(load: Load, seed: int, every: float = 0.05) -> None:
     """Send requests in the main thread that signals interrupt, and fork between them."""
     rng, tally = random.Random(seed), Tally()
@@ -350,26 +371,29 @@ def interrupt_and_fork(load: Load, seed: int, every: float = 0.05) -> None:
     former = signal.signal(signal.SIGUSR1, strike)
     striker = Striker(random.Random(seed + 1), every)
     striker.start()
-    try:
-        while load.alive():
-            try:
-                armed = arms
-                load.one(rng, tally)
+    with Dropped() as dropped:
+        try:
+            while load.alive():
+                try:
+                    armed = arms
+                    load.one(rng, tally)
+                    armed = False
+                except Interrupted:
+                    tally.errors["Interrupted"] += 1
                 armed = False
-            except Interrupted:
-                tally.errors["Interrupted"] += 1
+                if rng.random() < 0.02:
+                    tally.errors["forked"] += 1
+                    fork(load, rng, tally, dropped)
+        finally:
             armed = False
-            if rng.random() < 0.02:
-                tally.errors["forked"] += 1
-                fork(load, rng, tally)
-    finally:
-        armed = False
-        striker.end()
-        signal.signal(signal.SIGUSR1, former)
+            striker.end()
+            signal.signal(signal.SIGUSR1, former)
+    for text in dropped.texts:
+        tally.object_to(text)
     load.tally.add(tally)
 
 
-def fork(load: Load, rng: random.Random, tally: Tally) -> None:
+def fork(load: Load, rng: random.Random, tally: Tally, dropped: Dropped) -> None:
     """Fork; the child sends requests with what it has inherited, and ends."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # threads and fork are the subject
@@ -384,6 +408,9 @@ def fork(load: Load, rng: random.Random, tally: Tally) -> None:
         signal.signal(signal.SIGALRM, signal.SIG_DFL)
         signal.alarm(CHILD)
         code = _be_child(load, rng)
+        if dropped.texts:  # while the fork renewed what it inherited, before all
+            print(os.getpid(), *dropped.texts, sep="\n", file=sys.stderr, flush=True)
+            code = 3
     finally:
         os._exit(code)
 
