@@ -5,6 +5,7 @@ Owns: reading that from the system, and the comparison. Must not know: what the 
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import os
 import threading
@@ -32,8 +33,12 @@ class Resources:
 
     @classmethod
     def now(cls) -> Resources:
-        """Return what this process has now, without its garbage."""
+        """Return what this process has now, without its garbage, and without the memory that glibc
+        keeps although it is free: after rounds of 1,000 tasks that is 40 MiB, in holes."""
         gc.collect()
+        trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if os.name == "posix" else None
+        if trim is not None:
+            trim(0)
         try:
             descriptors = len(os.listdir("/proc/self/fd"))
             with open("/proc/self/statm") as file:
