@@ -73,7 +73,8 @@ class Timeline:
             there) and ``receive``. A name that occurs again belongs to another attempt.
         attempts: how often the request was tried, failures to connect included.
         opened: how many connections were opened for it.
-        connection: `ConnectionInfo` of the last of them, or None.
+        connection: `ConnectionInfo` of the last of them, or None. Its `protocol` is empty: it is
+            noted before that is known.
         last: when the last event came, by the clock; None before the first.
     """
 
@@ -122,7 +123,7 @@ class Timeline:
         self._switch(begins, now)
 
     def _take(self, step: str, stream: Any) -> None:
-        """Take what a step of opening a connection, which is over, came to."""
+        """Note the connection that a step has opened or secured, and its look-up."""
         if step not in _OPENING:
             return
         self.connection = ConnectionInfo(stream, "")
@@ -130,8 +131,10 @@ class Timeline:
             return
         self.opened += 1
         looked_up, peer = stream.get_extra_info("lookup_time"), self.connection.remote_address
+        if looked_up is None or self._open is None:
+            return
         # What is an address already is looked up in no time, but that is no phase.
-        if looked_up is not None and self._open is not None and peer[0] != self._host:
+        if not isinstance(peer, tuple) or peer[0] != self._host:
             self._rename(DNS)
             self._switch(CONNECT, self._open[1] + looked_up)
 

@@ -74,6 +74,15 @@ def test_what_is_an_address_is_not_looked_up() -> None:
     assert play(*opening("connect_tcp", **facts)).phases == [("connect", 0, 1)]
 
 
+def test_a_stream_that_does_not_know_its_address() -> None:
+    """The hook raises nothing: that would end the request."""
+    facts = {"lookup_time": 0.25, "server_addr": None}
+    assert [phase.name for phase in play(*opening("connect_tcp", **facts)).phases] == [
+        "dns",
+        "connect",
+    ]
+
+
 @pytest.mark.parametrize(
     ("raised", "name"),
     [(NameResolutionError("no"), "dns"), (httpcore.ConnectError("no"), "connect")],
