@@ -2,7 +2,7 @@
 
 Owns: whether a body may end where it does, as its codings see it; where a member of gzip ends, and
 where deflate does. Must not know: responses, pools, where the bytes come from. It is loaded by the
-adapter and by the command, and needs urllib3, which nothing else in this package does.
+adapter and by the command, and needs urllib3, which this distribution brings only with an extra.
 
 The framing of a body may be whole and its coding not: a server, or something on the way, was cut
 off while it compressed, and sent what it had as if it were all. urllib3's decoders give what there

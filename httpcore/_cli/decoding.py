@@ -1,4 +1,4 @@
-"""Taking the content encoding off a body, piece by piece.
+"""Takes the content encoding off a body, piece by piece.
 
 Owns: which codings are taken off, and what is said where that fails. Must not know: where the
 pieces come from or go to, and how a coding works: urllib3's decoders do, and `decoders` adds to

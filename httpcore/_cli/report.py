@@ -1,8 +1,8 @@
-"""The facts of one run, and their texts: ``--json``, ``--timing`` and ``-w``.
+"""Shows the facts of one run: ``--json``, ``--timing`` and ``-w``.
 
 Owns: the members of the report and the variables of ``-w``, which docs/cli.rst describes and
-scripts rely on: add to them, change none. Must not know: terminals; what is measured, and how:
-`httpcore.Timeline` and `httpcore.ConnectionInfo` do.
+scripts rely on: add to them, change none. Must not know: terminals, and how anything is measured,
+which `httpcore.Timeline` and `httpcore.ConnectionInfo` do.
 
 Sources: curl(1), "--write-out".
 """

@@ -907,7 +907,8 @@ def test_a_body_that_broke_off_stays_broken(session: requests.Session, serve: Se
 def test_what_came_before_a_bad_chunk_is_given_first(
     session: requests.Session, serve: Serve, fault: bytes, at_once: bool
 ) -> None:
-    """... however the bytes arrive, as by requests; and the fault is told without more of them."""
+    """It is given whether head and body arrive together or apart. The error follows although the
+    server sends nothing more."""
     head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
     got = threading.Event()
 

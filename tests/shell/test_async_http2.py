@@ -26,6 +26,7 @@ from httpcore._exceptions import NOT_SENT
 from httpcore.exceptions import Aborted
 from tests.support import PATIENCE
 from tests.support.http2 import Code, Kind, Link, ServeH2, Stream, encode_frame
+from tests.support.over_http2 import break_off
 from tests.support.servers import Peer, Serve, pattern
 from tests.support.suspending import Suspending
 from tests.support.tasks import (
@@ -579,14 +580,6 @@ async def test_a_failure_does_not_hold_its_response(
     """An interrupt that strikes when a failure is to end the response leaves that to the garbage
     collector. The stream keeps the failure; the frames that it came through must not come along."""
 
-    def fail(stream: Stream) -> None:
-        if stream.path == "/fail":
-            stream.head()
-            stream.link.data(stream.id, b"x")
-            stream.reset(Code.INTERNAL_ERROR)
-        else:
-            stream.respond(body=b"good")
-
     class Struck(BaseException):
         pass
 
@@ -601,7 +594,7 @@ async def test_a_failure_does_not_hold_its_response(
         while await response.stream.read1():
             pass
 
-    server = serve_h2(lambda link: link.serve(fail))
+    server = serve_h2(lambda link: link.serve(break_off))
     async with make_pool() as pool:
         with monkeypatch.context() as patches:
             patches.setattr(response_body.AsyncResponseBody, "_fail", strike)

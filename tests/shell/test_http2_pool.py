@@ -32,6 +32,7 @@ from httpcore.exceptions import Aborted
 from tests.support.forks import in_child
 from tests.support.http2 import Code, Kind, Link, ServeH2, Stream
 from tests.support.leaks import sockets
+from tests.support.over_http2 import break_off
 from tests.support.proxies import ProxyServer, SocksServer
 from tests.support.servers import pattern
 from tests.support.threads import PATIENCE, Worker, until
@@ -938,14 +939,6 @@ def test_a_failure_does_not_hold_its_response(
     """An interrupt that strikes when a failure is to end the response leaves that to the garbage
     collector. The stream keeps the failure; the frames that it came through must not come along."""
 
-    def fail(stream: Stream) -> None:
-        if stream.path == "/fail":
-            stream.head()
-            stream.link.data(stream.id, b"x")
-            stream.reset(Code.INTERNAL_ERROR)
-        else:
-            stream.respond(body=b"good")
-
     def strike(body: response_body.ResponseBody, exc: BaseException) -> BaseException:
         raise KeyboardInterrupt
 
@@ -956,7 +949,7 @@ def test_a_failure_does_not_hold_its_response(
         while response.stream.read1():
             pass
 
-    server = serve_h2(lambda link: link.serve(fail))
+    server = serve_h2(lambda link: link.serve(break_off))
     with httpcore.ConnectionPool(http1=False, http2=True) as pool:
         with monkeypatch.context() as patches:
             patches.setattr(response_body.ResponseBody, "_fail", strike)

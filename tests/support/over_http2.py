@@ -11,7 +11,7 @@ from typing import Any
 
 import httpcore
 from tests.support import MIB, PATIENCE
-from tests.support.http2 import FrameServer, Link, Stream, routes
+from tests.support.http2 import Code, FrameServer, Link, Stream, routes
 
 # Bytes that the server may send on a stream that nobody reads.
 STREAM_WINDOW = 16 * MIB
@@ -54,6 +54,16 @@ def wait_opened(server: FrameServer, count: int, link: int = 1) -> Link:
     found = server.wait_for_link(link)
     assert server.wait_for(lambda: len(found.opened) >= count, PATIENCE)
     return found
+
+
+def break_off(stream: Stream) -> None:
+    """Answer /fail with a byte and a reset, anything else well."""
+    if stream.path == "/fail":
+        stream.head()
+        stream.link.data(stream.id, b"x")
+        stream.reset(Code.INTERNAL_ERROR)
+    else:
+        stream.respond(body=b"good")
 
 
 def hold(stream: Stream) -> None:
