@@ -432,6 +432,11 @@ class HTTPAdapter(_Base):
             host, more = hook(request, verify, cert)
         except ValueError as exc:
             raise InvalidURL(exc, request=request) from exc
+        # What requests 2.32.4 takes for `verify=True` (certifi's roots alone, and HTTP/1.1) must
+        # not stand in for the adapter's own context, or for the one that it was given.
+        loaded = getattr(requests.adapters, "_preloaded_ssl_context", None)
+        if loaded is not None and more.get("ssl_context") is loaded:
+            more = {name: value for name, value in more.items() if name != "ssl_context"}
         return host, more
 
     def _manager_through(self, proxy: str) -> urllib3.PoolManager:
@@ -531,6 +536,9 @@ class HTTPAdapter(_Base):
                 return url  # type: ignore[return-value]  # as requests' would make it
         # A dict in any case: what was put in the place of requests' select_proxy may need one.
         target: str = super().request_url(request, proxies or {})
+        given = request.path_url
+        if given.startswith("//") and target == f"/{given.lstrip('/')}":
+            return given  # before 2.34, requests makes one of the slashes at the beginning
         return target
 
     def build_response(self, req: PreparedRequest, resp: BaseHTTPResponse) -> requests.Response:
