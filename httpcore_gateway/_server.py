@@ -16,7 +16,6 @@ import copy
 import errno
 import gc
 import importlib.util
-import inspect
 import logging
 import os
 import signal
@@ -257,10 +256,7 @@ class Workers(Multiprocess):
     """
 
     def __init__(self, config: uvicorn.Config, sockets: list[socket.socket]) -> None:
-        options: dict[str, Any] = {"sockets": sockets}
-        if "target" in inspect.signature(Multiprocess).parameters:  # until uvicorn 0.50 or later
-            options["target"] = uvicorn.Server(config).run
-        super().__init__(config, **options)
+        super().__init__(config, sockets=sockets)
         self._stops = 0
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, self._take_stop)

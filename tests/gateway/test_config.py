@@ -347,7 +347,7 @@ def test_wrong_upstreams(
     ("arguments", "says"),
     [
         ([], "routes: none: name an upstream (--upstream URL)"),
-        (["--prot", "1"], "No such option '--prot'."),
+        (["--prot", "1"], "No such option"),
         (["--port"], "Option '--port' requires an argument"),
         (["extra"], "Got unexpected extra argument"),
         (["--config", "a\0b"], "--config: 'a\\x00b': "),

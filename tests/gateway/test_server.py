@@ -630,20 +630,6 @@ def test_the_parent_of_workers() -> None:
     assert workers.failed
 
 
-def test_the_signature_of_older_uvicorns(monkeypatch: pytest.MonkeyPatch) -> None:
-    given: dict[str, Any] = {}
-
-    def old(self: Any, config: Any, target: Any, sockets: Any) -> None:
-        given.update(target=target, sockets=sockets)
-
-    monkeypatch.setattr(_server.Multiprocess, "__init__", old)
-    monkeypatch.setattr(_server.uvicorn, "Server", lambda config: SimpleNamespace(run="run"))
-    monkeypatch.setattr(_server.signal, "signal", lambda *arguments: None)
-    config: Any = object()
-    _server.Workers(config, [])
-    assert given == {"target": "run", "sockets": []}
-
-
 @pytest.mark.parametrize("failed", [False, True])
 def test_workers_are_told_by_the_environment(monkeypatch: pytest.MonkeyPatch, failed: bool) -> None:
     made: list[Any] = []
