@@ -71,8 +71,9 @@ def to_lines(exchange: Exchange) -> bytes:
         events.append({"interim": f"HTTP/1.1 {status}"})
         events += _fields("header", headers)
     if answer is not None:
-        first = b"%b %d %b" % (answer.version, answer.status, answer.reason)
-        events.append({"response": to_text(first).rstrip(" ")})
+        reason = b" " + answer.reason if answer.reason else b""
+        first = b"%b %d%b" % (answer.version, answer.status, reason)
+        events.append({"response": to_text(first)})
         events += _fields("header", answer.headers)
         events += _body_events(answer.body)
         events += _fields("trailer", answer.trailers)

@@ -112,7 +112,7 @@ ANSWERS = st.builds(
     Answer,
     st.sampled_from([b"HTTP/1.1", b"HTTP/1.0"]),
     st.integers(200, 999),
-    st.text(VISIBLE[:94] + "\xe9").map(lambda text: text.encode("latin-1")),
+    st.text(VISIBLE[:94] + " \t\xe9").map(lambda text: text.encode("latin-1")),
     HEADERS,
     BODIES,
     HEADERS,
