@@ -24,6 +24,7 @@ import httpcore
 from httpcore_requests import HTTPAdapter
 from tests.support import PATIENCE
 from tests.support.servers import LocalServer, Peer, ScriptedServer, Serve
+from tests.support.versions import needs
 
 # Seconds within which a server that says nothing more is given up, where a test needs that.
 SHORT = 0.2
@@ -453,9 +454,16 @@ def test_unquoted_target_through_the_adapter(
         assert warm.heads[0].partition(b"\r\n")[0].count(b" ") == 2
 
 
+# urllib3 2.7 makes %20 and %0A of them, and there is no such host.
+BLANK, BREAK = (
+    pytest.param(url, marks=needs("urllib3", "2.8"), id=ascii(url))
+    for url in ("http://a b/", "http://a\nb/")
+)
+
+
 @pytest.mark.parametrize(
     "url",
-    ["http://", "http://a b/", "http://a\nb/", "http://\ud800/", "http://*.example/",
+    ["http://", BLANK, BREAK, "http://\ud800/", "http://*.example/",
      "http://.example/", "http://[::1/", "http://" + "\u00fc" * 64 + ".example/",
      "http://host.example:99999/", "http://host.example:8x/"],
     ids=ascii,

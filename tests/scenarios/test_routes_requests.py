@@ -32,6 +32,7 @@ from tests.support import PATIENCE, leaks, tls
 from tests.support.clients import STOCK, MakeSession, Redirected, resident
 from tests.support.proxies import ProxyServer, SocksServer, basic
 from tests.support.servers import LocalServer, Peer, Serve, black_hole, closed_port
+from tests.support.versions import needs
 
 pytestmark = pytest.mark.no_cover
 
@@ -856,6 +857,7 @@ def test_row_53_the_path_on_the_wire_is_the_path_given(
     assert origin.requests[-1].target == b"//a/../b%2Fc?x=%7E"
 
 
+@needs("requests", "2.34")  # before, requests makes one of several slashes at the beginning
 @pytest.mark.parametrize(("scheme", "kind"), ROADS)
 def test_row_53_what_requests_prepares_is_what_is_sent(
     make_session: MakeSession, way: Way, origins: dict[str, LocalServer], scheme: str, kind: str

@@ -72,6 +72,7 @@ from tests.support.http2 import (
     Kind,
     encode_frame,
 )
+from tests.support.versions import needs
 
 Headers = list[tuple[bytes, bytes]]
 
@@ -1690,7 +1691,7 @@ def test_pings(wire: Wire) -> None:
         (frame(Kind.SETTINGS, 1), PROTOCOL_ERROR),
         (frame(Kind.SETTINGS, 0, bytes(5)), None),
         (frame(Kind.SETTINGS, 0, bytes(6), ACK), None),
-        (settings_frame((ENABLE_PUSH, 1)), PROTOCOL_ERROR),
+        pytest.param(settings_frame((ENABLE_PUSH, 1)), PROTOCOL_ERROR, marks=needs("h2", "4.4")),
         (settings_frame((ENABLE_PUSH, 2)), PROTOCOL_ERROR),
         (settings_frame((INITIAL_WINDOW, 2**31)), FLOW_CONTROL_ERROR),
         (settings_frame((FRAME_SIZE, 16383)), PROTOCOL_ERROR),
