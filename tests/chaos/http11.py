@@ -108,13 +108,17 @@ class Server11:
         return False
 
     async def _cut(self, link: Link, asked: Asked) -> bool:
-        body = fill(asked.nonce, asked.size)
-        await link.write((head(asked) + body)[: self._somewhere(len(head(asked)), len(body))])
+        first, body = head(asked), fill(asked.nonce, asked.size)
+        await link.write((first + body)[: self._somewhere(first, len(body))])
         return False
 
-    def _somewhere(self, head_size: int, body_size: int) -> int:
-        """Return where to cut: in the head, or before the end of the body."""
-        return self._chance.rng.randrange(1, head_size + max(body_size, 1) - 1)
+    def _somewhere(self, first: bytes, body_size: int) -> int:
+        """Return where to cut: in the head, or before the end of the body. Not where a line of the
+        head ends: a client like requests takes that for the end of the head."""
+        cut = self._chance.rng.randrange(1, len(first) + max(body_size, 1) - 1)
+        while cut < len(first) and first[:cut].endswith((b"\n", b"\n\r")):
+            cut -= 1
+        return cut
 
     async def _cut_reset(self, link: Link, asked: Asked) -> bool:
         await self._cut(link, asked)

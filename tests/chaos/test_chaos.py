@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.chaos.faults import FATAL, HTTP2, HTTP11, find_nonces, make_nonce
+from tests.chaos.faults import FATAL, HTTP2, HTTP11, Chance, find_nonces, make_nonce
+from tests.chaos.http11 import Asked, Server11, head
 from tests.chaos.plans import Plan, Tally, Thrown, make_plan
 from tests.chaos.rounds import KINDS, run_round
 from tests.chaos.threads import Dropped, Interrupted
@@ -85,6 +86,15 @@ def test_a_response_that_was_cut_and_seems_complete_is_found(fault: str) -> None
     plan = a_plan(fault=fault)
     assert "seemed complete" in check(plan, plan.nonce * 2)[0]
     assert fault in HTTP11 + HTTP2
+
+
+@pytest.mark.parametrize("size", [0, 1])
+def test_no_head_is_cut_where_a_line_ends(size: int) -> None:
+    server = Server11(Chance(random.Random(0), 1.0))
+    first = head(Asked(f"/{make_nonce(random.Random(1)).decode()}/{size}/cut"))
+    cuts = {server._somewhere(first, size) for _ in range(2000)}
+    ends = {at for at in range(len(first)) if first[:at].endswith((b"\n", b"\n\r"))}
+    assert len(ends) == 4 and cuts == set(range(1, len(first))) - ends
 
 
 def test_an_error_that_no_request_may_raise_is_found() -> None:
