@@ -20,6 +20,7 @@ adapters inherit, raises its own while it handles ours, and nothing of ours runs
 from __future__ import annotations
 
 import http.client
+import os
 import ssl
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
@@ -283,6 +284,7 @@ def _noted(text: str, phase: str) -> str:
 def _connect_failed(exc: Exception, text: str, phase: str, attempt: Attempt) -> Exception:
     cause = exc.__cause__
     if isinstance(exc, finer.TLSError) or isinstance(cause, ssl.SSLError):
+        text = text.replace("a CA that is trusted here", f"a CA {_trusted(attempt.pool)}")
         return tls_failed(attempt.complete(text, *_tls_words(cause)), cause, phase)
     host = attempt.pool.host
     if isinstance(exc, finer.NameResolutionError):
@@ -294,6 +296,17 @@ def _connect_failed(exc: Exception, text: str, phase: str, attempt: Attempt) -> 
 _PROXY = ("ProxyError", "Unable to connect to proxy")
 _DISCONNECTED = ("RemoteDisconnected", "Remote end closed connection without response")
 _NO_CONNECTION = ("NewConnectionError", "Failed to establish a new connection")
+
+
+def _trusted(pool: PoolShape) -> str:
+    """Say which authorities `verify` named; a variable may have been what did."""
+    path = getattr(pool, "ca_certs", None) or getattr(pool, "ca_cert_dir", None)
+    if not path:
+        return "that is trusted here"
+    names = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
+    variable = next((name for name in names if os.environ.get(name) == path), None)
+    behind = "" if variable is None else f" ({variable}, which goes before session.verify)"
+    return f"in {path!r}{behind}"
 
 
 def _tls_words(cause: BaseException | None) -> tuple[str, ...]:

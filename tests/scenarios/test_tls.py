@@ -446,6 +446,34 @@ def test_row_25_the_variables_of_requests_need_trust_env(
         session.get(tls_server.url)
 
 
+@pytest.mark.parametrize(
+    ("given", "set_to", "says"),
+    [
+        ("", True, "a CA that is trusted here"),
+        ("", "ca.pem", "a CA in {ca!r}: to trust"),
+        ("REQUESTS_CA_BUNDLE", True, "a CA in {ca!r} (REQUESTS_CA_BUNDLE, which goes before"),
+        ("CURL_CA_BUNDLE", "no.pem", "a CA in {ca!r} (CURL_CA_BUNDLE, which goes before session."),
+    ],
+)
+def test_an_error_names_the_authorities(
+    make_session: MakeSession,
+    strange_server: LocalServer,
+    ca_bundle: str,
+    monkeypatch: pytest.MonkeyPatch,
+    given: str,
+    set_to: bool | str,
+    says: str,
+) -> None:
+    """psf/requests#3829: a variable of the environment goes before what the program says."""
+    if given:
+        monkeypatch.setenv(given, ca_bundle)
+    session = make_session()
+    session.verify = ca_bundle if set_to == "ca.pem" else set_to
+    with pytest.raises(SSLError) as caught:
+        session.get(strange_server.url)
+    assert says.format(ca=ca_bundle) in str(caught.value)
+
+
 def test_row_25_a_directory(
     make_session: MakeSession,
     tls_server: LocalServer,
