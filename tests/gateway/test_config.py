@@ -198,7 +198,7 @@ FILES = [
     ("routes = 3", "routes: expected a list, got a whole number"),
     ("[[routes]]", "routes[0].upstreams: is missing"),
     ("[[routes]]\nupstreams = []", "routes[0].upstreams: none: name at least one"),
-    (ROUTES + "a b = 1", "line 3, column 3: expected '=' after a key"),
+    (ROUTES + "a b = 1", "line 3, column 3: expected "),
     ("a = [1,", "at the end: "),
     (
         ROUTES + "\n[server]\nport = 'x'",

@@ -134,8 +134,10 @@ def test_a_wrong_password(
     answer."""
     proxy = road.proxy(client_tls_context, "a wrong password")
     with httpcore.ConnectionPool(client_tls_context, proxy=proxy) as pool:
-        with pytest.raises(httpcore.ProxyError, match=r"refused|wrong|closed") as caught:
+        with pytest.raises(httpcore.ProxyError) as caught:
             pool.request("GET", origins["https"].url)
+        told = httpcore.exceptions.explain(caught.value)
+        assert any(word in told for word in ("refused", "wrong", "closed"))
         assert "a wrong password" not in str(caught.value)
         if road.says_407:
             assert caught.value.status == 407
