@@ -10,8 +10,8 @@ does. A file that is rewritten in place has a new identity and so gets a new con
 
 Which protocols are offered (ALPN) belongs to a context in Python, not to a connection, and a
 context cannot be copied. So each set of protocols has contexts of its own. One that the caller
-made is changed in this alone, and only when HTTP/2 is to be offered: see `offering`. This module
-alone keeps what each context offers, for both packages.
+made is changed in this alone, and only when HTTP/2 is to be offered: see `while_offering`. This
+module alone keeps what each context offers, for both packages.
 
 TLS sessions are resumed on the contexts that are made here, because they never change; on one
 that the caller made only if he says that he will not change it: see `resume_tls_sessions`.
@@ -31,7 +31,7 @@ import ssl
 import sys
 import threading
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, TypeVar, Union
 
 from .rules import HTTP11_ONLY, UNTRUSTED
@@ -81,6 +81,7 @@ _resumable: weakref.WeakSet[object] = weakref.WeakSet()
 _lock = threading.RLock()
 
 AnyContext = TypeVar("AnyContext")
+_T = TypeVar("_T")
 
 
 class _Offer:
@@ -192,8 +193,7 @@ def offer(context: object, protocols: tuple[str, ...] | None) -> None:
     Streams of other makes do not, so that one of them may offer what the other wants.
     """
     protocols = HTTP11_ONLY if protocols is None else protocols
-    with offering(context, protocols):
-        pass
+    while_offering(context, protocols, lambda: None)
     if isinstance(context, ssl.SSLContext):  # others may shake hands while they wrap
         _last.offer = weakref.ref(context), protocols
 
@@ -214,16 +214,17 @@ def offered(context: object) -> tuple[str, ...] | None:
     return last[1] if last is not None and last[0]() is context else None
 
 
-@contextlib.contextmanager
-def offering(context: object, protocols: tuple[str, ...] | None) -> Iterator[None]:
-    """Make `context` offer `protocols`, as `offer` does, and let no other thread change it inside
-    the block: what a connection offers is settled when its socket is wrapped.
+def while_offering(context: object, protocols: tuple[str, ...] | None, act: Callable[[], _T]) -> _T:
+    """Make `context` offer `protocols`, as `offer` does, and return what `act()` does, while no
+    other thread can change that: what a connection offers is settled when its socket is wrapped.
 
-    Parameters: as of `offer`; None changes nothing and holds no lock.
+    No context manager: that of a generator takes the lock before its block begins, and an interrupt
+    in between would leave it taken until the exception and its frames are gone.
+
+    Parameters: as of `offer`; with None for `protocols`, nothing is changed and no lock is held.
     """
     if protocols is None:
-        yield
-        return
+        return act()
     try:
         held = _offers.setdefault(context, _Offer())
     except TypeError:  # of a make that cannot be a key: it is set each time
@@ -232,7 +233,7 @@ def offering(context: object, protocols: tuple[str, ...] | None) -> Iterator[Non
         # A context that was never changed is left to its owner where HTTP/1.1 will do.
         if held.protocols != protocols and (held.protocols, protocols) != (None, HTTP11_ONLY):
             _set_protocols(context, held, protocols)
-        yield
+        return act()
 
 
 def _set_protocols(context: object, held: _Offer, protocols: tuple[str, ...]) -> None:

@@ -24,7 +24,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from .._ssl import offered, offering
+from .._ssl import offered, while_offering
 from .interrupt import clear_waker, set_waker, shut_down
 
 _WANTED = {"do_handshake_on_connect": False, "suppress_ragged_eofs": False}
@@ -59,8 +59,8 @@ def wrap_socket(
         wrapped = _shake_hands_too(context, sock, server_hostname, protocols)
     else:
         try:
-            with offering(context, protocols):
-                wrapped = wrap(sock, server_hostname=server_hostname, **options)
+            begin = partial(wrap, sock, server_hostname=server_hostname, **options)
+            wrapped = while_offering(context, protocols, begin)
         except TypeError as exc:  # by a function that hands on all it gets to one that takes less
             if not any(name in str(exc) for name in options) or sock.fileno() < 0:
                 raise
@@ -90,8 +90,9 @@ def wrap_bio(
             "use an ssl.SSLContext"
         )
         raise ssl.SSLError(ssl.SSL_ERROR_SSL, text)
-    with offering(context, offered(context) if protocols is None else protocols):
-        return wrap(incoming, outgoing, server_hostname=server_hostname)
+    protocols = offered(context) if protocols is None else protocols
+    begin = partial(wrap, incoming, outgoing, server_hostname=server_hostname)
+    return while_offering(context, protocols, begin)
 
 
 def _accepted(wrap: Callable[..., object]) -> dict[str, bool]:
@@ -120,8 +121,7 @@ def _shake_hands_too(
 ) -> Any:
     """Wrap with a context that does the handshake at once, and keeps the socket to itself."""
     # The lock of what is offered is not held for a handshake, which may take any time.
-    with offering(context, protocols):
-        pass
+    while_offering(context, protocols, lambda: None)
     twin = _twin(sock)
     if twin is None:
         return context.wrap_socket(sock, server_hostname=server_hostname)

@@ -5,6 +5,7 @@ Owns: those. Must not know: what is interrupted.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import gc
 import os
@@ -17,8 +18,9 @@ from typing import Any
 
 import httpcore
 
-# The code whose points are counted.
-_PACKAGE = os.path.dirname(httpcore.__file__) + os.sep
+# The code whose points are counted: the package, and what stands between one of its context
+# managers and their block.
+_COUNTED = (os.path.dirname(httpcore.__file__) + os.sep, contextlib.__file__)
 
 
 def interrupt_at(point: int, action: Callable[[], object]) -> bool:
@@ -35,7 +37,7 @@ def interrupt_at(point: int, action: Callable[[], object]) -> bool:
 
     def strike(frame: FrameType, event: str, _: Any) -> None:
         nonlocal seen
-        if event not in ("call", "c_return") or not frame.f_code.co_filename.startswith(_PACKAGE):
+        if event not in ("call", "c_return") or not frame.f_code.co_filename.startswith(_COUNTED):
             return
         caller: FrameType | None = frame
         while caller is not None:

@@ -6,6 +6,7 @@ Owns: `httpcore._ssl`. Must not know: connections; `test_backends` does handshak
 from __future__ import annotations
 
 import gc
+import itertools
 import os
 import re
 import socket
@@ -26,6 +27,7 @@ from httpcore import _ssl
 from httpcore._backends import tls_begin
 from httpcore._ssl import create_ssl_context
 from tests.support import tls
+from tests.support.interrupting import interrupt_at
 from tests.support.servers import LocalServer
 
 
@@ -383,7 +385,7 @@ def test_many_threads_set_it_once(given: Given, monkeypatch: pytest.MonkeyPatch)
     assert given.said == [["h2", "http/1.1"]]
 
 
-def test_nobody_changes_an_offer_inside_the_block(given: Given) -> None:
+def test_nobody_changes_an_offer_meanwhile(given: Given) -> None:
     inside, asked = threading.Event(), threading.Event()
 
     def ask() -> None:
@@ -393,13 +395,38 @@ def test_nobody_changes_an_offer_inside_the_block(given: Given) -> None:
 
     thread = threading.Thread(target=ask)
     thread.start()
-    with _ssl.offering(given, BOTH):
+
+    def act() -> None:
         inside.set()
         assert asked.wait(5)
-        with _ssl.offering(given, BOTH):  # a signal handler may make a request
-            assert given.said == [["h2", "http/1.1"]]
+        _ssl.offer(given, BOTH)  # a signal handler may make a request
+        assert given.said == [["h2", "http/1.1"]]
+
+    _ssl.while_offering(given, BOTH, act)
     thread.join()
     assert given.said == [["h2", "http/1.1"], ["http/1.1"]]
+
+
+def test_an_interrupt_leaves_no_lock_behind(given: Given) -> None:
+    """Who keeps the exception keeps its frames. What a generator holds among them would wait for
+    the garbage collector, which may run in a thread that cannot release the lock."""
+    for point in itertools.count(1):
+        kept: list[BaseException] = []
+
+        def ask() -> None:
+            try:
+                _ssl.offer(given, BOTH)
+            except KeyboardInterrupt as exc:
+                kept.append(exc)  # noqa: B023
+                raise
+
+        if not interrupt_at(point, ask):
+            break
+        other = threading.Thread(target=_ssl.offer, args=(given, None), daemon=True)
+        other.start()
+        other.join(5)
+        assert not other.is_alive(), kept
+    assert point > 5
 
 
 @pytest.mark.parametrize("kind", ["wrap_socket", "wrap_bio"])
