@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import logging
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from urllib3 import HTTPHeaderDict
@@ -116,30 +117,34 @@ def after_failure(
         end: by `time.monotonic`, when there is no time for another attempt; None for never.
     """
     error: Any = from_request(exc, Attempt(pool, method, url))
-    if isinstance(error, (ValueError, InvalidHeader)):
-        raise error from exc  # the request itself is wrong
-    if isinstance(exc, finer.Aborted):
-        raise error from exc  # it was meant
-    in_place = isinstance(exc, _BEFORE_THE_BODY)
-    if not in_place and not is_replayable(body, body_pos):
-        raise _reported(error, pool, method, url, retries) from exc
-    again = _asked(lambda: _count(error, exc, pool, retries, method, url))
-    if isinstance(again, HTTPError):
-        cause = again.reason if isinstance(again, MaxRetryError) else exc
-        raise _reported(again, pool, method, url, retries, error.phase) from cause
-    if not in_place and not _rewound(body, body_pos):
-        raise _reported(error, pool, method, url, retries) from exc
-    if end is not None and time.monotonic() + again.get_backoff_time() >= end:
-        raise _reported(error, pool, method, url, retries) from exc
-    again.sleep()
-    log.warning(
-        "Retrying (%r) after connection broken by '%r': %s",
-        again,
-        error,
-        without_query(url),
-        extra={"__urllib3-retry-warning": {"host": pool.host}},
-    )
-    return again
+    again: Retry | HTTPError | None = None
+    try:
+        if isinstance(error, (ValueError, InvalidHeader)):
+            raise error from exc  # the request itself is wrong
+        if isinstance(exc, finer.Aborted):
+            raise error from exc  # it was meant
+        in_place = isinstance(exc, _BEFORE_THE_BODY)
+        if not in_place and not is_replayable(body, body_pos):
+            raise _reported(error, pool, method, url, retries) from exc
+        again = _asked(partial(_count, error, exc, pool, retries, method, url))
+        if isinstance(again, HTTPError):
+            cause = again.reason if isinstance(again, MaxRetryError) else exc
+            raise _reported(again, pool, method, url, retries, error.phase) from cause
+        if not in_place and not _rewound(body, body_pos):
+            raise _reported(error, pool, method, url, retries) from exc
+        if end is not None and time.monotonic() + again.get_backoff_time() >= end:
+            raise _reported(error, pool, method, url, retries) from exc
+        again.sleep()
+        log.warning(
+            "Retrying (%r) after connection broken by '%r': %s",
+            again,
+            error,
+            without_query(url),
+            extra={"__urllib3-retry-warning": {"host": pool.host}},
+        )
+        return again
+    finally:
+        del error, again  # else they and this frame would keep each other
 
 
 def _asked(policy: Callable[[], Retry]) -> Retry | HTTPError:
@@ -148,7 +153,7 @@ def _asked(policy: Callable[[], Retry]) -> Retry | HTTPError:
     try:
         return policy()
     except HTTPError as failure:
-        return failure
+        return failure.with_traceback(None)  # else it and frames that name it would keep each other
 
 
 def _increment(retries: Retry, pool: PoolShape, method: str, url: str, **seen: Any) -> Retry:

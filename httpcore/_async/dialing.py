@@ -40,6 +40,7 @@ async def carry_out(
                 attempts.succeeded(result, time.monotonic())
         return attempts.dialed
     except BaseException:
+        call = None  # its arguments may name what is raised, and be kept by it
         if attempts.stream is not None:
             close_stream(attempts.stream)
         raise

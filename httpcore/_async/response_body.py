@@ -173,9 +173,12 @@ class AsyncResponseBody(BodyState):
             return part
         except BaseException as exc:
             failure = await self._fail(exc)
-            if failure is exc:
-                raise
-            raise failure from exc
+            try:
+                if failure is exc:
+                    raise
+                raise failure from exc
+            finally:
+                del failure  # else it and this frame would keep each other
         finally:
             self.within = False
 

@@ -209,9 +209,12 @@ class AsyncSocketStream(SocketStream, AsyncNetworkStream):
             self.close()
             forget_session(ssl_context, key)
             failure = self._tls_failure(exc, timeout)
-            if failure is None:
-                raise
-            raise failure from exc
+            try:
+                if failure is None:
+                    raise
+                raise failure from exc
+            finally:
+                del failure  # else it and this frame would keep each other
         stream.note_secured(ssl_context, key)
         return stream
 

@@ -146,6 +146,7 @@ class AsyncConnectRace:
             clear_task_waker()
             for sock in self._sockets:
                 sock.close()
+            del self._failure  # else it and a frame that has this race would keep each other
 
     def _begin(self, address: Address) -> socket.socket | None:
         """Start an attempt; return the socket when it is through at once."""

@@ -127,6 +127,8 @@ class _Lookup:
             # Without this frame, which refers to it.
             result = exc.with_traceback(exc.__traceback__ and exc.__traceback__.tb_next)
         self.end(result)
+        # The frames of a failure lead here, from inside, and the failure is in both of these.
+        del result, self
 
     def end(self, result: object) -> None:
         """Hand `result` to all that wait. Whoever comes from now on asks anew."""
@@ -204,7 +206,7 @@ async def in_time_for_task(
         try:
             raise result
         finally:
-            del result
+            del result, found, mine  # all of them refer to this frame
 
 
 async def _wait_in_task(
@@ -314,6 +316,7 @@ def _run(lookup: _Lookup) -> None:
         lookup.run()
     finally:
         threads.discard(thread)
+        del lookup  # likewise
 
 
 def _remove(lookup: _Lookup) -> None:

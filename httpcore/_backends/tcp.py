@@ -143,6 +143,7 @@ class ConnectRace:
             clear_waker()
             for sock in self._sockets.values():
                 sock.close()
+            del self._failure  # else it and a frame that has this race would keep each other
 
     def _begin(self, address: Address, left: float | None) -> socket.socket | None:
         """Start an attempt; the socket when it is through at once."""

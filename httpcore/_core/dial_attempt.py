@@ -117,6 +117,7 @@ class DialAttempts:
         note_time(self._opening, step, result, now - self._began)
         if self._deadline is not None and type(step) is Sleep:
             self._deadline.count_timeout(self._began, self._granted, now)
+        del step  # it may be a trace event that names what is raised now
         self._go_on(result)
 
     def _go_on(self, result: object) -> None:
@@ -128,12 +129,18 @@ class DialAttempts:
                 self._step = self._script.send(None)
         except StopIteration as stop:
             self.dialed = stop.value
+        except BaseException:
+            del self._step  # it may be a trace event that names what is raised
+            raise
 
     def failed(self, exc: Exception, now: float) -> None:
         """Go on after a failure of the call."""
         if self._deadline is not None and isinstance(exc, TimeoutException):
             self._deadline.count_timeout(self._began, self._granted, now)
-        self._step = self._script.throw(exc)
+        try:
+            self._step = self._script.throw(exc)
+        finally:
+            del exc  # else it and this frame would keep each other
         self._is_fresh = type(self._step) in (OpenTCP, OpenUnix, Resolve)
 
 

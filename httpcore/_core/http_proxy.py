@@ -232,7 +232,10 @@ def connect(stream: object, hop: ProxyHop, host: bytes, port: int) -> Script[Non
             error = _refused(what, head, body)
             answer = _answer(hop, error, head) if attempt < MAX_CHALLENGES else None
             if answer is None:
-                raise error
+                try:
+                    raise error
+                finally:
+                    del error  # else it and this frame would keep each other
             replaced = {name.lower() for name, _ in answer}
             headers = [line for line in headers if line[0].lower() not in replaced] + answer
     except TimeoutException as exc:

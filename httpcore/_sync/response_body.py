@@ -172,9 +172,12 @@ class ResponseBody(BodyState):
             return part
         except BaseException as exc:
             failure = self._fail(exc)
-            if failure is exc:
-                raise
-            raise failure from exc
+            try:
+                if failure is exc:
+                    raise
+                raise failure from exc
+            finally:
+                del failure  # else it and this frame would keep each other
         finally:
             self.within = False
 
