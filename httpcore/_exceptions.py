@@ -78,6 +78,16 @@ def explain(error: BaseException) -> str:
     return str(error.__dict__.get("explanation") or error)
 
 
+def caused(error: _E, cause: BaseException) -> _E:
+    """Return `error` as `raise error from cause` leaves it.
+
+    For a ``raise`` of what a function returns: a frame that has a name for what it raises is kept
+    by it, through the traceback, until the garbage collector runs.
+    """
+    error.__cause__ = cause
+    return error
+
+
 def without_frames(exc: _E) -> _E:
     """Return `exc`, which is to be kept, without the frames that it and its causes came through.
 

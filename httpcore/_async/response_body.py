@@ -172,13 +172,7 @@ class AsyncResponseBody(BodyState):
                 await self.end()
             return part
         except BaseException as exc:
-            failure = await self._fail(exc)
-            try:
-                if failure is exc:
-                    raise
-                raise failure from exc
-            finally:
-                del failure  # else it and this frame would keep each other
+            raise await self._fail(exc)  # a name for it would keep it and this frame together
         finally:
             self.within = False
 

@@ -208,13 +208,7 @@ class AsyncSocketStream(SocketStream, AsyncNetworkStream):
             sock.close()
             self.close()
             forget_session(ssl_context, key)
-            failure = self._tls_failure(exc, timeout)
-            try:
-                if failure is None:
-                    raise
-                raise failure from exc
-            finally:
-                del failure  # else it and this frame would keep each other
+            raise self._tls_failure(exc, timeout)
         stream.note_secured(ssl_context, key)
         return stream
 

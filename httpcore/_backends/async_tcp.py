@@ -224,7 +224,4 @@ async def connect_unix(
             await loop.sleep(QUEUE_PAUSE)
     except BaseException as exc:
         sock.close()
-        failure = unix_failure(exc, shown, timeout)
-        if failure is None:
-            raise
-        raise failure from exc
+        raise unix_failure(exc, shown, timeout)

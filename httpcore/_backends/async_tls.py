@@ -75,10 +75,7 @@ class AsyncTLSStream(TLSRecords, AsyncNetworkStream):
             self._begin_session(server_hostname)
             await self._carry_out(self._pump.tls.do_handshake, timeout)
         except BaseException as exc:
-            error = self._end_handshake(exc, timeout)
-            if error is None:
-                raise
-            raise error from exc
+            raise self._end_handshake(exc, timeout)
 
     # Carrying records
 

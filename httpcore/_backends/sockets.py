@@ -30,6 +30,7 @@ from .._exceptions import (
     TLSError,
     WriteError,
     WriteTimeout,
+    caused,
 )
 from .._ssl import explain_handshake
 from .._url import shown_path
@@ -241,17 +242,15 @@ class SocketStream:
         self._resumable = ssl_context, key
         self._secured = True
 
-    def _tls_failure(self, exc: BaseException, timeout: float | None) -> Exception | None:
-        """Return the error for a failure of the handshake; None where that is to be raised as it
-        is."""
+    def _tls_failure(self, exc: BaseException, timeout: float | None) -> BaseException:
+        """Return what to raise for a failure of the handshake."""
         if isinstance(exc, (TimeoutError, *SEND_AGAIN)):
-            return ConnectTimeout(
-                f"TLS handshake with {self.peer} timed out: not done within {seconds(timeout)}"
-            )
+            text = f"TLS handshake with {self.peer} timed out: not done within {seconds(timeout)}"
+            return caused(ConnectTimeout(text), exc)
         if isinstance(exc, (OSError, ValueError)):
             text = f"TLS handshake with {self.peer} failed: {exc}{explain_handshake(exc)}"
-            return TLSError(text)
-        return None
+            return caused(TLSError(text), exc)
+        return exc
 
     def keep_session(self) -> None:
         """Keep the TLS session for the next connection to this peer; once data was read."""
@@ -363,11 +362,11 @@ def begin_unix(path: str, options: Iterable[SOCKET_OPTION] | None) -> tuple[sock
     return sock, shown
 
 
-def unix_failure(exc: BaseException, shown: str, timeout: float | None) -> Exception | None:
-    """Return the error for a failure to connect to the Unix socket of name `shown`; None where
-    that is to be raised as it is."""
+def unix_failure(exc: BaseException, shown: str, timeout: float | None) -> BaseException:
+    """Return what to raise for a failure to connect to the Unix socket of name `shown`."""
     if isinstance(exc, (TimeoutError, BlockingIOError)):
-        return ConnectTimeout(f"connect to {shown} timed out after {seconds(timeout)}")
+        text = f"connect to {shown} timed out after {seconds(timeout)}"
+        return caused(ConnectTimeout(text), exc)
     if isinstance(exc, (OSError, ValueError)):
-        return ConnectError(f"connect to {shown} failed: {exc}")
-    return None
+        return caused(ConnectError(f"connect to {shown} failed: {exc}"), exc)
+    return exc

@@ -239,13 +239,7 @@ class SyncStream(SocketStream, NetworkStream):
             sock.close()
             self._sock.close()
             forget_session(ssl_context, key)
-            failure = self._tls_failure(exc, timeout)
-            try:
-                if failure is None:
-                    raise
-                raise failure from exc
-            finally:
-                del failure  # else it and this frame would keep each other
+            raise self._tls_failure(exc, timeout)
         stream = SyncStream(sock, self.peer)
         stream.note_secured(ssl_context, key)
         return stream
@@ -372,8 +366,5 @@ class SyncBackend(NetworkBackend):
             sock.connect(path)
         except BaseException as exc:
             sock.close()
-            failure = unix_failure(exc, shown, timeout)
-            if failure is None:
-                raise
-            raise failure from exc
+            raise unix_failure(exc, shown, timeout)
         return SyncStream(sock, shown)

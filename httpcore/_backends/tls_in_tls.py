@@ -50,10 +50,7 @@ class TLSInTLSStream(TLSRecords, NetworkStream):
             self._begin_session(server_hostname)
             self._carry(self._pump.tls.do_handshake, timeout)
         except BaseException as exc:
-            error = self._end_handshake(exc, timeout)
-            if error is None:
-                raise
-            raise error from exc
+            raise self._end_handshake(exc, timeout)
 
     def _carry(self, action: Callable[[], Any], timeout: float | None) -> Any:
         """Return the result of `action`, with records carried to and fro until it is done.

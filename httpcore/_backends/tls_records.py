@@ -21,6 +21,7 @@ from .._exceptions import (
     TimeoutException,
     TLSError,
     WriteError,
+    caused,
 )
 from .._ssl import explain_handshake
 from .closing import close_stream
@@ -69,19 +70,17 @@ class TLSRecords:
         self._resumable = ssl_context, key
         offer_session(ssl_context, key, tls)
 
-    def _end_handshake(self, exc: BaseException, timeout: float | None) -> Exception | None:
-        """Close the stream below after `exc`; return the error that says what has failed, or None
-        where `exc` does."""
+    def _end_handshake(self, exc: BaseException, timeout: float | None) -> BaseException:
+        """Close the stream below after `exc`; return what to raise for it."""
         close_stream(self._below)
         forget_session(*self._resumable)
         if isinstance(exc, TimeoutException):
-            return ConnectTimeout(
-                f"TLS handshake with {self.peer} timed out: not done within {seconds(timeout)}"
-            )
+            text = f"TLS handshake with {self.peer} timed out: not done within {seconds(timeout)}"
+            return caused(ConnectTimeout(text), exc)
         if isinstance(exc, (OSError, ValueError, NetworkError)):
             text = f"TLS handshake with {self.peer} failed: {exc}{explain_handshake(exc)}"
-            return TLSError(text)
-        return None
+            return caused(TLSError(text), exc)
+        return exc
 
     def keep_session(self) -> None:
         """Keep the TLS session for the next connection to this peer; once data was read."""

@@ -21,6 +21,7 @@ from .._exceptions import (
     ReadError,
     RemoteProtocolError,
     TimeoutException,
+    caused,
     without_frames,
 )
 from .._models import Request, describe, name_request
@@ -287,7 +288,7 @@ class BodyState:
             return exc
         error = Aborted(f"{describe(self.request)} was ended by a close or a CancelToken")
         error.phase = exc.phase
-        return error
+        return caused(error, exc)
 
     def explain_drop(self) -> str | None:
         """Return the warning for a body that nobody refers to any more, or None where nothing is

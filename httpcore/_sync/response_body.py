@@ -171,13 +171,7 @@ class ResponseBody(BodyState):
                 self.end()
             return part
         except BaseException as exc:
-            failure = self._fail(exc)
-            try:
-                if failure is exc:
-                    raise
-                raise failure from exc
-            finally:
-                del failure  # else it and this frame would keep each other
+            raise self._fail(exc)  # a name for it would keep it and this frame together
         finally:
             self.within = False
 
