@@ -23,7 +23,6 @@ import anyio
 import anyio.abc
 
 from .._exceptions import (
-    MAYBE_PROCESSED,
     ConnectError,
     ConnectTimeout,
     ReadError,
@@ -102,13 +101,9 @@ class AnyIOStream(AsyncNetworkStream):
                 await self._stream.send(bytes(buffer))
         except TimeoutError as exc:
             text = f"write to {self.peer} timed out: not all taken within {seconds(timeout)}"
-            error: WriteError | WriteTimeout = WriteTimeout(text)
-            error.phase = MAYBE_PROCESSED
-            raise error from exc
+            raise WriteTimeout(text) from exc
         except BROKEN as exc:
-            error = WriteError(f"write to {self.peer} failed: {_say(exc)}")
-            error.phase = MAYBE_PROCESSED
-            raise error from exc
+            raise WriteError(f"write to {self.peer} failed: {_say(exc)}") from exc
 
     async def aclose(self) -> None:
         await self._stream.aclose()
@@ -201,7 +196,10 @@ async def _connect_one(
             return await anyio.connect_tcp(address, port, local_host=local_address)
         except OSError as exc:
             failure = exc
-    raise failure
+    try:
+        raise failure
+    finally:
+        del failure  # else it and this frame would keep each other
 
 
 async def _make_stream(

@@ -104,7 +104,10 @@ class _Asked:
                 raise
         failure, self._failure = self._failure, None
         if failure is not None:
-            raise failure
+            try:
+                raise failure
+            finally:
+                del failure  # else it and this frame would keep each other
         return b""
 
     async def _until_done(self, future: asyncio.Future[Any]) -> None:

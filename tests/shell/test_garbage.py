@@ -199,3 +199,11 @@ def test_connecting(
         garbage()
         fails(kind, url, ssl_context=context, retries=1)
     assert garbage() == []
+
+
+@pytest.mark.parametrize("kind", KINDS[:2])
+def test_a_unix_socket(garbage: Callable[[], list[str]], kind: str) -> None:
+    for _ in range(2):
+        garbage()
+        fails(kind, "http://a.test/", uds="/no/such/socket")
+    assert garbage() == []
