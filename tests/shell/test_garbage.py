@@ -99,11 +99,15 @@ def answering(serve: Serve, answer: bytes | None) -> Any:
     return serve(handler)
 
 
+def limits(timeout: float) -> dict[str, Any]:
+    return {"timeout": {"connect": timeout, "read": timeout}}
+
+
 def send(url: str, options: dict[str, Any], timeout: float) -> None:
     with httpcore.ConnectionPool(**options) as pool:
         with suppress(httpcore.NetworkError, httpcore.TimeoutException, httpcore.ProtocolError,
                       httpcore.ProxyError):  # fmt: skip
-            pool.request("POST", url, content=b"x", extensions={"timeout": {"read": timeout}})
+            pool.request("POST", url, content=b"x", extensions=limits(timeout))
             raise AssertionError("it did not fail")
 
 
@@ -111,7 +115,7 @@ async def asend(url: str, options: dict[str, Any], timeout: float) -> None:
     async with httpcore.AsyncConnectionPool(**options) as pool:
         with suppress(httpcore.NetworkError, httpcore.TimeoutException, httpcore.ProtocolError,
                       httpcore.ProxyError):  # fmt: skip
-            await pool.request("POST", url, content=b"x", extensions={"timeout": {"read": timeout}})
+            await pool.request("POST", url, content=b"x", extensions=limits(timeout))
             raise AssertionError("it did not fail")
 
 
@@ -171,6 +175,50 @@ def test_proxies(
         garbage()
         fails(kind, "https://a.test/", proxy=proxy)
     assert garbage() == []
+
+
+@pytest.mark.parametrize("name", ["nothing", "no TLS", "untrusted", "silence"])
+@pytest.mark.parametrize("kind", KINDS[:2])
+def test_tls_in_tls(
+    serve: Serve,
+    garbage: Callable[[], list[str]],
+    server_tls_context: ssl.SSLContext,
+    client_tls_context: ssl.SSLContext,
+    kind: str,
+    name: str,
+) -> None:
+    def handler(peer: Peer) -> None:
+        with suppress(OSError):
+            peer.recv_head()
+            peer.send(b"HTTP/1.1 200 OK\r\n\r\n")
+            if name == "silence":
+                peer.wait_closed()
+            elif name == "untrusted":
+                answer_hello(peer, server_tls_context)
+            else:
+                peer.recv()
+                peer.send(b"HTTP/1.1 400 Bad\r\n\r\n" if name == "no TLS" else b"")
+
+    server = serve(handler, tls=server_tls_context)
+    proxy = httpcore.Proxy(server.url, ssl_context=client_tls_context)
+    trusts_nobody = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    for _ in range(2):
+        garbage()
+        wait = 0.1 if name == "silence" else 5.0
+        fails(kind, "https://a.test/", wait, proxy=proxy, ssl_context=trusts_nobody)
+    assert garbage() == []
+
+
+def answer_hello(peer: Peer, context: ssl.SSLContext) -> None:
+    """Do the server's half of a handshake inside of the peer's TLS, and send what it answers."""
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    inner = context.wrap_bio(incoming, outgoing, server_side=True)
+    with suppress(ssl.SSLError):
+        while received := peer.recv():
+            incoming.write(received)
+            with suppress(ssl.SSLWantReadError):
+                inner.do_handshake()
+            peer.send(outgoing.read())
 
 
 @pytest.mark.parametrize("where", ["refused", "two addresses", "no name", "no TLS", "untrusted"])
