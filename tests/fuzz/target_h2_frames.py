@@ -190,6 +190,9 @@ class Client:
         reserved = "non-compliant data" in refused and ours.WINDOW_UPDATE in data
         # In trailers it counts for nothing (RFC 9110 section 6.5.1), and h2 reads it all the same.
         trailing = "content-length" in refused and any(stream.status for stream in self.streams)
+        # These have no body, whatever length they announce (RFC 9113 section 8.1.1); h2 refuses it.
+        bodiless = any(stream.status in (204, 304) for stream in self.streams)
+        trailing = trailing or (bodiless and "InvalidBodyLengthError" in refused)
         if refused and not (waits or reserved or trailing) and "whitespace" not in refused:
             failed = any(stream.failure is not None for stream in self.streams)
             assert self.broken or failed or self.closed or open_before == 0, (data, refused)
