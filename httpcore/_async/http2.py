@@ -29,6 +29,7 @@ import contextlib
 import logging
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any, TypeVar
 
 from .._backends.awaiting import without_awaiting
@@ -200,7 +201,7 @@ class AsyncHTTP2Connection(Session, AsyncConnectionInterface):
         try:
             while True:
                 if self.io.pending:
-                    await self._drain(exchange.left(timeout, time.monotonic()))
+                    await self.drain(timeout)
                 with self.lock:
                     if bell is not None:
                         self.sleepers.pop(exchange, None)
@@ -239,11 +240,12 @@ class AsyncHTTP2Connection(Session, AsyncConnectionInterface):
         if self.ringing or self.deferred or self.codec.changes != self.changes_reported:
             self.finish_deferred()
 
-    async def _drain(self, timeout: float | None) -> None:
+    async def drain(self, timeout: float | None = None) -> None:
         """Write what a stream of another make can only write by waiting, and what had no place
-        there."""
+        there; `timeout` as for `write_limit`."""
         try:
-            while await self.io.drain(timeout) and self.unsent:
+            limit = partial(self._write_limit, timeout)
+            while await self.io.drain(limit) and self.unsent:
                 with self.lock:
                     self.flush()
                     self.dispatch()
@@ -257,6 +259,10 @@ class AsyncHTTP2Connection(Session, AsyncConnectionInterface):
             with self.lock:
                 self.cut()
             raise
+
+    def _write_limit(self, timeout: float | None) -> float | None:
+        with self.lock:
+            return self.write_limit(time.monotonic(), timeout)
 
     def _on_readable(self) -> None:
         """Handle the event loop's call: something has arrived."""
@@ -362,7 +368,7 @@ class AsyncHTTP2Connection(Session, AsyncConnectionInterface):
         """Take in what has arrived, unless another reads for all or the connection has ended; for
         a request that has nothing to send and does not wait."""
         if self.io.pending:
-            await self._drain(None)
+            await self.drain()
         with self.lock:
             if self.election.reader is None and not self.closed:
                 self._take_in_arrived()

@@ -12,7 +12,8 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-from .._backends.awaiting import AwaitingAdapter
+from .._backends.closing import await_later
+from .._backends.event_loops import EventLoop
 from .._core.h1 import CHUNKED
 from .._core.h2_election import Election
 from .._core.h2_exchange import MORE_TO_SEND, TOO_EARLY, ExchangeState, not_sent
@@ -45,6 +46,7 @@ class SharedConnection(Protocol):
         election: who reads for all.
         io: the stream, used without blocking.
         driven: the event loop calls back what has arrived.
+        loop: the event loop.
         is_occupied: this thread is in the middle of using it.
         The others: see `AsyncHTTP2Connection`.
     """
@@ -54,6 +56,7 @@ class SharedConnection(Protocol):
     election: Election
     io: Any
     driven: bool
+    loop: EventLoop
 
     @property
     def is_occupied(self) -> bool: ...
@@ -69,6 +72,8 @@ class SharedConnection(Protocol):
     def apply(self, change: Callable[[], T]) -> T: ...
 
     def flush(self) -> None: ...
+
+    async def drain(self, timeout: float | None = None) -> None: ...
 
     async def look(self) -> None: ...
 
@@ -153,9 +158,6 @@ class AsyncHTTP2Exchange(ExchangeState):
         fields = session.request_fields(
             request.method, request.url.scheme, request.url.target, request.headers
         )
-        if type(connection.io) is AwaitingAdapter:
-            write = prepared.timeouts.write
-            connection.io.patience = self.write_patience(write, time.monotonic())
         while True:
             if not session.codec.settled:
                 await self._await_settings(prepared.timeouts.read)
@@ -200,6 +202,10 @@ class AsyncHTTP2Exchange(ExchangeState):
         assert upload is not None
         while True:
             if upload.wants_part:
+                if connection.io.pending:  # what comes next may depend on it, and may take long
+                    await connection.drain(timeout)
+                    if self.session.write_error is not None:
+                        return
                 upload.put(await anext(upload.parts, None))
             if connection.apply(upload.send_some) and not upload.is_ready():
                 await connection.wait_until(self, upload.is_ready, timeout, True)
@@ -292,6 +298,8 @@ class AsyncHTTP2Exchange(ExchangeState):
                 connection.flush()
             if wake_reader and connection.election.reader is self:
                 connection.io.wake()
+            if connection.io.pending and not session.exchanges and connection.loop.runs_here():
+                await_later(connection.drain, True)  # nobody else would
             if session.codec.draining or session.closed or session.aborted:
                 if not session.exchanges:
                     connection.close_now()

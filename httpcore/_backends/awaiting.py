@@ -10,11 +10,12 @@ Streams of our own can be read from and written to without waiting. Those of oth
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from .._exceptions import NetworkError, ReadTimeout, raised_anew, without_frames
 from .base import AsyncNetworkStream
-from .closing import close_stream
+from .closing import await_later, close_stream
 
 # Seconds that one wait may take: a task in it cannot be woken, so it looks now and then whether its
 # request was ended.
@@ -32,12 +33,10 @@ class AwaitingAdapter:
     """A stream that has to be awaited, as one that does not.
 
     Attributes:
-        patience: seconds in which a write must be done; None for any number.
         pending: what was written and not awaited yet.
     """
 
     def __init__(self, stream: AsyncNetworkStream) -> None:
-        self.patience: float | None = None
         self.pending = b""
         self._stream = stream
         self._draining = False
@@ -78,11 +77,14 @@ class AwaitingAdapter:
         self.pending += bytes(buffer)
         return len(buffer)
 
-    async def drain(self, timeout: float | None) -> bool:
+    async def drain(self, limit: Callable[[], float | None]) -> bool:
         """Write what is pending, in the order in which it came; one task at a time does so. Return
         whether it was this one.
 
-        Raises what the stream raises.
+        Parameters:
+            limit: returns the seconds that the next write may take; None for any number.
+
+        Raises what the stream raises; what is pending then is dropped.
         """
         if self._draining:
             return False
@@ -90,14 +92,28 @@ class AwaitingAdapter:
         try:
             while self.pending:
                 data, self.pending = self.pending, b""
-                await self._stream.write(data, timeout if self.patience is None else self.patience)
+                await self._stream.write(data, limit())
+        except BaseException:
+            self.pending = b""  # it would follow half a frame
+            raise
         finally:
             self._draining = False
         return True
 
     def close(self) -> None:
         """Close the stream, or note that it has to be awaited (see `closing`)."""
-        close_stream(self._stream)
+        has_to_wait = getattr(self._stream, "close", None) is None
+        if has_to_wait and self.pending and not self._draining:
+            await_later(self._say_and_close, False)
+        else:
+            close_stream(self._stream)
+
+    async def _say_and_close(self) -> None:
+        """Write what is pending, which says why the connection ends, and close the stream."""
+        try:
+            await self.drain(lambda: MAX_AWAITED)
+        finally:
+            close_stream(self._stream)
 
 
 def without_awaiting(stream: Any) -> tuple[Any, float]:

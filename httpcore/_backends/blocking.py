@@ -40,7 +40,7 @@ class BlockingAdapter:
     special networks.
 
     Attributes:
-        patience: seconds in which a write must be done; None for any number.
+        patience: seconds in which the next write must be done; None for any number.
     """
 
     def __init__(self, stream: NetworkStream) -> None:

@@ -6,7 +6,8 @@ HTTP.
 A connection is given up in one step, so that a cancellation cannot cut it in half. Our own streams
 have a `close` that does not wait. A stream of another make has only `aclose`: it is put into a
 queue, its place in the pool is given back, and then it is awaited by the task that gave it up, or
-by the next that passes here. That wait is shielded.
+by the next that passes here. That wait is shielded. So is that for the last words on such a stream,
+which can only be written by waiting.
 
 The async generator of a request's body is closed here as well, but in the task that has asked it
 for its parts, and not shielded, as by `contextlib.aclosing`. A scope or a task group that it has
@@ -19,7 +20,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections import deque
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import Any, NamedTuple
 
 from .._trace import debug
@@ -42,20 +43,33 @@ def close_stream(stream: Any) -> None:
 
 
 class _Left(NamedTuple):
-    """A generator that is to be closed, and the thread whose loop runs it."""
+    """Something else that has to be awaited.
 
-    generator: AsyncGenerator[Any, Any]
-    thread: int
+    Attributes:
+        aclose: returns what is to be awaited.
+        thread: whose loop has to do it; None for any.
+        shielded: no cancellation stops it.
+    """
+
+    aclose: Callable[[], Awaitable[object]]
+    thread: int | None
+    shielded: bool
+
+
+def await_later(call: Callable[[], Awaitable[object]], here: bool) -> None:
+    """Let `close_rest` await what `call` returns, which no cancellation stops; where `here`, in the
+    loop of this thread."""
+    unclosed.append(_Left(call, threading.get_ident() if here else None, True))
 
 
 def close_generator(generator: AsyncGenerator[Any, Any]) -> None:
     """Let `close_rest` close it, in the loop of this thread."""
-    unclosed.append(_Left(generator, threading.get_ident()))
+    unclosed.append(_Left(generator.aclose, threading.get_ident(), False))
 
 
 async def close_rest() -> None:
     """Close the streams that have to be awaited, which no cancellation stops, and the generators of
-    this thread, which one does stop."""
+    this thread, which one does stop; and await what else was left."""
     others: list[_Left] = []
     try:
         while unclosed:
@@ -63,12 +77,12 @@ async def close_rest() -> None:
                 left = unclosed.popleft()
             except IndexError:  # another thread took the last one
                 break
-            if type(left) is not _Left:
-                await loop_of(running_loop()).finish(_close(left))
-            elif left.thread == threading.get_ident():
-                await _close(left.generator)
-            else:
+            if type(left) is _Left and left.thread not in (None, threading.get_ident()):
                 others.append(left)
+            elif type(left) is _Left and not left.shielded:
+                await _close(left)
+            else:
+                await loop_of(running_loop()).finish(_close(left))
     finally:
         unclosed.extend(others)
 

@@ -58,6 +58,7 @@ class ExchangeState:
     Attributes:
         request: the request.
         deadline: when its total is over; None without a total.
+        write_timeout: seconds in which the network must take some of it; None for any number.
         since: when it got its connection.
         stream: its stream; None until it is open.
         reused: the connection has carried others before.
@@ -70,13 +71,14 @@ class ExchangeState:
 
     __slots__ = (
         "aborted", "asks", "called", "deadline", "queued", "request", "reused", "session", "since",
-        "stream", "upload",
+        "stream", "upload", "write_timeout",
     )  # fmt: skip
 
     def __init__(self, session: Session, prepared: Prepared) -> None:
         self.session = session
         self.request = prepared.request
         self.deadline = prepared.deadline
+        self.write_timeout = prepared.timeouts.write
         self.since: float | None = None
         self.stream: Stream | None = None
         self.reused = False
@@ -184,10 +186,9 @@ class ExchangeState:
         """Return what is left of `timeout` seconds from `now`, and of the total."""
         return timeout if self.deadline is None else self.deadline.left_at(now, timeout)
 
-    def write_patience(self, timeout: float | None, now: float) -> float | None:
-        """Return the seconds that a write may take on a stream that can only wait: the write
-        `timeout`, or what is left of the total, which nothing else would end."""
-        return self.left(None, now) if timeout is None else timeout
+    def write_left(self, now: float) -> float | None:
+        """Return the seconds that one write may take as far as this request goes."""
+        return self.left(self.write_timeout, now)
 
     # What is waited for
 

@@ -34,6 +34,7 @@ from .._models import Request, describe
 from .._timings import ConnectionInfo
 from .._url import Origin
 from .h2_liveness import PING, Liveness
+from .limits import ACK_PATIENCE
 
 if TYPE_CHECKING:
     from .h2 import Stream
@@ -65,6 +66,9 @@ class Member(Protocol):
 
     def leave(self, complete: bool, now: float) -> bool:
         """Note that the request is over; see `ExchangeState.leave`."""
+
+    def write_left(self, now: float) -> float | None:
+        """Return the seconds that one write may take as far as this request goes."""
 
     @property
     def waits_for_server(self) -> bool:
@@ -218,6 +222,26 @@ class Session:
             self.codec.widened = self.codec.widened or bool(self.unsent)
             self.times_emptied += 1
         self.unsent = data
+
+    def write_limit(self, now: float, timeout: float | None = None) -> float | None:
+        """Return the seconds that a write may take on a stream that can only wait; None for any
+        number.
+
+        After a write that failed all requests fail, whichever it was for. So the most patient one
+        of those under way decides; an end that nobody waits for is not waited for long.
+
+        Parameters:
+            timeout: seconds that the request which waits for the write has; they count where there
+                is no other.
+        """
+        if not self.exchanges:
+            return ACK_PATIENCE if self.request_count else None
+        forever = float("inf")
+        lefts = [exchange.write_left(now) for exchange in self.exchanges]
+        limit = max(forever if left is None else left for left in lefts)
+        if timeout is not None and len(lefts) == 1:
+            limit = min(limit, timeout)
+        return None if limit == forever else limit
 
     def fail_to_write(self, exc: WriteError, partly: bool) -> None:
         """Note that nothing more can be written, after a part of it was. What the server said

@@ -40,7 +40,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from .._backends.base import NetworkStream
-from .._backends.blocking import without_blocking
+from .._backends.blocking import BlockingAdapter, without_blocking
 from .._backends.fork import ForkedStream, renew_in_child
 from .._backends.interrupt import abort
 from .._core.h2_election import Election
@@ -351,6 +351,8 @@ class HTTP2Connection(Session, ConnectionInterface):
         if self.write_error is not None:
             self.codec.data_to_send()  # for nobody: the last that was taken may be half a frame
             return
+        if type(self.io) is BlockingAdapter:
+            self.io.patience = self.write_limit(time.monotonic())
         try:
             data: bytes | memoryview = self.unsent or self.codec.data_to_send()
             while data:

@@ -12,7 +12,6 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-from .._backends.blocking import BlockingAdapter
 from .._core.h1 import CHUNKED
 from .._core.h2_election import Election
 from .._core.h2_exchange import MORE_TO_SEND, TOO_EARLY, ExchangeState, not_sent
@@ -146,9 +145,6 @@ class HTTP2Exchange(ExchangeState):
         fields = session.request_fields(
             request.method, request.url.scheme, request.url.target, request.headers
         )
-        if type(connection.io) is BlockingAdapter:
-            write = prepared.timeouts.write
-            connection.io.patience = self.write_patience(write, time.monotonic())
         while True:
             if not session.codec.settled:
                 self._await_settings(prepared.timeouts.read)

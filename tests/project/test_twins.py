@@ -77,6 +77,7 @@ EXCEPTIONS = {
     "http11.HTTP11Connection._end_if_idle": "an event loop notices it; threads look at checkout",
     "http11.HTTP11Connection.handle_prepared": _ONE_LOOP,
     "http11.HTTP11Connection._renew_in_child": _FORK,
+    "http2_exchange.SharedConnection.drain": "the stream of a thread has taken what it was given",
     "request_body.Upload.lose": _FORK,
 }
 
@@ -121,9 +122,10 @@ class Normal(ast.NodeTransformer):
         return self.generic_visit(node)
 
     def visit_If(self, node: ast.If) -> Any:
-        # A stream of another make may have to be awaited to be closed, and so may an async
-        # generator that gives a body.
-        if ast.unparse(node.test) == "unclosed" or ".parts.abandon()" in ast.unparse(node.body[0]):
+        # A stream of another make may have to be awaited to be closed or written to, and so may an
+        # async generator of a body, to be closed.
+        test = ast.unparse(node.test)
+        if test == "unclosed" or ".io.pending" in test or ".abandon()" in ast.unparse(node.body[0]):
             return None
         return self.generic_visit(node)
 

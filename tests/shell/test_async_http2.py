@@ -418,7 +418,7 @@ async def test_closing_the_pool_ends_all_requests(
     server = serve_h2(hold)
     pool = make_pool()
     tasks = [tasks.begin(pool.request("GET", f"{server.url}/x")) for _ in range(3)]
-    await until(lambda: server.links and len(server.links[0].opened) == 3)
+    await until(lambda: server.links and len(server.link.opened) == 3)
     await pool.aclose()
     for failure in await gather(*tasks):
         assert isinstance(failure, Aborted)
@@ -541,6 +541,49 @@ async def test_an_upload_on_an_awaited_stream_is_not_taken_into_memory(
             assert response.content == b"%d" % (50 * 65536)
         assert given == 50 * uploads
         assert max(backend.sizes) < 600_000
+
+
+async def test_a_part_of_a_body_is_sent_before_the_next_is_asked_for(
+    serve_h2: ServeH2, make_pool: MakePool
+) -> None:
+    """The next may depend on what the server does with it."""
+    echo: Any = lambda stream: stream.respond(200, bytes(stream.body))  # noqa: E731
+    server = serve_h2(lambda link: link.serve(echo))
+
+    async def parts() -> AsyncGenerator[bytes, None]:
+        for sent, part in enumerate((b"one", b"two", b"three")):
+            await until(lambda sent=sent: server.links and len(server.link.seen(Kind.DATA)) == sent)
+            yield part
+
+    async with make_pool() as pool:
+        response = await pool.request("POST", server.url, content=parts(), extensions=PATIENT)
+        assert response.content == b"onetwothree"
+
+
+@pytest.mark.parametrize("others", [False, True])
+async def test_the_last_words_are_sent(
+    tasks: Tasks, serve_h2: ServeH2, make_pool: MakePool, others: bool
+) -> None:
+    """RST_STREAM for a request that was cancelled, and GOAWAY when the pool is closed; also where
+    nobody waits on the connection any more."""
+    answer: Any = lambda stream: stream.path == "/answered" and stream.respond()  # noqa: E731
+    server = serve_h2(lambda link: link.serve(answer))
+    async with make_pool() as pool:
+        await pool.request("GET", f"{server.url}/answered", extensions=PATIENT)
+        silent = [
+            tasks.begin(pool.request("GET", f"{server.url}/silent", extensions=PATIENT))
+            for _ in range(2 if others else 1)
+        ]
+        link = server.link
+        await until(lambda: link.open == len(silent))
+        for request in silent:
+            request.cancel()
+            await request.end()
+            await until(lambda: link.open < len(silent))
+        await until(lambda: len(link.seen(Kind.RST_STREAM)) == len(silent))
+        assert link.goaway_received is None
+    await until(lambda: link.goaway_received is not None)
+    assert server.accepted == 1
 
 
 async def test_a_connection_by_hand(serve_h2: ServeH2) -> None:

@@ -23,7 +23,7 @@ from httpcore._backends import clock as backends_clock
 from httpcore._core import h2 as _h2
 from httpcore._core import h2_upload
 from httpcore._core.h2_session import ASSUMED_STREAMS
-from httpcore._core.limits import CONTINUE_PATIENCE
+from httpcore._core.limits import ACK_PATIENCE, CONTINUE_PATIENCE
 from httpcore._core.prepared import prepare
 from httpcore._exceptions import MAYBE_PROCESSED, IncompleteBody, ServerDisconnected
 from httpcore._sync import http2, http2_exchange, response_body
@@ -2075,6 +2075,52 @@ def test_an_upload_that_a_blocking_stream_does_not_take(
     assert all(0 < (timeout or 0.0) <= (3600.0 if total else 7.0) for _, timeout in writes)
     connection.close()
     assert len(stream.writes) == written + len(writes)
+
+
+def test_the_most_patient_request_decides_how_long_a_blocking_stream_may_write(
+    connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A write that fails is the end of all of them, so the limit of one is not that of others; nor
+    is that of one which is over."""
+    _, stream, connection = blocking(connect, monkeypatch, lambda wire, number: wire.head(number))
+    responses = []
+
+    def written() -> set[float | None]:
+        found = {timeout for _, timeout in stream.writes}
+        stream.writes.clear()
+        return found
+
+    for limits, expected in [
+        (timeouts(write=3.0), {None, 3.0}),  # None is that of the preface
+        (timeouts(write=7.0), {7.0}),
+        (timeouts(write=5.0), {7.0}),
+        ({}, {None}),
+    ]:
+        responses.append(send(connection, **limits))
+        assert written() <= expected
+    assert connection.write_limit(0.0, 1.0) is None, "one of many that waits"
+    for expected in ({7.0}, {5.0}, {3.0}, {ACK_PATIENCE}):
+        if expected != {7.0}:
+            responses.pop(1 if len(responses) > 1 else 0).close()
+        else:
+            responses.pop().close()
+        assert written() == expected
+    assert not responses
+
+
+@pytest.mark.parametrize(
+    ("own", "waits", "expected"),
+    [(None, None, None), (None, 2.0, 2.0), (3.0, None, 3.0), (3.0, 2.0, 2.0), (0.0, 2.0, 0.0)],
+)
+def test_how_long_the_only_request_lets_a_stream_write(
+    own: float | None, waits: float | None, expected: float | None, connect: Connect
+) -> None:
+    connection = connect(Wire(lambda wire, number: wire.head(number)))
+    assert connection.write_limit(0.0, waits) is None, "nothing was sent yet"
+    response = send(connection, **({} if own is None else timeouts(write=own)))
+    assert connection.write_limit(0.0, waits) == expected
+    response.close()
+    assert connection.write_limit(0.0, waits) == ACK_PATIENCE
 
 
 def test_what_a_blocking_stream_has_read_is_not_lost(
