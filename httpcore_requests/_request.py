@@ -247,7 +247,7 @@ def encode_body(body: Any) -> Any:
             "the request body must be str, bytes, a file or an iterable of them, "
             f"not {type(body).__name__}"
         )
-    return _blocks(body) if hasattr(body, "__next__") else _Pieces(body)
+    return _Once(body) if hasattr(body, "__next__") else _Pieces(body)
 
 
 def _blocks(pieces: Iterable[str | bytes]) -> Iterator[bytes]:
@@ -277,27 +277,65 @@ class Spent:
         )
 
 
-def is_gone(body: object) -> bool:
-    """Return whether `body` has been sent and nothing leads back to its start: an iterator, or a
-    file that does not go back. Whoever sends it again goes back in other files himself."""
+def is_gone(body: object, sent: object) -> bool:
+    """Return whether some of `body` has been taken and nothing leads back to its start: an
+    iterator, or a file that does not go back. Whoever sends it again goes back in other files
+    himself.
+
+    Parameters:
+        sent: what `encode_body` made of it. A server that answers before it has said "100
+            Continue" was sent nothing.
+    """
     if hasattr(body, "read"):
-        return not hasattr(body, "seek")
-    return hasattr(body, "__next__")
+        goes_back = hasattr(body, "seek")
+    else:
+        goes_back = not hasattr(body, "__next__")
+    return not goes_back and was_taken(sent)
+
+
+def was_taken(sent: object) -> bool:
+    """Return whether some of a body was taken, as far as that is known; True where it is not."""
+    return getattr(sent, "taken", True) is True
 
 
 class _BytesFile:
     """A file as bytes: text that it gives is sent as UTF-8, as urllib3 sends it. All else, such as
-    going back to be sent again, is the file's."""
+    going back to be sent again, is the file's.
+
+    Attributes:
+        taken: it has been read from.
+    """
 
     def __init__(self, file: Any) -> None:
+        self.taken = False
         self._file = file
 
     def read(self, size: int) -> bytes:
+        self.taken = True
         data = self._file.read(size)
         return data.encode() if isinstance(data, str) else data or b""
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._file, name)
+
+
+class _Once:
+    """A body that can be iterated once, as bytes.
+
+    Attributes:
+        taken: it has been asked for a part.
+    """
+
+    def __init__(self, pieces: Iterable[str | bytes]) -> None:
+        self.taken = False
+        self._blocks = _blocks(pieces)
+
+    def __iter__(self) -> _Once:
+        return self
+
+    def __next__(self) -> bytes:
+        self.taken = True
+        return next(self._blocks)
 
 
 class _Pieces:

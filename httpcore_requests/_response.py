@@ -30,7 +30,7 @@ from requests.utils import get_encoding_from_headers
 
 from ._errors import name_request, undecodable
 from ._raw import RawResponse
-from ._request import Spent, is_gone, is_replayable
+from ._request import Spent, is_gone, is_replayable, was_taken
 from ._unix import note_redirect
 
 if TYPE_CHECKING:
@@ -247,20 +247,20 @@ def build(adapter: object, request: requests.PreparedRequest, raw: RawResponse) 
     if "location" in folded:
         note_redirect(request, folded["location"][1])
         if raw.status in _BODY_AGAIN and request.body is not None:
-            _forbid_repeating(request)
-    if raw.status in _CHALLENGES and is_gone(request.body):
+            _forbid_repeating(request, raw)
+    if raw.status in _CHALLENGES and is_gone(request.body, raw.wire.sent):
         request.body = Spent("answer the challenge")  # type: ignore[assignment]
     return response  # type: ignore[no-any-return]
 
 
-def _forbid_repeating(request: Any) -> None:
+def _forbid_repeating(request: Any, raw: RawResponse) -> None:
     """Put a body that is gone out of the way, so that no redirect is followed with an empty one.
 
     requests would send what is left of an iterator (RFC 9110 section 15.4.8: the same body). It
     prepares the next request where it may not follow the redirect, too, for `Response.next`: so
     what is wrong is said when that is sent, and the response is not lost.
     """
-    if not is_replayable(request.body, request._body_position):
+    if not is_replayable(request.body, request._body_position) and was_taken(raw.wire.sent):
         request.body, request._body_position = Spent("follow the redirect"), None
 
 

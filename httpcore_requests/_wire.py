@@ -116,6 +116,11 @@ class BodyFile:
         self.url = url
         self._pool = pool
 
+    @property
+    def sent(self) -> object:
+        """Return the body of the request, as httpcore was given it; None where nobody knows."""
+        return getattr(getattr(self.body, "request", None), "stream", None)
+
     # -- reading
 
     def read(self, amt: int | None = None) -> bytes:

@@ -894,6 +894,43 @@ def test_a_challenge_in_the_middle_of_a_body(session_with: Make, serve: Serve) -
     assert next(pieces)
 
 
+@pytest.mark.parametrize("kind", ["generator", "iterator", "one-way file"])
+@pytest.mark.parametrize("status", [401, 307])
+def test_a_body_that_was_not_asked_for_is_sent_after_the_answer(
+    session_with: Make, serve: Serve, status: int, kind: str
+) -> None:
+    """That is what ``Expect`` is for."""
+    fields = {
+        401: ("WWW-Authenticate", 'Digest realm="r", nonce="n", qop="auth"'),
+        307: ("Location", "/elsewhere"),
+    }
+
+    def handler(peer: Peer) -> None:
+        if server.accepted == 1:
+            peer.recv_head()
+            peer.respond(status, b"", [fields[status], ("Connection", "close")])
+        else:
+            request = peer.recv_request()
+            assert request is not None
+            peer.respond(200, request.body)
+
+    def parts() -> Iterator[bytes]:
+        yield from (b"once ", b"and no more")
+
+    bodies: dict[str, Callable[[], Any]] = {
+        "generator": parts,
+        "iterator": lambda: iter([b"once ", b"and no more"]),
+        "one-way file": lambda: OneWay(b"once and no more"),
+    }
+    server = serve(handler)
+    auth = requests.auth.HTTPDigestAuth("me", "secret")
+    response = session_with(0).put(
+        server.url, data=bodies[kind](), auth=auth, headers={"Expect": "100-continue"}, timeout=5
+    )
+    assert (response.status_code, response.content) == (200, b"once and no more")
+    assert len(response.history) == 1
+
+
 def iter_once() -> Iterator[bytes]:
     yield b"once"
 
