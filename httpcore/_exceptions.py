@@ -48,7 +48,6 @@ subclasses live here and stay out of the package's public names.
 
 from __future__ import annotations
 
-from copy import copy
 from typing import TypeVar
 
 NOT_SENT = "not_sent"
@@ -103,11 +102,30 @@ def without_frames(exc: _E) -> _E:
 
 def raised_anew(exc: _E) -> _E:
     """Return a copy of `exc`, which is kept, to be raised: what is raised gets the frames that it
-    comes through, and `without_frames` says what these hold."""
-    raised = copy(exc)
+    comes through, and `without_frames` says what these hold; and maybe notes, which are about one
+    request."""
+    raised = _like(exc, exc.args, vars(exc))
+    if "__notes__" in raised.__dict__:
+        raised.__dict__["__notes__"] = list(raised.__dict__["__notes__"])
     if exc.__cause__ is not None:
         raised.__cause__ = exc.__cause__
     return raised
+
+
+def with_text(exc: _E, text: str) -> _E:
+    """Return an error like `exc` that says `text`, and nothing else."""
+    said = ("explanation", "__notes__")
+    state = {name: value for name, value in vars(exc).items() if name not in said}
+    return _like(exc, (text,), state)
+
+
+def _like(exc: _E, args: tuple[object, ...], state: dict[str, object]) -> _E:
+    """Return another error of its type, which may have a constructor of its own: a stream of
+    another make raises errors of another make. So no constructor is called."""
+    made = type(exc).__new__(type(exc), *args)
+    made.args = args
+    made.__dict__.update(state)
+    return made
 
 
 class ConnectionNotAvailable(Exception):

@@ -21,7 +21,7 @@ from .._core.body_state import BodyState
 from .._core.limits import MAX_READ_SIZE, READ_SIZE
 from .._core.prepared import Prepared
 from .._core.scheduler import ACTIVE
-from .._exceptions import NetworkError, RemoteProtocolError, TimeoutException
+from .._exceptions import NetworkError, RemoteProtocolError, TimeoutException, raised_anew
 from .._trace import awaited, log_event, logs_debug
 from .loop_slots import LoopSlots
 
@@ -151,7 +151,7 @@ class AsyncResponseBody(BodyState):
             if self.trace is not None:
                 await self._report_reading()
             if self.failure is not None:
-                raise self.failure
+                raise raised_anew(self.failure)
             part: bytes = b""
             while not part and not reader.done:
                 if rest is not None:

@@ -1139,6 +1139,7 @@ def _ask_h11(connection: h11.Connection, block: bytes) -> object:
         return connection.next_event()
     except h11.RemoteProtocolError as error:
         text = _without_quotation(str(error))
+        error.__traceback__ = None  # h11 has a name for it in a frame that it came through
         if "_SWITCH_" in text:  # h11's name for it
             text = "it switched protocols (101) without having been asked to"
     raise broken(text)  # out here: h11's error quotes what came, which may hold a secret

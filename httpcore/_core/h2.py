@@ -65,6 +65,7 @@ from .._exceptions import (
     RemoteProtocolError,
     ServerDisconnected,
     explained,
+    with_text,
 )
 from .._redact import redact_target, redact_text, shown_name
 from ..rules import BODYLESS
@@ -1053,7 +1054,7 @@ class Codec:
             self._forget(stream)
             self.touched.append(stream)
             if not stream.ended:
-                failure = type(exc)(f"{exc} ({stream.describe()} was under way)")
+                failure = with_text(exc, f"{exc} ({stream.describe()} was under way)")
                 failure.phase = self._phase(stream)
                 stream.failure = failure
 

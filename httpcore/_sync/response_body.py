@@ -20,7 +20,7 @@ from .._core.body_state import BodyState
 from .._core.limits import MAX_READ_SIZE, READ_SIZE
 from .._core.prepared import Prepared
 from .._core.scheduler import ACTIVE
-from .._exceptions import NetworkError, RemoteProtocolError, TimeoutException
+from .._exceptions import NetworkError, RemoteProtocolError, TimeoutException, raised_anew
 from .._shared.pool_slots import PoolSlots
 from .._trace import combined, log_event, logs_debug
 
@@ -150,7 +150,7 @@ class ResponseBody(BodyState):
             if self.trace is not None:
                 self._report_reading()
             if self.failure is not None:
-                raise self.failure
+                raise raised_anew(self.failure)
             part: bytes = b""
             while not part and not reader.done:
                 if rest is not None:

@@ -30,14 +30,19 @@ PACKAGES = tuple(
 
 SETTINGS = b"\0\0\0\4\0\0\0\0\0"
 PART = b"HTTP/1.1 200 OK\r\nContent-Length: 20\r\n\r\nok"
+CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 # What the server sends to a request; None: it says nothing, until the client has gone.
 ANSWERS: dict[str, bytes | None] = {
     "nothing": b"",
     "no HTTP": b"xx\r\n\r\n",
     "half a head": b"HTTP/1.1 200 OK\r\nA",
     "half a body": PART,
-    "half a chunk": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nab",
-    "a wrong chunk": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nxx",
+    "half a chunk": CHUNKED + b"5\r\nab",
+    "a wrong chunk": CHUNKED + b"xx\r\n",
+    "a wrong chunk behind another": CHUNKED + b"2\r\nok\r\nxx\r\n",
+    "a wrong chunk, which is not whole": CHUNKED + b"xx",
+    "two lengths": b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab",
+    "no name of a field": b"HTTP/1.1 200 OK\r\nno name: x\r\n\r\n",
     "refused": b"HTTP/1.1 403 No\r\nContent-Length: 2\r\n\r\nno",
     "silence": None,
 }
@@ -143,9 +148,11 @@ KINDS = ["threads", "tasks", "requests"]
 @pytest.mark.parametrize("kind", KINDS)
 def test_http11(serve: Serve, garbage: Callable[[], list[str]], kind: str, name: str) -> None:
     server = answering(serve, ANSWERS[name])
+    if kind == "requests" and name == "no name of a field":
+        pytest.skip("that line is left out, as by urllib3")
     if kind == "requests" and name == "half a chunk":
         pytest.skip("requests takes that for the end of the body")
-    if kind == "requests" and name in ("half a body", "a wrong chunk"):
+    if kind == "requests" and (name == "half a body" or "wrong chunk" in name):
         pytest.skip("the response keeps its error, to raise it again")
     for _ in range(2):  # the first loads modules
         garbage()

@@ -137,3 +137,30 @@ def test_a_kept_failure_is_raised_as_a_copy() -> None:
         raise ex.raised_anew(ex.IncompleteBody("ended", 5, 10))
     assert (str(ended.value), ended.value.received, ended.value.expected) == ("ended", 5, 10)
     assert not ended.value.__suppress_context__
+
+
+class LineGone(ex.ReadError):
+    """An error of a stream of another make, which is made by its own rules."""
+
+    def __init__(self, device: str, code: int) -> None:
+        super().__init__(f"{device} failed with {code}")
+        self.device = device
+
+
+def test_an_error_of_another_make_is_raised_as_a_copy() -> None:
+    kept = LineGone("ttyS0", 5)
+    copy = ex.raised_anew(kept)
+    assert (type(copy), str(copy), copy.device) == (LineGone, "ttyS0 failed with 5", "ttyS0")
+    renamed = ex.with_text(ex.explained(kept, "the line is dead"), "the text")
+    assert (type(renamed), ex.explain(renamed), renamed.device) == (LineGone, "the text", "ttyS0")
+    assert not hasattr(renamed, "__notes__")
+
+
+def test_a_note_about_one_request_is_not_in_the_error_of_another() -> None:
+    kept = ex.explained(ex.ReadError("reset"), "the line is dead")
+    notes = list(getattr(kept, "__notes__", []))
+    first = ex.raised_anew(kept)
+    if hasattr(first, "add_note"):  # from Python 3.11 on
+        first.add_note("while I read my letters")
+    assert getattr(ex.raised_anew(kept), "__notes__", []) == notes
+    assert getattr(kept, "__notes__", []) == notes

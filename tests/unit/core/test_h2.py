@@ -1623,6 +1623,13 @@ def test_eof_after_goaway_says_both(wire: Wire) -> None:
         )
 
 
+class LineGone(ReadError):
+    """An error of a stream of another make, which is made by its own rules."""
+
+    def __init__(self, line: str, state: str) -> None:
+        super().__init__(f"{line} is {state}")
+
+
 @pytest.mark.parametrize(
     "exc",
     [
@@ -1631,6 +1638,7 @@ def test_eof_after_goaway_says_both(wire: Wire) -> None:
         Aborted("the network is down"),
         RemoteProtocolError("the network is down"),
         IncompleteBody("the network is down", 3, 4),
+        LineGone("the network", "down"),
     ],
     ids=lambda exc: type(exc).__name__,
 )
