@@ -88,6 +88,7 @@ class Timeline:
         self._proxied, self._clock = proxied, clock
         self._open: tuple[str, float] | None = None  # the phase that is under way
         self._tunnels = False  # what is sent is a CONNECT
+        self._refused = 0  # of `opened`, the connection on which a tunnel was refused
         self._host: object = None  # what is connected to
 
     def __call__(self, name: str, details: dict[str, Any]) -> _Done:
@@ -142,7 +143,10 @@ class Timeline:
         """Take an event of a request that is sent, or of its response."""
         if what == "send_request_headers.started":
             self._tunnels = details["request"].method == b"CONNECT"
-            self.attempts += not self._tunnels
+            if not self._tunnels:
+                self.attempts += 1
+            elif self._refused == self.opened > 0:
+                self.attempts -= 1  # a challenge that is answered on the same connection
         if self._tunnels:
             self._tunnel(now, what, details)
         elif what in _EXCHANGE:
@@ -154,6 +158,7 @@ class Timeline:
         answered = what == "receive_response_headers.complete"
         refused = answered and details["return_value"][1] >= 300
         self.attempts += failed or refused
+        self._refused = self.opened if refused else 0
         self._tunnels = not (failed or answered)
         self._switch(TUNNEL if self._tunnels else None, now)
 

@@ -159,10 +159,11 @@ def _asked(policy: Callable[[], Retry]) -> Retry | HTTPError:
 def _increment(retries: Retry, pool: PoolShape, method: str, url: str, **seen: Any) -> Retry:
     """Return `retries` less one for what was `seen`.
 
-    Raises MaxRetryError where none are left, or there were too many to believe that they are meant.
+    Raises MaxRetryError where none are left, or where there is no `total` and there were too many
+    to believe that they are meant.
     """
-    if len(retries.history) >= MAX_RETRIES:
-        why = f"a policy without a limit, and {MAX_RETRIES} retries"
+    if retries.total is None and len(retries.history) >= MAX_RETRIES:
+        why = f"a policy without a limit of all (total=None), and {MAX_RETRIES} retries"
         raise MaxRetryError(pool, url, seen.get("error") or ResponseError(why))
     return retries.increment(method, url, _pool=pool, **seen)
 

@@ -935,6 +935,16 @@ def iter_once() -> Iterator[bytes]:
     yield b"once"
 
 
+def test_a_policy_with_a_large_limit(
+    session_with: Make, server: LocalServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_retry_policy, "MAX_RETRIES", 5)
+    session = session_with(Retry(20, status_forcelist=[503]))
+    with pytest.raises(RetryError, match="after 20 retries"):
+        session.get(server.url + "/status/503")
+    assert len(server.requests) == 21
+
+
 @pytest.mark.parametrize("status", [503, 302, None])
 def test_a_policy_without_a_limit(
     session_with: Make, serve: Serve, monkeypatch: pytest.MonkeyPatch, status: int | None

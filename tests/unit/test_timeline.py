@@ -24,9 +24,13 @@ class Stream:
         self.get_extra_info = {"server_addr": ("192.0.2.1", 80), **facts}.get
 
 
-def play(*events: tuple[str, dict[str, Any]], proxied: bool = False) -> httpcore.Timeline:
-    """Return the timeline of these events, one a second."""
-    timeline = httpcore.Timeline(proxied, iter(range(100)).__next__)
+def play(
+    *events: tuple[str, dict[str, Any]],
+    proxied: bool = False,
+    on: httpcore.Timeline | None = None,
+) -> httpcore.Timeline:
+    """Return the timeline of these events, one a second; `on` has those before them."""
+    timeline = on or httpcore.Timeline(proxied, iter(range(100)).__next__)
     for name, details in events:
         timeline(name, details)
     return timeline
@@ -141,6 +145,27 @@ def test_an_attempt_ends_with_its_tunnel(event: str, details: dict[str, Any]) ->
     again = play(*refused, *EXCHANGE)
     assert [phase.name for phase in again.phases] == ["tunnel", "send", "wait", "receive"]
     assert again.attempts == 2
+
+
+@pytest.mark.parametrize("challenges", [0, 1, 3])
+@pytest.mark.parametrize("ends", ["tunnel", "refusal", "another connection"])
+def test_challenges_that_are_answered(challenges: int, ends: str) -> None:
+    """They are part of one attempt, unless that ends with one."""
+    asks = ("http11.send_request_headers.started", {"request": CONNECT})
+    answered = "http11.receive_response_headers.complete"
+    timeline = play(*opening("connect_tcp"), *[asks, (answered, answer(407))] * challenges)
+    assert timeline.attempts == (challenges > 0)
+    if ends == "another connection":
+        if not challenges:
+            return
+        play(*opening("connect_tcp"), asks, (answered, answer(200)), *EXCHANGE, on=timeline)
+        assert (timeline.attempts, timeline.opened) == (2, 2)
+    elif ends == "refusal":
+        play(asks, (answered, answer(403)), on=timeline)
+        assert timeline.attempts == 1
+    else:
+        play(asks, (answered, answer(200)), *EXCHANGE, on=timeline)
+        assert (timeline.attempts, timeline.opened) == (1, 1)
 
 
 def test_a_dialogue_with_a_socks_proxy() -> None:
