@@ -37,6 +37,8 @@ ABOUT_BODIES = frozenset({b"content-type", b"content-length", b"content-encoding
 
 # Scheme and host, where there are any, and the rest.
 _LOCATION: Any = re.compile(rb"((?:(?:[A-Za-z][A-Za-z0-9+.-]*:)?//[^/?#]*)?)(?s:(.*))").match
+# A part of WWW-Authenticate with which a challenge begins: a scheme, and maybe its first parameter.
+_CHALLENGE: Any = re.compile(r"([^\s=\",]+)(?:\s+(.*))?", re.DOTALL).fullmatch
 _PRINTABLE = bytes(range(0x21, 0x7F))
 
 
@@ -180,9 +182,8 @@ class Cookies:
 def digest(auth: Auth, response: httpcore.Response, method: str, url: httpcore.URL) -> bytes | None:
     """Return the Authorization that a 401 asks for by Digest; None where it asks for none."""
     values = [v for name, v in response.headers if name.lower() == b"www-authenticate"]
-    challenges = [of_bytes(value).strip().partition(" ") for value in values]
-    challenge = next((rest for scheme, _, rest in challenges if scheme.lower() == "digest"), None)
-    if response.status != 401 or challenge is None:
+    challenges = [each for value in values for each in _digest_challenges(of_bytes(value))]
+    if response.status != 401 or not challenges:
         return None
     from requests.auth import HTTPDigestAuth
     from requests.utils import parse_dict_header
@@ -197,10 +198,26 @@ def digest(auth: Auth, response: httpcore.Response, method: str, url: httpcore.U
             self._thread_local.chal = parts
             return self.build_digest_header(method, str(url))
 
-    made = Challenged(*(part.decode("utf-8") for part in auth)).answer(read(challenge))
+    asked = Challenged(*(part.decode("utf-8") for part in auth))
+    made = next(filter(None, (asked.answer(read(each)) for each in challenges)), None)
     if made is None:
         raise httpcore.RemoteProtocolError("the server's Digest challenge cannot be answered")
     return bytes(made, "utf-8")
+
+
+def _digest_challenges(value: str) -> list[str]:
+    """Return the parameters of each Digest challenge in a field's value, which may have several
+    challenges of several schemes."""
+    from urllib.request import parse_http_list  # takes a while to load
+
+    found: list[list[str]] = []
+    for part in parse_http_list(value):
+        begins = _CHALLENGE(part)
+        if begins or not found:
+            found.append([begins[1].lower(), begins[2] or ""] if begins else ["", part])
+        else:
+            found[-1].append(part)
+    return [", ".join(parts) for scheme, *parts in found if scheme == "digest"]
 
 
 def next_leg(leg: Leg, response: httpcore.Response, first: httpcore.URL) -> Leg | None:

@@ -128,6 +128,37 @@ def test_digest(server: LocalServer) -> None:
     assert len(server.requests) == 4
 
 
+MADE_UP = 'Digest realm="r", nonce="n", algorithm=MADE-UP'
+GOOD = 'Digest realm="Basic, and more", nonce="n", qop="auth,auth-int"'
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        [f'Basic realm="Digest nonce=x", {GOOD}'],
+        [f"Negotiate, {GOOD}"],
+        [f'Negotiate abc==,{GOOD},Basic realm="x"'],
+        ['Basic realm="never closed', GOOD],
+        [f"{MADE_UP}, {GOOD}"],
+        [MADE_UP, GOOD],
+    ],
+)
+def test_digest_among_other_challenges(serve: Serve, fields: list[str]) -> None:
+    """RFC 9110 section 11.6.1: one field may have several, and there may be several fields."""
+
+    def handler(peer: Peer) -> None:
+        while (request := peer.recv_request()) is not None:
+            answer = request.header("authorization")
+            if answer is None:
+                peer.respond(401, b"", [("WWW-Authenticate", field) for field in fields])
+            else:
+                assert b'realm="Basic, and more", nonce="n"' in answer and b"qop" in answer
+                peer.respond(200, b"welcome")
+
+    done = run("--digest", "-u", "me:secret", serve(handler).url)
+    assert (done.code, done.out) == (0, b"welcome"), done.err
+
+
 @pytest.mark.parametrize(
     "challenge", [b"realm=x", b"nonce=x", b"realm=x, nonce", b"realm, nonce=x", b"", b"=,=x"]
 )
