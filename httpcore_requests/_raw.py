@@ -260,6 +260,13 @@ class RawResponse(HTTPResponse):
                 return self._decoded_buffer.get(held if amt is None or amt < 0 else min(amt, held))
         return super().read1(amt, decode_content)
 
+    @property
+    def data(self) -> bytes:
+        """The whole body, which is kept; where it broke off before, that failure again."""
+        if self._body is None and self.wire.failure is not None:
+            raise self.wire.failed(self.wire.failure)
+        return super().data
+
     def preload(self) -> None:
         """Read the whole body, and keep it for ``data``."""
         if self._body is None:

@@ -939,8 +939,10 @@ def test_a_body_that_broke_off_in_raw_is_not_an_empty_one(
         with pytest.raises(urllib3.exceptions.ProtocolError):
             list(iter(lambda: response.raw.read(3), b""))
         assert response.raw.read() == b""
-        with pytest.raises(urllib3.exceptions.ProtocolError, match=text):
-            list(response.raw.stream())
+        for whole in (lambda: list(response.raw.stream()), lambda: response.raw.data,
+                      lambda: response.raw.json()):  # fmt: skip
+            with pytest.raises(urllib3.exceptions.ProtocolError, match=text):
+                whole()
         for use in (lambda: response.content, lambda: list(response.iter_content(3))):
             for _ in range(2):
                 with pytest.raises(ChunkedEncodingError, match=text):
