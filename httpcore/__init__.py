@@ -28,6 +28,7 @@ from ._exceptions import (
     WriteError,
     WriteTimeout,
 )
+from ._loading import while_loading as _while_loading
 
 if typing.TYPE_CHECKING:
     # For type checkers; `_NAMES` is the same list for the interpreter, `_SUBMODULES` that of what
@@ -277,6 +278,11 @@ if not typing.TYPE_CHECKING:
         wanted = _MODULE_OF.get(name)
         if wanted is None:
             raise AttributeError(f"module 'httpcore' has no attribute {name!r}")
+        return _while_loading(f"httpcore.{name}", lambda: _load(name, wanted))
+
+    def _load(name, wanted):
+        if name in globals():
+            return globals()[name]  # another thread was faster
         for module in [wanted] if wanted in _APART else _TOGETHER:
             try:
                 loaded = importlib.import_module(f"httpcore.{module}")

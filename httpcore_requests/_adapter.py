@@ -28,7 +28,7 @@ from ._host_pool import HostPool, check_host
 from ._pool_managers import PoolManager, ProxyManager, adopt, leave
 from ._raw import RawResponse
 from ._request import Spent
-from ._settings import MIN_IDLE, PoolOptions, Settings, Transports, all_options
+from ._settings import MIN_IDLE, PoolOptions, Settings, Transports, all_options, load_core
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -197,6 +197,7 @@ class HTTPAdapter(_Base):
         pool_block: bool = _NOT_GIVEN,
         **options: Unpack[ConnectionOptions],
     ) -> None:
+        load_core()
         given = cast("AdapterOptions", options)  # a dict of this call's own
         if pool_connections is not _NOT_GIVEN:
             given["pool_connections"] = pool_connections
@@ -214,8 +215,8 @@ class HTTPAdapter(_Base):
         self._settings = Settings(**told)
         self._transports = Transports(self._settings, max(MIN_IDLE, size * maxsize))
         super().__init__(size, maxsize, policy, block)
-        if given.keys() - _NOT_OF_POOL:
-            # An argument that cannot be is said here, not at the first request.
+        if given.keys() - _NOT_OF_POOL or self._settings.http2:
+            # An argument that cannot be is said here, not at the first request; h2 is loaded here.
             self.pool  # noqa: B018
 
     @property
@@ -568,6 +569,7 @@ class HTTPAdapter(_Base):
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
+        load_core()
         self._settings = state.get("_settings")
         max_idle = state.get("_pool_connections", 0) * state.get("_pool_maxsize", 0)
         self._transports = Transports(self._settings or Settings(), max(MIN_IDLE, max_idle))

@@ -282,6 +282,18 @@ def without_ip(road: PoolOptions) -> PoolOptions:
     return PoolOptions(road.max_per_host, None, kept or None)
 
 
+def load_core() -> None:
+    """Load what requests need, which making a pool does: the first one may come from a destructor
+    or a signal handler."""
+    global _is_loaded
+    if not _is_loaded:
+        httpcore.ConnectionPool().close()
+        _is_loaded = True
+
+
+_is_loaded = False
+
+
 class Transports:
     """The httpcore pools of one adapter, made when first needed. Thread-safe, and without a lock:
     each look at `open` is one step, so a signal handler may close a session that is in use."""

@@ -20,6 +20,7 @@ from .._exceptions import (
     RemoteProtocolError,
     TimeoutException,
 )
+from .._loading import while_loading
 from .._models import Proxy, Request
 from .._settings import (
     PING_TIMEOUT,
@@ -350,8 +351,7 @@ class ConnectionArguments(Generic[Backend]):
         )
         if http2:
             load_http2()
-        if self.asynchronous:
-            load_h11()
+        load_h11()
         self._set_up(origin, settings)
 
     @classmethod
@@ -370,9 +370,20 @@ class ConnectionArguments(Generic[Backend]):
 
 def load_http2() -> None:
     """Import h2 now: it takes a while, which no request should wait for."""
-    from . import h2  # noqa: F401
+    while_loading("h2", _import_h2)
 
 
 def load_h11() -> None:
-    """Import h11 now, which reads what our own codec leaves to it: as `load_http2`."""
+    """Import h11 and our repairs now, which read what our own codec leaves to them: as
+    `load_http2`."""
+    while_loading("h11", _import_h11)
+
+
+def _import_h2() -> None:
+    from . import h2  # noqa: F401
+
+
+def _import_h11() -> None:
     import h11  # noqa: F401
+
+    from . import h1_repairs  # noqa: F401

@@ -113,8 +113,7 @@ class PoolBase(Generic[Backend]):
             to_hop(proxy, b"")  # what cannot be is said here, not at the first request
         if http2:
             load_http2()
-        if self.asynchronous:  # an event loop has other tasks, which would wait for it, too
-            load_h11()
+        load_h11()
         self._lenient = self._settings.lenient
         self._default_timeouts = (
             NO_TIMEOUTS if timeout is None else read_timeouts(timeout, "timeout")
