@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable, Mapping
+from contextvars import ContextVar
 from typing import Any
 
 from ._redact import redact_field, redact_text
@@ -33,6 +34,9 @@ _LOGGERS = {part: logging.getLogger(f"httpcore.{part}") for part in PARTS}
 
 # Has a line for each request, see `_shared.request_log`.
 _REQUESTS = logging.getLogger("httpcore.request")
+
+# Whether this thread or task is in a handler of one of our lines.
+_is_logging: ContextVar[bool] = ContextVar("httpcore_is_logging", default=False)
 
 CO_COROUTINE = 0x80  # of `inspect`, which takes as long to import as all of our shells
 
@@ -128,19 +132,29 @@ def logs_requests() -> bool:
 def _logs(logger: logging.Logger, level: int) -> bool:
     if logger.disabled or logger.manager.disable >= level:
         return False
-    return logger.getEffectiveLevel() <= level
+    return logger.getEffectiveLevel() <= level and not _is_logging.get()
+
+
+def _log(logger: logging.Logger, level: int, text: str, arguments: tuple[object, ...]) -> None:
+    """Log, and nothing of requests that are sent meanwhile: some handlers ship what they get by
+    HTTP, and each of their requests would be one more line."""
+    token = _is_logging.set(True)
+    try:
+        logger.log(level, text, *arguments)
+    finally:
+        _is_logging.reset(token)
 
 
 def debug(logger: logging.Logger, text: str, *arguments: object) -> None:
     """Log at DEBUG; takes none of logging's locks where that is off."""
     if logs_debug(logger):
-        logger.debug(text, *arguments)
+        _log(logger, logging.DEBUG, text, arguments)
 
 
 def info(text: str, *arguments: object) -> None:
     """Log a request; takes none of logging's locks where that is off."""
     if logs_requests():
-        _REQUESTS.info(text, *arguments)
+        _log(_REQUESTS, logging.INFO, text, arguments)
 
 
 def log_event(name: str, details: Details) -> None:
@@ -149,7 +163,7 @@ def log_event(name: str, details: Details) -> None:
     logger = _LOGGERS.get(part)
     if logger is not None and logs_debug(logger):
         shown = described(details)
-        logger.debug("%s %s" if shown else "%s%s", event, shown)
+        _log(logger, logging.DEBUG, "%s %s" if shown else "%s%s", (event, shown))
 
 
 def described(details: Details) -> str:

@@ -354,3 +354,30 @@ def test_a_program_that_logs_at_info(server: LocalServer) -> None:
     written = done.stderr.splitlines()
     assert len(written) == 3, written
     assert all(line.startswith("INFO:httpcore.request:GET http://127.0.0.1:") for line in written)
+
+
+@pytest.mark.parametrize("level", [logging.INFO, logging.DEBUG])
+def test_a_handler_that_ships_the_log_by_http(
+    in_world: Send, server: LocalServer, level: int
+) -> None:
+    """It gets no line for its own requests, or there would be no end of them."""
+    shipped: list[str] = []
+
+    class Shipping(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            shipped.append(record.getMessage())
+            assert len(shipped) < 100
+            send("POST", f"{server.url}/ship")
+
+    logger, handler = logging.getLogger("httpcore"), Shipping()
+    before = logger.level
+    logger.addHandler(handler)
+    logger.setLevel(level)
+    try:
+        assert in_world("GET", server.url) == ""
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(before)
+    assert [text for text in shipped if "/ship" in text] == []
+    assert len([text for text in shipped if "200" in text and "ms" in text]) == 1
+    assert len(server.requests) == 1 + len(shipped)
