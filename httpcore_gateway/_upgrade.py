@@ -1,6 +1,7 @@
 """uvicorn's WebSocket connection, with what it lacks against clients that mean harm.
 
-Owns: the response to a handshake that cannot be read; that a message takes no more memory than its
+Owns: the response to a handshake that cannot be read; that a client which is lost is told from one
+that has closed; that a message takes no more memory than its
 bytes, and that no more is read while a client does not take the answers to its pings. Must not
 know: HTTP before the handshake (`_protocol`), upstreams.
 
@@ -19,6 +20,7 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIO
 from websockets.exceptions import SecurityError
 from websockets.frames import Frame
 
+from ._frames import LOST
 from ._problems import Problem, encode_message
 from ._record import RequestIds
 
@@ -38,6 +40,12 @@ class AnsweringWebSocket(WebSocketsSansIOProtocol):
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self._parts = bytearray()  # of a message, from its second frame on
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        # uvicorn says 1005 then, as for a Close frame without a code. One that came has been said.
+        if self.handshake_complete:
+            self.queue.put_nowait({"type": "websocket.disconnect", "code": LOST})
+        super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)

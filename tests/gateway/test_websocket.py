@@ -11,6 +11,7 @@ import asyncio
 import json
 import socket
 import ssl
+import struct
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -24,6 +25,7 @@ from websockets.sync.server import ServerConnection
 
 from httpcore_gateway import Breaker, Timeouts, Upstream
 from httpcore_gateway._record import Record
+from httpcore_gateway._upgrade import AnsweringWebSocket
 from tests.support import MIB, PATIENCE
 from tests.support.gateways import ServedGateway, ServeGateway, StartGateway
 from tests.support.servers import Peer, Serve, closed_port
@@ -605,6 +607,28 @@ def test_row_68_the_client_closes_without_a_code(gateways: Gateways, serve: Serv
         sock.sendall(frame(CLOSE, mask=b"abcd"))
         assert server.wait_for(lambda: server.accepted == 1 and server.open == 0)
     assert frames == [(CLOSE, b"")]
+
+
+@pytest.mark.parametrize("how", ["closed", "reset"])
+def test_row_68_a_client_that_is_lost_has_not_closed(
+    how: str, gateways: Gateways, serve: Serve
+) -> None:
+    """The upstream gets no Close frame either, which would say that the client had gone on its
+    own account: 1006 to its library, and not 1005."""
+    received = []
+
+    def handler(peer: Peer) -> None:
+        upgrade(peer)
+        received.append(peer.wait_closed())
+
+    server = serve(handler)
+    with handshake(gateways(server.url, ws=AnsweringWebSocket)) as sock:
+        assert b" 101 " in sock.recv(65536)
+        if how == "reset":
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    assert server.wait_for(lambda: server.accepted == 1 and server.open == 0)
+    assert received == [b""]
+    assert gateways.record().client_left
 
 
 @pytest.mark.parametrize("ws", LIBRARIES)
