@@ -44,6 +44,8 @@ IDLE, HEAD, BODY = range(3)
 LINE_EXTRA, REQUEST_LINE_EXTRA = 4, 16
 
 INVALID = Problem(400, "the request is no valid HTTP")
+#: llhttp has a list of methods, in capitals; RFC 9110 section 15.6.2 has the status.
+UNKNOWN_METHOD = Problem(501, "the request begins with no method that this server knows")
 TOO_LONG = Problem(431, "the head of the request is longer than this server takes")
 TOO_SLOW = Problem(408, "the head of the request did not come in time")
 #: Seconds until another try makes sense: requests end all the time.
@@ -371,7 +373,8 @@ class LimitedProtocol(HttpToolsProtocol):
 
     def send_400_response(self, msg: str) -> None:
         """Refuse what the parser has not understood, or what a callback has refused."""
-        self._refuse(self._refusal)
+        unknown = isinstance(sys.exc_info()[1], httptools.HttpParserInvalidMethodError)
+        self._refuse(UNKNOWN_METHOD if unknown else self._refusal)
 
     def _refuse(self, problem: Problem) -> None:
         """Answer, where the client would not take that for a part of another response or for the

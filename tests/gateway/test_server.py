@@ -387,10 +387,21 @@ def test_trailers_of_a_request_are_no_headers(small: Here, server: LocalServer) 
     assert request.header("X-User") is None
 
 
-def test_what_is_no_http(small: Here) -> None:
+@pytest.mark.parametrize(
+    ("data", "status", "says"),
+    [
+        (b"GET nonsense\r\n\r\n", 400, "no valid HTTP"),
+        (b"GET / HTTP/1.1\r\nHost\r\n\r\n", 400, "no valid HTTP"),
+        (b"LIST / HTTP/1.1\r\nHost: a\r\n\r\n", 501, "no method that this server knows"),
+        (b"get / HTTP/1.1\r\nHost: a\r\n\r\n", 501, "no method that this server knows"),
+        (b"nonsense\r\n\r\n", 501, "no method that this server knows"),
+    ],
+)
+def test_what_is_no_http(small: Here, data: bytes, status: int, says: str) -> None:
     with small.connect() as sock:
-        sock.sendall(b"nonsense\r\n\r\n")
-        assert problem_of(read_all(sock))["status"] == 400
+        sock.sendall(data)
+        problem = problem_of(read_all(sock))
+        assert problem["status"] == status and says in problem["detail"]
 
 
 def test_a_refusal_is_no_part_of_another_response(serve_here: ServeHere, waiting: Waiting) -> None:
@@ -399,7 +410,8 @@ def test_a_refusal_is_no_part_of_another_response(serve_here: ServeHere, waiting
         ask(sock, "/wait")
         read_until(sock, b"\r\n1\r\n")
         sock.sendall(b"nonsense\r\n\r\n")
-        assert b"400" not in read_all(sock)
+        answer = read_all(sock)
+        assert b"400" not in answer and b"501" not in answer
 
 
 @pytest.mark.parametrize("served", [0, 1])
