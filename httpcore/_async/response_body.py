@@ -243,6 +243,8 @@ class AsyncResponseBody(BodyState):
             close_stream(self.upgraded)
             return
         source, pool, slot = self.source, self.pool, self.slot
+        if self.second is not None:
+            self.second.slot = None
         # After an interrupt in the middle of a release, the connection is no longer ours.
         if source is not None and (pool is None or (slot is not None and slot.state == ACTIVE)):
             # What is closed is closed before there is room for another: never one too many.
@@ -273,6 +275,8 @@ class AsyncResponseBody(BodyState):
         leftover = self.leftover()
         if self.pool is not None:
             self.pool.forget(self)
+            if self.second is not None:
+                self.second.slot = None
         stream: AsyncNetworkStream = self.source.detach()
         self.upgraded = AsyncUpgradedStream(stream, leftover) if leftover else stream
         return stream if not leftover else self.upgraded

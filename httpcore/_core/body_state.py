@@ -30,6 +30,7 @@ from .._trace import Details
 from .h1 import Head
 from .limits import READ_SIZE
 from .scheduler import CLOSED
+from .slot_ends import OrphanOwner, SecondOwner
 
 # Bytes of an announced body that are reserved before they have arrived. Reserving costs no
 # memory until it is written, but a lying server should not exhaust the address space either.
@@ -61,6 +62,7 @@ class BodyState:
         reader: takes the payload out of the bytes of the connection.
         released: set by a caller who needs no more of it: dropping it unread is no mistake then.
         request: what this answers.
+        second: gives the slot back where the body cannot; None while nothing is to be read.
         reusable: the connection can carry another request once the body was read.
         slot: set by the Scheduler while a connection of the pool is ours.
         source: what it comes from; None before there is a connection.
@@ -90,6 +92,7 @@ class BodyState:
         "released",
         "request",
         "reusable",
+        "second",
         "slot",
         "source",
         "timeout",
@@ -105,6 +108,7 @@ class BodyState:
 
     def __init__(self, pool: Any, request: Request) -> None:
         self.slot: Any = None
+        self.second: SecondOwner | None = None
         self.pool = pool
         self.request = request
         self.source: Any = None
@@ -218,6 +222,8 @@ class BodyState:
             except RemoteProtocolError as exc:
                 # There is a response, and its body is broken: reading that raises this.
                 self.pending = self.note_fault(exc)
+        if not reader.done:
+            self.back_up()
         source = self.source
         return {
             "http_version": head.http_version,
@@ -227,6 +233,11 @@ class BodyState:
             "timings": self.marks,
             "connection": source.facts,
         }
+
+    def back_up(self) -> None:
+        """See to it that the slot is given back, even where a destructor cannot."""
+        if self.pool is not None and self.slot is not None:
+            self.second = SecondOwner(self.slot, self.pool, self.source)
 
     def was_closed(self) -> ReadError:
         """Return what reading from a body raises that was closed."""
@@ -307,15 +318,28 @@ class BodyState:
         return details
 
     def __del__(self) -> None:
+        try:
+            self._drop()
+        except BaseException:
+            self._drop()  # what a signal handler raises in here goes nowhere
+            raise
+
+    def _drop(self) -> None:
+        """Give back what the garbage collector has taken the body from; a second time, what was
+        not given back the first time."""
         slot = getattr(self, "slot", None)  # missing when __init__ was interrupted
         source = getattr(self, "source", None)
         if source is not None and source.protocol == "http2" and not self.closed:
             source.discard()
         if slot is None or self.pool is None:
             return
-        warning = self.explain_drop()
+        warning = None
+        if not isinstance(slot, OrphanOwner):
+            warning = self.explain_drop()
+            # It gives back once, however often it is asked to.
+            self.slot = slot = self.second or OrphanOwner(slot)
         # Releasing it here could deadlock: the garbage collector runs anywhere.
         self.pool.orphaned(slot)
         self.slot = None
         if warning is not None:
-            warnings.warn(warning, ResourceWarning, stacklevel=2, source=self)
+            warnings.warn(warning, ResourceWarning, stacklevel=3, source=self)

@@ -248,6 +248,8 @@ class ExchangeState:
         session, stream = self.session, self.stream
         assert stream is not None and stream.status is not None
         body.reader = stream
+        if not stream.ended:
+            body.back_up()
         body.timeout = timeout
         body.reusable = True
         if body.trace is not None:

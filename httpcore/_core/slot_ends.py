@@ -23,6 +23,34 @@ class OrphanOwner:
         self.aborted = False
 
 
+class SecondOwner(OrphanOwner):
+    """Holds what a response holds on which more is to be read, and gives it back where the
+    response is gone and has not done so.
+
+    A signal handler may strike at the very beginning of the response's destructor. What it raises
+    ends that, and goes nowhere. The one here follows.
+
+    Parameters:
+        slot: the response's; None once that was given back.
+        pool: takes it back.
+        source: the response's.
+    """
+
+    __slots__ = ("pool", "source")
+
+    def __init__(self, slot: Slot | Share, pool: Any, source: Any) -> None:
+        self.pool = pool
+        self.source = source
+        super().__init__(slot)
+
+    def __del__(self) -> None:
+        if getattr(self, "slot", None) is None:
+            return
+        if self.source.protocol == "http2":
+            self.source.discard()
+        self.pool.orphaned(self)
+
+
 def end_all(scheduler: Scheduler) -> None:
     """Close the idle connections of `scheduler`, and end all requests that are under way."""
     scheduler.close()

@@ -38,6 +38,21 @@ class OwnedLock(_thread.RLock):  # type: ignore[misc]  # final in the stubs only
     # Known to Python under its private name only; `threading.Condition` stands on it as well.
     is_owned: ClassVar[Callable[[OwnedLock], bool]] = _thread.RLock._is_owned  # type: ignore[attr-defined]
 
+    def is_free(self) -> bool:
+        """Return whether nobody has it at this moment. An interrupt in here leaves it as it was:
+        one may strike when it has been taken, and before anybody knows."""
+        if self.is_owned():
+            return False
+        try:
+            return self.acquire(blocking=False)
+        finally:
+            try:
+                if self.is_owned():
+                    self.release()
+            finally:
+                if self.is_owned():
+                    self.release()
+
 
 class Deferred(list[Callable[[], object]]):
     """A queue of changes. Each operation on it is a single step of Python's, without the GIL too:

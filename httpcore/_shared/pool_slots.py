@@ -177,20 +177,22 @@ class PoolSlots:
             # Under the lock its connection cannot become somebody else's meanwhile.
             self.change(partial(self._locked, end_one, self.scheduler, owner))
 
-    def orphaned(self, slot: Slot | Share) -> None:
-        """Take `slot` back, whose owner is gone. Called by the garbage collector: at any place,
-        maybe while this thread has the lock."""
-        self.deferred.append(partial(self._release_orphan, slot))
-        if not self.lock.is_owned() and self.lock.acquire(blocking=False):
-            self.lock.release()
+    def orphaned(self, orphan: OrphanOwner) -> None:
+        """Take the slot back whose owner is gone, and for which `orphan` stands. Called by the
+        garbage collector: at any place, maybe while this thread has the lock; and maybe twice."""
+        self.deferred.append(partial(self._release_orphan, orphan))
+        if self.lock.is_free():
             self.settle(collecting=True)
         # Else the holder of the lock looks into the queue after it has let go.
 
-    def _release_orphan(self, slot: Slot | Share) -> None:
+    def _release_orphan(self, orphan: OrphanOwner) -> None:
+        slot = orphan.slot
+        if slot is None:
+            return
         if type(slot) is Slot and slot.state is ACTIVE and slot.connection is not None:
             slot.connection.close()
         # Of a connection that others share, only a stream is lost (`HTTP2Exchange.discard`).
-        self._release_now(OrphanOwner(slot), type(slot) is Share, None)
+        self._release_now(orphan, type(slot) is Share, None)
 
     # What is done without the lock
 

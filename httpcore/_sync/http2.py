@@ -397,8 +397,7 @@ class HTTP2Connection(Session, ConnectionInterface):
         thread has the lock."""
         self.discarded.append(exchange)
         self.deferred.append(self._sweep_now)
-        if not self.lock.is_owned() and self.lock.acquire(blocking=False):
-            self.lock.release()
+        if self.lock.is_free():
             self.finish_deferred()
         # Else the holder of the lock looks into the queue after it has let go.
 

@@ -236,6 +236,8 @@ class ResponseBody(BodyState):
             self.upgraded.close()
             return
         source, pool, slot = self.source, self.pool, self.slot
+        if self.second is not None:
+            self.second.slot = None
         # After an interrupt in the middle of a release, the connection is no longer ours.
         if source is not None and (pool is None or (slot is not None and slot.state == ACTIVE)):
             # What is closed is closed before there is room for another: never one too many.
@@ -266,6 +268,8 @@ class ResponseBody(BodyState):
         leftover = self.leftover()
         if self.pool is not None:
             self.pool.forget(self)
+            if self.second is not None:
+                self.second.slot = None
         stream: NetworkStream = self.source.detach()
         self.upgraded = UpgradedStream(stream, leftover) if leftover else stream
         return stream if not leftover else self.upgraded

@@ -23,15 +23,15 @@ import httpcore
 _COUNTED = (os.path.dirname(httpcore.__file__) + os.sep, contextlib.__file__)
 
 
-def interrupt_at(point: int, action: Callable[[], object]) -> bool:
+def interrupt_at(point: int, action: Callable[[], object], *, in_destructors: bool = False) -> bool:
     """Run `action` with a KeyboardInterrupt at the `point`-th place, from 1, where one can strike.
 
     CPython looks for pending interrupts when a function is entered and after a call of a C
-    function; the profiler is called at just these. Those inside of destructors do not count: what
-    is raised there goes nowhere. Nor does the garbage collector run meanwhile: it ends generators,
-    which looks like a call of their function from any place. Returns False when `action` ended
-    before, so all points are done. Raises what `action` raises in spite of, or because of, the
-    interrupt.
+    function; the profiler is called at just these. Those inside of destructors do not count, where
+    what is raised goes nowhere; or none but those do, `in_destructors`. Nor does the garbage
+    collector run meanwhile: it ends generators, which looks like a call of their function from any
+    place. Returns False when `action` ended before, so all points are done. Raises what `action`
+    raises in spite of, or because of, the interrupt.
     """
     seen = 0
 
@@ -40,10 +40,10 @@ def interrupt_at(point: int, action: Callable[[], object]) -> bool:
         if event not in ("call", "c_return") or not frame.f_code.co_filename.startswith(_COUNTED):
             return
         caller: FrameType | None = frame
-        while caller is not None:
-            if caller.f_code.co_name == "__del__":
-                return
+        while caller is not None and caller.f_code.co_name != "__del__":
             caller = caller.f_back
+        if (caller is not None) is not in_destructors:
+            return
         seen += 1
         if seen == point:
             raise KeyboardInterrupt
