@@ -328,7 +328,7 @@ class HTTPAdapter(_Base):
         # Keys must be told apart by what they mean: 0 == False, 1 == True.
         if verify is not True and verify is not False:
             verify = _meant(verify)
-        cert = cert or None
+        cert = _as_text(cert) if cert else None
         manager: Any = self.poolmanager
         found = self._found
         proxy = None
@@ -506,7 +506,7 @@ class HTTPAdapter(_Base):
         if isinstance(conn, HostPool) and conn.scheme == "https":
             # For http through an https proxy requests would write that no certificate is verified.
             url = "https"
-        super().cert_verify(conn, url, verify, cert)  # type: ignore[no-untyped-call]
+        super().cert_verify(conn, url, verify, _as_text(cert))  # type: ignore[no-untyped-call]
         if verify is True and isinstance(conn, HostPool):
             self._trust_default(conn)
 
@@ -594,6 +594,14 @@ def _meant(verify: Any) -> Any:
     if not verify:
         return False
     return os.fsdecode(verify) if isinstance(verify, (bytes, os.PathLike)) else verify
+
+
+def _as_text(cert: Any) -> Any:
+    """Return `cert` with text for paths that are bytes: httpcore takes those for what is in the
+    file."""
+    if isinstance(cert, (tuple, list)):
+        return type(cert)(_as_text(part) for part in cert)
+    return os.fsdecode(cert) if isinstance(cert, bytes) else cert
 
 
 def _unsupported(url: str | None) -> str:

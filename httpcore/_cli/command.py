@@ -58,9 +58,10 @@ Request
 --data-urlencode DATA...  As --data, percent-encoded: TEXT, NAME=TEXT, @FILE or NAME@FILE.
 -G, --get  Add the data to the URL's query, and send GET.
 -F, --form PART...  A part of a multipart form: NAME=VALUE, NAME=@FILE or NAME=<FILE.
--T, --upload-file FILE  Send a file by PUT, with a progress bar; - is standard input.
+-T, --upload-file FILE  Send a file by PUT, with a progress bar; - is standard input. A URL that
+    ends with / gets the file's name.
 -A, --user-agent NAME  The User-Agent; '' for none.
--b, --cookie DATA...  Cookies: 'a=1; b=2', or a file of them (Netscape format).
+-b, --cookie DATA...  Cookies: 'a=1; b=2', or a file of them (Netscape format); '' for none yet.
 -c, --cookie-jar FILE  Write all cookies there at the end.
 -u, --user NAME[:PASSWORD]  Basic authentication. The password is asked for if it is left out.
 --digest  Digest authentication with what -u says.
@@ -99,7 +100,8 @@ Output
 --trace  Say each event of the connection, with milliseconds.
 --timing  Draw how long each phase took.
 --json  In place of the body: one JSON object about the exchange.
--s, --silent  No progress bars, no notes.
+-s, --silent  No progress bars, no notes; errors all the same.
+-S, --show-error  As without: errors are always said.
 --color [never|auto|always]  auto: on a terminal, unless NO_COLOR is set. always: format the body,
     too.
 """
@@ -234,6 +236,7 @@ def read_jobs(arguments: Sequence[str], values: dict[str, Any]) -> list[Options]
     for text, output in itertools.zip_longest(items.urls, given.output):
         job = Options(**vars(given))
         job.url, inside = reading.read_url(text, items.query)
+        job.url = reading.named(job.url, job.upload_file)
         job.auth = auth or inside
         if job.auth and job.digest:
             reading.check_digest(job.auth)
@@ -298,6 +301,7 @@ def _check(urls: Sequence[str], given: Options) -> None:
         "-o is given more often than there are URLs": len(files) > len(urls),
         "-o is one file for several URLs; give one -o for each, or -O": lacks_files,
         "standard input is sent to one URL only": several and given.upload_file == STDIN,
+        "--cookie-jar needs a file; for standard output, /dev/stdout": given.cookie_jar == STDOUT,
     }
     for text, holds in wrong.items():
         if holds:

@@ -96,6 +96,16 @@ def read_url(text: str, query: Sequence[str] = ()) -> tuple[httpcore.URL, Auth |
     return to_http(text), None if info is None else read_credentials(info)
 
 
+def named(url: httpcore.URL, path: str | None) -> httpcore.URL:
+    """Return `url` with the name of the file at `path` behind it, if it ends with a slash."""
+    place, mark, query = bytes(url.target).partition(b"?")
+    if path in (None, STDIN) or not place.endswith(b"/"):
+        return url
+    name = quote(to_bytes(os.path.basename(str(path))), "").encode("ascii")
+    target = place + name + mark + query
+    return httpcore.URL(scheme=url.scheme, host=url.host, port=url.port, target=target)
+
+
 def to_http(text: str, code: Exit = Exit.USAGE, what: str = "", base: str = "") -> httpcore.URL:
     """Return a URL that can be requested, which may be relative to `base`. Raises Problem with
     `code`, whose text begins with `what`."""
@@ -271,7 +281,8 @@ def _part(number: int, text: str) -> tuple[str, Any, bytes | str]:
             f"-F number {number} is neither NAME=VALUE nor NAME=@FILE; -T FILE sends a file"
         )
     if not value.startswith(("@", "<")):
-        return name, b"", to_bytes(value)
+        parts = value.rsplit(";type=", 1)
+        return name, (None, b"", parts[1] if parts[1:] else None), to_bytes(parts[0])
     path, *settings = value[1:].split(";")
     told = dict(setting.strip().partition("=")[::2] for setting in settings)
     if not told.keys() <= {"type", "filename"}:

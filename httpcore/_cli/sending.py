@@ -144,7 +144,7 @@ class Cookies:
 
         self._jar, self._target, self._request = MozillaCookieJar(), target, Request
         for source in sources:
-            if source == target and not os.path.exists(source):
+            if not source or (source == target and not os.path.exists(source)):
                 continue
             try:
                 with warnings.catch_warnings():

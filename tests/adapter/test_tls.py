@@ -407,6 +407,15 @@ def encrypted(key: str, path: Path, password: str) -> str:
     return str(path)
 
 
+def test_paths_that_are_bytes(
+    get: Get, asking_server: ScriptedServer, ca_bundle: str, client_cert: ClientCert
+) -> None:
+    pair = (os.fsencode(client_cert.cert), os.fsencode(client_cert.key))
+    for cert in (os.fsencode(client_cert.combined), pair, list(pair)):
+        response = get(HTTPAdapter(), asking_server.url, verify=os.fsencode(ca_bundle), cert=cert)
+        assert response.text == "client@example.test"
+
+
 def test_an_encrypted_key(
     get: Get, asking_server: ScriptedServer, ca_bundle: str, client_cert: ClientCert, tmp_path: Path
 ) -> None:

@@ -58,6 +58,52 @@ def test_a_multipart_form(server: LocalServer, tmp_path: Path) -> None:
     assert b"Content-Type: a/b" in found[3]
 
 
+def test_a_value_of_a_form_with_a_type(server: LocalServer) -> None:
+    parts = ('meta={"a": 1};type=application/json', "plain=a;b", "typed=a;type=b;type=c/d")
+    assert run("-sS", *(word for part in parts for word in ("-F", part)), server.url).code == 0
+    body = server.requests[0].body
+    assert b'name="meta"\r\nContent-Type: application/json\r\n\r\n{"a": 1}\r\n' in body
+    assert b'name="plain"\r\n\r\na;b\r\n' in body
+    assert b'name="typed"\r\nContent-Type: c/d\r\n\r\na;type=b\r\n' in body
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        ("/folder/", b"/folder/a%20%26%20b"),
+        ("/folder/?x=1", b"/folder/a%20%26%20b?x=1"),
+        ("", b"/a%20%26%20b"),
+        ("/folder/c", b"/folder/c"),
+        ("/?x=/", b"/a%20%26%20b?x=/"),
+    ],
+)
+def test_a_file_is_sent_to_a_folder(
+    server: LocalServer, tmp_path: Path, path: str, expected: bytes
+) -> None:
+    (tmp_path / "a & b").write_bytes(b"content")
+    run("-T", tmp_path / "a & b", server.url + path)
+    assert [request.target for request in server.requests] == [expected]
+
+
+def test_cookies_without_any_to_begin_with(serve: Serve) -> None:
+    def handler(peer: Peer) -> None:
+        while (request := peer.recv_request()) is not None:
+            if request.path == "/":
+                peer.respond(302, b"", [("Set-Cookie", "a=1; Path=/"), ("Location", "/next")])
+            else:
+                peer.respond(200, request.header("cookie") or b"none")
+
+    url = serve(handler).url
+    assert run("-b", "", "-L", url).out == b"a=1"
+    assert run("-L", url).out == b"none"
+
+
+def test_a_jar_on_standard_output(server: LocalServer, tmp_path: Path) -> None:
+    done = run("-c", "-", server.url)
+    assert done.code == Exit.USAGE and "/dev/stdout" in done.err
+    assert server.requests == []
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="names are text there")
 def test_a_form_with_names_that_are_no_utf_8(server: LocalServer, tmp_path: Path) -> None:
     file = tmp_path / os.fsdecode(b"caf\xe9")

@@ -42,6 +42,8 @@ _percent_bytes = re.compile(r"(?:%[0-9A-Fa-f]{2})+")
 _control = re.compile("[\0-\x08\x0e-\x1a\x1c-\x1f]")
 _tag = re.compile(r"<[^<>]*>")
 _attribute = re.compile(r"(?<![\w:\-])([\w:\-]+)\s*=\s*(\"[^\"]*\"|'[^']*'|[^\s>]+)")
+# Elements of HTML that have no content: what follows is not theirs.
+_VOID = frozenset({"input", "meta", "link", "img", "br"})
 _open_tag = re.compile(r"<(?:[\w\-]+:)?([\w.\-]+)(?:\s[^<>]*)?>")
 _delimiter_line = re.compile(rb"(?:\A|\n)--([^\r\n]{1,200}?)[ \t]*\r?\n(?i:content-)")
 _blank_line = re.compile(rb"\A\r?\n|\r?\n\r?\n")
@@ -217,7 +219,7 @@ class Bodies:
     def _hide_elements(self, text: str) -> str:
         position, parts = 0, []
         for match in _open_tag.finditer(text):
-            if match.start() < position or match[1] not in self._fields:
+            if match.start() < position or not self._is_element_of(match):
                 continue
             end = _end_of_element(text, match.end())
             if text[match.end() : end].strip():
@@ -229,8 +231,7 @@ class Bodies:
         """Return an input whose name or id is one of the fields, without its value; an attribute
         that is one of them."""
         tag = match[0]
-        found = {key.lower(): value.strip("\"'") for key, value in _attribute.findall(tag)}
-        named = any(found.get(key, "") in self._fields for key in ("name", "id", "key", "property"))
+        named = self._is_named(tag)
 
         def hide(attribute: re.Match[str]) -> str:
             secret = attribute[1] in self._fields or (
@@ -242,6 +243,15 @@ class Bodies:
             return f'{attribute[0][:start]}"{FILTERED}"'
 
         return _attribute.sub(hide, tag)
+
+    def _is_element_of(self, match: re.Match[str]) -> bool:
+        """Return whether the content of the element that begins here is that of a field."""
+        return match[1] in self._fields or (match[1] not in _VOID and self._is_named(match[0]))
+
+    def _is_named(self, tag: str) -> bool:
+        """Return whether an attribute of the tag says that it is one of the fields."""
+        found = {key.lower(): value.strip("\"'") for key, value in _attribute.findall(tag)}
+        return any(found.get(key, "") in self._fields for key in ("name", "id", "key", "property"))
 
     # Multipart
 

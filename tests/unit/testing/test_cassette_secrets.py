@@ -171,6 +171,14 @@ BODIES: dict[str, Shape] = {
         "text/html",
         lambda n, v: f'<input name="{n}" value="{html.escape(v)}">'.encode(),
     ),
+    "html textarea": (
+        "text/html",
+        lambda n, v: f'<p><textarea rows="2" name="{n}">{html.escape(v)}</textarea></p>'.encode(),
+    ),
+    "html element": (
+        "text/html",
+        lambda n, v: f"<b>x</b><span id={n}>{html.escape(v)}</span>".encode(),
+    ),
     "html link": ("text/html", lambda n, v: f'<a href="/x?a=1&amp;{n}={quote(v)}">x</a>'.encode()),
     "yaml": ("text/yaml", lambda n, v: f"a: 1\n{n}: {quote(v, safe=' ')}\n".encode()),
 }
