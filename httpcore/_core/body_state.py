@@ -336,8 +336,12 @@ class BodyState:
         warning = None
         if not isinstance(slot, OrphanOwner):
             warning = self.explain_drop()
-            # It gives back once, however often it is asked to.
-            self.slot = slot = self.second or OrphanOwner(slot)
+            # It gives back once, however often it is asked to. The second one may have been told
+            # that it need not, by a release that was interrupted then.
+            second: OrphanOwner | None = self.second
+            if second is None or second.slot is None:
+                second = OrphanOwner(slot)
+            self.slot = slot = second
         # Releasing it here could deadlock: the garbage collector runs anywhere.
         self.pool.orphaned(slot)
         self.slot = None

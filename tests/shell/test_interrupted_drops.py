@@ -79,6 +79,26 @@ def test_an_interrupt_at_every_point(
     assert point > 30
 
 
+@pytest.mark.no_cover
+@pytest.mark.parametrize("http2", [False, True])
+@pytest.mark.usefixtures("nothing_is_reported")
+def test_a_close_that_was_interrupted_and_not_tried_again(
+    http2: bool, serve: Serve, serve_h2: ServeH2
+) -> None:
+    url = serve_h2(half_by_http2).url if http2 else serve(half).url
+    for point in itertools.count(1):
+        with httpcore.ConnectionPool(http1=not http2, http2=http2, max_connections=1) as pool:
+            response = pool.request("GET", url, stream=True, extensions=PATIENT)
+            done = not interrupt_at(point, response.close)
+            del response
+            assert pool.stats()["requests"] == 0, point
+            whole = Worker(lambda: pool.request("GET", f"{url}/whole", extensions=PATIENT))
+            assert whole.result().content == b"ok", point
+        if done:
+            break
+    assert point > 20
+
+
 def test_a_response_that_was_given_back_is_not_given_back_again(
     serve: Serve, recwarn: pytest.WarningsRecorder
 ) -> None:
