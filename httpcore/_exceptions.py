@@ -48,7 +48,8 @@ subclasses live here and stay out of the package's public names.
 
 from __future__ import annotations
 
-from typing import TypeVar
+from contextlib import suppress
+from typing import Any, TypeVar
 
 NOT_SENT = "not_sent"
 MAYBE_PROCESSED = "maybe_processed"
@@ -122,10 +123,28 @@ def with_text(exc: _E, text: str) -> _E:
 def _like(exc: _E, args: tuple[object, ...], state: dict[str, object]) -> _E:
     """Return another error of its type, which may have a constructor of its own: a stream of
     another make raises errors of another make. So no constructor is called."""
-    made = type(exc).__new__(type(exc), *args)
+    kind: Any = type(exc)
+    try:
+        made: _E = kind.__new__(kind, *args)
+    except TypeError:  # it cannot be made without its constructor
+        kind = next(each for each in kind.__mro__ if each.__module__.startswith("httpcore"))
+        made = kind.__new__(kind, *args)
     made.args = args
     made.__dict__.update(state)
+    for name in _kept_apart(exc):
+        value = getattr(exc, name, None)
+        if value is not None:
+            with suppress(AttributeError):  # of `kind`, it may have no such place
+                setattr(made, name, value)
     return made
+
+
+def _kept_apart(exc: Exception) -> list[str]:
+    """Return the names of attributes that are not in the dict of `exc`."""
+    slots = [vars(each).get("__slots__", ()) for each in type(exc).__mro__]
+    names = [name for each in slots for name in ([each] if isinstance(each, str) else each)]
+    names = [name for name in names if not name.startswith("__")]
+    return names + (["errno", "strerror", "filename"] if isinstance(exc, OSError) else [])
 
 
 class ConnectionNotAvailable(Exception):

@@ -22,12 +22,20 @@ from typing import TypeVar
 T = TypeVar("T")
 
 _lock = RLock()
-_is_owned: Callable[[], bool] = _lock._is_owned  # type: ignore[attr-defined]
+_loaded: set[str] = set()
 _forks_wait = not hasattr(os, "register_at_fork")  # as on Windows, which has no fork
 
 
+def load_once(name: str, load: Callable[[], object]) -> None:
+    """Call `load`, as `while_loading` does, unless that was done for `name` before; then no lock is
+    taken."""
+    if name not in _loaded:
+        while_loading(name, load)
+        _loaded.add(name)
+
+
 def while_loading(name: str, load: Callable[[], T]) -> T:
-    """Return what `load` returns, which is for `name`; no fork happens meanwhile.
+    """Return what `load` returns, which is for `name`; forks wait meanwhile.
 
     Raises ImportError where this thread has been interrupted in the middle of loading. Thread-safe.
     """
@@ -42,19 +50,31 @@ def while_loading(name: str, load: Callable[[], T]) -> T:
         return load()
 
 
+def _is_owned() -> bool:
+    owned: bool = _lock._is_owned()  # type: ignore[attr-defined]
+    return owned
+
+
 def _let_forks_wait() -> None:
     """Register it at the first loading; twice, by two threads, does no harm."""
     global _forks_wait
     # What is registered last is called first. logging has a lock that a fork takes as well, and
-    # what is loaded may need: that has to be taken after ours.
+    # what is loaded may need: that has to be taken after we have waited.
     import logging  # noqa: F401
 
-    os.register_at_fork(
-        before=_lock.acquire, after_in_parent=_after_fork, after_in_child=_after_fork
-    )
+    os.register_at_fork(before=_wait, after_in_child=_renew)
     _forks_wait = True
 
 
-def _after_fork() -> None:
-    if _is_owned():
-        _lock.release()
+def _wait() -> None:
+    # Not kept until after the fork, which waits for locks of others now: who has one of these may
+    # be about to load something.
+    with _lock:
+        pass
+
+
+def _renew() -> None:
+    """In the child of a fork: another thread may have begun to load in the last moment."""
+    global _lock
+    if not _is_owned():
+        _lock = RLock()

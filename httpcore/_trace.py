@@ -138,11 +138,11 @@ def _logs(logger: logging.Logger, level: int) -> bool:
 def _log(logger: logging.Logger, level: int, text: str, arguments: tuple[object, ...]) -> None:
     """Log, and nothing of requests that are sent meanwhile: some handlers ship what they get by
     HTTP, and each of their requests would be one more line."""
-    token = _is_logging.set(True)
     try:
+        _is_logging.set(True)
         logger.log(level, text, *arguments)
     finally:
-        _is_logging.reset(token)
+        _is_logging.set(False)  # as it was, or we would not be here
 
 
 def debug(logger: logging.Logger, text: str, *arguments: object) -> None:

@@ -34,7 +34,7 @@ from typing import Any, TypeVar
 
 from .._backends.awaiting import without_awaiting
 from .._backends.base import AsyncNetworkStream
-from .._backends.closing import close_rest, unclosed
+from .._backends.closing import await_later, close_rest, unclosed
 from .._backends.event_loops import Waker, running_loop
 from .._backends.interrupt import abort
 from .._backends.loops import loop_of
@@ -434,6 +434,8 @@ class AsyncHTTP2Connection(Session, AsyncConnectionInterface):
         with self.lock:
             self.sweep(time.monotonic())
             self.flush()
+            if self.io.pending and not self.exchanges and self.loop.runs_here():
+                await_later(self.drain, True)  # by the next task that passes there
 
     def discard_exchange(self, exchange: AsyncHTTP2Exchange) -> None:
         """Forget a request that the garbage collector has dropped: at any place, maybe while this

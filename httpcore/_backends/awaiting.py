@@ -16,6 +16,7 @@ from typing import Any
 from .._exceptions import NetworkError, ReadTimeout, raised_anew, without_frames
 from .base import AsyncNetworkStream
 from .closing import await_later, close_stream
+from .event_loops import running_loop
 
 # Seconds that one wait may take: a task in it cannot be woken, so it looks now and then whether its
 # request was ended.
@@ -39,6 +40,7 @@ class AwaitingAdapter:
     def __init__(self, stream: AsyncNetworkStream) -> None:
         self.pending = b""
         self._stream = stream
+        self._loop = running_loop()
         self._draining = False
         self._data: bytes | None = None  # read in advance
         self._failure: NetworkError | None = None
@@ -109,9 +111,11 @@ class AwaitingAdapter:
             close_stream(self._stream)
 
     async def _say_and_close(self) -> None:
-        """Write what is pending, which says why the connection ends, and close the stream."""
+        """Write what is pending, which says why the connection ends, and close the stream; the
+        latter only where another loop does it, since this one may be in use."""
         try:
-            await self.drain(lambda: MAX_AWAITED)
+            if running_loop() is self._loop:
+                await self.drain(lambda: MAX_AWAITED)
         finally:
             close_stream(self._stream)
 

@@ -18,6 +18,7 @@ that is cancelled.
 from __future__ import annotations
 
 import logging
+import sys
 import threading
 from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable
@@ -70,21 +71,22 @@ def close_generator(generator: AsyncGenerator[Any, Any]) -> None:
 async def close_rest() -> None:
     """Close the streams that have to be awaited, which no cancellation stops, and the generators of
     this thread, which one does stop; and await what else was left."""
-    others: list[_Left] = []
-    try:
-        while unclosed:
-            try:
-                left = unclosed.popleft()
-            except IndexError:  # another thread took the last one
-                break
-            if type(left) is _Left and left.thread not in (None, threading.get_ident()):
-                others.append(left)
-            elif type(left) is _Left and not left.shielded:
-                await _close(left)
-            else:
-                await loop_of(running_loop()).finish(_close(left))
-    finally:
-        unclosed.extend(others)
+    passed = 0  # entries in a row that are another thread's
+    while passed < len(unclosed):
+        try:
+            left = unclosed.popleft()
+        except IndexError:  # another thread took the last one
+            break
+        passed += 1
+        if type(left) is _Left and left.thread not in (None, threading.get_ident()):
+            if left.thread in sys._current_frames():  # else its loop is gone, and nobody can
+                unclosed.append(left)
+            continue
+        passed = 0
+        if type(left) is _Left and not left.shielded:
+            await _close(left)
+        else:
+            await loop_of(running_loop()).finish(_close(left))
 
 
 async def _close(stream: Any) -> None:

@@ -20,7 +20,7 @@ from .._exceptions import (
     RemoteProtocolError,
     TimeoutException,
 )
-from .._loading import while_loading
+from .._loading import load_once
 from .._models import Proxy, Request
 from .._settings import (
     PING_TIMEOUT,
@@ -370,13 +370,13 @@ class ConnectionArguments(Generic[Backend]):
 
 def load_http2() -> None:
     """Import h2 now: it takes a while, which no request should wait for."""
-    while_loading("h2", _import_h2)
+    load_once("h2", _import_h2)
 
 
 def load_h11() -> None:
     """Import h11 and our repairs now, which read what our own codec leaves to them: as
     `load_http2`."""
-    while_loading("h11", _import_h11)
+    load_once("h11", _import_h11)
 
 
 def _import_h2() -> None:

@@ -248,7 +248,7 @@ class ExchangeState:
         session, stream = self.session, self.stream
         assert stream is not None and stream.status is not None
         body.reader = stream
-        if not stream.ended:
+        if stream.parts or not stream.ended:
             body.back_up()
         body.timeout = timeout
         body.reusable = True

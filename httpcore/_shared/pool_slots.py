@@ -189,8 +189,9 @@ class PoolSlots:
         slot = orphan.slot
         if slot is None:
             return
-        if type(slot) is Slot and slot.state is ACTIVE and slot.connection is not None:
-            slot.connection.close()
+        connection = slot.connection  # once: another thread may do the same
+        if type(slot) is Slot and slot.state is ACTIVE and connection is not None:
+            connection.close()
         # Of a connection that others share, only a stream is lost (`HTTP2Exchange.discard`).
         self._release_now(orphan, type(slot) is Share, None)
 

@@ -8,6 +8,7 @@ it.
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from collections.abc import AsyncIterator
 from typing import Any
@@ -16,11 +17,12 @@ import anyio
 import pytest
 
 import httpcore
-from httpcore._backends.closing import close_generator, close_rest, unclosed
+from httpcore._backends.awaiting import AwaitingAdapter
+from httpcore._backends.closing import await_later, close_generator, close_rest, unclosed
 from tests.support import PATIENCE
 from tests.support.http2 import Link, ServeH2
 from tests.support.servers import Peer, Serve
-from tests.support.tasks import Tasks, checkpoint, on_asyncio
+from tests.support.tasks import Tasks, checkpoint, in_thread, on_asyncio
 from tests.support.threads import Worker
 
 pytestmark = pytest.mark.anyio
@@ -185,13 +187,88 @@ async def test_a_generator_of_another_thread() -> None:
     body = Endless()
     parts: Any = aiter(body)
     await anext(parts)
-    Worker(lambda: close_generator(parts)).result()
+    left, ended = threading.Event(), threading.Event()
+
+    def leave() -> None:
+        close_generator(parts)
+        left.set()
+        assert ended.wait(PATIENCE)
+
+    other = Worker(leave)
+    assert left.wait(PATIENCE)
     await close_rest()
     assert not body.ending
-    entry = unclosed.pop()
+    (entry,) = unclosed
     unclosed.append(entry._replace(thread=threading.get_ident()))
     await close_rest()
-    assert (body.closed, entry in unclosed) == (True, False)
+    assert body.closed and list(unclosed) == [entry]
+    ended.set()
+    other.result()
+    await close_rest()
+    assert not unclosed, "nobody can close it where the thread is gone"
+
+
+async def test_what_another_thread_has_to_await_is_seen_by_it(tasks: Tasks) -> None:
+    """... also while something else is awaited here."""
+    began, goes_on, said = anyio.Event(), anyio.Event(), []
+
+    class Slow:
+        async def aclose(self) -> None:
+            began.set()
+            await goes_on.wait()
+
+    async def say() -> None:
+        said.append(threading.get_ident())
+
+    left, may_look = threading.Event(), threading.Event()
+
+    def other() -> int:
+        async def main() -> None:
+            await_later(say, True)
+            left.set()
+            assert may_look.wait(PATIENCE)
+            await close_rest()
+
+        asyncio.run(main())
+        return threading.get_ident()
+
+    thread = Worker(other)
+    assert left.wait(PATIENCE)
+    unclosed.append(Slow())
+    closing = tasks.begin(close_rest())
+    await began.wait()
+    may_look.set()
+    assert said == [thread.result()]
+    goes_on.set()
+    await closing.end()
+    assert len(said) == 1 and not unclosed
+
+
+async def test_last_words_are_written_in_the_loop_of_their_stream() -> None:
+    """Another one closes the stream, and leaves the transport alone."""
+
+    class Awaited(httpcore.AsyncNetworkStream):
+        def __init__(self) -> None:
+            self.calls: list[str] = []
+
+        async def write(self, buffer: bytes, timeout: float | None = None) -> None:
+            self.calls.append(f"write {buffer!r}")
+
+        async def aclose(self) -> None:
+            self.calls.append("aclose")
+
+    async def leave(stream: Awaited) -> None:
+        adapter = AwaitingAdapter(stream)
+        adapter.write_ready(b"GOAWAY")
+        adapter.close()
+
+    own, others = Awaited(), Awaited()
+    await leave(own)
+    await close_rest()
+    assert own.calls == ["write b'GOAWAY'", "aclose"]
+    await in_thread(lambda: asyncio.run(leave(others)))
+    await close_rest()
+    assert others.calls == ["aclose"]
 
 
 async def test_what_is_no_generator_stays_open(breaking: tuple[str, Any]) -> None:

@@ -586,6 +586,21 @@ async def test_the_last_words_are_sent(
     assert server.accepted == 1
 
 
+async def test_the_last_words_of_a_response_that_is_dropped(
+    serve_h2: ServeH2, make_pool: MakePool
+) -> None:
+    """They are written by the next task that gives something back, to whatever it was."""
+    server = serve_h2()
+    async with make_pool() as pool, make_pool() as other:
+        response = await pool.request("GET", f"{server.url}/bytes/1000000", stream=True)
+        with pytest.warns(ResourceWarning, match="was dropped"):
+            del response
+        assert (await other.request("GET", server.url, extensions=PATIENT)).status == 200
+        link = server.links[0]
+        await until(lambda: link.seen(Kind.RST_STREAM))
+        assert pool.stats()["requests"] == 0
+
+
 async def test_a_connection_by_hand(serve_h2: ServeH2) -> None:
     server = serve_h2()
     origin = httpcore.URL(server.url).origin

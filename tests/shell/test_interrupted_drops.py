@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import sys
+import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import suppress
@@ -77,6 +78,33 @@ def test_an_interrupt_at_every_point(
         if done:
             break
     assert point > 30
+
+
+@pytest.mark.usefixtures("nothing_is_reported")
+def test_a_response_that_has_arrived_as_a_whole_and_is_not_read(serve_h2: ServeH2) -> None:
+    """Over HTTP/2 its end may be there, and more of it than is handed out at once."""
+    arrived = threading.Event()
+
+    def script(link: Link) -> None:
+        link.serve(lambda stream: stream.respond(200, bytes(200_000)), until=lambda: link.opened)
+        link.run(lambda: link.streams[1].answered)
+        link.flush()
+        arrived.set()
+        link.run()
+
+    def wait(name: str, details: dict[str, Any]) -> None:
+        if name == "http2.receive_response_headers.started":
+            assert arrived.wait(PATIENCE)
+
+    url = serve_h2(script).url
+    with httpcore.ConnectionPool(http1=False, http2=True) as pool:
+        extensions = {**PATIENT, "trace": wait}
+        held: list[Any] = [pool.request("GET", url, stream=True, extensions=extensions)]
+        body = held[0].stream
+        assert body.second is not None or body.released or body.closed
+        del body
+        interrupt_at(1, held.clear, in_destructors=True)
+        assert pool.stats()["requests"] == 0
 
 
 @pytest.mark.no_cover

@@ -110,3 +110,51 @@ print(*sorted(name for name in set(sys.modules) - known))
     (loaded,) = run(code, server.url)
     ours = [name for name in loaded.split() if name.startswith(("httpcore", "h2", "h11", "hpack"))]
     assert ours == []
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="the system has no fork")
+@pytest.mark.parametrize("first", ["httpcore.ConnectionPool()", ""])
+def test_a_fork_while_a_log_is_configured(first: str) -> None:
+    """A handler that makes a pool is made while a lock of logging is held, which a fork takes."""
+    code = f"""
+import logging, logging.config, os, threading
+import httpcore
+httpcore.URL  # it is known from here on that forks have to wait
+{first}
+begun, forking = threading.Event(), threading.Event()
+class Shipping(logging.Handler):
+    def __init__(self):
+        super().__init__()
+        begun.set()
+        assert forking.wait(20)
+        self.pool = httpcore.ConnectionPool(http2=True)
+config = {{"version": 1, "handlers": {{"it": {{"()": Shipping}}}}, "root": {{"handlers": ["it"]}}}}
+thread = threading.Thread(target=lambda: logging.config.dictConfig(config), daemon=True)
+thread.start()
+assert begun.wait(20)
+os.register_at_fork(before=forking.set)
+child = os.fork()
+if not child:
+    os._exit(0)
+print(os.waitpid(child, 0)[1])
+thread.join(20)
+print(thread.is_alive())
+"""
+    assert run(code) == ["0", "False"]
+
+
+def test_what_is_loaded_is_of_use_to_a_signal_handler() -> None:
+    """... that has interrupted a pool's constructor."""
+    code = """
+import sys
+import httpcore
+from httpcore._core import connection_state
+httpcore.ConnectionPool(http2=True)
+def strike(frame, event, argument):
+    if frame.f_code.co_name in ("load_h11", "load_http2"):
+        sys.setprofile(None)
+        print(httpcore.ConnectionPool(http2=True).stats()["connections"])
+sys.setprofile(strike)
+httpcore.ConnectionPool(http2=True)
+"""
+    assert run(code) == ["0"]

@@ -7,6 +7,7 @@ are logged at DEBUG (`test_trace`).
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 import re
 import subprocess
@@ -21,9 +22,11 @@ from urllib3.util.retry import Retry
 
 import httpcore
 import httpcore_requests
+from httpcore import _trace
 from httpcore.exceptions import Aborted
 from tests.support import ROOT
 from tests.support.http2 import Code, Link, ServeH2, Stream
+from tests.support.interrupting import interrupt_at
 from tests.support.proxies import ProxyServer
 from tests.support.servers import LocalServer, Peer, Serve, closed_port
 
@@ -354,6 +357,19 @@ def test_a_program_that_logs_at_info(server: LocalServer) -> None:
     written = done.stderr.splitlines()
     assert len(written) == 3, written
     assert all(line.startswith("INFO:httpcore.request:GET http://127.0.0.1:") for line in written)
+
+
+def test_an_interrupt_does_not_end_the_log(caplog: Any) -> None:
+    """... of all that this thread sends from then on."""
+    caplog.set_level(logging.INFO, "httpcore")
+    written = 0
+    for point in itertools.count(1):
+        if not interrupt_at(point, lambda: _trace.info("a line")):
+            break
+        caplog.clear()
+        _trace.info("the next")
+        written += caplog.messages == ["the next"]
+    assert point > 3 and written == point - 1
 
 
 @pytest.mark.parametrize("level", [logging.INFO, logging.DEBUG])

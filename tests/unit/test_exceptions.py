@@ -164,3 +164,41 @@ def test_a_note_about_one_request_is_not_in_the_error_of_another() -> None:
         first.add_note("while I read my letters")
     assert getattr(ex.raised_anew(kept), "__notes__", []) == notes
     assert getattr(kept, "__notes__", []) == notes
+
+
+class OfTheSystem(ex.ReadError, OSError):
+    def __init__(self, text: str, code: int) -> None:
+        super().__init__(code, text)
+
+
+class ByName(ex.ReadError):
+    def __new__(cls, *, line: str) -> ByName:
+        return super().__new__(cls, line)
+
+    def __init__(self, *, line: str) -> None:
+        super().__init__(f"lost {line}")
+
+
+class WithSlots(ex.ReadError):
+    __slots__ = ("code",)
+
+    def __init__(self, text: str, code: int) -> None:
+        super().__init__(text)
+        self.code = code
+
+    def __str__(self) -> str:
+        return f"{self.args[0]} ({self.code})"
+
+
+@pytest.mark.parametrize(
+    ("kept", "kind"),
+    [
+        (OfTheSystem("gone", 104), OfTheSystem),
+        (ByName(line="ttyS0"), ex.ReadError),
+        (WithSlots("gone", 7), WithSlots),
+    ],
+)
+def test_errors_that_are_hard_to_copy(kept: ex.ReadError, kind: type) -> None:
+    copy = ex.raised_anew(kept)
+    assert (type(copy), str(copy)) == (kind, str(kept))
+    assert getattr(copy, "errno", None) == getattr(kept, "errno", None)

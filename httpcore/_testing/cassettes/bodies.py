@@ -44,6 +44,7 @@ _tag = re.compile(r"<[^<>]*>")
 _attribute = re.compile(r"(?<![\w:\-])([\w:\-]+)\s*=\s*(\"[^\"]*\"|'[^']*'|[^\s>]+)")
 # Elements of HTML that have no content: what follows is not theirs.
 _VOID = frozenset({"input", "meta", "link", "img", "br"})
+_textarea_end = re.compile(r"</textarea", re.IGNORECASE)
 _open_tag = re.compile(r"<(?:[\w\-]+:)?([\w.\-]+)(?:\s[^<>]*)?>")
 _delimiter_line = re.compile(rb"(?:\A|\n)--([^\r\n]{1,200}?)[ \t]*\r?\n(?i:content-)")
 _blank_line = re.compile(rb"\A\r?\n|\r?\n\r?\n")
@@ -221,7 +222,7 @@ class Bodies:
         for match in _open_tag.finditer(text):
             if match.start() < position or not self._is_element_of(match):
                 continue
-            end = _end_of_element(text, match.end())
+            end = _end_of_element(text, match.end(), match[1])
             if text[match.end() : end].strip():
                 parts += [text[position : match.end()], FILTERED]
                 position = end
@@ -246,7 +247,9 @@ class Bodies:
 
     def _is_element_of(self, match: re.Match[str]) -> bool:
         """Return whether the content of the element that begins here is that of a field."""
-        return match[1] in self._fields or (match[1] not in _VOID and self._is_named(match[0]))
+        return match[1] in self._fields or (
+            match[1].lower() not in _VOID and self._is_named(match[0])
+        )
 
     def _is_named(self, tag: str) -> bool:
         """Return whether an attribute of the tag says that it is one of the fields."""
@@ -358,9 +361,12 @@ def _end_of_value(text: str, start: int) -> int:
         return match.end()
 
 
-def _end_of_element(text: str, start: int) -> int:
-    """Return where the content ends of an element whose tag ends at `start`; `start` itself where
-    it is no text, as another element begins in it."""
+def _end_of_element(text: str, start: int, name: str) -> int:
+    """Return where the content ends of the element `name` whose tag ends at `start`; `start` itself
+    where it is no text, as another element begins in it."""
+    if name.lower() == "textarea":  # HTML: all of it is text
+        found = _textarea_end.search(text, start)
+        return len(text) if found is None else found.start()
     end = text.find("<", start)
     while text.startswith(_CDATA, end):
         end = text.find("]]>", end)

@@ -175,6 +175,14 @@ BODIES: dict[str, Shape] = {
         "text/html",
         lambda n, v: f'<p><textarea rows="2" name="{n}">{html.escape(v)}</textarea></p>'.encode(),
     ),
+    "html textarea with a mark": (
+        "text/html",
+        lambda n, v: f'<TEXTAREA name="{n}">a<b {html.escape(v)}<br>c</TEXTAREA>'.encode(),
+    ),
+    "html textarea without an end": (
+        "text/html",
+        lambda n, v: f'<textarea name="{n}">{html.escape(v)}'.encode(),
+    ),
     "html element": (
         "text/html",
         lambda n, v: f"<b>x</b><span id={n}>{html.escape(v)}</span>".encode(),
