@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import gc
 import os
+import signal
 import ssl
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -37,6 +38,13 @@ pytest_plugins = [
 ]
 
 _failed = pytest.StashKey[bool]()
+
+
+def pytest_sessionstart() -> None:
+    """Let programs that the tests start be interrupted: what a shell runs in the background ignores
+    SIGINT, and they would inherit that."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

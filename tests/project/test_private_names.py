@@ -22,6 +22,7 @@ ADAPTER = Path(httpcore_requests.__file__ or "").parent
 GATEWAY = Path(httpcore_gateway.__file__ or "").parent
 
 DOCUMENTED = {"_replace", "_fields", "_asdict", "_make", "_field_defaults", "_getframe"}
+DOCUMENTED.add("_current_frames")
 DOCUMENTED.add("_get_running_loop")  # asyncio has it in its `__all__`
 
 # The exceptions, by module and attribute: how often, and why.
