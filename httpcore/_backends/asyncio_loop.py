@@ -172,11 +172,14 @@ class AsyncioLoop:
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(seconds)
 
-    async def finish(self, work: Coroutine[Any, Any, None]) -> None:
+    async def finish(self, work: Coroutine[Any, Any, None], seconds: float | None = None) -> None:
         task = self.native.create_task(work)
         _finishing.add(task)
         task.add_done_callback(_finishing.discard)
-        await asyncio.shield(task)
+        if seconds is not None:
+            limit = self.native.call_later(seconds, task.cancel)
+            task.add_done_callback(lambda done: limit.cancel())
+        await asyncio.wait((task,))  # which neither cancels it nor is cancelled with it
 
     async def ask(self, awaitable: Any, watch: Watch) -> Any:
         steps = awaitable.__await__()

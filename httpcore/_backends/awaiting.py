@@ -15,7 +15,7 @@ from typing import Any
 
 from .._exceptions import NetworkError, ReadTimeout, raised_anew, without_frames
 from .base import AsyncNetworkStream
-from .closing import await_later, close_stream
+from .closing import LAST_WORDS, await_later, close_stream
 from .event_loops import running_loop
 
 # Seconds that one wait may take: a task in it cannot be woken, so it looks now and then whether its
@@ -115,7 +115,7 @@ class AwaitingAdapter:
         latter only where another loop does it, since this one may be in use."""
         try:
             if running_loop() is self._loop:
-                await self.drain(lambda: MAX_AWAITED)
+                await self.drain(lambda: LAST_WORDS)
         finally:
             close_stream(self._stream)
 

@@ -30,6 +30,11 @@ from .loops import loop_of
 
 logger = logging.getLogger("httpcore.connection")
 
+# Seconds that the last words on a connection may take: a task that is cancelled waits for them. A
+# stream takes so few bytes at once, or after a round trip; unless its peer reads no more, and some
+# streams of another make heed no timeout.
+LAST_WORDS = 0.5
+
 # Streams that have to be awaited; whoever has let go of one asks whether it is empty.
 unclosed: deque[Any] = deque()
 
@@ -49,7 +54,7 @@ class _Left(NamedTuple):
     Attributes:
         aclose: returns what is to be awaited.
         thread: whose loop has to do it; None for any.
-        shielded: no cancellation stops it.
+        shielded: no cancellation stops it, for `LAST_WORDS`.
     """
 
     aclose: Callable[[], Awaitable[object]]
@@ -58,8 +63,8 @@ class _Left(NamedTuple):
 
 
 def await_later(call: Callable[[], Awaitable[object]], here: bool) -> None:
-    """Let `close_rest` await what `call` returns, which no cancellation stops; where `here`, in the
-    loop of this thread."""
+    """Let `close_rest` await what `call` returns, which no cancellation stops but the end of
+    `LAST_WORDS`; where `here`, in the loop of this thread."""
     unclosed.append(_Left(call, threading.get_ident() if here else None, True))
 
 
@@ -86,7 +91,8 @@ async def close_rest() -> None:
         if type(left) is _Left and not left.shielded:
             await _close(left)
         else:
-            await loop_of(running_loop()).finish(_close(left))
+            limit = LAST_WORDS if type(left) is _Left else None
+            await loop_of(running_loop()).finish(_close(left), limit)
 
 
 async def _close(stream: Any) -> None:

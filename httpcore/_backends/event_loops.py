@@ -68,8 +68,9 @@ class EventLoop(Protocol):
     async def sleep(self, seconds: float) -> None:
         """Wait."""
 
-    async def finish(self, work: Coroutine[Any, Any, None]) -> None:
-        """Wait for `work`, which goes on where the task that waits is cancelled."""
+    async def finish(self, work: Coroutine[Any, Any, None], seconds: float | None = None) -> None:
+        """Wait for `work`, which goes on where the task that waits is cancelled. It is cancelled
+        itself after so many `seconds`; None: never."""
 
     async def ask(self, awaitable: Any, watch: Watch) -> Any:
         """Return what `awaitable` gives; ``b""`` where that is not there by the time at which

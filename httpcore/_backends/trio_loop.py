@@ -105,8 +105,9 @@ class TrioLoop:
     async def sleep(self, seconds: float) -> None:
         await trio.sleep(seconds)
 
-    async def finish(self, work: Coroutine[Any, Any, None]) -> None:
-        with trio.CancelScope(shield=True):
+    async def finish(self, work: Coroutine[Any, Any, None], seconds: float | None = None) -> None:
+        with limited_to(seconds) as scope:
+            scope.shield = True
             await work
 
     async def ask(self, awaitable: Any, watch: Watch) -> Any:

@@ -19,6 +19,7 @@ import pytest
 
 import httpcore
 from httpcore._async import response_body
+from httpcore._backends import closing
 from httpcore._backends.auto import AutoBackend
 from httpcore._core import h2_liveness
 from httpcore._core.attempts import MAX_MOVES
@@ -584,6 +585,42 @@ async def test_the_last_words_are_sent(
         assert link.goaway_received is None
     await until(lambda: link.goaway_received is not None)
     assert server.accepted == 1
+
+
+class HeldAtTheEnd(PlainStream):
+    """Takes nothing any more once it is told so, and heeds no timeout."""
+
+    held = False
+
+    async def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        if HeldAtTheEnd.held:
+            await anyio.sleep_forever()
+        await self.inside.write(buffer, timeout)
+
+
+class HeldAtTheEndBackend(AutoBackend):
+    async def connect_tcp(self, *args: Any, **options: Any) -> httpcore.AsyncNetworkStream:
+        return HeldAtTheEnd(await super().connect_tcp(*args, **options))
+
+
+async def test_last_words_that_are_not_taken(
+    tasks: Tasks, serve_h2: ServeH2, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are awaited where a cancellation does not reach, and not for ever."""
+    monkeypatch.setattr(closing, "LAST_WORDS", 0.01)
+    monkeypatch.setattr(HeldAtTheEnd, "held", False)
+    server = serve_h2(lambda link: link.serve(lambda stream: None))
+    with anyio.fail_after(PATIENCE):
+        async with httpcore.AsyncConnectionPool(
+            http1=False, http2=True, network_backend=HeldAtTheEndBackend()
+        ) as pool:
+            silent = tasks.begin(pool.request("GET", server.url, extensions=PATIENT))
+            await until(lambda: server.links and server.link.open)
+            HeldAtTheEnd.held = True
+            silent.cancel()
+            await silent.end()
+            await until(lambda: pool.stats()["requests"] == 0)
+    assert pool.connections == []
 
 
 async def test_the_last_words_of_a_response_that_is_dropped(
