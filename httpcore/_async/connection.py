@@ -22,6 +22,7 @@ from .._core.dial import Dialed
 from .._core.prepared import Prepared
 from .._models import Request, Response
 from .._settings import ConnectionSettings
+from .._shared.codecs import load_codecs
 from .._ssl import default_ssl_context
 from .._trace import AsyncTrace, awaited, debug, log_hook
 from .._url import Origin
@@ -46,6 +47,7 @@ class AsyncHTTPConnection(
     """
 
     asynchronous = True
+    _load = staticmethod(load_codecs)
     opened: AsyncHTTP11Connection | AsyncHTTP2Connection | None
 
     def _set_up(self, origin: Origin, settings: ConnectionSettings) -> None:

@@ -36,6 +36,7 @@ from .._core.routes import find_route
 from .._core.scheduler import DIALING, Slot, Waiter
 from .._exceptions import PoolTimeout, TimeoutException
 from .._models import Request, Response
+from .._shared.codecs import load_codecs
 from .._shared.pool_actions import PoolActions
 from .._shared.request_log import log_response
 from .._trace import awaited, debug
@@ -122,6 +123,7 @@ class AsyncConnectionPool(
 
     _make_slots = LoopSlots
     _make_backend = AutoBackend
+    _load = staticmethod(load_codecs)
 
     _join_hooks = staticmethod(awaited)
 

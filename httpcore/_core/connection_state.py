@@ -8,7 +8,7 @@ class of a shell derives from `ConnectionState` and adds what waits.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 from .._exceptions import (
     NOT_SENT,
@@ -20,7 +20,6 @@ from .._exceptions import (
     RemoteProtocolError,
     TimeoutException,
 )
-from .._loading import load_once
 from .._models import Proxy, Request
 from .._settings import (
     PING_TIMEOUT,
@@ -312,9 +311,14 @@ Connection = TypeVar("Connection", bound="ConnectionArguments[Any]")
 
 
 class ConnectionArguments(Generic[Backend]):
-    """The signature of a connection that is not made by a pool."""
+    """The signature of a connection that is not made by a pool.
+
+    Attributes:
+        _load: loads what requests need, from whether HTTP/2 is spoken.
+    """
 
     asynchronous = False  # of the shell
+    _load: ClassVar[Callable[..., None]]
 
     def __init__(
         self,
@@ -349,9 +353,7 @@ class ConnectionArguments(Generic[Backend]):
             ping_interval=ping_interval,
             ping_timeout=ping_timeout,
         )
-        if http2:
-            load_http2()
-        load_h11()
+        self._load(http2)
         self._set_up(origin, settings)
 
     @classmethod
@@ -366,24 +368,3 @@ class ConnectionArguments(Generic[Backend]):
     def _set_up(self, origin: Origin, settings: ConnectionSettings) -> None:
         """Become a connection to `origin` that is not open yet."""
         raise NotImplementedError(f"{type(self).__name__} does not implement _set_up()")
-
-
-def load_http2() -> None:
-    """Import h2 now: it takes a while, which no request should wait for."""
-    load_once("h2", _import_h2)
-
-
-def load_h11() -> None:
-    """Import h11 and our repairs now, which read what our own codec leaves to them: as
-    `load_http2`."""
-    load_once("h11", _import_h11)
-
-
-def _import_h2() -> None:
-    from . import h2  # noqa: F401
-
-
-def _import_h11() -> None:
-    import h11  # noqa: F401
-
-    from . import h1_repairs  # noqa: F401

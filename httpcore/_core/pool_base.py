@@ -28,7 +28,7 @@ from .._ssl import create_ssl_context
 from .._timeouts import NO_TIMEOUTS, check_timeout, read_timeouts
 from .._trace import Trace, check_hook, combined, log_hook, logs_requests, naming
 from .._url import URL, Origin
-from .connection_state import Backend, load_h11, load_http2
+from .connection_state import Backend
 from .http_proxy import SOCKS, to_hop
 from .pool_report import describe_pool
 from .prepared import Prepared
@@ -47,11 +47,13 @@ class PoolBase(Generic[Backend]):
     """The arguments of a pool, and what each new connection gets of them.
 
     Attributes:
+        _load: loads what requests need, from whether HTTP/2 is spoken.
         _make_backend: returns the backend for a pool that was given none, from its resolver.
         _make_slots: returns a Scheduler with a lock around it, from the pool's hook and limits.
     """
 
     asynchronous = False  # the shell
+    _load: ClassVar[Callable[..., None]]
     _make_backend: ClassVar[Callable[..., Any]]
     _make_slots: ClassVar[Callable[..., Any]]
 
@@ -111,9 +113,7 @@ class PoolBase(Generic[Backend]):
         )
         if proxy is not None:
             to_hop(proxy, b"")  # what cannot be is said here, not at the first request
-        if http2:
-            load_http2()
-        load_h11()
+        self._load(http2)
         self._lenient = self._settings.lenient
         self._default_timeouts = (
             NO_TIMEOUTS if timeout is None else read_timeouts(timeout, "timeout")

@@ -21,6 +21,7 @@ from .._core.dial import Dialed
 from .._core.prepared import Prepared
 from .._models import Request, Response
 from .._settings import ConnectionSettings
+from .._shared.codecs import load_codecs
 from .._shared.deferred import OwnedLock
 from .._ssl import default_ssl_context
 from .._trace import Trace, combined, debug, log_hook
@@ -41,6 +42,7 @@ class HTTPConnection(ConnectionArguments[NetworkBackend], ConnectionState, Conne
     forwarded, others go through a tunnel.
     """
 
+    _load = staticmethod(load_codecs)
     opened: HTTP11Connection | HTTP2Connection | None
 
     def _set_up(self, origin: Origin, settings: ConnectionSettings) -> None:

@@ -39,6 +39,7 @@ from .._core.routes import find_route
 from .._core.scheduler import DIALING, Slot, Waiter
 from .._exceptions import PoolTimeout, TimeoutException
 from .._models import Request, Response
+from .._shared.codecs import load_codecs
 from .._shared.pool_actions import PoolActions
 from .._shared.pool_slots import PoolSlots
 from .._shared.request_log import log_response
@@ -124,6 +125,7 @@ class ConnectionPool(PoolActions[NetworkBackend, ConnectionInterface], RequestIn
 
     _make_slots = PoolSlots
     _make_backend = SyncBackend
+    _load = staticmethod(load_codecs)
 
     # Sending
 

@@ -148,10 +148,9 @@ def test_what_is_loaded_is_of_use_to_a_signal_handler() -> None:
     code = """
 import sys
 import httpcore
-from httpcore._core import connection_state
 httpcore.ConnectionPool(http2=True)
 def strike(frame, event, argument):
-    if frame.f_code.co_name in ("load_h11", "load_http2"):
+    if frame.f_code.co_name in ("load_codecs", "load_once"):
         sys.setprofile(None)
         print(httpcore.ConnectionPool(http2=True).stats()["connections"])
 sys.setprofile(strike)
