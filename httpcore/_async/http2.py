@@ -410,6 +410,8 @@ class AsyncHTTP2Connection(Session, AsyncConnectionInterface):
                 self.keep(data)
                 if data and (self.driven or self.election.must_wake_to_write()):
                     self.io.wake()  # let it look for room, too
+            if self.io.pending and not self.exchanges and self.loop.runs_here():
+                await_later(self.drain, True)  # nobody waits here who would
         except WriteError as exc:
             self.fail_to_write(exc, partly)
         except BaseException:
@@ -434,8 +436,6 @@ class AsyncHTTP2Connection(Session, AsyncConnectionInterface):
         with self.lock:
             self.sweep(time.monotonic())
             self.flush()
-            if self.io.pending and not self.exchanges and self.loop.runs_here():
-                await_later(self.drain, True)  # by the next task that passes there
 
     def discard_exchange(self, exchange: AsyncHTTP2Exchange) -> None:
         """Forget a request that the garbage collector has dropped: at any place, maybe while this

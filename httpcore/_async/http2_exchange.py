@@ -12,8 +12,6 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-from .._backends.closing import await_later
-from .._backends.event_loops import EventLoop
 from .._core.h1 import CHUNKED
 from .._core.h2_election import Election
 from .._core.h2_exchange import MORE_TO_SEND, TOO_EARLY, ExchangeState, not_sent
@@ -46,7 +44,6 @@ class SharedConnection(Protocol):
         election: who reads for all.
         io: the stream, used without blocking.
         driven: the event loop calls back what has arrived.
-        loop: the event loop.
         is_occupied: this thread is in the middle of using it.
         The others: see `AsyncHTTP2Connection`.
     """
@@ -56,7 +53,6 @@ class SharedConnection(Protocol):
     election: Election
     io: Any
     driven: bool
-    loop: EventLoop
 
     @property
     def is_occupied(self) -> bool: ...
@@ -298,8 +294,6 @@ class AsyncHTTP2Exchange(ExchangeState):
                 connection.flush()
             if wake_reader and connection.election.reader is self:
                 connection.io.wake()
-            if connection.io.pending and not session.exchanges and connection.loop.runs_here():
-                await_later(connection.drain, True)  # nobody else would
             if session.codec.draining or session.closed or session.aborted:
                 if not session.exchanges:
                     connection.close_now()
