@@ -1,9 +1,9 @@
 """uvicorn's WebSocket connection, with what it lacks against clients that mean harm.
 
-Owns: the response to a handshake that cannot be read; that a client which is lost is told from one
-that has closed; that a message takes no more memory than its
-bytes, and that no more is read while a client does not take the answers to its pings. Must not
-know: HTTP before the handshake (`_protocol`), upstreams.
+Owns: the response to a handshake that cannot be read; the difference between a client that is lost
+and one that closes; that a message takes no more memory than its bytes, and that no more is read
+while a client does not take the answers to its pings. Must not know: HTTP before the handshake
+(`_protocol`), upstreams.
 
 `websockets` reads the head a second time, with limits of its own: 128 fields, and 8192 bytes in
 each line. uvicorn does not look at what it has to say about others, so that such a client would

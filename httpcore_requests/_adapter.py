@@ -600,7 +600,8 @@ def _as_text(cert: Any) -> Any:
     """Return `cert` with text for paths that are bytes: httpcore takes those for what is in the
     file."""
     if isinstance(cert, (tuple, list)):
-        return type(cert)(_as_text(part) for part in cert)
+        parts = [_as_text(part) for part in cert]
+        return parts if isinstance(cert, list) else tuple(parts)
     return os.fsdecode(cert) if isinstance(cert, bytes) else cert
 
 

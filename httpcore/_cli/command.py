@@ -236,7 +236,7 @@ def read_jobs(arguments: Sequence[str], values: dict[str, Any]) -> list[Options]
     for text, output in itertools.zip_longest(items.urls, given.output):
         job = Options(**vars(given))
         job.url, inside = reading.read_url(text, items.query)
-        job.url = reading.named(job.url, job.upload_file)
+        job.url = reading.with_file_name(job.url, job.upload_file)
         job.auth = auth or inside
         if job.auth and job.digest:
             reading.check_digest(job.auth)

@@ -96,7 +96,7 @@ def read_url(text: str, query: Sequence[str] = ()) -> tuple[httpcore.URL, Auth |
     return to_http(text), None if info is None else read_credentials(info)
 
 
-def named(url: httpcore.URL, path: str | None) -> httpcore.URL:
+def with_file_name(url: httpcore.URL, path: str | None) -> httpcore.URL:
     """Return `url` with the name of the file at `path` behind it, if it ends with a slash."""
     place, mark, query = bytes(url.target).partition(b"?")
     if path in (None, STDIN) or not place.endswith(b"/"):

@@ -65,6 +65,11 @@ def percent(name: str) -> str:
     return "".join(f"%{byte:02X}" for byte in name.encode())
 
 
+def in_html(form: str) -> tuple[str, Callable[[str, str], bytes]]:
+    """The media type, and what writes a name and a value as `form` says."""
+    return "text/html", lambda n, v: form.format(name=n, value=html.escape(v)).encode()
+
+
 def multipart(head: str, end: str = "\r\n", boundary: str = "b") -> Callable[[str, str], bytes]:
     def make(name: str, value: str) -> bytes:
         first = head.format(name=name, disposition="Content-Disposition: form-data")
@@ -167,26 +172,11 @@ BODIES: dict[str, Shape] = {
     ),
     "gzip undeclared": ("", lambda n, v: gzip.compress(json.dumps({n: v}).encode())),
     "xml": ("text/xml", lambda n, v: f"<a><x:{n} k='1'>{html.escape(v)}</x:{n}></a>".encode()),
-    "html input": (
-        "text/html",
-        lambda n, v: f'<input name="{n}" value="{html.escape(v)}">'.encode(),
-    ),
-    "html textarea": (
-        "text/html",
-        lambda n, v: f'<p><textarea rows="2" name="{n}">{html.escape(v)}</textarea></p>'.encode(),
-    ),
-    "html textarea with a mark": (
-        "text/html",
-        lambda n, v: f'<TEXTAREA name="{n}">a<b {html.escape(v)}<br>c</TEXTAREA>'.encode(),
-    ),
-    "html textarea without an end": (
-        "text/html",
-        lambda n, v: f'<textarea name="{n}">{html.escape(v)}'.encode(),
-    ),
-    "html element": (
-        "text/html",
-        lambda n, v: f"<b>x</b><span id={n}>{html.escape(v)}</span>".encode(),
-    ),
+    "html input": in_html('<input name="{name}" value="{value}">'),
+    "html textarea": in_html('<p><textarea rows="2" name="{name}">{value}</textarea></p>'),
+    "html textarea with a mark": in_html('<TEXTAREA name="{name}">a<b {value}<br>c</TEXTAREA>'),
+    "html textarea without an end": in_html('<textarea name="{name}">{value}'),
+    "html element": in_html("<b>x</b><span id={name}>{value}</span>"),
     "html link": ("text/html", lambda n, v: f'<a href="/x?a=1&amp;{n}={quote(v)}">x</a>'.encode()),
     "yaml": ("text/yaml", lambda n, v: f"a: 1\n{n}: {quote(v, safe=' ')}\n".encode()),
 }
