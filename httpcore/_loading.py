@@ -67,8 +67,9 @@ def _let_forks_wait() -> None:
 
 
 def _wait() -> None:
-    # Not kept until after the fork, which waits for locks of others now: who has one of these may
-    # be about to load something.
+    """Wait before a fork until nothing is being loaded."""
+    # Not kept until after the fork, which waits for locks of others now: a thread that has one of
+    # these may be about to load something.
     with _lock:
         pass
 

@@ -111,8 +111,8 @@ class AwaitingAdapter:
             close_stream(self._stream)
 
     async def _say_and_close(self) -> None:
-        """Write what is pending, which says why the connection ends, and close the stream; the
-        latter only where another loop does it, since this one may be in use."""
+        """Write what is pending, which says why the connection ends, and close the stream. A loop
+        that is not the stream's own writes nothing: the stream may be in use there."""
         try:
             if running_loop() is self._loop:
                 await self.drain(lambda: LAST_WORDS)

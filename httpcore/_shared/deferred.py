@@ -46,7 +46,7 @@ class OwnedLock(_thread.RLock):  # type: ignore[misc]  # final in the stubs only
         try:
             return self.acquire(blocking=False)
         finally:
-            try:
+            try:  # the interrupt may come in these lines as well
                 if self.is_owned():
                     self.release()
             finally:
